@@ -1,0 +1,119 @@
+"""Batches of a stack: each member's own shuffle, gathered, augmented and normalised on the device.
+
+R runs in the stack, N images, n of them trained on, B batch, P pixels.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fashion_mnist.data.augment import add_noise, augment
+from fashion_mnist.products import slab
+from fashion_mnist.randomness import make_generators
+
+
+class Batch(NamedTuple):
+    """What one step sees."""
+
+    start: int  # place of the batch's first example within the epoch
+    pixels: Tensor  # float32 [R, B, P], normalised
+    labels: Tensor  # int64 [R, B]
+
+
+class Normalizer:
+    """Pixels to floats of mean 0 and deviation 1, with each member's own constants."""
+
+    def __init__(
+        self, means: Sequence[float], stds: Sequence[float], device: torch.device | str = "cpu"
+    ) -> None:
+        """Take means and standard deviations of pixels / 255, one for each member."""
+        self.stds = list(stds)
+        offsets = [255 * mean for mean in means]
+        scales = [1 / (255 * std) for std in stds]
+        self.offset = torch.tensor(offsets, dtype=torch.float32, device=device).view(-1, 1, 1)
+        self.scale = torch.tensor(scales, dtype=torch.float32, device=device).view(-1, 1, 1)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """uint8 `[R, B, P]` to float32 `[R, B, P]`."""
+        out = slab(*pixels.shape, device=pixels.device)
+        return torch.sub(pixels, self.offset, out=out).mul_(self.scale)
+
+
+class Batches:
+    """The training part of the data as a stack sees it. The last, partial batch is kept."""
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        train_index: Tensor,
+        normalizer: Normalizer,
+        batch_size: int,
+        seeds: Sequence[int],
+        image_shape: tuple[int, int],
+        augmentation: Mapping[str, Sequence[float]],
+    ) -> None:
+        """Prepare the batches of every member.
+
+        Args:
+            images: uint8 `[N, P]`. labels: int64 `[N]`.
+            train_index: int64 `[R, n]`, which images each member is trained on.
+            seeds: one for each member.
+            augmentation: for each kind that is on (flip, shift, erase, noise), a strength for
+                each member.
+        """
+        self.images, self.labels = images, labels
+        self.train_index, self.normalizer = train_index, normalizer
+        self.batch_size, self.image_shape = batch_size, image_shape
+        self.shuffle_generators = make_generators(seeds, "shuffle")
+        self.augment_generators = make_generators(seeds, "augment", images.device)
+        self.noise = augmentation.get("noise")
+        self.strengths = [augmentation.get(kind) for kind in ("flip", "shift", "erase")]
+
+    @property
+    def num_examples(self) -> int:
+        """Images in an epoch."""
+        return self.train_index.shape[1]
+
+    @property
+    def num_steps(self) -> int:
+        """Batches in an epoch."""
+        return -(-self.num_examples // self.batch_size)
+
+    def epoch(self) -> Iterator[Batch]:
+        """The batches of the next epoch, in each member's own order."""
+        orders = [
+            torch.randperm(self.num_examples, generator=generator)
+            for generator in self.shuffle_generators
+        ]
+        order = self.train_index.gather(1, torch.stack(orders).to(self.train_index.device))
+        for start in range(0, self.num_examples, self.batch_size):
+            index = order[:, start : start + self.batch_size]
+            yield Batch(start, self._pixels(index), self.labels[index])
+
+    def _pixels(self, index: Tensor) -> Tensor:
+        pixels = gather(self.images, index)
+        if any(self.strengths):
+            flip, shift, erase = (own or [0] * len(index) for own in self.strengths)
+            pixels = augment(
+                pixels,
+                image_shape=self.image_shape,
+                flip=flip,
+                shift=[int(pixel) for pixel in shift],
+                erase=erase,
+                generators=self.augment_generators,
+            )
+        x = self.normalizer(pixels)
+        if self.noise is None:
+            return x
+        return add_noise(
+            x, noise=self.noise, scale=self.normalizer.stds, generators=self.augment_generators
+        )
+
+
+def gather(images: Tensor, index: Tensor) -> Tensor:
+    """Images uint8 `[N, P]` at index int64 `[R, B]`: uint8 `[R, B, P]`."""
+    return images.index_select(0, index.flatten()).view(*index.shape, -1)

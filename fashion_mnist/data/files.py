@@ -1,0 +1,181 @@
+"""The four files of a data set: find them, have Fashion-MNIST fetched, verify, read."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fashion_mnist.data.idx import DataError, check_digest, find_idx, parse_idx, read_content
+
+NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+# Of the decompressed bytes: packagers compress anew, with gzip headers of their own.
+FASHION_MNIST_SHA256: Mapping[str, str] = {
+    NAMES[0]: "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    NAMES[1]: "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    NAMES[2]: "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    NAMES[3]: "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+
+
+@dataclass(frozen=True)
+class Files:
+    """A data set as its files hold it, N training and M test images; the arrays are read-only.
+
+    `train_images` uint8 `[N, H, W]`, `train_labels` uint8 `[N]`, `test_images` uint8 `[M, H, W]`,
+    `test_labels` uint8 `[M]`; `digests`: name in NAMES -> SHA-256 of that file's decompressed
+    bytes; `folder`: where the files were found.
+    """
+
+    train_images: NDArray[np.uint8]
+    train_labels: NDArray[np.uint8]
+    test_images: NDArray[np.uint8]
+    test_labels: NDArray[np.uint8]
+    digests: Mapping[str, str]
+    folder: Path
+
+    @property
+    def sha256(self) -> str:
+        """One digest for all: SHA-256 of the four hexadecimal digests, joined in NAMES' order."""
+        return hashlib.sha256("".join(self.digests[name] for name in NAMES).encode()).hexdigest()
+
+
+def training_size(name: str) -> int | None:
+    """The number of training images of data set `name`; None where only its files can say."""
+    return 60_000 if name == "fashion_mnist" else None
+
+
+def load_files(*, name: str, folder: Path, num_classes: int) -> Files:
+    """The files of data set `name`, verified.
+
+    `fashion_mnist` is looked for in `folder`, then in the system's folders, else downloaded into
+    `folder`, and must have its published digests. Any other name means whatever is in `folder`.
+
+    Raises:
+        DataError: files are missing, cannot be fetched, are corrupt or do not fit together.
+    """
+    folder = folder.expanduser()
+    if name != "fashion_mnist":
+        return read_files(folder, num_classes=num_classes)
+
+    places = (folder, *system_folders())
+    complete = next((place for place in places if not missing_names(place)), None)
+    if complete is None:
+        # Needed once on a machine: its imports would delay every other start.
+        from fashion_mnist.data.download import download, torchvision_mirrors
+
+        download(folder, expected=FASHION_MNIST_SHA256, mirrors=torchvision_mirrors())
+        complete = folder
+    try:
+        return read_files(complete, num_classes=num_classes, expected=FASHION_MNIST_SHA256)
+    except DataError as error:
+        advice = (
+            "delete the file: the next start finds or fetches a good copy"
+            if complete == folder
+            else f"reinstall that copy, or put good files into {folder}"
+        )
+        raise DataError(f"{error}; {advice}") from error
+
+
+def system_folders() -> list[Path]:
+    """Where a system keeps a copy of Fashion-MNIST, in the order they are looked at.
+
+    Debian's package dataset-fashion-mnist installs one; XDG_DATA_DIRS is the freedesktop.org
+    list of shared data folders.
+    """
+    listed = [entry for entry in os.environ.get("XDG_DATA_DIRS", "").split(os.pathsep) if entry]
+    shares = [f"{sys.prefix}/share", *listed, "/usr/local/share", "/usr/share"]
+    return [Path(share) / "datasets" / "fashion-mnist" for share in dict.fromkeys(shares)]
+
+
+def missing_names(folder: Path) -> list[str]:
+    """Those of NAMES that `folder` has no file for."""
+    return [name for name in NAMES if find_idx(folder, name) is None]
+
+
+def read_files(
+    folder: Path, *, num_classes: int, expected: Mapping[str, str] | None = None
+) -> Files:
+    """The four files in `folder`, verified and checked against each other.
+
+    Args:
+        num_classes: labels must be below it.
+        expected: name in NAMES -> SHA-256 of the decompressed bytes.
+
+    Raises:
+        DataError: names the file, what is allowed and what came.
+    """
+    if missing := missing_names(folder):
+        found = "is no folder" if not folder.is_dir() else f"has no {', '.join(missing)}"
+        raise DataError(
+            f"data.dir must be a folder with the four files {', '.join(NAMES)} (each plain or "
+            f".gz): {folder} {found}"
+        )
+    paths = {name: path for name in NAMES if (path := find_idx(folder, name)) is not None}
+
+    # Threads: decompression and SHA-256 release the GIL.
+    with ThreadPoolExecutor(len(NAMES)) as pool:
+        reads = [
+            pool.submit(_read_file, path, name=name, expected=expected or {})
+            for name, path in paths.items()
+        ]
+    arrays, digests = zip(*(read.result() for read in reads), strict=True)
+    train_images, train_labels, test_images, test_labels = arrays
+    files = Files(
+        train_images=train_images,
+        train_labels=train_labels,
+        test_images=test_images,
+        test_labels=test_labels,
+        digests=dict(zip(NAMES, digests, strict=True)),
+        folder=folder,
+    )
+    _check_together(files, paths, num_classes=num_classes)
+    return files
+
+
+def _read_file(
+    path: Path, *, name: str, expected: Mapping[str, str]
+) -> tuple[NDArray[np.uint8], str]:
+    """Values and SHA-256 of one file, images where its name says so."""
+    content = read_content(path)
+    digest = check_digest(content, name=name, expected=expected, origin=str(path))
+    num_dimensions = 3 if "images" in name else 1
+    return parse_idx(content, num_dimensions=num_dimensions, origin=str(path)), digest
+
+
+def _check_together(files: Files, paths: Mapping[str, Path], *, num_classes: int) -> None:
+    """Raise a DataError unless counts, image sizes and labels fit together."""
+    train_images, train_labels, test_images, test_labels = (paths[name] for name in NAMES)
+    for images, images_path, labels, labels_path in (
+        (files.train_images, train_images, files.train_labels, train_labels),
+        (files.test_images, test_images, files.test_labels, test_labels),
+    ):
+        if images.size == 0:
+            shape = " x ".join(map(str, images.shape))
+            raise DataError(f"{images_path}: must hold at least one pixel, got {shape}")
+        if len(images) != len(labels):
+            raise DataError(
+                f"{labels_path}: must hold one label for each of the {len(images)} images of "
+                f"{images_path.name}, got {len(labels)} labels"
+            )
+        if labels.max() >= num_classes:
+            raise DataError(
+                f"{labels_path}: labels must be 0 to {num_classes - 1} for the {num_classes} names "
+                f"in data.class_names, got {labels.max()}"
+            )
+    train_size, test_size = files.train_images.shape[1:], files.test_images.shape[1:]
+    if train_size != test_size:
+        raise DataError(
+            f"{test_images}: images must be {train_size[0]} x {train_size[1]} pixels like those of "
+            f"{train_images.name}, got {test_size[0]} x {test_size[1]}"
+        )

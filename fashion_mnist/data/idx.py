@@ -1,0 +1,123 @@
+"""One IDX file: MNIST's format, plain or gzip; found, checked, and read as an array.
+
+The format (Yann LeCun, "The MNIST database"): two zero bytes, a type code (8 is uint8), the number
+of dimensions, each dimension as a big-endian uint32, then the values in C order.
+"""
+
+import gzip
+import hashlib
+import struct
+import zlib
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fashion_mnist.atomic import replacing
+
+UINT8_CODE = 8
+GZIP_MAGIC = b"\x1f\x8b"
+KINDS = {1: "labels (1 dimension)", 3: "images (3 dimensions)"}
+
+
+class DataError(ValueError):
+    """Data that is missing, corrupt or not what its name says; the message names the file."""
+
+
+def find_idx(folder: Path, name: str) -> Path | None:
+    """The file of that name in `folder`: plain or .gz, with "-idx" or ".idx" in its name."""
+    stems = (name, name.replace("-idx", ".idx"))
+    paths = (folder / f"{stem}{suffix}" for stem in stems for suffix in ("", ".gz"))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def read_content(path: Path) -> bytes:
+    """The bytes of `path`, decompressed where they are gzip.
+
+    Raises:
+        DataError: the file cannot be read, or its gzip stream is truncated or corrupt.
+    """
+    try:
+        return decompress(path.read_bytes(), origin=str(path))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def decompress(content: bytes, *, origin: str) -> bytes:
+    """`content` without its gzip wrapping, if it has one; `origin` names it in errors.
+
+    Raises:
+        DataError: the gzip stream is truncated or corrupt.
+    """
+    # Asked of the bytes, not the name: browsers unpack a download and leave its .gz in place.
+    if not content.startswith(GZIP_MAGIC):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{origin}: truncated or corrupt gzip file ({error})") from error
+
+
+def check_digest(content: bytes, *, name: str, expected: Mapping[str, str], origin: str) -> str:
+    """The SHA-256 of decompressed `content`, which must be the one expected of `name`.
+
+    Args:
+        expected: file name -> SHA-256; names that are not in it may have any content.
+
+    Raises:
+        DataError: another digest; the message says so where it is that of another file.
+    """
+    digest = hashlib.sha256(content).hexdigest()
+    if digest == expected.get(name, digest):
+        return digest
+    for other, other_digest in expected.items():
+        if digest == other_digest:
+            raise DataError(f"{origin}: swapped: it holds what {other} should hold")
+    raise DataError(
+        f"{origin}: corrupt: the SHA-256 of its content must be {expected[name]}, got {digest}"
+    )
+
+
+def parse_idx(content: bytes, *, num_dimensions: int, origin: str) -> NDArray[np.uint8]:
+    """The values of an IDX file as a read-only uint8 array; `origin` names it in errors.
+
+    Args:
+        num_dimensions: 3 for images `[N, H, W]`, 1 for labels `[N]`.
+
+    Raises:
+        DataError: no IDX file, values other than uint8, other dimensions, or a size unlike the
+            header's.
+    """
+    header_size = 4 + 4 * num_dimensions
+    if len(content) < 4 or content[:2] != b"\0\0":
+        raise DataError(
+            f"{origin}: no IDX file: it must start with two zero bytes, "
+            f"got {content[:4].hex(' ') or 'an empty file'}"
+        )
+    if content[2] != UINT8_CODE:
+        raise DataError(f"{origin}: values must be uint8 (type code 8), got code {content[2]}")
+    if content[3] != num_dimensions:
+        expected = KINDS[num_dimensions]
+        got = KINDS.get(content[3], f"an array of {content[3]} dimensions")
+        raise DataError(f"{origin}: must hold {expected}, got {got}")
+    if len(content) < header_size:
+        raise DataError(f"{origin}: truncated within its header of {header_size} bytes")
+
+    shape = struct.unpack(f">{num_dimensions}I", content[4:header_size])
+    if len(content) != header_size + prod(shape):
+        raise DataError(
+            f"{origin}: truncated or corrupt: its header says {' x '.join(map(str, shape))}, "
+            f"which is {header_size + prod(shape)} bytes, got {len(content)}"
+        )
+    return np.frombuffer(content, dtype=np.uint8, offset=header_size).reshape(shape)
+
+
+def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
+    """Write a uint8 array as an IDX file, for `data=idx`; gzip where `path` ends in .gz."""
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, UINT8_CODE, array.ndim, *array.shape)
+    content = header + array.tobytes()
+    with replacing(path) as beside:
+        # No time stamp: the same array gives the same file.
+        beside.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)

@@ -1,0 +1,89 @@
+"""What this machine trains on: each `auto` of device, precision and threads, resolved."""
+
+import os
+import platform
+import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import psutil
+import torch
+
+# what a CPU must have for bf16 products to be fast; without, they took seven times as long as fp32
+_BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a run is trained. These three travel with a run; on a CPU they decide its bits."""
+
+    device: str  # cpu, cuda or mps
+    precision: str  # fp32 or bf16
+    threads: int  # of the CPU
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the matrix products."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+
+def resolve_machine(*, device: str, precision: str, threads: int | str) -> Machine:
+    """Replace each `auto` by what this machine is good at."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        if torch.backends.mps.is_available():
+            device = "mps"
+    if precision == "auto":
+        precision = "bf16" if _is_fast_in_bf16(device) else "fp32"
+    return Machine(device, precision, physical_cores() if threads == "auto" else int(threads))
+
+
+def physical_cores() -> int:
+    """Physical cores that this process may use; `OMP_NUM_THREADS` where it is set."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    allowed = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else 0
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    return min(cores, allowed or cores)
+
+
+def process_tags() -> dict[str, str]:
+    """Which process trains a run: enough to tell later whether it still lives."""
+    process = psutil.Process()
+    started = datetime.fromtimestamp(process.create_time(), UTC)
+    return {
+        "host": socket.gethostname(),
+        "pid": str(process.pid),
+        "process_start": started.isoformat(timespec="milliseconds"),
+        "cpu": _cpu_name(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _is_fast_in_bf16(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.get_device_capability() >= (8, 0)
+    return device == "cpu" and bool(_BF16_INSTRUCTIONS & _cpu_flags())
+
+
+@cache
+def _cpu_info() -> dict[str, str]:
+    """The first processor of /proc/cpuinfo; empty on other systems."""
+    path = Path("/proc/cpuinfo")
+    if not path.exists():
+        return {}
+    lines = path.read_text().split("\n\n")[0].splitlines()
+    pairs = (line.partition(":") for line in lines)
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _cpu_flags() -> set[str]:
+    return set((_cpu_info().get("flags") or _cpu_info().get("Features") or "").split())
+
+
+def _cpu_name() -> str:
+    return _cpu_info().get("model name") or platform.processor() or platform.machine()

@@ -1,0 +1,174 @@
+"""The stacked multilayer perceptron: R networks of one architecture, trained side by side.
+
+R runs in the stack, B batch, P pixels, C classes, I inputs and O outputs of a layer, H features.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from fashion_mnist.layers import (
+    Activation,
+    BatchNorm,
+    Block,
+    Buffer,
+    Dropout,
+    Layer,
+    LayerNorm,
+    Linear,
+    Parameter,
+    RMSNorm,
+    RowWise,
+)
+from fashion_mnist.network import Architecture, build_activation
+from fashion_mnist.products import slab
+from fashion_mnist.randomness import make_generators
+
+# Each fills a weight `[O, I]` in place. "default" is what torch.nn.Linear does.
+INITIALIZATIONS: dict[str, Callable[..., Tensor]] = {
+    "default": partial(nn.init.kaiming_uniform_, a=5**0.5),
+    "kaiming_uniform": partial(nn.init.kaiming_uniform_, nonlinearity="relu"),
+    "kaiming_normal": partial(nn.init.kaiming_normal_, nonlinearity="relu"),
+    "xavier_uniform": nn.init.xavier_uniform_,
+    "xavier_normal": nn.init.xavier_normal_,
+    "orthogonal": nn.init.orthogonal_,
+}
+
+
+class StackedMLP:
+    """R networks. `forward` and `backward` in place of autograd's graph; see `layers`."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        *,
+        seeds: Sequence[int],
+        initialization: str = "default",
+        dropout: Sequence[float] | None = None,
+        input_dropout: Sequence[float] | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Build and initialise R networks.
+
+        Args:
+            seeds: one for each member; the weights are drawn from it on the CPU, on any device.
+            initialization: a key of `INITIALIZATIONS`.
+            dropout: after each hidden layer, a rate for each member; None for no such layer.
+            input_dropout: the same on the pixels.
+            dtype: of the matrix products; everything else is float32.
+        """
+        self.architecture = architecture
+        self.num_members = len(seeds)
+        self.device, self.dtype = torch.device(device), dtype
+        self.dropout_generators = make_generators(seeds, "dropout", device)
+        # apart from the layers: nobody asks for the gradient of pixels
+        self.input_dropout = (
+            None if input_dropout is None else Dropout(input_dropout, self.dropout_generators)
+        )
+        self.layers: list[Layer] = []
+        for k in range(len(architecture.hidden_sizes)):
+            self.layers.append(self._hidden(k, dropout))
+        self.layers.append(self._linear("output", *architecture.layer_sizes[-1]))
+        self.parameters: list[Parameter] = [p for layer in self.layers for p in layer.parameters]
+        self.buffers: list[Buffer] = [b for layer in self.layers for b in layer.buffers]
+        self._linears()[0].needs_input_gradient = False
+        self._initialize(seeds, INITIALIZATIONS[initialization])
+
+    def forward(self, x: Tensor, *, training: bool) -> Tensor:
+        """Normalised pixels `[R, B, P]` float32 to logits `[R, B, C]` float32."""
+        if self.input_dropout is not None:
+            x = self.input_dropout.forward(x, training=training)
+        for layer in self.layers:
+            x = layer.forward(x, training=training)
+        return x
+
+    def backward(self, gradient: Tensor) -> None:
+        """From the logits' gradient `[R, B, C]`, write the gradient of every parameter."""
+        for layer in reversed(self.layers):
+            gradient = layer.backward(gradient)
+
+    def tensors(self) -> list[Parameter | Buffer]:
+        """Everything that training changes."""
+        return [*self.parameters, *self.buffers]
+
+    def state_dict(self, member: int) -> dict[str, Tensor]:
+        """One member's tensors, on the CPU, as the state dict of the exported network."""
+        state = {tensor.name: _exported(tensor, member) for tensor in self.tensors()}
+        for name in [name for name in state if name.endswith("running_var")]:
+            state[name.replace("running_var", "num_batches_tracked")] = torch.tensor(0)
+        return state
+
+    def load_state_dict(self, member: int, state: dict[str, Tensor]) -> None:
+        """Set one member's tensors from what `state_dict` gave."""
+        for tensor in self.tensors():
+            target = tensor.value[member]
+            source = state[tensor.name]
+            target.copy_(source.t() if _is_matrix(tensor) else source.view(target.shape))
+
+    def _hidden(self, k: int, dropout: Sequence[float] | None) -> Block:
+        name, sizes = f"hidden{k + 1}", self.architecture.layer_sizes[k]
+        layers: list[Layer] = [self._linear(f"{name}.linear", *sizes)]
+        layers += self._normalization(f"{name}.normalization", sizes[1])
+        function = build_activation(
+            self.architecture.activation, self.architecture.activation_options
+        )
+        layers.append(Activation(function))
+        if dropout is not None:
+            layers.append(Dropout(dropout, self.dropout_generators))
+        return Block(layers, residual=self.architecture.is_residual(k))
+
+    def _linear(self, name: str, num_inputs: int, num_outputs: int) -> Linear:
+        weight = self._parameter(f"{name}.weight", num_inputs, num_outputs)
+        weight.is_matrix = True
+        bias = self._parameter(f"{name}.bias", 1, num_outputs)
+        return Linear(weight, bias, dtype=self.dtype)
+
+    def _normalization(self, name: str, size: int) -> list[RowWise]:
+        kind = self.architecture.normalization
+        if kind == "none":
+            return []
+        weight = self._parameter(f"{name}.weight", 1, size)
+        weight.value.fill_(1)
+        if kind == "rms":
+            return [RMSNorm([weight])]
+        bias = self._parameter(f"{name}.bias", 1, size)
+        bias.value.zero_()
+        if kind == "layer":
+            return [LayerNorm([weight, bias])]
+        mean = Buffer(f"{name}.running_mean", self._slab(1, size).zero_())
+        variance = Buffer(f"{name}.running_var", self._slab(1, size).fill_(1))
+        return [BatchNorm([weight, bias], [mean, variance])]
+
+    def _parameter(self, name: str, *shape: int) -> Parameter:
+        return Parameter(name, self._slab(*shape), self._slab(*shape))
+
+    def _slab(self, *shape: int) -> Tensor:
+        return slab(self.num_members, *shape, device=self.device)
+
+    def _initialize(self, seeds: Sequence[int], fill: Callable[..., Tensor]) -> None:
+        generators = make_generators(seeds, "weights")
+        for linear in self._linears():
+            num_inputs, num_outputs = linear.weight.value.shape[1:]
+            bound = num_inputs**-0.5  # torch.nn.Linear's, for every initialisation
+            for r, generator in enumerate(generators):
+                weight = fill(torch.empty(num_outputs, num_inputs), generator=generator)
+                linear.weight.value[r].copy_(weight.t())
+                bias = torch.empty(1, num_outputs).uniform_(-bound, bound, generator=generator)
+                linear.bias.value[r].copy_(bias)
+
+    def _linears(self) -> list[Linear]:
+        inner = [part for layer in self.layers if isinstance(layer, Block) for part in layer.layers]
+        return [part for part in [*inner, *self.layers] if isinstance(part, Linear)]
+
+
+def _is_matrix(tensor: Parameter | Buffer) -> bool:
+    return isinstance(tensor, Parameter) and tensor.is_matrix
+
+
+def _exported(tensor: Parameter | Buffer, member: int) -> Tensor:
+    value = tensor.value[member]
+    plain = value.t() if _is_matrix(tensor) else value.flatten()
+    return plain.detach().cpu().clone(memory_format=torch.contiguous_format)

@@ -1,0 +1,149 @@
+"""Optimisers: torch's own, one parameter group for each member of the stack.
+
+R runs in the stack. A member's parameters are views into the stack's tensors, so that every
+number an optimiser takes may differ from member to member.
+"""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fashion_mnist.layers import Parameter
+
+_REFUSED = {
+    "lbfgs": "it wants the loss recomputed within a step",
+    "sparseadam": "it takes sparse gradients, and an MLP's are dense",
+    "muon": "it takes matrices alone, and a network has biases too",
+}
+# options of torch that say how to compute, or that the program itself sets
+_OWN_OPTIONS = {"params", "lr", "foreach", "fused", "capturable", "differentiable", "maximize"}
+_OWN_OPTIONS |= {"initial_accumulator_value"}  # of no group: torch takes one for all members
+
+
+def optimizer_names() -> list[str]:
+    """The names of torch's dense first-order optimisers, in lower case."""
+    return sorted(_classes().keys() - _REFUSED.keys())
+
+
+def refusal(name: str) -> str | None:
+    """Why an optimiser that torch has cannot be used here; None where there is no such reason."""
+    return _REFUSED.get(name)
+
+
+def option_defaults(name: str) -> dict[str, Any]:
+    """The options that an optimiser takes beside `lr`, with torch's defaults."""
+    parameters = inspect.signature(_classes()[name]).parameters
+    return {key: p.default for key, p in parameters.items() if key not in _OWN_OPTIONS}
+
+
+def try_options(name: str, options: Mapping[str, Any]) -> None:
+    """Have torch judge an optimiser's options, `lr` among them.
+
+    Raises:
+        ValueError: or TypeError or RuntimeError, where torch does not take them.
+    """
+    # as arguments: torch does not look at the options of a group
+    _eager(_classes()[name])([torch.zeros(1)], **options)
+
+
+def build_torch_optimizer(name: str, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """Torch's optimiser of that name over parameter groups, in its fastest form."""
+    kind = _eager(_classes()[name])
+    # fused: one pass over the memory instead of several; torch has it for some optimisers only
+    has_fused = "fused" in inspect.signature(kind).parameters
+    device = groups[0]["params"][0].device.type
+    fused: dict[str, Any] = {"fused": True} if has_fused and device in ("cpu", "cuda") else {}
+    return kind(groups, **fused)
+
+
+class StackedOptimizer:
+    """One torch optimiser over all members; gradients are read where backward wrote them."""
+
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        *,
+        name: str,
+        options: Sequence[Mapping[str, Any]],
+        clip_grad_norm: Sequence[float] | None = None,
+    ) -> None:
+        """Set up a parameter group for each member.
+
+        Args:
+            name: one of `optimizer_names()`.
+            options: for each member `lr` and what else the optimiser takes.
+            clip_grad_norm: for each member the largest norm of its gradient; None for no clipping.
+        """
+        self.names = [parameter.name for parameter in parameters]
+        self.base_rates = [float(own["lr"]) for own in options]
+        self.clip_grad_norm = clip_grad_norm
+        groups = [
+            {"params": [_view(p, r) for p in parameters], **own} for r, own in enumerate(options)
+        ]
+        self.torch_optimizer = build_torch_optimizer(name, groups)
+
+    def step(self, factors: Sequence[float]) -> None:
+        """One step of every member, its learning rate multiplied by its factor."""
+        groups = self.torch_optimizer.param_groups
+        for r, (group, rate, factor) in enumerate(
+            zip(groups, self.base_rates, factors, strict=True)
+        ):
+            group["lr"] = rate * factor
+            if self.clip_grad_norm is not None:
+                torch.nn.utils.clip_grad_norm_(group["params"], self.clip_grad_norm[r])
+        self.torch_optimizer.step()
+
+    def learning_rates(self) -> list[float]:
+        """The learning rate of each member's last step."""
+        return [float(group["lr"]) for group in self.torch_optimizer.param_groups]
+
+    def state_dict(self, member: int) -> dict[str, Tensor]:
+        """One member's state on the CPU, under `parameter name/state name`."""
+        return {
+            f"{name}/{key}": torch.as_tensor(value).detach().cpu().clone()
+            for name, parameter in self._parameters(member)
+            for key, value in self.torch_optimizer.state[parameter].items()
+            if value is not None
+        }
+
+    def load_state_dict(self, member: int, state: Mapping[str, Tensor]) -> None:
+        """Set one member's state from what `state_dict` gave."""
+        for name, parameter in self._parameters(member):
+            own = {k.split("/", 1)[1]: v for k, v in state.items() if k.split("/", 1)[0] == name}
+            # as torch does: only fused kernels want the count of steps on the device
+            is_fused = self.torch_optimizer.param_groups[member].get("fused")
+            self.torch_optimizer.state[parameter] = {
+                key: value.clone()
+                if key == "step" and not is_fused
+                else value.to(parameter.device, copy=True)
+                for key, value in own.items()
+            }
+
+    def _parameters(self, member: int) -> list[tuple[str, Tensor]]:
+        group = self.torch_optimizer.param_groups[member]
+        return list(zip(self.names, group["params"], strict=True))
+
+
+def _view(parameter: Parameter, member: int) -> Tensor:
+    view = parameter.value[member]
+    view.grad = parameter.gradient[member]
+    return view
+
+
+def _classes() -> dict[str, type[torch.optim.Optimizer]]:
+    return {
+        name.lower(): kind
+        for name, kind in vars(torch.optim).items()
+        if inspect.isclass(kind)
+        and issubclass(kind, torch.optim.Optimizer)
+        and kind is not torch.optim.Optimizer
+    }
+
+
+def _eager(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """The optimiser without its wrappers for torch.compile: they import it, which takes seconds."""
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in ("step", "add_param_group")}
+    return type(kind.__name__, (kind,), methods)

@@ -1,0 +1,1 @@
+"""Configs to stacks to results to recorded runs. Below this room nothing sees a config."""

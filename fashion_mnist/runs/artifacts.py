@@ -1,0 +1,140 @@
+"""The files that a finished run leaves: figures, tables and predictions of each split.
+
+C classes, N examples of a split, H rows and W columns of an image.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from torch import Tensor
+
+from fashion_mnist import metrics, plots
+from fashion_mnist.atomic import replacing
+from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.journal import Journal
+from fashion_mnist.loop import Evaluation
+from fashion_mnist.runs.stacks import View
+from fashion_mnist.stack import HistoryRow
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """What a run's final weights say of one split, on the CPU."""
+
+    name: str  # validation or test
+    counts: Tensor  # int64 [C, C], rows true, columns predicted
+    loss: float
+    probabilities: Tensor  # float32 [N, C]
+    labels: Tensor  # int64 [N]
+    images: Tensor  # uint8 [N, H, W]
+    sha256: str  # of the split
+
+    @classmethod
+    def of(cls, name: str, evaluation: Evaluation, images: Tensor, sha256: str) -> Self:
+        """The result of the one member of a stack."""
+        return cls(
+            name=name,
+            counts=evaluation.counts[0].cpu(),
+            loss=float(evaluation.loss[0]),
+            probabilities=evaluation.probabilities[0].cpu(),
+            labels=evaluation.labels[0].cpu(),
+            images=images.cpu(),
+            sha256=sha256,
+        )
+
+    def figures(self) -> dict[str, float]:
+        """Every figure of the split, without a prefix."""
+        scores = {key: float(value) for key, value in metrics.summarize(self.counts).items()}
+        ece = metrics.expected_calibration_error(self.probabilities, self.labels)
+        return {"loss": self.loss, **scores, "ece": ece}
+
+
+def record_training(
+    journal: Journal, history: Sequence[HistoryRow], dataset: Dataset, view: View
+) -> None:
+    """Draw how training went, and what it was trained on."""
+    own = view.split.train
+    with _artifact(journal, "curves.png") as path:
+        plots.plot_curves(history, path, "Learning curves")
+    with _artifact(journal, "samples.png") as path:
+        plots.plot_samples(
+            dataset.train_images.cpu()[own].view(-1, *dataset.image_shape).numpy(),
+            dataset.train_labels.cpu()[own].numpy(),
+            dataset.class_names,
+            path,
+        )
+
+
+def record_split(journal: Journal, result: SplitResult, class_names: Sequence[str]) -> None:
+    """Write the tables, figures and predictions of one split."""
+    folder, counts = result.name, result.counts
+    _write_confusion(journal, folder, counts, class_names)
+    report = metrics.classification_report(counts, class_names)
+    _write_table(journal, f"{folder}/classification_report", report)
+    with _artifact(journal, f"{folder}/mistakes.png") as path:
+        plots.plot_mistakes(
+            result.images.numpy(),
+            result.labels.numpy(),
+            result.probabilities.numpy(),
+            class_names,
+            path,
+        )
+    with _artifact(journal, f"{folder}/predictions.npz") as path:
+        np.savez(
+            path,
+            probabilities=result.probabilities.numpy(),
+            labels=result.labels.numpy(),
+            split_sha256=np.array(result.sha256),
+        )
+
+
+def read_confusion(artifacts: Path, split: str) -> tuple[list[list[int]], list[str]] | None:
+    """The counts `[C, C]` and class names that were written for a split; None if none were."""
+    path = artifacts / split / "confusion_matrix.json"
+    if not path.exists():
+        return None
+    content = json.loads(path.read_text())
+    return content["counts"], content["labels"]
+
+
+def _write_confusion(
+    journal: Journal, folder: str, counts: Tensor, class_names: Sequence[str]
+) -> None:
+    stem = f"{folder}/confusion_matrix"
+    rows = counts.tolist()
+    with _artifact(journal, f"{stem}.json") as path:
+        path.write_text(json.dumps({"labels": list(class_names), "counts": rows}))
+    with _artifact(journal, f"{stem}.csv") as path:
+        shares = [[f"{100 * n / max(sum(row), 1):.1f}" for n in row] for row in rows]
+        header = ["true \\ predicted", *class_names, *(f"{name} %" for name in class_names)]
+        table = zip(class_names, rows, shares, strict=True)
+        _write_csv(path, header, ([name, *row, *share] for name, row, share in table))
+    with _artifact(journal, f"{stem}.png") as path:
+        plots.plot_confusion_matrix(counts.numpy(), class_names, path, folder.capitalize())
+    journal.image(stem, f"{stem}.png")
+
+
+def _write_table(journal: Journal, stem: str, rows: Sequence[Any]) -> None:
+    with _artifact(journal, f"{stem}.json") as path:
+        path.write_text(json.dumps(rows, indent=1))
+    with _artifact(journal, f"{stem}.csv") as path:
+        _write_csv(path, list(rows[0]), (list(row.values()) for row in rows))
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+@contextmanager
+def _artifact(journal: Journal, name: str) -> Iterator[Path]:
+    """A path to write an artifact to; then the journal is told."""
+    with replacing(journal.artifacts / name) as path:
+        yield path
+    journal.artifact(name)

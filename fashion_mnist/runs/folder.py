@@ -1,0 +1,70 @@
+"""A run's folder: what is known of a run on this disk."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fashion_mnist.checkpoint import Model, load_model, load_state
+from fashion_mnist.journal import Entry, read_entries
+from fashion_mnist.stack import MemberState
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Reads a run's journal, checkpoint and network."""
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state to go on from; gone once the run is finished."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def model(self) -> Path:
+        """The trained network."""
+        return self.path / "model.safetensors"
+
+    @property
+    def artifacts(self) -> Path:
+        """The run's files as MLflow shows them."""
+        return self.path / "artifacts"
+
+    def status(self) -> str:
+        """The last status that was said: FINISHED, FAILED …; empty where nothing ever was."""
+        said = [str(entry.content["status"]) for entry in self._entries("status")]
+        return said[-1] if said else ""
+
+    def name(self) -> str:
+        """The run's name."""
+        return next((str(entry.content["name"]) for entry in self._entries("start")), "")
+
+    def tags(self) -> dict[str, str]:
+        """The run's tags as they stand."""
+        tags: dict[str, str] = {}
+        for entry in self._entries("start", "tags"):
+            tags |= entry.content["tags" if entry.kind == "start" else "values"]
+        return tags
+
+    def figures(self) -> dict[str, float]:
+        """The figures of the finished run, which were said once, at step 0."""
+        figures: dict[str, float] = {}
+        for entry in self._entries("metrics"):
+            if entry.content["step"] == 0:
+                figures |= entry.content["values"]
+        return figures
+
+    def has_recorded_model(self) -> bool:
+        """Whether the network itself is among what is recorded."""
+        return any(True for _ in self._entries("model"))
+
+    def load_model(self) -> Model:
+        """The trained network. Raises CheckpointError where the file is damaged."""
+        return load_model(self.model)
+
+    def load_state(self) -> MemberState | None:
+        """Where to go on. Raises CheckpointError where the file is damaged."""
+        return load_state(self.checkpoint) if self.checkpoint.exists() else None
+
+    def _entries(self, *kinds: str) -> Iterable[Entry]:
+        return (entry for entry in read_entries(self.path) if entry.kind in kinds)

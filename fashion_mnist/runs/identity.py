@@ -1,0 +1,61 @@
+"""A run's identity: the fingerprint of what a user asked for, and the folder that bears it."""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+# Raised when the golden weights of tests/test_golden.py change: the same config then means
+# other numbers, and what was trained before is another run.
+NUMERICS_VERSION = 1
+
+# Where and how a run is computed and recorded, not what it is; the data's hash is in for its place.
+_NOT_IDENTITY = (
+    "rerun",
+    "output_dir",
+    "data.dir",
+    "training.device",
+    "training.threads",
+    "training.checkpoint_seconds",
+    "evaluation.",
+    "tracking.",
+)
+
+
+def fingerprint(settings: dict[str, Any], *, data_sha256: str) -> str:
+    """64 hexadecimal digits over a flat config, the data and the version of the numerics."""
+    own = {key: value for key, value in settings.items() if not key.startswith(_NOT_IDENTITY)}
+    content = {"numerics": NUMERICS_VERSION, "data_sha256": data_sha256, "settings": own}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def run_folders(output_dir: Path, fingerprint: str) -> list[Path]:
+    """The folders of a run's attempts, the first one first; `rerun=true` adds one."""
+    folders = (output_dir / "runs").glob(f"{fingerprint[:16]}-*")
+    return sorted((folder for folder in folders if _attempt(folder)), key=_attempt)
+
+
+def next_folder(output_dir: Path, fingerprint: str) -> Path:
+    """The folder of the next attempt."""
+    number = max(map(_attempt, run_folders(output_dir, fingerprint)), default=0) + 1
+    return output_dir / "runs" / f"{fingerprint[:16]}-{number}"
+
+
+def _attempt(folder: Path) -> int:
+    """The number of the attempt, from 1; 0 for a folder that is none."""
+    number = folder.name.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
+
+
+def git_commit(folder: Path) -> str | None:
+    """The commit of the checkout that `folder` is in, `+` behind it where files were changed."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

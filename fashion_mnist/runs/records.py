@@ -1,0 +1,105 @@
+"""The first words of a run's journal: its name, parameters, tags, data and config."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from fashion_mnist.atomic import replacing
+from fashion_mnist.config import Config, flatten
+from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.journal import Journal
+from fashion_mnist.runs.stacks import View
+
+# How a run is recorded may change while it goes on; MLflow's parameters may not.
+_NOT_PARAMETERS = ("rerun", "output_dir", "evaluation.", "tracking.")
+
+# What a run's name says anyway, or need not say.
+_NAMED = (
+    *_NOT_PARAMETERS,
+    "model.width",
+    "model.depth",
+    "model.hidden_sizes",
+    "model.activation",
+    "optimizer.lr",
+    "optimizer=",
+    "seed",
+    "data.dir",
+    "data.class_names",
+    "hydra",
+)
+
+
+def run_name(config: Config, overrides: Sequence[str]) -> str:
+    """The user's name for the run, or one made of what people compare and what they changed."""
+    if config.tracking.run_name is not None:
+        return config.tracking.run_name
+    sizes, model = config.model.sizes(), config.model
+    shape = "-".join(str(size) for size in sizes) if len(sizes) < 4 else ""
+    shape = shape or (f"{sizes[0]}x{len(sizes)}" if sizes else "linear")
+    words = [shape, model.activation if sizes else "", config.optimizer.name]
+    words += [f"lr={config.optimizer.lr:g}", f"seed={config.seed}"]
+    changed = [
+        text for override in overrides if not (text := override.lstrip("+~")).startswith(_NAMED)
+    ]
+    words += [re.sub(r"^[^=]*\.", "", text) for text in changed]
+    return " ".join(filter(None, words))
+
+
+def record_start(
+    journal: Journal,
+    config: Config,
+    *,
+    overrides: Sequence[str],
+    dataset: Dataset,
+    view: View,
+    tags: Mapping[str, str],
+) -> None:
+    """Say what the run is, before it is trained."""
+    settings = flatten(config)
+    parameters = {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in settings.items()
+        if not key.startswith(_NOT_PARAMETERS)
+    }
+    own_tags = {key: str(value) for key, value in config.tracking.tags.items()}
+    journal.start(run_name(config, overrides), parameters, {**own_tags, **tags})
+    for context, index in (("train", view.split.train), ("validation", view.split.validation)):
+        if len(index):
+            record_dataset(journal, dataset, context, len(index), view.split.sha256)
+    _write_yaml(journal, "config/resolved.yaml", _nested(settings))
+    _write_yaml(journal, "config/overrides.yaml", list(overrides))
+
+
+def record_dataset(
+    journal: Journal, dataset: Dataset, context: str, num_examples: int, sha256: str
+) -> None:
+    """Say which images the run has seen, as what."""
+    journal.dataset(
+        dataset.name,
+        digest=f"{context}-{sha256[:24]}",
+        context=context,
+        source=dataset.source,
+        num_examples=num_examples,
+        image_shape=dataset.image_shape,
+    )
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as the tree they came from."""
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *path, name = key.split(".")
+        node = tree
+        for part in path:
+            node = node.setdefault(part, {})
+        node[name] = value
+    return tree
+
+
+def _write_yaml(journal: Journal, path: str, content: Any) -> None:
+    with replacing(journal.artifacts / path) as file:
+        file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    journal.artifact(path)

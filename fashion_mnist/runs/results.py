@@ -1,0 +1,145 @@
+"""The last words of a run: its network is saved, evaluated and recorded."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from fashion_mnist import metrics
+from fashion_mnist.checkpoint import Model, save_model, tensors_sha256
+from fashion_mnist.config import Config
+from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.journal import Journal
+from fashion_mnist.loop import evaluate
+from fashion_mnist.machine import Machine
+from fashion_mnist.runs.artifacts import SplitResult, record_split, record_training
+from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.records import record_dataset
+from fashion_mnist.runs.stacks import (
+    View,
+    build_architecture,
+    build_loss,
+    build_model,
+    build_normalizer,
+)
+from fashion_mnist.runs.training import Member
+
+DESCRIPTION_TAG = "mlflow.note.content"  # MLflow shows it as Markdown on the run's page
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A network with the data it was made from, ready to be evaluated."""
+
+    config: Config
+    model: Model
+    dataset: Dataset  # on the machine's device
+    view: View
+    machine: Machine
+
+    def record_validation(self, journal: Journal) -> None:
+        """Record the figures on the validation split, if there is one."""
+        if not len(self.view.split.validation):
+            return
+        result = self._evaluate("validation")
+        figures = result.figures()
+        named = {f"final/val_{key}": figures[key] for key in ("loss", "accuracy", "f1_macro")}
+        journal.metrics(0, named)
+        self._record(journal, result)
+
+    def record_test(self, journal: Journal) -> None:
+        """Record the figures on the test set: it counts as read from here on."""
+        result = self._evaluate("test")
+        record_dataset(journal, self.dataset, "test", len(result.labels), self.dataset.sha256)
+        self._record(journal, result)
+        # last: these figures are what says that the test set was read and recorded
+        journal.metrics(0, {f"test/{key}": value for key, value in result.figures().items()})
+
+    def _record(self, journal: Journal, result: SplitResult) -> None:
+        record_split(journal, result, self.dataset.class_names)
+        journal.tags({DESCRIPTION_TAG: describe(result, self.dataset.class_names)})
+
+    def _evaluate(self, name: str) -> SplitResult:
+        """Evaluate on the `validation` split or the `test` set, as a stack of one."""
+        data, device = self.dataset, self.machine.device
+        if name == "test":
+            images, labels, sha256 = data.test_images, data.test_labels, data.sha256
+            index = torch.arange(len(labels), device=device)
+        else:
+            images, labels, sha256 = data.train_images, data.train_labels, self.view.split.sha256
+            index = self.view.split.validation.to(device)
+        member = build_model([self.config], data, self.machine)
+        member.load_state_dict(0, self.model.weights)
+        evaluation = evaluate(
+            member,
+            images,
+            labels,
+            index=index.unsqueeze(0),
+            normalizer=build_normalizer([self.view], self.machine),
+            loss=build_loss([self.config], data, self.machine),
+        )
+        pictures = images[index].view(-1, *data.image_shape)
+        return SplitResult.of(name, evaluation, pictures, sha256)
+
+
+def describe(result: SplitResult, class_names: Sequence[str]) -> str:
+    """The run in words, in Markdown: its scores, and what it takes for what."""
+    scores = {key: float(value) for key, value in metrics.summarize(result.counts).items()}
+    confusions = metrics.most_confused(result.counts, class_names)
+    lines = [
+        f"**{result.name.capitalize()}: accuracy {scores['accuracy']:.2%}, "
+        f"macro F1 {scores['f1_macro']:.4f}.** Most confused:",
+        "",
+        *(f"- {metrics.confusion_in_words(confusion)}" for confusion in confusions),
+        "",
+        f"The whole matrix: Artifacts, `{result.name}/confusion_matrix.png`.",
+    ]
+    return "\n".join(lines)
+
+
+def finish_member(
+    member: Member, folder: RunFolder, dataset: Dataset, machine: Machine, *, read_test: bool
+) -> None:
+    """Record what became of a run that is done; only then is its checkpoint given up."""
+    if member.weights is not None:
+        _finish(member, member.weights, folder, dataset, machine, read_test)
+    elif member.divergence is not None:
+        lost = member.divergence
+        reason = f"diverged in epoch {lost.epoch} at step {lost.step}"
+        losses = [row["train/loss"] for row in member.history] + [lost.last_finite_loss]
+        finite = [loss for loss in losses if math.isfinite(loss)]
+        last = f"the last finite loss was {finite[-1]:g}" if finite else "no loss was finite"
+        member.journal.tags({"failure": f"{reason}; {last}"})
+        member.journal.status("FAILED")
+    folder.checkpoint.unlink(missing_ok=True)
+
+
+def _finish(
+    member: Member,
+    weights: dict[str, torch.Tensor],
+    folder: RunFolder,
+    dataset: Dataset,
+    machine: Machine,
+    read_test: bool,
+) -> None:
+    model = Model(
+        architecture=build_architecture(member.config, dataset),
+        weights=weights,
+        class_names=dataset.class_names,
+        image_shape=dataset.image_shape,
+        mean=member.view.mean,
+        std=member.view.std,
+    )
+    save_model(folder.model, model)
+    journal = member.journal
+    journal.tags({"weights_sha256": tensors_sha256(weights)})
+    journal.metrics(0, {"final/epoch": member.final_epoch})
+    trained = TrainedRun(member.config, model, dataset, member.view, machine)
+    trained.record_validation(journal)
+    if read_test:
+        trained.record_test(journal)
+    record_training(journal, member.history, dataset, member.view)
+    if member.config.tracking.model != "never":
+        journal.model(folder.model.name)
+    journal.status("FINISHED")

@@ -1,0 +1,182 @@
+"""From configs to a stack that can be trained: every part of it is put together here.
+
+R runs in the stack, N images, n of them trained on, v validated on.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fashion_mnist.average import WeightAverage
+from fashion_mnist.batches import Batches, Normalizer
+from fashion_mnist.config import Config
+from fashion_mnist.data.dataset import Dataset, Split, pixel_statistics, split
+from fashion_mnist.losses import Loss, brier, cross_entropy
+from fashion_mnist.machine import Machine
+from fashion_mnist.model import StackedMLP
+from fashion_mnist.network import Architecture
+from fashion_mnist.optim import StackedOptimizer
+from fashion_mnist.schedules import build_schedule
+from fashion_mnist.stack import Stack
+
+
+@dataclass(frozen=True)
+class View:
+    """The data as one run sees it: its split, and the constants of its training part."""
+
+    split: Split
+    mean: float  # of pixels / 255
+    std: float
+
+
+def stack_key(config: Config, machine: Machine) -> str:
+    """Runs with the same key can be trained in one stack.
+
+    It holds everything that changes a shape, a number of steps or which operations run.
+    """
+    data, model, training = config.data, config.model, config.training
+    key = {
+        "data": [data.name, data.dir, data.class_names, data.validation_size, data.train_size],
+        "model": [model.sizes(), model.activation, model.activation_options],
+        "layers": [model.normalization, model.residual, model.initialization],
+        "loss": [config.loss.name, config.loss.class_weights],
+        "optimizer": config.optimizer.name,
+        "schedule": config.schedule.name,
+        "steps": [training.epochs, training.batch_size],
+        "parts": {
+            "dropout": model.dropout > 0,
+            "input_dropout": model.input_dropout > 0,
+            "ema": training.ema is not None,
+            "clip_grad_norm": training.clip_grad_norm is not None,
+            "early_stopping": training.early_stopping.metric is not None,
+            "augment": sorted(_augmentation([config])),
+        },
+        "machine": [machine.device, machine.precision, machine.threads],
+    }
+    return json.dumps(key, sort_keys=True)
+
+
+def view_data(config: Config, dataset: Dataset) -> View:
+    """The split and the pixel statistics of one run. The test images have no say in them."""
+    own = split(
+        dataset.train_labels,
+        num_classes=dataset.num_classes,
+        validation_size=config.data.validation_size,
+        fold=config.data.fold,
+        train_size=config.data.train_size,
+    )
+    if not config.data.normalize:
+        return View(own, mean=0.0, std=1.0)
+    mean, std = pixel_statistics(dataset.train_images, own.train)
+    return View(own, mean, std)
+
+
+def build_architecture(config: Config, dataset: Dataset) -> Architecture:
+    """The shape of the network."""
+    return Architecture(
+        num_inputs=dataset.train_images.shape[1],
+        hidden_sizes=config.model.sizes(),
+        num_classes=dataset.num_classes,
+        activation=config.model.activation,
+        activation_options=config.model.activation_options,
+        normalization=config.model.normalization,
+        residual=config.model.residual,
+    )
+
+
+def build_model(configs: Sequence[Config], dataset: Dataset, machine: Machine) -> StackedMLP:
+    """R freshly initialised networks."""
+    first = configs[0].model
+    return StackedMLP(
+        build_architecture(configs[0], dataset),
+        seeds=[config.seed for config in configs],
+        initialization=first.initialization,
+        dropout=[c.model.dropout for c in configs] if first.dropout else None,
+        input_dropout=[c.model.input_dropout for c in configs] if first.input_dropout else None,
+        dtype=machine.dtype,
+        device=machine.device,
+    )
+
+
+def build_loss(configs: Sequence[Config], dataset: Dataset, machine: Machine) -> Loss:
+    """The loss of R runs."""
+    first = configs[0].loss
+    if first.name == "brier":
+        return brier(
+            num_classes=dataset.num_classes,
+            class_weights=first.class_weights,
+            device=machine.device,
+        )
+    return cross_entropy(
+        num_classes=dataset.num_classes,
+        label_smoothing=[config.loss.options["label_smoothing"] for config in configs],
+        class_weights=first.class_weights,
+        device=machine.device,
+    )
+
+
+def build_normalizer(views: Sequence[View], machine: Machine) -> Normalizer:
+    """The normalisation of R runs."""
+    means, stds = [view.mean for view in views], [view.std for view in views]
+    return Normalizer(means, stds, machine.device)
+
+
+def build_stack(
+    configs: Sequence[Config], views: Sequence[View], dataset: Dataset, machine: Machine
+) -> Stack:
+    """A stack of R runs at its beginning; their keys are the same, dataset is on the device."""
+    assert len({stack_key(config, machine) for config in configs}) == 1
+    training = configs[0].training
+    model = build_model(configs, dataset, machine)
+    return Stack(
+        model=model,
+        optimizer=_build_optimizer(configs, model),
+        batches=Batches(
+            dataset.train_images,
+            dataset.train_labels,
+            train_index=torch.stack([view.split.train for view in views]).to(machine.device),
+            normalizer=build_normalizer(views, machine),
+            batch_size=training.batch_size,
+            seeds=[config.seed for config in configs],
+            image_shape=dataset.image_shape,
+            augmentation=_augmentation(configs),
+        ),
+        loss=build_loss(configs, dataset, machine),
+        schedules=[
+            build_schedule(name=s.name, warmup=s.warmup, options=s.options)
+            for s in (config.schedule for config in configs)
+        ],
+        num_epochs=training.epochs,
+        average=_build_average(configs, model),
+    )
+
+
+def validation_index(views: Sequence[View], machine: Machine) -> Tensor | None:
+    """Where the validation images of R runs are: int64 `[R, v]`; None where there are none."""
+    index = torch.stack([view.split.validation for view in views])
+    return index.to(machine.device) if index.shape[1] else None
+
+
+def _build_optimizer(configs: Sequence[Config], model: StackedMLP) -> StackedOptimizer:
+    norms = [norm for c in configs if (norm := c.training.clip_grad_norm) is not None]
+    return StackedOptimizer(
+        model.parameters,
+        name=configs[0].optimizer.name,
+        options=[{"lr": c.optimizer.lr, **c.optimizer.options} for c in configs],
+        clip_grad_norm=norms or None,
+    )
+
+
+def _build_average(configs: Sequence[Config], model: StackedMLP) -> WeightAverage | None:
+    decays = [decay for c in configs if (decay := c.training.ema) is not None]
+    return WeightAverage(model, decays=decays) if decays else None
+
+
+def _augmentation(configs: Sequence[Config]) -> dict[str, list[float]]:
+    """The strengths of each kind of augmentation that is on."""
+    kinds = ("flip", "shift", "erase", "noise")
+    strengths = {kind: [getattr(c.data.augment, kind) for c in configs] for kind in kinds}
+    return {kind: own for kind, own in strengths.items() if own[0] > 0}

@@ -1,0 +1,126 @@
+"""Trains runs of one stack until each is done: checkpoints, early stopping, divergence."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from fashion_mnist.checkpoint import save_state
+from fashion_mnist.config import Config
+from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.journal import Journal
+from fashion_mnist.loop import Divergence, train_epoch
+from fashion_mnist.machine import Machine
+from fashion_mnist.runs.stacks import View, build_stack, validation_index
+from fashion_mnist.stack import HistoryRow, MemberState, Stack, under
+
+
+@dataclass
+class Member:
+    """A run in training. Done, it has either its weights or a divergence."""
+
+    config: Config
+    view: View
+    journal: Journal
+    checkpoint: Path
+    state: MemberState | None = None
+    weights: dict[str, Tensor] | None = None
+    divergence: Divergence | None = None
+    saved_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing left to train."""
+        return self.weights is not None or self.divergence is not None
+
+    @property
+    def history(self) -> list[HistoryRow]:
+        """What was measured, a row an epoch."""
+        return self.state.history if self.state else []
+
+    @property
+    def final_epoch(self) -> int:
+        """The epoch whose weights the run is."""
+        assert self.state is not None
+        return self.state.best_epoch or self.state.epoch
+
+    def finish_epoch(self, stack: Stack, member: int, row: HistoryRow) -> None:
+        """Take in an epoch that went well: state, journal, and a checkpoint when one is due."""
+        epoch = stack.epoch
+        self.journal.metrics(epoch, row)
+        history = [*self.history, {"epoch": epoch, **row}]
+        tensors = stack.tensors(member)
+        best_epoch = self._best_epoch(history)
+        if best_epoch == epoch:
+            tensors |= {f"best/{key}": t for key, t in stack.weights(member).items()}
+        elif best_epoch is not None and self.state is not None:
+            tensors |= {f"best/{key}": t for key, t in under("best", self.state.tensors).items()}
+        self.state = MemberState(epoch, tensors, history, best_epoch)
+        if epoch == stack.num_epochs or self._is_out_of_patience():
+            best = under("best", tensors)
+            self.weights = best or stack.weights(member)
+        elif time.monotonic() - self.saved_at >= self.config.training.checkpoint_seconds:
+            self.save()
+
+    def save(self) -> None:
+        """Write the state of the last whole epoch, if there is one."""
+        if self.state is not None:
+            save_state(self.checkpoint, self.state)
+        self.saved_at = time.monotonic()
+
+    def _best_epoch(self, history: Sequence[HistoryRow]) -> int | None:
+        metric = self.config.training.early_stopping.metric
+        if metric is None:
+            return None
+        sign = -1 if metric.endswith("loss") else 1
+        # of equal epochs the first
+        return 1 + max(range(len(history)), key=lambda k: (sign * history[k][metric], -k))
+
+    def _is_out_of_patience(self) -> bool:
+        state, stopping = self.state, self.config.training.early_stopping
+        if state is None or state.best_epoch is None:
+            return False
+        return state.epoch - state.best_epoch >= stopping.patience
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Who is told how training goes. What it raises ends training between two steps."""
+
+    on_step: Callable[[Stack, int], None]
+    on_epoch: Callable[[Stack, list[HistoryRow]], None]
+
+
+def train_members(
+    members: Sequence[Member], dataset: Dataset, machine: Machine, observer: Observer
+) -> None:
+    """Train members of one stack until all are done; dataset is on the machine's device.
+
+    Whenever one is done the rest go on as a smaller stack, from their states.
+    """
+    while active := [member for member in members if not member.is_done]:
+        _train_until_one_is_done(active, dataset, machine, observer)
+
+
+def _train_until_one_is_done(
+    members: Sequence[Member], dataset: Dataset, machine: Machine, observer: Observer
+) -> None:
+    views = [member.view for member in members]
+    stack = build_stack([member.config for member in members], views, dataset, machine)
+    for r, member in enumerate(members):
+        if member.state is not None:
+            stack.load(r, member.state)
+    index = validation_index(views, machine)
+    while not any(member.is_done for member in members):
+        result = train_epoch(
+            stack,
+            validation_index=index,
+            on_step=lambda step: observer.on_step(stack, step),
+        )
+        for r, member in enumerate(members):
+            member.divergence = result.divergences[r]
+            if member.divergence is None:
+                member.finish_epoch(stack, r, result.rows[r])
+        observer.on_epoch(stack, result.rows)

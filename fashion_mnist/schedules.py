@@ -1,0 +1,60 @@
+"""Learning rate schedules: pure functions of progress, from 0 at the start to 1 at the end.
+
+Each gives the factor of the learning rate. A warm-up is a linear rise over the first `warmup` of
+training; the schedule proper then runs over what is left.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+
+Schedule = Callable[[float], float]
+
+
+def constant(_progress: float) -> float:
+    """Always 1."""
+    return 1.0
+
+
+def cosine(progress: float, *, final: float = 0.0) -> float:
+    """Half a cosine from 1 to `final` (Loshchilov and Hutter, 2017)."""
+    return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def linear(progress: float, *, final: float = 0.0) -> float:
+    """A straight line from 1 to `final`."""
+    return 1 + (final - 1) * progress
+
+
+def step(progress: float, *, factor: float = 0.1, num_steps: int = 3) -> float:
+    """Multiplied by `factor` at `num_steps` equally spaced moments between start and end."""
+    return float(factor ** math.floor(progress * (num_steps + 1)))
+
+
+def one_cycle(
+    progress: float, *, initial: float = 0.04, peak: float = 0.3, final: float = 0.0
+) -> float:
+    """Up from `initial` to 1 at `peak` of training, down to `final` (Smith and Topin, 2018)."""
+    if progress < peak:
+        return initial + (1 - initial) * (1 - math.cos(math.pi * progress / peak)) / 2
+    return cosine((progress - peak) / (1 - peak), final=final)
+
+
+SCHEDULES: dict[str, Callable[..., float]] = {
+    "constant": constant,
+    "cosine": cosine,
+    "linear": linear,
+    "step": step,
+    "one_cycle": one_cycle,
+}
+
+
+def build_schedule(*, name: str, warmup: float, options: Mapping[str, float]) -> Schedule:
+    """The schedule of that name after a linear warm-up over the first `warmup` of training."""
+    proper = SCHEDULES[name]
+
+    def schedule(progress: float) -> float:
+        if progress < warmup:
+            return progress / warmup
+        return proper((progress - warmup) / (1 - warmup), **options)
+
+    return schedule

@@ -1,0 +1,142 @@
+"""What a person reads while a run is trained and when it is done, by way of logging."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from fashion_mnist import metrics
+from fashion_mnist.runs.artifacts import read_confusion
+from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.training import Observer
+from fashion_mnist.stack import HistoryRow, Stack
+
+log = logging.getLogger("fashion_mnist")
+
+
+class Progress:
+    """A line for each epoch, and on a terminal a bar for the epoch that is under way."""
+
+    def __init__(self) -> None:
+        self.started, self.first_epoch = time.monotonic(), -1
+
+    def epoch_line(self, stack: Stack, rows: Sequence[HistoryRow]) -> str:
+        """The figures of the epoch that ended; of several runs, the means."""
+        mean = {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
+        width = len(str(stack.num_epochs))
+        words = [
+            f"epoch {stack.epoch:>{width}}/{stack.num_epochs}",
+            f"loss {mean['train/loss']:.4f}",
+            f"val accuracy {mean['val/accuracy']:.4f}" if "val/accuracy" in mean else "",
+            f"{mean['images_per_second'] * len(rows):,.0f} images/s",
+            f"{_duration(self._seconds_left(stack))} left",
+        ]
+        return "   ".join(filter(None, words))
+
+    def _seconds_left(self, stack: Stack) -> float:
+        done = stack.epoch - self.first_epoch
+        return (time.monotonic() - self.started) / done * (stack.num_epochs - stack.epoch)
+
+    def note_start(self, stack: Stack) -> None:
+        """With the first step say what begins, and remember when: time left is judged by it."""
+        if self.first_epoch < 0:
+            self.started, self.first_epoch = time.monotonic(), stack.epoch
+            batches = stack.batches
+            log.info(
+                "training on %s images, %s steps an epoch",
+                f"{batches.num_examples:,}",
+                batches.num_steps,
+            )
+
+
+@contextmanager
+def observe(check_for_stop: Callable[[], None]) -> Iterator[Observer]:
+    """Watch training; on a terminal with a bar, elsewhere with plain lines.
+
+    Args:
+        check_for_stop: called before each step.
+    """
+    progress = Progress()
+
+    def on_plain_step(stack: Stack, _step: int) -> None:
+        check_for_stop()
+        progress.note_start(stack)
+
+    def on_epoch(stack: Stack, rows: list[HistoryRow]) -> None:
+        log.info(progress.epoch_line(stack, rows))
+
+    if not (sys.stdout.isatty() and log.isEnabledFor(logging.INFO)):
+        yield Observer(on_plain_step, on_epoch)
+        return
+
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = [TextColumn("epoch {task.fields[epoch]}"), BarColumn(None), TimeRemainingColumn()]
+    with Bar(*columns, transient=True) as bar, _lines_above_the_bar():
+        task = bar.add_task("training", total=None, epoch="")
+
+        def on_step(stack: Stack, step: int) -> None:
+            on_plain_step(stack, step)
+            total = stack.num_epochs * stack.batches.num_steps
+            done = stack.epoch * stack.batches.num_steps + step
+            epoch = f"{stack.epoch + 1}/{stack.num_epochs}"
+            bar.update(task, total=total, completed=done, epoch=epoch)
+
+        yield Observer(on_step, on_epoch)
+
+
+def summarize_run(folder: RunFolder, *, note: str, where: Sequence[str]) -> str:
+    """The figures of a finished run in words, a note about it, and where to look at it."""
+    figures = folder.figures()
+    split = "test" if "test/accuracy" in figures else "validation"
+    head = f"{folder.name()} {note}" if note else folder.name()
+    lines = [f"{head}: {split} {_scores(figures, split)}"]
+    confusion = read_confusion(folder.artifacts, split)
+    if confusion is not None:
+        counts, class_names = confusion
+        worst = metrics.most_confused(torch.tensor(counts), class_names)
+        lines += [f"  {metrics.confusion_in_words(entry)}" for entry in worst]
+    return "\n".join([*lines, *where])
+
+
+def _scores(figures: dict[str, float], split: str) -> str:
+    if split == "test":
+        names = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
+        keys = [f"test/{name}" for name in names]
+    else:
+        keys = ["final/val_accuracy", "final/val_f1_macro"]
+    words = [
+        f"{key.rpartition('/')[2].removeprefix('val_').replace('_', ' ')} {figures[key]:.4f}"
+        for key in keys
+        if key in figures
+    ]
+    return ", ".join(words) or "not evaluated: there is no validation split, and no test was asked"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+@contextmanager
+def _lines_above_the_bar() -> Iterator[None]:
+    """Logging holds the standard output of before the bar; let it write to the bar's."""
+    handlers = [
+        handler
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.__stdout__
+    ]
+    for handler in handlers:
+        handler.setStream(sys.stdout)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.setStream(sys.__stdout__)

@@ -1,0 +1,1 @@
+"""Journals to MLflow stores. `store.py` imports mlflow; a training process stays away from it."""

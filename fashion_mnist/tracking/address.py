@@ -1,0 +1,107 @@
+"""Where a store is: addresses made absolute, and a quick look whether one answers. No MLflow."""
+
+import socket
+import sqlite3
+import urllib.error
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+SQLITE = "sqlite:///"
+DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+def absolute_uri(uri: str, folder: Path | None = None) -> str:
+    """The address with a relative sqlite path taken from `folder` (default: the current one).
+
+    Raises:
+        ValueError: this cannot be the address of an MLflow store.
+    """
+    scheme = uri.partition(":")[0].split("+")[0]
+    if scheme == "sqlite" and uri.startswith(SQLITE):
+        path, question_mark, options = uri.removeprefix(SQLITE).partition("?")
+        if path and ":memory:" not in path:
+            absolute = ((folder or Path.cwd()) / path).resolve()
+            return f"{SQLITE}{absolute}{question_mark}{options}"
+    elif scheme == "databricks" or uri == "databricks":
+        return uri
+    elif scheme in {"http", "https", *DATABASE_PORTS} and has_host(uri):
+        return uri.rstrip("/")
+    raise ValueError(
+        "tracking.uri must be sqlite:///FILE, http(s)://HOST:PORT or a postgresql, mysql or mssql "
+        f"address, got {without_password(uri)!r}"
+    )
+
+
+def has_host(uri: str) -> bool:
+    """Whether the address names a host, and a port, if any, that can be one."""
+    try:
+        parts = urlsplit(uri)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The database file of an absolute sqlite address; None for any other store."""
+    return Path(uri.removeprefix(SQLITE).partition("?")[0]) if uri.startswith(SQLITE) else None
+
+
+def without_password(uri: str) -> str:
+    """The address as it may be printed."""
+    try:
+        parts = urlsplit(uri)
+        if not parts.password:
+            return uri
+    except ValueError:
+        return uri
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+
+
+def check_store(uri: str, timeout_seconds: float = 10) -> str | None:
+    """None if a store answers at this absolute address, else the reason in one line.
+
+    Needs no MLflow: a database file must be one in a writable folder, a server must answer, a
+    database's port must be open. What is behind the port shows when a run is sent.
+    """
+    try:
+        path = sqlite_path(uri)
+        if path is not None:
+            check_sqlite(path)
+        elif uri.startswith("http"):
+            check_server(uri, timeout_seconds)
+        elif urlsplit(uri).hostname:
+            check_port(uri, timeout_seconds)
+    except (OSError, sqlite3.Error) as error:
+        return f"{without_password(uri)} does not answer: {str(error).splitlines()[0]}"
+    return None
+
+
+def check_sqlite(path: Path) -> None:
+    """Raises OSError or sqlite3.Error unless the file is, or can become, a database."""
+    if path.exists():
+        # mode=rw: a plain connect would create what it does not find
+        with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True)) as database:
+            database.execute("SELECT count(*) FROM sqlite_master")
+        return
+    existing = next(parent for parent in path.parents if parent.exists())
+    with (existing / f".{path.name}.probe").open("xb") as probe:
+        Path(probe.name).unlink()
+
+
+def check_server(uri: str, timeout_seconds: float) -> None:
+    """Raises OSError unless a server answers. A refusal is an answer: MLflow brings the login."""
+    try:
+        urllib.request.urlopen(f"{uri}/health", timeout=timeout_seconds).close()
+    except urllib.error.HTTPError as error:
+        if error.code >= 500:
+            raise
+
+
+def check_port(uri: str, timeout_seconds: float) -> None:
+    """Raises OSError unless something listens at the database's address."""
+    parts = urlsplit(uri)
+    port = parts.port or DATABASE_PORTS[parts.scheme.split("+")[0]]
+    socket.create_connection((parts.hostname, port), timeout_seconds).close()

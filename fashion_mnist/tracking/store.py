@@ -1,0 +1,193 @@
+"""One MLflow store and the calls a run needs of it; repeating any of them changes nothing.
+
+This file imports mlflow, which takes seconds: only the sender and `fmnist sync` may import it.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid5
+
+from filelock import FileLock
+
+# Read when mlflow is imported, or at each request: no usage reports, and no silent quarter of an
+# hour in front of a server that is down.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+
+from mlflow import MlflowClient
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    Experiment,
+    InputTag,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+    ViewType,
+)
+from mlflow.exceptions import MlflowException
+from PIL import Image
+
+from fashion_mnist.tracking.address import sqlite_path
+from fashion_mnist.tracking.views import experiment_tags
+
+JOURNAL_TAG = "journal_id"
+MOST_NAMES = 100  # parameters or tags in one request
+PREVIEW_PIXELS = 480  # of the larger side, drawn as it is: two fit beside each other
+
+
+class Store:
+    """Raises `MlflowException` or OSError where the store does not answer."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        with at_home(uri):
+            self._client = MlflowClient(uri)
+
+    def answers(self) -> bool:
+        """Whether the store is there at all, whatever it thinks of one run."""
+        try:
+            self._client.search_experiments(max_results=1)
+        except (MlflowException, OSError):
+            return False
+        return True
+
+    def experiment(self, name: str) -> str:
+        """The id of this experiment, made with our saved views if it is new to us."""
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            with contextlib.suppress(MlflowException):  # another process was faster
+                self._client.create_experiment(name)
+            found = self._client.get_experiment_by_name(name)
+        if found is None:
+            raise MlflowException(f"the experiment {name!r} cannot be made in this store")
+        if found.lifecycle_stage == "deleted":
+            raise MlflowException(
+                f"the experiment {name!r} was thrown away in this store: restore it there, "
+                "or choose another tracking.experiment"
+            )
+        self._add_views(found)
+        return str(found.experiment_id)
+
+    def find_run(self, experiment_id: str, journal_id: str) -> Run | None:
+        """The run of this journal, also one that was thrown away."""
+        runs = self._client.search_runs(
+            [experiment_id], f"tags.{JOURNAL_TAG} = '{journal_id}'", ViewType.ALL, max_results=1
+        )
+        return runs[0] if runs else None
+
+    def create_run(self, experiment_id: str, journal_id: str, name: str, start_ms: int) -> str:
+        """A new run's id. The one call that must not be repeated: look with `find_run` first."""
+        tags = {JOURNAL_TAG: journal_id}
+        run = self._client.create_run(experiment_id, start_ms, tags, run_name=name)
+        return str(run.info.run_id)
+
+    def log(
+        self,
+        run_id: str,
+        metrics: Sequence[tuple[str, float, int, int]],
+        params: Mapping[str, str],
+        tags: Mapping[str, str],
+    ) -> None:
+        """Points (key, value, time in ms, step; at most 1000), parameters and tags."""
+        points = [Metric(key, finite(value), ms, step) for key, value, ms, step in metrics]
+        for part in parts(params):
+            self._batch(run_id, params=[Param(key, value) for key, value in part])
+        for part in parts(tags):
+            self._batch(run_id, tags=[RunTag(key, value) for key, value in part])
+        if points:
+            self._batch(run_id, metrics=points)
+
+    def log_file(self, run_id: str, file: Path, path: str) -> None:
+        """A file as the artifact of this path, replacing what is there."""
+        self._client.log_artifact(run_id, str(file), str(Path(path).parent).removeprefix("."))
+
+    def log_folder(self, run_id: str, folder: Path, path: str) -> None:
+        """A folder's files as artifacts below this path."""
+        self._client.log_artifacts(run_id, str(folder), path)
+
+    def log_image(
+        self, run_id: str, file: Path, *, key: str, step: int, journal_id: str, time_ms: int
+    ) -> None:
+        """A PNG that the charts show under `key`.
+
+        The files' names are those of `MlflowClient.log_image`, which would draw a new uuid at
+        each call and so leave one image more; and our preview is large enough to be read.
+        """
+        unique = uuid5(UUID(journal_id), f"{key} {step}")
+        name = f"{key.replace('/', '~')}+step+{step}+timestamp+{time_ms}+{unique}"
+        with tempfile.TemporaryDirectory() as folder, Image.open(file) as image:
+            image.save(Path(folder, f"{name}.png"))
+            image.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
+            image.save(Path(folder, f"{name}+compressed.webp"), quality=90)
+            self.log_folder(run_id, Path(folder), "images")
+        self.log(run_id, [], {}, {"mlflow.loggedImages": "True"})
+
+    def log_dataset(self, run_id: str, content: Mapping[str, Any]) -> None:
+        """A dataset entry of the journal as an input of the run."""
+        shape = [content["num_examples"], *content["image_shape"]]
+        dataset = Dataset(
+            name=content["name"],
+            digest=content["digest"],
+            source_type="local",
+            source=json.dumps({"uri": content["source"]}),
+            profile=json.dumps({"features_shape": shape, "targets_shape": shape[:1]}),
+        )
+        context = InputTag("mlflow.data.context", content["context"])
+        self._client.log_inputs(run_id, [DatasetInput(dataset, [context])])
+
+    def set_status(self, run_id: str, status: str, time_ms: int) -> None:
+        """RUNNING again, or ended at this time."""
+        if status == "RUNNING":
+            self._client.update_run(run_id, status)
+        else:
+            self._client.set_terminated(run_id, status, time_ms)
+
+    def _batch(
+        self,
+        run_id: str,
+        metrics: Sequence[Metric] = (),
+        params: Sequence[Param] = (),
+        tags: Sequence[RunTag] = (),
+    ) -> None:
+        # never asynchronous: a dying server would lose the points without a word
+        self._client.log_batch(run_id, metrics, params, tags, synchronous=True)
+
+    def _add_views(self, experiment: Experiment) -> None:
+        for key, value in experiment_tags(experiment.tags).items():
+            self._client.set_experiment_tag(experiment.experiment_id, key, value)
+
+
+@contextlib.contextmanager
+def at_home(uri: str) -> Iterator[None]:
+    """Holds a database file's lock, in its folder, where MLflow will put `mlruns`.
+
+    Without the lock, processes that create one fresh store at once ruin it.
+    """
+    path = sqlite_path(uri)
+    if path is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"), contextlib.chdir(path.parent):
+        yield
+
+
+def finite(value: float) -> float:
+    """NaN stays; infinity becomes the largest number, as MLflow's own stores do."""
+    return max(-sys.float_info.max, min(value, sys.float_info.max)) if value == value else value
+
+
+def parts(values: Mapping[str, str]) -> Iterator[list[tuple[str, str]]]:
+    """The items in parts that one request may hold."""
+    items = list(values.items())
+    for first in range(0, len(items), MOST_NAMES):
+        yield items[first : first + MOST_NAMES]

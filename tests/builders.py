@@ -1,0 +1,112 @@
+"""Small real IDX files, and configs and stacks on them: what tests are made of."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from fashion_mnist.compose import CONFIG_NAME, config_folder, plain
+from fashion_mnist.config import Config, parse
+from fashion_mnist.data.dataset import Dataset, load_dataset
+from fashion_mnist.data.idx import write_idx
+from fashion_mnist.journal import Journal
+from fashion_mnist.machine import Machine
+from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.stacks import view_data
+from fashion_mnist.runs.training import Member, Observer, train_members
+
+CLASS_NAMES = ("Trouser", "Bag", "Shirt")
+QUIET = Observer(on_step=lambda _stack, _step: None, on_epoch=lambda _stack, _rows: None)
+
+
+def make_data(
+    folder: Path,
+    *,
+    num_train: int = 90,
+    num_test: int = 30,
+    image_shape: tuple[int, int] = (6, 5),
+) -> Path:
+    """Write four IDX files of pictures that can be learnt; returns their folder."""
+    folder.mkdir(parents=True)
+    random = np.random.RandomState(0)
+    prototypes = random.randint(0, 256, (len(CLASS_NAMES), *image_shape))
+    for part, count in (("train", num_train), ("t10k", num_test)):
+        labels = random.randint(0, len(CLASS_NAMES), count)
+        noise = random.normal(0, 60, (count, *image_shape))
+        images = np.clip(prototypes[labels] + noise, 0, 255)
+        write_idx(folder / f"{part}-images-idx3-ubyte", images.astype(np.uint8))
+        write_idx(folder / f"{part}-labels-idx1-ubyte", labels.astype(np.uint8))
+    return folder
+
+
+def data_overrides(folder: Path) -> list[str]:
+    """The command line's words for the data that `make_data` wrote."""
+    return ["data=idx", f"data.dir={folder}", f"data.class_names=[{','.join(CLASS_NAMES)}]"]
+
+
+def make_config(folder: Path, *overrides: str) -> Config:
+    """A config on that data, with a small validation split, recorded nowhere."""
+    small = ["data.validation_size=20", "training.batch_size=16", "tracking.uri=null"]
+    words = [*data_overrides(folder), *small, *overrides]
+    groups = [word for word in words if "." not in word.partition("=")[0]]
+    node = compose_groups(tuple(word for word in groups if not word.startswith("seed=")))
+    for word in words:
+        key, _, value = word.partition("=")
+        if word not in groups or key == "seed":
+            parsed = OmegaConf.from_dotlist([f"value={value}"])["value"]
+            OmegaConf.update(node, key, parsed, force_add=True)
+    return parse(plain(node), overridden=[word.partition("=")[0] for word in words])
+
+
+def compose_groups(groups: tuple[str, ...]) -> DictConfig:
+    """The real YAML with these choices of groups; composed once, for it takes half a second."""
+    return deepcopy(_compose_groups(groups))
+
+
+@cache
+def _compose_groups(groups: tuple[str, ...]) -> DictConfig:
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return compose(CONFIG_NAME, overrides=list(groups))
+
+
+def load(folder: Path) -> Dataset:
+    """The data that `make_data` wrote."""
+    return load_dataset(name="idx", folder=folder, class_names=CLASS_NAMES)
+
+
+def train_stack(
+    configs: Sequence[Config],
+    dataset: Dataset,
+    machine: Machine,
+    folder: Path,
+    observer: Observer = QUIET,
+) -> list[Member]:
+    """Train the runs as one stack; run k lives in `folder/k`, and goes on where it is there."""
+    return train_in(
+        [folder / str(k) for k in range(len(configs))], configs, dataset, machine, observer
+    )
+
+
+def train_in(
+    folders: Sequence[Path],
+    configs: Sequence[Config],
+    dataset: Dataset,
+    machine: Machine,
+    observer: Observer = QUIET,
+) -> list[Member]:
+    """Train the runs as one stack, each in its folder, and go on where there is a checkpoint."""
+    torch.set_num_threads(machine.threads)
+    members = []
+    for path, config in zip(folders, configs, strict=True):
+        folder = RunFolder(path)
+        view, journal = view_data(config, dataset), Journal(path)
+        members.append(Member(config, view, journal, folder.checkpoint, folder.load_state()))
+    train_members(members, dataset, machine, observer)
+    for member in members:
+        member.journal.close()
+    return members

@@ -1,0 +1,200 @@
+"""data/files.py: four files are found, verified and checked against each other."""
+
+import gzip
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fashion_mnist.data.files import (
+    FASHION_MNIST_SHA256,
+    NAMES,
+    load_files,
+    missing_names,
+    read_files,
+    system_folders,
+    training_size,
+)
+from fashion_mnist.data.idx import DataError, read_content, write_idx
+
+TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES
+
+
+def small_arrays() -> dict[str, NDArray[np.uint8]]:
+    """Five training and two test images of 2 x 3 pixels, labels below 3; all differ."""
+    values = np.arange(5 * 6 + 2 * 6, dtype=np.uint8)
+    return {
+        TRAIN_IMAGES: values[:30].reshape(5, 2, 3),
+        TRAIN_LABELS: np.array([0, 1, 2, 1, 0], dtype=np.uint8),
+        TEST_IMAGES: values[30:].reshape(2, 2, 3),
+        TEST_LABELS: np.array([2, 0], dtype=np.uint8),
+    }
+
+
+def write_small(folder: Path, *, suffix: str = "", dotted: bool = False) -> None:
+    """Write the small data set into `folder`."""
+    for name, array in small_arrays().items():
+        stem = name.replace("-idx", ".idx") if dotted else name
+        write_idx(folder / f"{stem}{suffix}", array)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("dotted", [False, True])
+def test_four_files_are_read(tmp_path: Path, suffix: str, dotted: bool) -> None:
+    """Plain or compressed, in both spellings, the four arrays are those written."""
+    write_small(tmp_path, suffix=suffix, dotted=dotted)
+    files = load_files(name="mine", folder=tmp_path, num_classes=3)
+    expected = small_arrays()
+    np.testing.assert_array_equal(files.train_images, expected[TRAIN_IMAGES])
+    np.testing.assert_array_equal(files.train_labels, expected[TRAIN_LABELS])
+    np.testing.assert_array_equal(files.test_images, expected[TEST_IMAGES])
+    np.testing.assert_array_equal(files.test_labels, expected[TEST_LABELS])
+    assert files.folder == tmp_path
+
+
+def test_digest_is_of_the_content_in_a_fixed_order(tmp_path: Path) -> None:
+    """The digest is the same for plain and compressed files, and is what sha256sum would say."""
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "packed").mkdir()
+    write_small(tmp_path / "plain")
+    write_small(tmp_path / "packed", suffix=".gz")
+    plain = read_files(tmp_path / "plain", num_classes=3)
+    packed = read_files(tmp_path / "packed", num_classes=3)
+
+    each = [hashlib.sha256((tmp_path / "plain" / name).read_bytes()).hexdigest() for name in NAMES]
+    assert list(plain.digests.values()) == each
+    assert plain.sha256 == packed.sha256 == hashlib.sha256("".join(each).encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "complaint"),
+    [
+        (TRAIN_LABELS, [0, 1, 3, 1, 0], "labels must be 0 to 2 for the 3 names .*, got 3"),
+        (TEST_LABELS, [2, 3], "labels must be 0 to 2"),
+        (TRAIN_LABELS, [0, 1, 2, 1], "one label for each of the 5 images of train-.*, got 4"),
+        (TEST_LABELS, [0, 1, 2], "one label for each of the 2 images of t10k-.*, got 3"),
+        (TEST_IMAGES, np.zeros((2, 3, 2)), "must be 2 x 3 pixels like .*, got 3 x 2"),
+        (TRAIN_IMAGES, np.zeros((0, 2, 3)), "at least one pixel, got 0 x 2 x 3"),
+        (TEST_IMAGES, np.zeros((2, 0, 3)), "at least one pixel, got 2 x 0 x 3"),
+        (TRAIN_IMAGES, [0, 1], "must hold images .*, got labels"),
+        (TRAIN_LABELS, np.zeros((5, 2, 3)), "must hold labels .*, got images"),
+    ],
+)
+def test_files_that_do_not_fit_are_refused(
+    tmp_path: Path, name: str, array: object, complaint: str
+) -> None:
+    """Wrong labels, counts, sizes and kinds are errors that name the file."""
+    write_small(tmp_path)
+    write_idx(tmp_path / name, np.asarray(array, dtype=np.uint8))
+    with pytest.raises(DataError, match=f"{name}: .*{complaint}"):
+        load_files(name="mine", folder=tmp_path, num_classes=3)
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    """A folder without some file, and no folder at all, are errors that say data.dir."""
+    write_small(tmp_path)
+    (tmp_path / TEST_LABELS).unlink()
+    with pytest.raises(DataError, match=rf"data\.dir .* has no {TEST_LABELS}$"):
+        load_files(name="mine", folder=tmp_path, num_classes=3)
+    with pytest.raises(DataError, match=r"data\.dir .*nowhere is no folder"):
+        load_files(name="mine", folder=tmp_path / "nowhere", num_classes=3)
+
+
+def test_content_must_be_the_expected(tmp_path: Path) -> None:
+    """With known digests, one changed pixel and two swapped files are noticed."""
+    write_small(tmp_path)
+    expected = dict(read_files(tmp_path, num_classes=3).digests)
+    assert read_files(tmp_path, num_classes=3, expected=expected).digests == expected
+
+    array = small_arrays()[TEST_IMAGES].copy()
+    array[1, 1, 2] ^= 1
+    write_idx(tmp_path / TEST_IMAGES, array)
+    with pytest.raises(DataError, match=f"{TEST_IMAGES}: corrupt"):
+        read_files(tmp_path, num_classes=3, expected=expected)
+
+    write_small(tmp_path)
+    (tmp_path / TEST_IMAGES).write_bytes((tmp_path / TRAIN_IMAGES).read_bytes())
+    with pytest.raises(DataError, match=f"{TEST_IMAGES}: swapped: it holds what {TRAIN_IMAGES}"):
+        read_files(tmp_path, num_classes=3, expected=expected)
+
+
+def test_wrong_fashion_mnist_in_the_folder_is_refused_and_kept(tmp_path: Path) -> None:
+    """What lies in data.dir under the right name is never silently replaced or passed over."""
+    write_small(tmp_path)
+    with pytest.raises(DataError, match=r"corrupt: .*delete the file: the next start") as caught:
+        load_files(name="fashion_mnist", folder=tmp_path, num_classes=10)
+    assert str(tmp_path / TRAIN_IMAGES) in str(caught.value)
+    assert missing_names(tmp_path) == []
+
+
+def test_system_copy_is_verified_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong copy in the system's folder is an error that says what to do about it."""
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    system = tmp_path / "share" / "datasets" / "fashion-mnist"
+    system.mkdir(parents=True)
+    write_small(system, suffix=".gz")
+    folder = tmp_path / "mine"
+    with pytest.raises(DataError, match=rf"{system}.*corrupt: .*reinstall .* files into {folder}"):
+        load_files(name="fashion_mnist", folder=folder, num_classes=10)
+
+
+def test_system_folders_come_from_prefix_and_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment's own share comes first, then XDG_DATA_DIRS, then the usual two, once."""
+    monkeypatch.setattr(sys, "prefix", "/env")
+    monkeypatch.setenv("XDG_DATA_DIRS", "/opt/share::/usr/share")
+    assert [str(folder) for folder in system_folders()] == [
+        "/env/share/datasets/fashion-mnist",
+        "/opt/share/datasets/fashion-mnist",
+        "/usr/share/datasets/fashion-mnist",
+        "/usr/local/share/datasets/fashion-mnist",
+    ]
+
+
+def test_training_size_is_known_before_the_data() -> None:
+    """Fashion-MNIST's size needs no file; another data set's cannot be known."""
+    assert training_size("fashion_mnist") == 60_000
+    assert training_size("mine") is None
+
+
+@pytest.fixture(scope="module")
+def system_copy() -> Path:
+    """The folder of Fashion-MNIST that the system has."""
+    for folder in system_folders():
+        if not missing_names(folder):
+            return folder
+    pytest.skip("no system copy of Fashion-MNIST (Debian: dataset-fashion-mnist)")
+
+
+def test_real_system_copy_is_found_without_torchvision(system_copy: Path, tmp_path: Path) -> None:
+    """The system's copy has the published content; nothing is imported or written for it."""
+    program = f"""
+import sys
+from pathlib import Path
+from fashion_mnist.data.files import load_files
+files = load_files(name="fashion_mnist", folder=Path({str(tmp_path)!r}), num_classes=10)
+assert files.train_images.shape == (60000, 28, 28), files.train_images.shape
+assert files.test_labels.shape == (10000,), files.test_labels.shape
+assert not {{"torch", "torchvision", "rich"}} & set(sys.modules)
+print(files.folder)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(system_copy)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_real_copy_in_the_folder_wins(system_copy: Path, tmp_path: Path) -> None:
+    """data.dir comes before the system; plain files and .gz files may be mixed."""
+    for name in NAMES:
+        content = read_content(system_copy / f"{name}.gz")
+        if name == TRAIN_LABELS:
+            (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content, compresslevel=1))
+        else:
+            (tmp_path / name).write_bytes(content)
+    files = load_files(name="fashion_mnist", folder=tmp_path, num_classes=10)
+    assert files.folder == tmp_path
+    assert files.digests == FASHION_MNIST_SHA256

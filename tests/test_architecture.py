@@ -1,0 +1,83 @@
+"""The rooms of the house: who may import whom, and who may see a config."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "fashion_mnist"
+# from the ground up: a module imports from its own floor or from floors below
+FLOORS = [
+    {
+        "atomic",
+        "canvas",
+        "products",
+        "randomness",
+        "network",
+        "schedules",
+        "metrics",
+        "signals",
+        "machine",
+    },
+    {"data", "journal", "plots", "layers", "losses"},
+    {"model", "tracking"},
+    {"average", "batches", "optim"},
+    {"stack"},
+    {"loop", "checkpoint"},
+    {"serving"},
+    {"schema"},
+    {"rules"},
+    {"config"},
+    {"runs"},
+    {"compose", "terminal"},
+    {"train"},
+    {"cli"},
+]
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of everything that a file imports, at any depth of the code."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def room(name: str) -> str:
+    """The room of a dotted name or of a path in the package."""
+    return name.removeprefix("fashion_mnist.").partition(".")[0]
+
+
+def floor(name: str) -> int:
+    """The floor that a room is on."""
+    return next(number for number, rooms in enumerate(FLOORS) if name in rooms)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_down_only(path: Path) -> None:
+    """No module imports from a floor above its own."""
+    own = path.relative_to(PACKAGE).with_suffix("").parts[0]
+    if own == "__init__":
+        return
+    runtime = {name for name in imports(path) if name.startswith("fashion_mnist.")}
+    if own == "rules":
+        runtime = {name for name in runtime if room(name) != "config"}  # for its types alone
+    above = {name for name in runtime if floor(room(name)) > floor(own)}
+    assert not above
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_libraries_stay_in_their_rooms(path: Path) -> None:
+    """MLflow in tracking, Hydra at the door; nothing below the runs knows of configs."""
+    own = path.relative_to(PACKAGE).with_suffix("").parts[0]
+    libraries = {name.partition(".")[0] for name in imports(path)}
+    assert "mlflow" not in libraries or own == "tracking"
+    assert not libraries & {"hydra", "omegaconf"} or own in {"compose", "train"}
+    knows_configs = any(name.startswith("fashion_mnist.config") for name in imports(path))
+    assert not knows_configs or own in {"rules", "runs", "compose", "train"}
+    assert "pickle" not in libraries

@@ -1,0 +1,171 @@
+"""The journal: nothing is said twice, nothing is lost but a half-written line."""
+
+import json
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fashion_mnist.journal import JOURNAL_FILE, Journal, has_writer, read_entries, run_lock
+
+
+def kinds(folder: Path) -> list[str]:
+    return [entry.kind for entry in read_entries(folder)]
+
+
+def test_id_stays_when_reopened(tmp_path: Path) -> None:
+    """A journal keeps the id that it was made with; two journals have different ones."""
+    with Journal(tmp_path / "a") as first, Journal(tmp_path / "b") as other:
+        first_id = first.id
+        assert other.id != first_id
+    with Journal(tmp_path / "a") as again:
+        assert again.id == first_id
+    assert kinds(tmp_path / "a") == ["journal"]
+
+
+def test_points_are_written_once(tmp_path: Path) -> None:
+    """A (step, key) that is in the journal is never written again, also after reopening."""
+    with Journal(tmp_path) as journal:
+        journal.metrics(1, {"val/loss": 0.5})
+        journal.metrics(1, {"val/loss": 0.4, "val/accuracy": 0.75})
+    with Journal(tmp_path) as journal:
+        journal.metrics(1, {"val/loss": 0.3, "val/accuracy": 0.1})
+        journal.metrics(2, {"val/loss": 0.25})
+    points = [entry.content for entry in read_entries(tmp_path) if entry.kind == "metrics"]
+    assert points == [
+        {"step": 1, "values": {"val/loss": 0.5}},
+        {"step": 1, "values": {"val/accuracy": 0.75}},
+        {"step": 2, "values": {"val/loss": 0.25}},
+    ]
+
+
+def test_repeating_a_run_s_beginning_writes_nothing(tmp_path: Path) -> None:
+    """A resumed run may say destination, start, dataset, tags and status again."""
+    for _ in range(2):
+        with Journal(tmp_path) as journal:
+            journal.destination("sqlite:////x.db", "e")
+            journal.start("name", {"model.width": "512"}, {"host": "a"})
+            journal.dataset(
+                "d", digest="1", context="train", source="f", num_examples=3, image_shape=[2, 2]
+            )
+            journal.tags({"host": "a"})
+            journal.status("RUNNING")
+    assert kinds(tmp_path) == ["journal", "destination", "start", "dataset", "status"]
+
+
+def test_changed_tags_and_status_are_written(tmp_path: Path) -> None:
+    """Only what changed is said again."""
+    with Journal(tmp_path) as journal:
+        journal.start("name", {}, {"host": "a", "threads": "2"})
+        journal.status("RUNNING")
+        journal.status("KILLED")
+        journal.tags({"host": "b", "threads": "2"})
+        journal.status("RUNNING")
+        assert journal.last_status == "RUNNING"
+    contents = [entry.content for entry in read_entries(tmp_path)][2:]
+    assert contents[2] == {"values": {"host": "b"}}
+    assert [contents[i]["status"] for i in (0, 1, 3)] == ["RUNNING", "KILLED", "RUNNING"]
+
+
+def test_values_that_are_no_plain_numbers_survive(tmp_path: Path) -> None:
+    """NaN and both infinities are read back as they were."""
+    values = {"nan": math.nan, "up": math.inf, "down": -math.inf}
+    with Journal(tmp_path) as journal:
+        journal.metrics(1, values)
+    *_, entry = read_entries(tmp_path)
+    assert math.isnan(entry.content["values"]["nan"])
+    assert (entry.content["values"]["up"], entry.content["values"]["down"]) == (math.inf, -math.inf)
+
+
+@given(cut=st.integers(min_value=0, max_value=400))
+def test_torn_last_line_is_cut_off(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    """Cut at any byte, the journal reads as its whole lines, and goes on after them."""
+    folder = tmp_path_factory.mktemp("run")
+    with Journal(folder) as journal:
+        journal.start("größer", {"model.width": "512"}, {})
+        journal.metrics(1, {"val/loss": 0.5})
+    path = folder / JOURNAL_FILE
+    whole = path.read_bytes()
+    path.write_bytes(whole[:cut])
+    lines = whole[:cut].count(b"\n")
+    assert len(kinds(folder)) == lines
+    with Journal(folder) as journal:
+        journal.metrics(1, {"val/loss": 0.5})
+        assert kinds(folder).count("metrics") == 1
+    for line in path.read_bytes().splitlines():
+        json.loads(line)
+
+
+def test_reading_from_each_end_gives_the_rest(tmp_path: Path) -> None:
+    """Reading on from an entry's end yields exactly the entries after it."""
+    with Journal(tmp_path) as journal:
+        journal.start("name", {}, {})
+        journal.metrics(1, {"é": 1.0})
+        journal.metrics(2, {"é": 1.0})
+    entries = list(read_entries(tmp_path))
+    for number, entry in enumerate(entries, start=1):
+        assert list(read_entries(tmp_path, entry.end)) == entries[number:]
+    assert entries[-1].end == (tmp_path / JOURNAL_FILE).stat().st_size
+
+
+def test_a_line_that_is_no_entry_is_an_error(tmp_path: Path) -> None:
+    """Garbage in the middle is not skipped in silence."""
+    with Journal(tmp_path):
+        pass
+    with (tmp_path / JOURNAL_FILE).open("a") as file:
+        file.write("[1]\n")
+    with pytest.raises(ValueError, match=r"journal\.jsonl: no entry"):
+        list(read_entries(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["a(b)", "", "a//b", "../a", "/a", "a/", "x" * 251])
+def test_names_that_mlflow_rejects_are_refused(tmp_path: Path, name: str) -> None:
+    """A bad name is an error here, where it can be seen, and leaves no entry."""
+    with Journal(tmp_path) as journal:
+        with pytest.raises(ValueError, match="names of metrics"):
+            journal.metrics(1, {name: 1.0})
+        with pytest.raises(ValueError, match="names of metrics"):
+            journal.start("run", {name: "1"}, {})
+    assert kinds(tmp_path) == ["journal"]
+
+
+@pytest.mark.parametrize("path", ["missing.txt", "../journal.jsonl", "/etc/hostname"])
+def test_artifacts_must_be_files_in_the_tree(tmp_path: Path, path: str) -> None:
+    """An artifact that is not there, or not below `artifacts/`, is an error at once."""
+    with Journal(tmp_path) as journal, pytest.raises(ValueError, match="is no file below"):
+        journal.artifact(path)
+
+
+def test_lock_tells_whether_a_process_lives(tmp_path: Path) -> None:
+    """A run has a writer while a process holds its lock, and none after a SIGKILL."""
+    code = "import sys; from pathlib import Path; from fashion_mnist.journal import run_lock;"
+    code += "lock = run_lock(Path(sys.argv[1])); lock.acquire();"
+    code += "print('held', flush=True); sys.stdin.read()"
+    assert not has_writer(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"held\n"
+        assert has_writer(tmp_path)
+        process.kill()
+    assert not has_writer(tmp_path)
+    with run_lock(tmp_path):
+        assert has_writer(tmp_path)
+
+
+def test_an_append_costs_well_under_a_millisecond(tmp_path: Path) -> None:
+    """Half of two hundred epochs' lines take less than 1 ms each, on a busy machine too."""
+    values = {f"metric/{number}": float(number) for number in range(9)}
+    seconds = []
+    with Journal(tmp_path) as journal:
+        for epoch in range(200):
+            began = time.perf_counter()
+            journal.metrics(epoch, values)
+            seconds.append(time.perf_counter() - began)
+    assert sorted(seconds)[100] < 1e-3

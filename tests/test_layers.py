@@ -1,0 +1,86 @@
+"""Random bytes and the gradients that are written by hand."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from fashion_mnist.layers import Dropout, random_bytes
+from fashion_mnist.model import StackedMLP
+from fashion_mnist.network import Architecture, Normalization, build_network
+from fashion_mnist.products import ALIGNMENT_BYTES, slab
+from fashion_mnist.randomness import make_generators
+
+
+def test_every_byte_position_is_uniform() -> None:
+    """Each of the eight bytes of a word drops at the rate asked for, the top one too."""
+    count = 8 * 40_000
+    [row] = random_bytes(count, make_generators([0], "dropout"))
+    kept = (row.view(-1, 8) >= 77).double().mean(0)
+    assert kept.tolist() == pytest.approx([179 / 256] * 8, abs=0.01)
+
+
+@pytest.mark.parametrize("shape", [(3,), (5, 7), (16, 4), (1, 1)])
+def test_members_start_at_multiples_of_the_alignment(shape: tuple[int, ...]) -> None:
+    """Whatever the size of a member, and members do not overlap."""
+    tensor = slab(3, *shape)
+    tensor.copy_(torch.arange(tensor.numel()).view(3, *shape))
+    assert tensor.flatten().tolist() == list(range(tensor.numel()))
+    assert all(member.data_ptr() % ALIGNMENT_BYTES == 0 for member in tensor)
+
+
+def test_dropout_keeps_the_mean_and_its_gradient_has_the_same_mask() -> None:
+    """What is kept is scaled by the exact share that is kept."""
+    layer = Dropout([0.3, 0.9], make_generators([1, 2], "dropout"))
+    x = torch.ones(2, 400, 250)
+    out = layer.forward(x, training=True)
+    assert out.mean((1, 2)).tolist() == pytest.approx([1, 1], abs=0.02)
+    assert torch.unique(out[0]).tolist() == pytest.approx([0, 256 / (256 - 77)])
+    assert torch.equal(layer.backward(x), out)
+    assert torch.equal(layer.forward(x, training=False), x)
+
+
+@pytest.mark.parametrize("normalization", ["none", "batch", "layer", "rms"])
+@pytest.mark.parametrize("residual", [False, True])
+def test_gradients_are_those_of_autograd(normalization: Normalization, residual: bool) -> None:
+    """Backward by hand and autograd through the exported network agree for every member."""
+    architecture = Architecture(
+        num_inputs=11,
+        hidden_sizes=(6, 6, 5),
+        num_classes=4,
+        activation="gelu",
+        normalization=normalization,
+        residual=residual,
+    )
+    model = StackedMLP(architecture, seeds=[3, 4])
+    x, upstream = torch.randn(2, 9, 11), torch.randn(2, 9, 4)
+    states = [model.state_dict(member) for member in range(2)]  # before running statistics move
+    logits = model.forward(x, training=True)
+    model.backward(upstream)
+    for member, state in enumerate(states):
+        network = build_network(architecture)
+        network.load_state_dict(state)
+        expected = network(x[member])
+        expected.backward(upstream[member])
+        torch.testing.assert_close(logits[member], expected)
+        for name, parameter in network.named_parameters():
+            own = next(p for p in model.parameters if p.name == name)
+            gradient = own.gradient[member]
+            assert parameter.grad is not None
+            plain = gradient.t() if own.is_matrix else gradient.flatten()
+            torch.testing.assert_close(plain, parameter.grad, msg=name)
+
+
+def test_running_statistics_are_torchs() -> None:
+    """After some steps the exported network evaluates as the member does."""
+    architecture = Architecture(
+        num_inputs=6, hidden_sizes=(5,), num_classes=3, normalization="batch"
+    )
+    model = StackedMLP(architecture, seeds=[0, 1])
+    network = build_network(architecture)
+    network.load_state_dict(model.state_dict(1))
+    for _ in range(3):
+        x: Tensor = torch.randn(2, 8, 6) * 3 + 1
+        model.forward(x, training=True)
+        network(x[1])
+    network.eval()
+    torch.testing.assert_close(model.forward(x, training=False)[1], network(x[1]))

@@ -1,0 +1,571 @@
+"""Journals in real MLflow stores: everything arrives, once, whoever is killed on the way."""
+
+import contextlib
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import psutil
+import pytest
+import torch
+from mlflow import MlflowClient
+from mlflow.entities import Run, ViewType
+from PIL import Image
+
+from fashion_mnist.checkpoint import Model, save_model
+from fashion_mnist.journal import JOURNAL_FILE, Destination, Journal, journal_size, run_lock
+from fashion_mnist.network import Architecture, build_network
+from fashion_mnist.tracking.address import absolute_uri, check_store, without_password
+from fashion_mnist.tracking.delivery import Delivery
+from fashion_mnist.tracking.outbox import Outcome, sender_lives, sender_lock, spawn, wait_until_sent
+from fashion_mnist.tracking.receipt import Receipt, pending, write_receipt
+from fashion_mnist.tracking.sender import sync
+from fashion_mnist.tracking.store import Store
+from fashion_mnist.tracking.views import view_links
+
+EXPERIMENT = "fashion-mnist"
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store without runs: MLflow takes seconds to make one, so it is made once and copied."""
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    Store(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def uri(tmp_path: Path, empty_database: Path) -> str:
+    (tmp_path / "store").mkdir()
+    shutil.copy(empty_database, tmp_path / "store" / "mlflow.db")
+    return absolute_uri("sqlite:///store/mlflow.db", tmp_path)
+
+
+@pytest.fixture
+def output_dir(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "outputs"
+    signal_sender(tmp_path / "outputs", signal.SIGKILL)
+
+
+def make_folder(output_dir: Path, name: str = "run") -> Path:
+    folder = output_dir / "runs" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def begin(folder: Path, uri: str, experiment: str = EXPERIMENT) -> Journal:
+    """A journal of a run that is under way."""
+    journal = Journal(folder)
+    journal.destination(uri, experiment)
+    journal.start("a run", {"model.width": "512"}, {"fingerprint": "f0"})
+    journal.status("RUNNING")
+    return journal
+
+
+def write_whole_run(folder: Path, uri: str) -> str:
+    """A journal with an entry of every kind; returns its id."""
+    with run_lock(folder), begin(folder, uri) as journal:
+        for name in ("train", "test"):
+            journal.dataset(
+                "fashion-mnist",
+                digest=f"{name}-1",
+                context=name,
+                source="data",
+                num_examples=3,
+                image_shape=[2, 2],
+            )
+        for epoch in (1, 2, 3):
+            journal.metrics(
+                epoch, {"val/loss": 1 / epoch, "odd": (math.nan, math.inf, 0)[epoch - 1]}
+            )
+        journal.tags({"weights_sha256": "w0"})
+        picture = journal.artifacts / "validation" / "confusion_matrix.png"
+        picture.parent.mkdir()
+        Image.new("RGB", (900, 800), "red").save(picture)
+        journal.artifact("validation/confusion_matrix.png")
+        journal.image("validation/confusion_matrix", "validation/confusion_matrix.png")
+        save_model(folder / "model.safetensors", small_model())
+        journal.model("model.safetensors")
+        journal.status("FINISHED")
+        return journal.id
+
+
+def small_model() -> Model:
+    weights = {"0.weight": torch.eye(3, 4), "0.bias": torch.zeros(3)}
+    architecture = Architecture(num_inputs=4, hidden_sizes=(), num_classes=3)
+    names = dict(zip(architecture_keys(architecture), weights.values(), strict=True))
+    return Model(architecture, names, ("a", "b", "c"), (2, 2), mean=0.0, std=1.0)
+
+
+def architecture_keys(architecture: Architecture) -> list[str]:
+    return list(build_network(architecture).state_dict())
+
+
+def find_runs(uri: str, experiment: str = EXPERIMENT) -> list[Run]:
+    client = MlflowClient(uri)
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    return list(client.search_runs([found.experiment_id], run_view_type=ViewType.ALL))
+
+
+def find_only_run(uri: str, experiment: str = EXPERIMENT) -> Run:
+    (run,) = find_runs(uri, experiment)
+    return run
+
+
+def list_artifacts(uri: str, run_id: str, folder: str = "") -> list[str]:
+    """Every file below the folder, by path."""
+    found = []
+    for item in MlflowClient(uri).list_artifacts(run_id, folder or None):
+        found += list_artifacts(uri, run_id, item.path) if item.is_dir else [item.path]
+    return sorted(found)
+
+
+def history(uri: str, run_id: str, key: str) -> list[tuple[int, float]]:
+    return [
+        (point.step, point.value) for point in MlflowClient(uri).get_metric_history(run_id, key)
+    ]
+
+
+def assert_whole_once(uri: str, journal_id: str) -> None:
+    """What `write_whole_run` said is in the store, each thing once."""
+    run = find_only_run(uri)
+    run_id = run.info.run_id
+    assert run.data.tags["journal_id"] == journal_id
+    assert (run.info.run_name, run.info.status) == ("a run", "FINISHED")
+    assert run.data.params == {"model.width": "512"}
+    assert (run.data.tags["fingerprint"], run.data.tags["weights_sha256"]) == ("f0", "w0")
+    assert history(uri, run_id, "val/loss") == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
+    (_, nan), infinity, zero = history(uri, run_id, "odd")
+    assert math.isnan(nan)
+    assert (infinity, zero) == ((2, sys.float_info.max), (3, 0.0))
+    assert run.inputs is not None
+    inputs = [(each.dataset.digest, each.tags[0].value) for each in run.inputs.dataset_inputs]
+    assert sorted(inputs) == [("test-1", "test"), ("train-1", "train")]
+    files = list_artifacts(uri, run_id)
+    assert "validation/confusion_matrix.png" in files
+    assert len([file for file in files if file.startswith("images/")]) == 2
+    assert run.data.tags["mlflow.loggedImages"] == "True"
+    assert "model/MLmodel" in files
+    assert not [file for file in files if file.endswith((".pkl", ".pt", ".pth", ".pt2"))]
+
+
+def test_everything_arrives_and_repeating_it_all_adds_nothing(output_dir: Path, uri: str) -> None:
+    """A run of every kind of entry is complete in the store, also when all is sent again."""
+    folder = make_folder(output_dir)
+    journal_id = write_whole_run(folder, uri)
+    assert sync(output_dir).sent
+    assert_whole_once(uri, journal_id)
+    for receipt in (folder / "sent").iterdir():
+        receipt.unlink()
+    assert pending(folder)
+    outcome = sync(output_dir)
+    assert outcome.sent
+    assert outcome.reason is None
+    assert_whole_once(uri, journal_id)
+    assert outcome.runs[0].run_id == find_only_run(uri).info.run_id
+
+
+def test_model_loads_from_the_store_without_pickle(
+    output_dir: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`runs:/RUN_ID/model` takes raw uint8 images and gives probabilities; other shapes fail."""
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    write_whole_run(make_folder(output_dir), uri)
+    sync(output_dir)
+    mlflow.set_tracking_uri(uri)
+    model = mlflow.pyfunc.load_model(f"runs:/{find_only_run(uri).info.run_id}/model")
+    images = np.array([[[0, 255], [0, 0]], [[0, 0], [0, 255]]], dtype=np.uint8)
+    probabilities = model.predict(images)
+    # weights are the first three rows of the 4 x 4 identity: logits (0, 1, 0) and (0, 0, 0)
+    first = np.exp([0, 1, 0]) / np.exp([0, 1, 0]).sum()
+    np.testing.assert_allclose(probabilities, [first, [1 / 3] * 3], atol=1e-6)
+    assert probabilities.dtype == np.float32
+    with pytest.raises(mlflow.exceptions.MlflowException):
+        model.predict(np.zeros((1, 3, 3), dtype=np.uint8))
+
+
+def processes() -> ForkServerContext:
+    """Processes that start with mlflow imported, and without this one's locks and stores."""
+    context = get_context("forkserver")
+    slow = ["mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store"]
+    context.set_forkserver_preload(["fashion_mnist.tracking.sender", *slow])
+    return context
+
+
+class DyingDelivery(Delivery):
+    """Is killed after the nth thing was sent, before that is noted down."""
+
+    def __init__(self, folder: Path, destination: Destination, store: Store, nth: int) -> None:
+        self.until_death = nth
+        super().__init__(folder, destination, store)
+
+    def _sign(self, receipt: Receipt) -> Receipt:
+        self.until_death -= 1
+        if self.until_death == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super()._sign(receipt)
+
+
+def send_and_die(folder: Path, destination: Destination, nth: int) -> None:
+    DyingDelivery(folder, destination, Store(destination.uri), nth).send()
+
+
+def test_sender_killed_anywhere_and_restarted_sends_each_thing_once(
+    output_dir: Path, uri: str
+) -> None:
+    """SIGKILL between every two steps: the next sender goes on, and nothing is there twice."""
+    folder = make_folder(output_dir)
+    journal_id = write_whole_run(folder, uri)
+    (destination,) = pending(folder)
+    context = processes()
+    # the first note of a life is that the run was found or made; each later life dies one further
+    for nth in range(1, 10):
+        process = context.Process(target=send_and_die, args=(folder, destination, nth))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        (folder / "sent").mkdir(exist_ok=True)
+        for receipt in (folder / "sent").iterdir():
+            receipt.unlink()
+    assert sync(output_dir).sent
+    assert_whole_once(uri, journal_id)
+
+
+def test_receipt_of_another_run_does_not_count(output_dir: Path, uri: str) -> None:
+    """A receipt speaks for the run that it names: a store that has another one gets everything."""
+    folder = make_folder(output_dir)
+    journal_id = write_whole_run(folder, uri)
+    (destination,) = pending(folder)
+    store = Store(uri)
+    store.create_run(store.experiment(EXPERIMENT), journal_id, "a run", 1)
+    write_receipt(folder, destination, Receipt(journal_size(folder), "0" * 32, "1"))
+    assert sync(output_dir).sent
+    assert_whole_once(uri, journal_id)
+
+
+def send_all(output_dir: Path) -> None:
+    assert sync(output_dir).sent
+
+
+def test_senders_that_create_one_store_at_once_do_not_ruin_it(tmp_path: Path) -> None:
+    """Four senders of four folders meet at a database that does not exist: four whole runs."""
+    uri = f"sqlite:///{tmp_path}/new/mlflow.db"
+    context = processes()
+    folders = [tmp_path / f"outputs{number}" for number in range(4)]
+    for folder in folders:
+        with run_lock(make_folder(folder)), begin(folder / "runs" / "run", uri) as journal:
+            journal.status("FINISHED")
+    senders = [context.Process(target=send_all, args=(folder,)) for folder in folders]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    assert [sender.exitcode for sender in senders] == [0] * 4
+    assert [run.info.status for run in find_runs(uri)] == ["FINISHED"] * 4
+
+
+def test_half_written_line_waits_for_its_other_half(output_dir: Path, uri: str) -> None:
+    """A torn line is not sent; what the reopened journal says instead is."""
+    folder = make_folder(output_dir)
+    with run_lock(folder):
+        begin(folder, uri).close()
+        with (folder / JOURNAL_FILE).open("ab") as file:
+            file.write(b'{"kind": "metrics", "time": 1, "step": 1, "values": {"val/loss": 0.')
+        sync(output_dir)
+        run_id = find_only_run(uri).info.run_id
+        assert history(uri, run_id, "val/loss") == []
+        with Journal(folder) as journal:
+            journal.metrics(1, {"val/loss": 0.75})
+        assert sync(output_dir).sent
+    assert history(uri, run_id, "val/loss") == [(1, 0.75)]
+
+
+def test_another_destination_gets_everything_too(output_dir: Path, uri: str) -> None:
+    """A second experiment wanted later has the run whole; the first keeps its own."""
+    folder = make_folder(output_dir)
+    write_whole_run(folder, uri)
+    sync(output_dir)
+    with run_lock(folder), Journal(folder) as journal:
+        journal.destination(uri, "another")
+    assert sync(output_dir).sent
+    first, second = find_only_run(uri), find_only_run(uri, "another")
+    assert first.info.run_id != second.info.run_id
+    assert second.data.metrics["val/loss"] == first.data.metrics["val/loss"] == 1 / 3
+    assert second.info.status == "FINISHED"
+    assert list_artifacts(uri, first.info.run_id) == list_artifacts(uri, second.info.run_id)
+
+
+def test_dead_run_ends_as_killed_and_resumes_as_itself(output_dir: Path, uri: str) -> None:
+    """A run without a living process is KILLED at its last word; resumed, it is the same run."""
+    folder = make_folder(output_dir)
+    with begin(folder, uri) as journal:
+        journal.metrics(1, {"val/loss": 0.5})
+    sync(output_dir)
+    dead = find_only_run(uri)
+    last_point = MlflowClient(uri).get_metric_history(dead.info.run_id, "val/loss")[-1]
+    assert dead.info.status == "KILLED"
+    assert dead.info.end_time == last_point.timestamp
+    with run_lock(folder), begin(folder, uri) as journal:
+        sync(output_dir)
+        assert find_only_run(uri).info.status == "RUNNING"
+        journal.metrics(1, {"val/loss": 9.0})
+        journal.metrics(2, {"val/loss": 0.25})
+        journal.status("FINISHED")
+    assert sync(output_dir).sent
+    resumed = find_only_run(uri)
+    assert (resumed.info.run_id, resumed.info.status) == (dead.info.run_id, "FINISHED")
+    assert history(uri, resumed.info.run_id, "val/loss") == [(1, 0.5), (2, 0.25)]
+
+
+def test_run_is_sent_again_to_a_store_that_was_removed(
+    output_dir: Path, uri: str, empty_database: Path
+) -> None:
+    """Without its database a run is pending; a database made anew by another run gets it too."""
+    folder = make_folder(output_dir)
+    write_whole_run(folder, uri)
+    database = Path(uri.removeprefix("sqlite:///"))
+    context = processes()
+    for _ in range(2):
+        # a process of its own, for this one's client would keep the removed file open
+        sender = context.Process(target=send_all, args=(output_dir,))
+        sender.start()
+        sender.join()
+        assert sender.exitcode == 0
+        assert not pending(folder)
+        database.rename(database.with_name("old.db"))
+        assert pending(folder)
+        shutil.copy(empty_database, database)
+    database.with_name("old.db").replace(database)
+    assert find_only_run(uri).info.status == "FINISHED"
+
+
+def test_run_thrown_away_in_the_store_stays_there(output_dir: Path, uri: str) -> None:
+    """A run deleted by the user is neither revived nor made anew, nor does it hold up others."""
+    folder = make_folder(output_dir)
+    write_whole_run(folder, uri)
+    sync(output_dir)
+    MlflowClient(uri).delete_run(find_only_run(uri).info.run_id)
+    with run_lock(folder), Journal(folder) as journal:
+        journal.tags({"later": "1"})
+    assert sync(output_dir).sent
+    run = find_only_run(uri)
+    assert run.info.lifecycle_stage == "deleted"
+    assert "later" not in run.data.tags
+
+
+def test_artifact_that_is_gone_is_left_out(output_dir: Path, uri: str) -> None:
+    """A file removed before it was sent does not hold up the rest of its run."""
+    folder = make_folder(output_dir)
+    write_whole_run(folder, uri)
+    (folder / "artifacts" / "validation" / "confusion_matrix.png").unlink()
+    assert sync(output_dir).sent
+    run = find_only_run(uri)
+    assert run.info.status == "FINISHED"
+    assert not [file for file in list_artifacts(uri, run.info.run_id) if file.endswith(".png")]
+
+
+def test_artifacts_lie_beside_the_database(output_dir: Path, uri: str) -> None:
+    """Artifacts go to `mlruns` in the database's folder, wherever the sender was started."""
+    write_whole_run(make_folder(output_dir), uri)
+    sync(output_dir)
+    database = Path(uri.removeprefix("sqlite:///"))
+    assert list((database.parent / "mlruns").glob("*/*/artifacts/model/MLmodel"))
+    assert not Path("mlruns").exists()
+
+
+TRAINING = """
+import sys, time
+from pathlib import Path
+from fashion_mnist.journal import Journal, run_lock
+from fashion_mnist.tracking.outbox import spawn
+folder, uri = Path(sys.argv[1]), sys.argv[2]
+lock = run_lock(folder)
+lock.acquire(timeout=2)
+journal = Journal(folder)
+journal.destination(uri, "fashion-mnist")
+journal.start("a run", {}, {})
+journal.status("RUNNING")
+spawn(folder.parents[1])
+for epoch in range(1, 1000):
+    journal.metrics(epoch, {"val/loss": 1 / epoch})
+    if (folder / "enough").exists():
+        break
+    time.sleep(0.2)
+journal.status("FINISHED")
+assert "mlflow" not in sys.modules
+print("trained")
+"""
+
+
+def wait_for(condition: Any, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def loss_points(uri: str, receipt_folder: Path) -> int:
+    """How many points the store shows; 0 as long as it has no run."""
+    if not list(receipt_folder.glob("*.json")):
+        return 0
+    return len(history(uri, find_only_run(uri).info.run_id, "val/loss"))
+
+
+def test_page_fills_while_training_and_a_killed_sender_is_replaced(
+    output_dir: Path, uri: str
+) -> None:
+    """Points show up while the run lives; its output ends with it, not with the sender; and a
+    sender killed with SIGKILL is replaced by the wait, with every point there once."""
+    folder = make_folder(output_dir)
+    with subprocess.Popen(
+        [sys.executable, "-c", TRAINING, str(folder), uri], stdout=subprocess.PIPE, text=True
+    ) as training:
+        wait_for(lambda: loss_points(uri, folder / "sent") >= 3)
+        assert find_only_run(uri).info.status == "RUNNING"
+        signal_sender(output_dir, signal.SIGSTOP)
+        (folder / "enough").touch()
+        said, _ = training.communicate(timeout=20)
+    assert (said, training.returncode) == ("trained\n", 0)
+    signal_sender(output_dir, signal.SIGKILL)
+    wait_for(lambda: not sender_lives(output_dir))
+    assert pending(folder)
+    outcome = wait_until_sent([folder], timeout_seconds=120)
+    assert outcome.sent, outcome.reason
+    # the replacement lives on for some seconds with nobody waiting, and then leaves
+    assert sender_lives(output_dir)
+    run = find_only_run(uri)
+    assert (run.info.run_id, run.info.status) == (outcome.runs[0].run_id, "FINISHED")
+    steps = [step for step, _ in history(uri, run.info.run_id, "val/loss")]
+    assert steps == list(range(1, len(steps) + 1))
+    wait_for(lambda: not sender_lives(output_dir))
+
+
+def signal_sender(output_dir: Path, number: signal.Signals) -> None:
+    """To the sender of exactly this folder; one that has just ended is none any more."""
+    for process in psutil.process_iter(["cmdline"]):
+        if (process.info["cmdline"] or [])[-2:] == ["fashion_mnist.tracking", str(output_dir)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+
+def test_waiting_for_a_store_that_is_down_ends_with_the_reason(output_dir: Path) -> None:
+    """Nobody listens at the port: the wait comes back within its bound and says why."""
+    folder = make_folder(output_dir)
+    with run_lock(folder), begin(folder, "http://127.0.0.1:9") as journal:
+        journal.status("FINISHED")
+    began = time.monotonic()
+    outcome = wait_until_sent([folder], timeout_seconds=90)
+    assert time.monotonic() - began < 95
+    assert not outcome.sent
+    assert outcome.reason is not None
+    assert outcome.reason.startswith("http://127.0.0.1:9: ")
+    assert "Connection refused" in outcome.reason
+    assert pending(folder)
+
+
+def test_waiting_keeps_its_bound(output_dir: Path, uri: str) -> None:
+    """A time-out shorter than the sender's start is kept, with a reason."""
+    folder = make_folder(output_dir)
+    with run_lock(folder), begin(folder, uri) as journal:
+        journal.status("FINISHED")
+        began = time.monotonic()
+        outcome = wait_until_sent([folder], timeout_seconds=0.2)
+        assert time.monotonic() - began < 5
+    assert outcome == Outcome(outcome.runs, "not everything was sent within 0.2 s")
+
+
+def test_one_sender_for_a_folder(output_dir: Path) -> None:
+    """While one sender has the folder, spawn starts none, and one started anyway leaves."""
+    make_folder(output_dir)
+    with sender_lock(output_dir):
+        assert spawn(output_dir) is None
+        command = [sys.executable, "-m", "fashion_mnist.tracking", str(output_dir)]
+        assert subprocess.run(command, timeout=60, check=False).returncode == 0
+
+
+def test_training_side_imports_no_mlflow() -> None:
+    """Neither the journal nor what training calls of tracking brings mlflow or torch in."""
+    modules = ("journal", *(f"tracking.{name}" for name in ("address", "outbox", "ui", "views")))
+    imports = ";".join(f"import fashion_mnist.{module}" for module in modules)
+    code = f"import sys; {imports}; sys.exit(bool({{'mlflow', 'torch'}} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("uri", "absolute"),
+    [
+        ("sqlite:///mlflow.db", "sqlite:////home/me/mlflow.db"),
+        ("sqlite:///../a b.db?timeout=3", "sqlite:////home/a b.db?timeout=3"),
+        ("sqlite:////srv/mlflow.db", "sqlite:////srv/mlflow.db"),
+        ("http://127.0.0.1:5000/", "http://127.0.0.1:5000"),
+        ("postgresql+psycopg2://me:secret@host/db", "postgresql+psycopg2://me:secret@host/db"),
+    ],
+)
+def test_addresses_are_made_absolute(uri: str, absolute: str) -> None:
+    """Relative sqlite paths are taken from the given folder; other addresses stay."""
+    assert absolute_uri(uri, Path("/home/me")) == absolute
+
+
+NO_ADDRESSES = """
+mlruns file:///mlruns ftp://a/b sqlite:// sqlite:/// sqlite:///:memory: http:// http://host:99999
+http://host:port http://[::1 postgresql:///db
+"""
+
+
+@pytest.mark.parametrize("uri", ["", *NO_ADDRESSES.split()])
+def test_what_cannot_be_an_address_is_refused(uri: str) -> None:
+    """An error that names the key and the value, for each kind of nonsense."""
+    with pytest.raises(ValueError, match=r"tracking\.uri must be"):
+        absolute_uri(uri)
+
+
+def test_passwords_are_not_printed() -> None:
+    """The printed form keeps the user and hides the password."""
+    hidden = without_password("postgresql://me:secret@host:5432/db")
+    assert hidden == "postgresql://me:***@host:5432/db"
+
+
+def test_check_store_tells_whether_one_can_be_used(tmp_path: Path) -> None:
+    """A new or real database passes; a text file, a file for a folder and a shut port do not."""
+    text = tmp_path / "text.db"
+    text.write_text("not a database, but long enough to be looked at " * 100)
+    assert check_store(f"sqlite:///{tmp_path}/new/mlflow.db") is None
+    assert not (tmp_path / "new").exists()
+    assert list(tmp_path.iterdir()) == [text]
+    assert "not a database" in str(check_store(f"sqlite:///{text}"))
+    assert "text.db" in str(check_store(f"sqlite:///{text}/mlflow.db"))
+    assert "refused" in str(check_store("http://127.0.0.1:9", timeout_seconds=5))
+    assert "refused" in str(check_store("postgresql://me:secret@127.0.0.1:9/db"))
+    assert "secret" not in str(check_store("postgresql://me:secret@127.0.0.1:9/db"))
+
+
+def test_views_are_made_once_and_left_to_the_user(output_dir: Path, uri: str) -> None:
+    """An experiment gets both views when first seen; a view that the user changed stays."""
+    folder = make_folder(output_dir)
+    write_whole_run(folder, uri)
+    sync(output_dir)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    for link in view_links("", experiment.experiment_id).values():
+        key = link.partition("viewStateShareKey=")[2].partition("&")[0]
+        assert f"mlflow.sharedViewState.{key}" in experiment.tags
+    assert "mlflow.note.content" in experiment.tags
+    client.set_experiment_tag(experiment.experiment_id, "mlflow.sharedViewState.results", "mine")
+    write_whole_run(make_folder(output_dir, "second"), uri)
+    sync(output_dir)
+    again = client.get_experiment_by_name(EXPERIMENT)
+    assert again is not None
+    assert again.tags["mlflow.sharedViewState.results"] == "mine"

@@ -1,0 +1,203 @@
+"""The main job as a user runs it: `fmnist train`, in a process of its own, on small real files."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from fashion_mnist.checkpoint import load_model
+from fashion_mnist.journal import read_entries
+from fashion_mnist.runs.folder import RunFolder
+from tests.builders import CLASS_NAMES, data_overrides, make_data
+
+FMNIST = Path(sys.executable).with_name("fmnist")
+SMALL = ("data.validation_size=20", "training.batch_size=16", "training.epochs=2", "model.width=8")
+
+
+def command(data: Path, *overrides: str) -> list[str]:
+    """`fmnist train` on that data."""
+    return [str(FMNIST), "train", *data_overrides(data), *SMALL, "tracking.uri=null", *overrides]
+
+
+def run(
+    arguments: Sequence[str], environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, in the test's own folder."""
+    whole = os.environ | (environment or {})
+    return subprocess.run(arguments, capture_output=True, text=True, env=whole, timeout=300)
+
+
+def folders() -> list[RunFolder]:
+    """The runs in the test's own folder."""
+    return [RunFolder(path) for path in sorted(Path("outputs/runs").glob("*"))]
+
+
+def test_a_run_leaves_all_that_it_promises(tmp_path: Path) -> None:
+    """Files, figures, parameters and tags, in the journal alone."""
+    data = make_data(tmp_path / "data")
+    done = run(command(data, "optimizer.lr=0.01", "model.activation=gelu"))
+    assert done.returncode == 0, done.stderr
+    assert "epoch 2/2" in done.stdout
+    assert "macro" in done.stdout
+    [folder] = folders()
+    assert folder.status() == "FINISHED"
+    figures = folder.figures()
+    assert {"final/epoch", "final/val_accuracy", "test/accuracy", "test/ece"} < set(figures)
+    start = next(entry for entry in read_entries(folder.path) if entry.kind == "start")
+    parameters = start.content["params"]
+    assert (parameters["optimizer.lr"], parameters["model.activation"]) == ("0.01", "gelu")
+    assert {"fingerprint", "weights_sha256", "data_sha256", "host", "pid", "threads"} < set(
+        folder.tags()
+    )
+    artifacts = folder.artifacts
+    for split in ("validation", "test"):
+        content = json.loads((artifacts / split / "confusion_matrix.json").read_text())
+        assert content["labels"] == list(CLASS_NAMES)
+        counts = np.array(content["counts"])
+        predictions = np.load(artifacts / split / "predictions.npz", allow_pickle=False)
+        predicted = predictions["probabilities"].argmax(-1)
+        for true, row in enumerate(counts):
+            own = predicted[predictions["labels"] == true]
+            assert row.tolist() == np.bincount(own, minlength=3).tolist()
+        for name in ("confusion_matrix.png", "confusion_matrix.csv", "mistakes.png"):
+            assert (artifacts / split / name).stat().st_size > 0
+        for name in ("classification_report.json", "classification_report.csv"):
+            assert (artifacts / split / name).stat().st_size > 0
+    assert figures["test/accuracy"] == pytest.approx(counts.trace() / counts.sum())
+    resolved = yaml.safe_load((artifacts / "config/resolved.yaml").read_text())
+    assert resolved["optimizer"]["lr"] == 0.01
+    assert "optimizer.lr=0.01" in yaml.safe_load((artifacts / "config/overrides.yaml").read_text())
+    model = load_model(folder.model)
+    images = torch.randint(0, 256, (4, 6, 5), dtype=torch.uint8)
+    assert model.probabilities(images).sum(-1).tolist() == pytest.approx([1] * 4)
+    assert not folder.checkpoint.exists()
+
+
+def test_the_same_command_again_trains_nothing(tmp_path: Path) -> None:
+    """It shows the run; `rerun=true` trains another with the same weights; a test is added."""
+    data = make_data(tmp_path / "data")
+    first = run(command(data, "evaluation.test=never"))
+    again = run(command(data, "evaluation.test=never"))
+    assert "trained before" not in first.stdout
+    assert "trained before" in again.stdout
+    assert "epoch 1/2" not in again.stdout
+    assert "test/accuracy" not in folders()[0].figures()
+    run(command(data, "evaluation.test=always"))
+    assert "test/accuracy" in folders()[0].figures()
+    anew = run(command(data, "rerun=true"))
+    assert "epoch 2/2" in anew.stdout
+    before, after = folders()
+    assert before.tags()["weights_sha256"] == after.tags()["weights_sha256"]
+
+
+def test_training_imports_neither_mlflow_nor_other_slow_libraries(tmp_path: Path) -> None:
+    """They would cost more than all the rest of the start."""
+    data = make_data(tmp_path / "data")
+    script = (
+        "import sys; from fashion_mnist.train import main; main(sys.argv[1:]);"
+        "slow = {'mlflow', 'torchvision', 'sklearn', 'pandas', 'torch._dynamo', 'triton'};"
+        "print('slow:', sorted(slow & set(sys.modules)), 'pyplot:',"
+        "'matplotlib.pyplot' in sys.modules)"
+    )
+    done = run([sys.executable, "-c", script, *command(data)[2:]])
+    assert "slow: [] pyplot: False" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_is_killed_and_goes_on(number: signal.Signals, tmp_path: Path) -> None:
+    """Exit status 128 + signal; the same command ends with the weights of an undisturbed run."""
+    data = make_data(tmp_path / "data")
+    long = ("training.epochs=400", "training.threads=1")
+    with subprocess.Popen(
+        command(data, *long), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch   3"):
+                process.send_signal(number)
+                break
+        rest = process.stdout.read()
+    assert process.returncode == 128 + number, rest
+    assert "the same command goes on" in rest
+    [folder] = folders()
+    assert folder.status() == "KILLED"
+    again = run(command(data, *long))
+    assert "going on after epoch" in again.stdout, again.stdout + again.stderr
+    assert folder.status() == "FINISHED"
+    epochs = [e.content["step"] for e in read_entries(folder.path) if e.kind == "metrics"]
+    assert [step for step in epochs if step] == list(range(1, 401))
+    run(command(data, *long, "rerun=true"))
+    undisturbed = folders()[1]
+    assert undisturbed.tags()["weights_sha256"] == folder.tags()["weights_sha256"]
+
+
+def test_a_run_that_is_being_trained_is_not_trained_twice(tmp_path: Path) -> None:
+    """The second process is told so and ends; the first goes on."""
+    data = make_data(tmp_path / "data")
+    long = ("training.epochs=100000", "training.threads=1")
+    with subprocess.Popen(command(data, *long), stdout=subprocess.DEVNULL) as process:
+        while not any(folder.status() == "RUNNING" for folder in folders()):
+            time.sleep(0.05)
+        second = run(command(data, *long))
+        assert second.returncode == 1
+        assert "being trained by another process" in second.stdout + second.stderr
+        assert process.poll() is None
+        process.kill()
+
+
+def test_a_mistake_costs_nothing(tmp_path: Path) -> None:
+    """Exit status 2, the words on standard error, no traceback, nothing written."""
+    data = make_data(tmp_path / "data")
+    done = run(command(data, "optimizer.lr=-1", "model.widht=3"))
+    assert done.returncode == 2
+    assert "optimizer.lr must be" in done.stderr
+    assert "did you mean model.width?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not Path("outputs").exists()
+    shown = run(command(data, "optimizer.lr=-1"), {"HYDRA_FULL_ERROR": "1"})
+    assert "Traceback" in shown.stderr
+
+
+def test_mistakes_that_only_the_data_shows_leave_no_run(tmp_path: Path) -> None:
+    """Sizes that do not fit, and files that are damaged."""
+    data = make_data(tmp_path / "data")
+    done = run(command(data, "training.batch_size=71"))
+    assert done.returncode == 2
+    assert "training.batch_size must be" in done.stdout + done.stderr
+    (data / "t10k-labels-idx1-ubyte").write_bytes(b"\0")
+    done = run(command(data))
+    assert done.returncode == 2
+    assert "t10k-labels-idx1-ubyte" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert folders() == []
+
+
+def test_a_diverging_run_fails_with_its_step(tmp_path: Path) -> None:
+    """Exit status 1 and the reason; it is not trained again unless asked for."""
+    data = make_data(tmp_path / "data")
+    words = ("optimizer=sgd", "optimizer.lr=1e30", "schedule=constant")
+    done = run(command(data, *words))
+    assert done.returncode == 1
+    assert "diverged in epoch 1 at step 2" in done.stdout + done.stderr
+    assert folders()[0].status() == "FAILED"
+    assert "rerun=true" in run(command(data, *words)).stdout
+
+
+def test_a_store_that_must_answer_and_does_not_is_one_line(tmp_path: Path) -> None:
+    """With tracking.offline=never, before anything is trained."""
+    data = make_data(tmp_path / "data")
+    words = ("tracking.uri=http://127.0.0.1:9", "tracking.offline=never")
+    done = run(command(data, *words))
+    assert done.returncode == 1
+    assert "does not answer" in done.stdout + done.stderr
+    assert "epoch" not in done.stdout
+    assert folders() == []

@@ -1,0 +1,249 @@
+"""The pages of MLflow, seen in a real browser: our two saved views show what they promise."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from base64 import b64decode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+from PIL import Image, ImageDraw
+
+from fashion_mnist.journal import Journal, run_lock
+from fashion_mnist.tracking.address import absolute_uri
+from fashion_mnist.tracking.sender import sync
+from fashion_mnist.tracking.ui import serve, ui, wait_until_ready
+from fashion_mnist.tracking.views import COLUMNS, view_links
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1600,1500",
+    "--remote-debugging-pipe",
+]
+# MLflow opens an assistant's panel over a quarter of the first page that a browser shows
+CLOSE_PANEL = "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
+
+
+class Browser:
+    """A headless Chromium that is told what to do through two pipes (DevTools protocol)."""
+
+    def __init__(self, profile: Path) -> None:
+        commands, self._to_browser = os.pipe()
+        self._from_browser, answers = os.pipe()
+        # the browser reads commands from descriptor 3 and writes answers to 4
+        shell = f'exec "$0" "$@" 3<&{commands} 4>&{answers}'
+        self._process = subprocess.Popen(
+            ["bash", "-c", shell, str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}"],
+            pass_fds=[commands, answers],
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(commands)
+        os.close(answers)
+        self._unread = b""
+        self._number = 0
+        self._session: dict[str, str] = {}
+        target = self.tell("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.tell("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = {"sessionId": attached["sessionId"]}
+        self.tell("Page.addScriptToEvaluateOnNewDocument", source=CLOSE_PANEL)
+        self.tell("Page.enable")
+
+    def tell(self, method: str, **params: object) -> dict[str, Any]:
+        """Sends a command and returns its answer; events that come between are dropped."""
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": params} | self._session
+        os.write(self._to_browser, json.dumps(message).encode() + b"\0")
+        while (answer := self._next_message()).get("id") != self._number:
+            pass
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    def open(self, url: str) -> None:
+        self.tell("Page.navigate", url=url)
+
+    def run(self, script: str) -> Any:
+        """The value of a JavaScript expression in the open page."""
+        result = self.tell("Runtime.evaluate", expression=script, returnByValue=True)["result"]
+        return result.get("value")
+
+    def wait_for(self, script: str, seconds: float = 60) -> bool:
+        """Whether the expression becomes true in time."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.run(script):
+                return True
+            time.sleep(0.25)
+        return False
+
+    def screenshot(self, path: Path) -> None:
+        path.write_bytes(b64decode(self.tell("Page.captureScreenshot")["data"]))
+
+    def _next_message(self) -> dict[str, Any]:
+        while b"\0" not in self._unread:
+            self._unread += os.read(self._from_browser, 1 << 16) or self._ended()
+        message, _, self._unread = self._unread.partition(b"\0")
+        content: dict[str, Any] = json.loads(message)
+        return content
+
+    def _ended(self) -> bytes:
+        raise OSError(f"chromium ended with status {self._process.wait()}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+        os.close(self._to_browser)
+        os.close(self._from_browser)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def draw_matrix(path: Path, colour: str) -> None:
+    """A picture as large as a confusion matrix, of one colour that a test can tell."""
+    path.parent.mkdir(parents=True)
+    image = Image.new("RGB", (900, 800), "white")
+    ImageDraw.Draw(image).rectangle((100, 50, 850, 750), fill=colour)
+    image.save(path)
+
+
+def record_run(folder: Path, uri: str, *, name: str, accuracy: float, colour: str) -> None:
+    """A whole run's journal: parameters, three epochs, final figures, a confusion matrix."""
+    params = {"model.width": "512", "model.depth": "2", "model.hidden_sizes": "[512, 512]"}
+    params |= {"model.activation": "gelu", "optimizer.name": "adamw", "optimizer.lr": "0.001"}
+    folder.mkdir(parents=True)
+    with run_lock(folder), Journal(folder) as journal:
+        journal.destination(uri, "fashion-mnist")
+        journal.start(name, params, {})
+        journal.status("RUNNING")
+        for epoch in (1, 2, 3):
+            losses = {"train/loss": 1 / epoch, "val/loss": 1.1 / epoch}
+            journal.metrics(epoch, losses | {"val/accuracy": accuracy - 0.1 / epoch})
+        figures = {"final/val_accuracy": accuracy, "final/val_f1_macro": accuracy - 0.01}
+        journal.metrics(0, figures | {"test/accuracy": 0.5, "test/f1_macro": 0.5})
+        for split in ("validation", "test"):
+            path = f"{split}/confusion_matrix.png"
+            draw_matrix(journal.artifacts / path, colour)
+            journal.artifact(path)
+            journal.image(f"{split}/confusion_matrix", path)
+        journal.status("FINISHED")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real MLflow server on a store with two runs."""
+    folder = tmp_path_factory.mktemp("ui")
+    uri = absolute_uri("sqlite:///mlflow.db", folder)
+    runs = folder / "outputs" / "runs"
+    record_run(runs / "worse", uri, name="worse run", accuracy=0.8125, colour="red")
+    record_run(runs / "better", uri, name="better run", accuracy=0.8875, colour="blue")
+    assert sync(folder / "outputs").sent
+    port = free_port()
+    with serve(uri, port) as process:
+        address = f"http://127.0.0.1:{port}"
+        wait_until_ready(process, address)
+        yield address
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    with Browser(tmp_path / "profile") as browser:
+        yield browser
+
+
+def see(browser: Browser, url: str, ready: str) -> None:
+    """Opens the page and waits for it; FMNIST_SCREENSHOT keeps a picture, to look at by eye."""
+    browser.open(url)
+    complete = browser.wait_for(ready)
+    picture = os.environ.get("FMNIST_SCREENSHOT")
+    if picture:
+        browser.screenshot(Path(picture))
+    assert complete, browser.run("document.body.innerText")
+
+
+@needs_chromium
+def test_table_view_shows_its_columns_best_run_first(server: str, browser: Browser) -> None:
+    """The Results link opens a table with exactly our columns, in order, best accuracy on top."""
+    see(browser, view_links(server, "1")["Results"], "document.body.innerText.includes('0.8125')")
+    headers = browser.run(
+        "[...document.querySelectorAll('[role=columnheader][col-id]')]"
+        ".sort((a, b) => a.getBoundingClientRect().x - b.getBoundingClientRect().x)"
+        ".map(header => header.getAttribute('col-id'))"
+    )
+    ours = [header for header in headers if header.startswith(("metrics.", "params."))]
+    text = browser.run("document.body.innerText")
+    assert ours == list(COLUMNS)
+    assert text.index("better run") < text.index("worse run")
+    for value in ("0.8875", "512", "[512, 512]", "gelu", "adamw", "0.001"):
+        assert value in text
+
+
+@needs_chromium
+def test_charts_view_shows_curves_and_matrices_side_by_side(server: str, browser: Browser) -> None:
+    """The other link draws three line charts and both runs' matrices, one beside the other."""
+    pictures = "[...document.querySelectorAll('img')].filter(img => img.src.includes('matrix'))"
+    drawn = f"{pictures}.filter(img => img.naturalWidth > 0).length >= 2"
+    curves = "document.querySelectorAll('.js-plotly-plot .js-line').length >= 6"
+    see(browser, view_links(server, "1")["Curves and confusion matrices"], f"{drawn} && {curves}")
+    boxes = browser.run(
+        f"{pictures}.map(img => img.getBoundingClientRect()).map(box => [box.x, box.y, box.width])"
+    )
+    (x1, y1, width1), (x2, y2, _) = boxes[:2]
+    assert y1 == y2
+    assert x2 >= x1 + width1
+    assert width1 >= 450  # ten rows of numbers can be read
+    text = browser.run("document.body.innerText")
+    for title in ("train/loss", "val/loss", "val/accuracy", "validation/confusion_matrix"):
+        assert title in text
+
+
+def test_ui_names_a_port_that_is_taken(tmp_path: Path) -> None:
+    """A taken port is an error that names it, before MLflow starts."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ValueError, match=f"--port {port} is taken"):
+            ui(f"sqlite:///{tmp_path}/mlflow.db", port)
+
+
+def test_ui_stopped_by_a_signal_leaves_no_server(tmp_path: Path) -> None:
+    """SIGTERM to `fmnist ui` ends the server too: its port is free again."""
+    port = free_port()
+    script = f"from fashion_mnist.tracking.ui import ui; ui('sqlite:///mlflow.db', {port})"
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    said = ""
+    while "Ctrl-C stops it" not in said:
+        line = process.stdout.readline()
+        assert line, said
+        said += line
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 0
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+    assert f"http://127.0.0.1:{port}" in said
