@@ -21,6 +21,7 @@ from fashion_mnist.schema import (
     short_text,
     tag_names,
     text,
+    tree,
     whole,
 )
 
@@ -159,6 +160,28 @@ class TrackingConfig:
     offline: Annotated[Decision, _decision]
 
 
+SAMPLERS = ("grid", "random", "tpe", "cmaes", "qmc")
+PRUNERS = ("none", "median", "halving", "hyperband")
+SCORES = ("final/val_accuracy", "final/val_f1_macro", "final/val_loss")
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """Many runs at once; a single run has nothing to do with it."""
+
+    name: Annotated[str | None, optional(short_text)]
+    axes: Annotated[dict[str, Any], tree]  # what `sweep.space` reads
+    when: Annotated[dict[str, Any], tree]
+    limit: Annotated[int | None, optional(whole(minimum=1))]
+    sampler: Annotated[str, one_of(SAMPLERS)]
+    n_trials: Annotated[int, whole(minimum=1)]
+    objectives: Annotated[tuple[str, ...], list_of(one_of([*SCORES, "parameters"]), minimum=1)]
+    pruner: Annotated[str, one_of(PRUNERS)]
+    retry_failed: Annotated[bool, boolean]
+    stack_size: Annotated[int | Literal["auto"], either("auto", whole(minimum=1))]
+    memory: Annotated[float | Literal["auto"], either("auto", number(above=0))]
+
+
 @dataclass(frozen=True)
 class Config:
     """Everything a user may say of a run."""
@@ -174,6 +197,7 @@ class Config:
     training: TrainingConfig
     evaluation: EvaluationConfig
     tracking: TrackingConfig
+    sweep: SweepConfig
 
 
 def parse(node: Any, *, overridden: Sequence[str] = ()) -> Config:

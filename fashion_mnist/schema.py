@@ -93,6 +93,12 @@ def mapping(value: Any) -> dict[str, Any]:
     return {str(key): v for key, v in value.items()}
 
 
+def tree(value: Any) -> dict[str, Any]:
+    """Keys with anything."""
+    _demand(isinstance(value, Mapping), "a mapping")
+    return {str(key): entry for key, entry in value.items()}
+
+
 def tag_names(value: Any) -> dict[str, Any]:
     """Keys that MLflow takes as names of tags, with plain values."""
     tags = mapping(value)

@@ -20,6 +20,7 @@ _NOT_IDENTITY = (
     "training.checkpoint_seconds",
     "evaluation.",
     "tracking.",
+    "sweep.",
 )
 
 

@@ -14,7 +14,7 @@ from fashion_mnist.journal import Journal
 from fashion_mnist.runs.stacks import View
 
 # How a run is recorded may change while it goes on; MLflow's parameters may not.
-_NOT_PARAMETERS = ("rerun", "output_dir", "evaluation.", "tracking.")
+_NOT_PARAMETERS = ("rerun", "output_dir", "evaluation.", "tracking.", "sweep.")
 
 # What a run's name says anyway, or need not say.
 _NAMED = (
