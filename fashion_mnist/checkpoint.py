@@ -62,6 +62,15 @@ def load_state(path: Path) -> MemberState:
     return MemberState(**header | {"tensors": tensors})
 
 
+def saved_epoch(path: Path) -> int:
+    """The epoch of what `save_state` wrote, without its tensors. Raises CheckpointError."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return int(json.loads((file.metadata() or {})["state"])["epoch"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+
+
 def save_model(path: Path, model: Model) -> None:
     """Write a trained network."""
     header = asdict(model)

@@ -5,6 +5,7 @@ outputs/runs/KEY/journal.jsonl    one entry a line, written only by whoever hold
                  artifacts/       files, laid out as MLflow will show them
                  lock             held by the training process while it lives
                  sent/            how far each store has been told (written by the sender)
+outputs/sweeps/ID/                the same for the run that stands for a whole sweep
 ```
 """
 
@@ -16,11 +17,9 @@ import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
-
-from filelock import FileLock
 
 JOURNAL_FILE = "journal.jsonl"
 STATUSES = ("RUNNING", "FINISHED", "KILLED", "FAILED")
@@ -38,46 +37,30 @@ class Entry:
 
 @dataclass(frozen=True)
 class Destination:
-    """A store (its absolute address) and the name of an experiment in it."""
+    """Where a run is wanted, and as what.
+
+    `uri` is a store's absolute address; `parent` the id of the sweep's journal under which the
+    run is wanted, empty for none; `name` what it is called there, empty for the journal's name.
+    """
 
     uri: str
     experiment: str
+    parent: str = ""
+    name: str = field(default="", compare=False)
+
+    @property
+    def place(self) -> str:
+        """Sixteen characters for the store and the experiment."""
+        return short_hash(self.uri, self.experiment)
 
     @property
     def id(self) -> str:
         """Sixteen characters that name this destination in file names."""
-        return hashlib.sha256(f"{self.uri}\n{self.experiment}".encode()).hexdigest()[:16]
+        return short_hash(self.uri, self.experiment, self.parent) if self.parent else self.place
 
 
-def run_lock(folder: Path) -> FileLock:
-    """The lock of a run's folder: hold it while you write the journal.
-
-    Acquire it with a time-out of some seconds, for a sender that looks whether anybody lives
-    holds it for an instant; and keep the object, for a lock that is collected is released.
-    """
-    return FileLock(folder / "lock")
-
-
-def has_writer(folder: Path) -> bool:
-    """Whether a living process holds the run's lock."""
-    return (folder / "lock").exists() and is_held(run_lock(folder))
-
-
-def take(lock: FileLock) -> bool:
-    """Whether the lock was free and is now ours, without waiting."""
-    try:
-        lock.acquire(timeout=0)
-    except TimeoutError:
-        return False
-    return True
-
-
-def is_held(lock: FileLock) -> bool:
-    """Whether another process, or another lock object of this one, has it."""
-    if not take(lock):
-        return True
-    lock.release()
-    return False
+def short_hash(*words: str) -> str:
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
 
 def journal_size(folder: Path) -> int:
@@ -115,7 +98,7 @@ def parse_entry(line: bytes, end: int, folder: Path) -> Entry:
 
 
 class Journal:
-    """Opens or creates the journal of a run's folder and appends to it.
+    """Opens or creates the journal of a run's or a sweep's folder and appends to it.
 
     Saying a thing again that the journal already holds writes nothing, also after reopening: a
     resumed run repeats itself freely. Times are set here, once. Names of metrics, parameters and
@@ -130,7 +113,8 @@ class Journal:
         cut_torn_line(path)
         self._file = path.open("ab", buffering=0)
         self._id = ""
-        self._destinations: set[Destination] = set()
+        self._destinations: list[Destination] = []
+        self._views: dict[str, dict[str, Any]] = {}
         self._points: set[tuple[int, str]] = set()
         self._tags: dict[str, str] = {}
         self._datasets: list[dict[str, Any]] = []
@@ -156,15 +140,23 @@ class Journal:
         """The last status said, or the empty string."""
         return self._status
 
-    def destination(self, uri: str, experiment: str) -> Destination:
+    def destination(
+        self, uri: str, experiment: str, *, parent: str = "", name: str = ""
+    ) -> Destination:
         """Wants the run in this store and experiment too, from its beginning.
 
-        `uri` is absolute (`tracking.address.absolute_uri`): the sender has a folder of its own.
+        Under another `parent` it becomes a run of its own there; without one, any that is there
+        will do. `uri` is absolute (`tracking.address.absolute_uri`): the sender has a folder of
+        its own.
         """
-        destination = Destination(uri, experiment)
-        if destination not in self._destinations:
-            self._append("destination", {"uri": uri, "experiment": experiment})
-        return destination
+        wanted = Destination(uri, experiment, parent, name)
+        there = [each for each in self._destinations if each.place == wanted.place]
+        for known in there:
+            if known == wanted or not parent:
+                return known
+        relation = {key: value for key, value in (("parent", parent), ("name", name)) if value}
+        self._append("destination", {"uri": uri, "experiment": experiment, **relation})
+        return wanted
 
     def start(self, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
         """The run's name, parameters and first tags. Only the first call counts."""
@@ -224,6 +216,20 @@ class Journal:
         """The trained network: a safetensors file, by its path from the run's folder."""
         self._append("model", {"path": self._existing(path, self.folder)})
 
+    def view(self, key: str, name: str, axes: Sequence[str]) -> None:
+        """A saved page of the experiment on the runs whose parent this one is; replaces `key`.
+
+        Args:
+            key: what the page's link says (`tracking.views.sweep_link`).
+            name: what the page is called in MLflow.
+            axes: names of the parameters that were swept, as columns and axes of a chart.
+        """
+        if not re.fullmatch(r"[\w\-]{1,100}", key):
+            raise ValueError(f"a view's key takes letters, digits and _- only, got {key!r}")
+        content = {"key": key, "name": name, "axes": list(axes)}
+        if self._views.get(key) != content:
+            self._append("view", content)
+
     def status(self, status: str, time_ms: int | None = None) -> None:
         """Where the run stands (one of `STATUSES`), safe on the disk when this returns."""
         if status not in STATUSES:
@@ -257,7 +263,7 @@ class Journal:
             case "journal":
                 self._id = content["id"]
             case "destination":
-                self._destinations.add(Destination(**content))
+                self._destinations.append(Destination(**content))
             case "start":
                 self._started = True
                 self._tags |= content["tags"]
@@ -267,6 +273,8 @@ class Journal:
                 self._tags |= content["values"]
             case "dataset":
                 self._datasets.append(content)
+            case "view":
+                self._views[content["key"]] = content
             case "status":
                 self._status = content["status"]
 

@@ -97,3 +97,8 @@ def build_network(architecture: Architecture, device: torch.device | str = "cpu"
             layers[f"hidden{k + 1}"] = kind(parts)
         layers["output"] = nn.Linear(*architecture.layer_sizes[-1])
     return nn.Sequential(layers)
+
+
+def num_parameters(architecture: Architecture) -> int:
+    """How many numbers are learnt: weights and biases, and those of the normalisation."""
+    return sum(tensor.numel() for tensor in build_network(architecture, "meta").parameters())

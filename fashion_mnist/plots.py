@@ -5,35 +5,32 @@ shows a figure at about one pixel per point, so what must be read there is 8 poi
 Each `plot_…` writes the figure that its `…_figure` builds.
 """
 
-from __future__ import annotations  # matplotlib's types are imported for the type checker alone
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from fashion_mnist.canvas import (
     BLUE,
+    END,
     FAINT,
-    FONT,
     INK,
+    MIDDLE,
     VERMILION,
-    draw_image,
-    ink_on,
-    new_canvas,
+    Box,
+    Canvas,
+    Image,
+    Line,
+    Text,
+    inks_on,
     ramp,
     text_width,
-    write,
     write_heading,
     write_png,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
+PALE = "#e8e8e8"  # lines of a grid
 EMPTY = (0.965, 0.965, 0.965)
 # blue for right and orange for wrong differ for colour-blind eyes too; the blue stays pale, so
 # that nine thousand right answers do not outshine a hundred wrong ones
@@ -75,7 +72,7 @@ def plot_mistakes(
     write_png(mistakes_figure(images, labels, probabilities, class_names, limit), path)
 
 
-def confusion_figure(counts: npt.ArrayLike, class_names: Sequence[str], title: str) -> Figure:
+def confusion_figure(counts: npt.ArrayLike, class_names: Sequence[str], title: str) -> Canvas:
     """The confusion matrix `[C, C]`: recall in blue, mistakes in orange on a scale of their own.
 
     Every count but zero is written in its cell, with its share of the row where there is room.
@@ -86,27 +83,20 @@ def confusion_figure(counts: npt.ArrayLike, class_names: Sequence[str], title: s
     names_width = max(text_width(name, 9) for name in class_names)
     left, top, side = names_width + 26, 48.0, cell * num_classes
     slant = 0.71 * (names_width + 9)  # a name turned by 45°
-    figure, axes = new_canvas(left + side + 8, top + side + slant + 24)
-
-    colors = confusion_colors(counts)
-    box = (left, left + side, top + side, top)
-    axes.imshow(colors, extent=box, aspect="auto", interpolation="nearest")
-    edges = cell * np.arange(1, num_classes)
-    axes.vlines(left + edges, top, top + side, colors="white", linewidth=min(1.2, cell / 20))
-    axes.hlines(top + edges, left, left + side, colors="white", linewidth=min(1.2, cell / 20))
-
+    canvas = Canvas(left + side + 8, top + side + slant + 24)
+    write_heading(canvas, _confusion_heading(counts, class_names, title))
     for index, name in enumerate(class_names):
         middle = cell * (index + 0.5)
-        write(axes, left - 5, top + middle, name, 9, ha="right")
         foot = left + middle + 3, top + side + 7
-        write(axes, *foot, name, 9, ha="right", rotation=45, rotation_mode="anchor")
-    write(axes, 12, top + side / 2, "true", 9, FAINT, ha="center", va="center", rotation=90)
-    write(axes, left + side / 2, top + side + slant + 14, "predicted", 9, FAINT, ha="center")
+        canvas.texts.append(Text(left - 5, top + middle, name, 9, anchor=END))
+        canvas.texts.append(Text(*foot, name, 9, anchor=END, angle=45))
+    bottom = top + side + slant + 14
+    canvas.texts.append(Text(left + side / 2, bottom, "predicted", 9, FAINT, MIDDLE))
+    canvas.texts.append(Text(12, top + side / 2, "true", 9, FAINT, MIDDLE, angle=90))
     if cell >= ROOM_FOR_SHARES:
-        write(axes, 8, top + side + slant + 14, "%: of the true class", 7, FAINT)
-    write_heading(axes, _confusion_heading(counts, class_names, title))
-    _write_counts(axes, counts, colors, (left, top, cell))
-    return figure
+        canvas.texts.append(Text(8, bottom, "%: of the true class", 7, FAINT))
+    _draw_cells(canvas, counts, (left, top, cell))
+    return canvas
 
 
 def confusion_colors(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -119,28 +109,31 @@ def confusion_colors(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     return np.where(counts[..., None] > 0, colors, EMPTY)
 
 
-def curves_figure(history: Sequence[Mapping[str, float]], title: str) -> Figure:
+def curves_figure(history: Sequence[Mapping[str, float]], title: str) -> Canvas:
     """Loss, accuracy and learning rate over epochs, from rows of the run's history.
 
     A key that no row has (a run without validation) is left out, a NaN is a gap.
     """
-    width, height = 700, 250
-    figure, canvas = new_canvas(width, height)
+    canvas = Canvas(700, 270)
     write_heading(canvas, [(title, 12, INK)])
     panels = {
-        "loss": [("train/loss", "train", BLUE, "-"), ("val/loss", "validation", VERMILION, "-")],
-        "accuracy": [
-            ("train/accuracy", "train", BLUE, "-"),
-            ("val/accuracy", "validation", VERMILION, "-"),
-            ("val/f1_macro", "validation, macro F1", VERMILION, ":"),
+        "loss": [
+            ("train/loss", "train", BLUE, False),
+            ("val/loss", "validation", VERMILION, False),
         ],
-        "learning rate": [("lr", "", INK, "-")],
+        "accuracy": [
+            ("train/accuracy", "train", BLUE, False),
+            ("val/accuracy", "validation", VERMILION, False),
+            ("val/f1_macro", "validation, macro F1", VERMILION, True),
+        ],
+        "learning rate": [("lr", "", INK, False)],
     }
     for index, (name, curves) in enumerate(panels.items()):
-        left, bottom = 40 + index * 230, 36
-        axes = figure.add_axes((left / width, bottom / height, 186 / width, 164 / height))
-        _draw_panel(axes, history, name, curves)
-    return figure
+        left = 40.0 + index * 230
+        canvas.texts.append(Text(left, 41, name, 10))
+        box = (left, 80.0, left + 186, 234.0)
+        _draw_panel(canvas, box, history, curves, from_zero=name != "accuracy")
+    return canvas
 
 
 def samples_figure(
@@ -148,25 +141,29 @@ def samples_figure(
     labels: npt.ArrayLike,
     class_names: Sequence[str],
     per_class: int = 12,
-) -> Figure:
+) -> Canvas:
     """The first examples of each class, a row each behind its name; a class may have none."""
-    labels = np.asarray(labels)
     num_classes, height, width = len(class_names), images.shape[1] + 2, images.shape[2] + 2
+    shown = first_of_each_class(labels, num_classes, per_class)
     mosaic = np.zeros((num_classes, height, per_class, width), dtype=np.uint8)
-    for label in range(num_classes):
-        examples = images[np.flatnonzero(labels == label)[:per_class]]
-        mosaic[label, 1:-1, : len(examples), 1:-1] = examples.transpose(1, 0, 2)
+    for label, own in enumerate(shown):
+        mosaic[label, 1:-1, : len(own), 1:-1] = images[own].transpose(1, 0, 2)
     left, top, row = max(text_width(name, 9) for name in class_names) + 16, 10.0, 30.0
-    right = left + per_class * row * width / height
-    figure, axes = new_canvas(right + 10, top + num_classes * row + 10)
-    draw_image(
-        axes,
-        mosaic.reshape(num_classes * height, per_class * width),
-        (left, right, top + num_classes * row, top),
-    )
+    right, bottom = left + per_class * row * width / height, top + num_classes * row
+    canvas = Canvas(right + 10, bottom + 10)
+    flat = mosaic.reshape(num_classes * height, per_class * width)
+    canvas.images.append(Image(left, top, right, bottom, flat))
     for index, name in enumerate(class_names):
-        write(axes, left - 6, top + row * (index + 0.5), name, 9, ha="right")
-    return figure
+        canvas.texts.append(Text(left - 6, top + row * (index + 0.5), name, 9, anchor=END))
+    return canvas
+
+
+def first_of_each_class(
+    labels: npt.ArrayLike, num_classes: int, per_class: int = 12
+) -> list[npt.NDArray[np.int64]]:
+    """Where the first examples of each class are in labels `[N]`; a class may have none."""
+    labels = np.asarray(labels)
+    return [np.flatnonzero(labels == label)[:per_class] for label in range(num_classes)]
 
 
 def mistakes_figure(
@@ -175,7 +172,7 @@ def mistakes_figure(
     probabilities: npt.ArrayLike,
     class_names: Sequence[str],
     limit: int = 24,
-) -> Figure:
+) -> Canvas:
     """The mistakes with the highest probability: image, true class, predicted class, confidence."""
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     predictions, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
@@ -199,20 +196,21 @@ def _gallery(
     captions: Sequence[tuple[str, str, str]],
     heading: Sequence[tuple[str, float, str]],
     num_columns: int = 6,
-) -> Figure:
+) -> Canvas:
     """Images `[N, H, W]` in rows of six, three lines of caption under each, below a heading."""
     texts = [text_width(line, 8) for caption in captions for line in caption]
-    side, column, row, top = 58.0, max([73.0, *(text + 8 for text in texts)]), 98.0, 46.0
+    # 28 pixels on 56 points are 4 dots each
+    side, column, row, top = 56.0, max([73.0, *(text + 8 for text in texts)]), 98.0, 46.0
     num_rows = -(-len(images) // num_columns)
-    figure, axes = new_canvas(16 + num_columns * column, top + num_rows * row)
+    canvas = Canvas(16 + num_columns * column, top + num_rows * row)
+    write_heading(canvas, heading)
     for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
-        left, y = 8 + index % num_columns * column, top + index // num_columns * row
-        middle = left + column / 2
-        draw_image(axes, image, (middle - side / 2, middle + side / 2, y + side, y))
-        for line, (text, color) in enumerate(zip(caption, (BLUE, VERMILION, FAINT), strict=True)):
-            write(axes, middle, y + side + 6 + 10 * line, text, 8, color, ha="center")
-    write_heading(axes, heading)
-    return figure
+        middle = 8 + (index % num_columns + 0.5) * column
+        y = top + index // num_columns * row
+        canvas.images.append(Image(middle - side / 2, y, middle + side / 2, y + side, image))
+        for line, (words, color) in enumerate(zip(caption, (BLUE, VERMILION, FAINT), strict=True)):
+            canvas.texts.append(Text(middle, y + 64 + 10 * line, words, 8, color, MIDDLE))
+    return canvas
 
 
 def _confusion_heading(
@@ -234,53 +232,92 @@ def _confusion_heading(
     ]
 
 
-def _write_counts(
-    axes: Axes,
-    counts: npt.NDArray[np.int64],
-    colors: npt.NDArray[np.float64],
-    grid: tuple[float, float, float],
+def _draw_cells(
+    canvas: Canvas, counts: npt.NDArray[np.int64], grid: tuple[float, float, float]
 ) -> None:
-    """Writes each count but zero into its cell, and its share of the row where there is room."""
+    """Draws each cell, its count but zero, and its share of the row where there is room."""
     left, top, cell = grid
-    digits = len(str(counts.max()))
+    colors, digits, gap = confusion_colors(counts), len(str(counts.max())), min(0.6, cell / 40)
+    inks = inks_on(colors)
     has_shares = cell >= ROOM_FOR_SHARES
     size = min(20.0, (0.3 if has_shares else 0.45) * cell, cell / (0.75 * digits))
-    for true, predicted in np.argwhere(counts > 0):
-        count = counts[true, predicted]
-        x, y = left + cell * (predicted + 0.5), top + cell * (true + 0.5)
-        ink = ink_on(colors[true, predicted])
-        share = count / counts[true].sum()
+    for (true, predicted), count in np.ndenumerate(counts):
+        x, y = left + cell * predicted, top + cell * true
+        color, ink = tuple(colors[true, predicted]), str(inks[true, predicted])
+        canvas.boxes.append(Box(x + gap, y + gap, x + cell - gap, y + cell - gap, color))
+        if not count:
+            continue
+        share, x, y = count / counts[true].sum(), x + cell / 2, y + cell / 2
         if has_shares and share >= 0.01:
-            write(axes, x, y + 0.62 * size, f"{share:.0%}", 0.58 * size, ink, ha="center")
+            place = x, y + 0.62 * size
+            canvas.texts.append(Text(*place, f"{share:.0%}", 0.58 * size, ink, MIDDLE))
             y -= 0.26 * size
-        write(axes, x, y, str(count), size, ink, ha="center")
+        canvas.texts.append(Text(x, y, str(count), size, ink, MIDDLE))
 
 
 def _draw_panel(
-    axes: Axes,
+    canvas: Canvas,
+    box: tuple[float, float, float, float],
     history: Sequence[Mapping[str, float]],
-    name: str,
-    curves: Sequence[tuple[str, str, str, str]],
+    curves: Sequence[tuple[str, str, str, bool]],
+    from_zero: bool,
 ) -> None:
-    """Draws curves (key, label, colour, line style); the legend says where each one ends."""
+    """Draws curves (key, label, colour, dotted or not) over the epochs, and labels above."""
+    points = [
+        np.array([(row["epoch"], row[key]) for row in history if key in row]).reshape(-1, 2)
+        for key, *_ in curves
+    ]
+    origin, scale = _draw_grid(canvas, box, np.concatenate(points), from_zero)
+    x, y = box[0], box[1] - 24
+    for (_, label, color, is_dotted), own in zip(curves, points, strict=True):
+        if not len(own):
+            continue
+        dots = 1.75 if len(own) <= 30 else 0.0
+        canvas.lines.append(Line(origin + scale * own, color, 1.4, dots, is_dotted))
+        if not label:
+            continue
+        words = f"{label} {own[-1, 1]:.4g}"  # where the curve ends
+        width = 18 + text_width(words, 8)
+        if x > box[0] and x + width > box[2]:
+            x, y = box[0], y + 12
+        sample = np.array([(x, y), (x + 14, y)])
+        canvas.lines.append(Line(sample, color, 1.4, is_dotted=is_dotted))
+        canvas.texts.append(Text(x + 18, y, words, 8))
+        x += width + 8
+
+
+def _draw_grid(
+    canvas: Canvas,
+    box: tuple[float, float, float, float],
+    points: npt.NDArray[np.float64],
+    from_zero: bool,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Draws round values of what points `[N, 2]` span; place = origin + scale · point, each [2]."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.set_title(name, loc="left", fontsize=10, fontfamily=FONT, color=INK)
-    for key, label, color, style in curves:
-        points = [(row["epoch"], row[key]) for row in history if key in row]
-        if points:
-            epochs, values = zip(*points, strict=True)
-            marker = "o" if len(points) <= 30 else ""
-            text = f"{label} {values[-1]:.4g}".strip()
-            axes.plot(epochs, values, style, color=color, marker=marker, ms=2.5, lw=1.4, label=text)
-    if axes.lines and name != "learning rate":
-        axes.legend(frameon=False, prop={"family": FONT, "size": 8}, labelcolor=INK)
-    if name != "accuracy":
-        axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
-    axes.yaxis.set_major_formatter("{x:g}")  # no factor of ten above the axis
-    axes.set_xlabel("epoch", fontsize=9, fontfamily=FONT, color=FAINT)
-    axes.tick_params(labelsize=8, labelcolor=FAINT, color="#cccccc", labelfontfamily=FONT)
-    axes.grid(color="#e8e8e8", linewidth=0.7)
-    axes.spines[:].set_visible(False)
+    left, top, right, bottom = box
+    finite = points[np.isfinite(points).all(axis=1)]
+    finite = finite if len(finite) else np.array([(1.0, 0.0), (1.0, 1.0)])
+    low, high = finite.min(axis=0), finite.max(axis=0)
+    if from_zero:
+        low[1] = min(low[1], 0)
+    room = 0.05 * np.where(high > low, high - low, np.maximum(np.abs(high), 1))
+    low, high = low - room * (1, not from_zero or low[1] < 0), high + room
+    scale = np.array([right - left, top - bottom]) / (high - low)
+    origin = np.array([left, bottom]) - scale * low
+    for axis, (start, end) in enumerate(zip(low, high, strict=True)):
+        whole = {"integer": True, "min_n_ticks": 1} if axis == 0 else {}
+        for tick in MaxNLocator(nbins=6, **whole).tick_values(start, end):
+            if not start <= tick <= end:
+                continue
+            place = float((origin + scale * tick)[axis])
+            if axis == 0:
+                ends = [(place, top), (place, bottom)]
+                label = Text(place, bottom + 9, f"{tick:g}", 8, FAINT, MIDDLE)
+            else:
+                ends = [(left, place), (right, place)]
+                label = Text(left - 5, place, f"{tick:g}", 8, FAINT, END)
+            canvas.lines.append(Line(np.array(ends), PALE, 0.7))
+            canvas.texts.append(label)
+    canvas.texts.append(Text((left + right) / 2, bottom + 24, "epoch", 9, FAINT, MIDDLE))
+    return origin, scale

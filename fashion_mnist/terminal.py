@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from fashion_mnist import metrics
+from fashion_mnist.console import duration, lines_above_the_display
 from fashion_mnist.runs.artifacts import read_confusion
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.training import Observer
@@ -32,7 +33,7 @@ class Progress:
             f"loss {mean['train/loss']:.4f}",
             f"val accuracy {mean['val/accuracy']:.4f}" if "val/accuracy" in mean else "",
             f"{mean['images_per_second'] * len(rows):,.0f} images/s",
-            f"{_duration(self._seconds_left(stack))} left",
+            f"{duration(self._seconds_left(stack))} left",
         ]
         return "   ".join(filter(None, words))
 
@@ -76,7 +77,7 @@ def observe(check_for_stop: Callable[[], None]) -> Iterator[Observer]:
     from rich.progress import Progress as Bar
 
     columns = [TextColumn("epoch {task.fields[epoch]}"), BarColumn(None), TimeRemainingColumn()]
-    with Bar(*columns, transient=True) as bar, _lines_above_the_bar():
+    with Bar(*columns, transient=True) as bar, lines_above_the_display():
         task = bar.add_task("training", total=None, epoch="")
 
         def on_step(stack: Stack, step: int) -> None:
@@ -115,28 +116,3 @@ def _scores(figures: dict[str, float], split: str) -> str:
         if key in figures
     ]
     return ", ".join(words) or "not evaluated: there is no validation split, and no test was asked"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
-
-
-@contextmanager
-def _lines_above_the_bar() -> Iterator[None]:
-    """Logging holds the standard output of before the bar; let it write to the bar's."""
-    handlers = [
-        handler
-        for handler in logging.getLogger().handlers
-        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.__stdout__
-    ]
-    for handler in handlers:
-        handler.setStream(sys.stdout)
-    try:
-        yield
-    finally:
-        for handler in handlers:
-            handler.setStream(sys.__stdout__)

@@ -102,10 +102,12 @@ def train_in(
     """Train the runs as one stack, each in its folder, and go on where there is a checkpoint."""
     torch.set_num_threads(machine.threads)
     members = []
-    for path, config in zip(folders, configs, strict=True):
+    for number, (path, config) in enumerate(zip(folders, configs, strict=True)):
         folder = RunFolder(path)
         view, journal = view_data(config, dataset), Journal(path)
-        members.append(Member(config, view, journal, folder.checkpoint, folder.load_state()))
+        members.append(
+            Member(number, config, view, journal, folder.checkpoint, folder.load_state())
+        )
     train_members(members, dataset, machine, observer)
     for member in members:
         member.journal.close()

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fashion_mnist.journal import JOURNAL_FILE, Journal, has_writer, read_entries, run_lock
+from fashion_mnist.journal import JOURNAL_FILE, Journal, read_entries
+from fashion_mnist.lock import has_writer, run_lock
 
 
 def kinds(folder: Path) -> list[str]:
@@ -143,7 +144,7 @@ def test_artifacts_must_be_files_in_the_tree(tmp_path: Path, path: str) -> None:
 
 def test_lock_tells_whether_a_process_lives(tmp_path: Path) -> None:
     """A run has a writer while a process holds its lock, and none after a SIGKILL."""
-    code = "import sys; from pathlib import Path; from fashion_mnist.journal import run_lock;"
+    code = "import sys; from pathlib import Path; from fashion_mnist.lock import run_lock;"
     code += "lock = run_lock(Path(sys.argv[1])); lock.acquire();"
     code += "print('held', flush=True); sys.stdin.read()"
     assert not has_writer(tmp_path)

@@ -1,6 +1,7 @@
 """Journals in real MLflow stores: everything arrives, once, whoever is killed on the way."""
 
 import contextlib
+import json
 import math
 import os
 import shutil
@@ -8,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -24,13 +25,20 @@ from mlflow.entities import Run, ViewType
 from PIL import Image
 
 from fashion_mnist.checkpoint import Model, save_model
-from fashion_mnist.journal import JOURNAL_FILE, Destination, Journal, journal_size, run_lock
+from fashion_mnist.journal import JOURNAL_FILE, Destination, Journal, journal_size
+from fashion_mnist.lock import run_lock
 from fashion_mnist.network import Architecture, build_network
 from fashion_mnist.tracking.address import absolute_uri, check_store, without_password
-from fashion_mnist.tracking.delivery import Delivery
-from fashion_mnist.tracking.outbox import Outcome, sender_lives, sender_lock, spawn, wait_until_sent
-from fashion_mnist.tracking.receipt import Receipt, pending, write_receipt
-from fashion_mnist.tracking.sender import sync
+from fashion_mnist.tracking.outbox import (
+    Outcome,
+    read_problems,
+    sender_lives,
+    sender_lock,
+    spawn,
+    wait_until_sent,
+)
+from fashion_mnist.tracking.receipt import Receipt, destinations, pending, write_receipt
+from fashion_mnist.tracking.sender import Sender, sync
 from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.views import view_links
 
@@ -204,43 +212,266 @@ def processes() -> ForkServerContext:
     return context
 
 
-class DyingDelivery(Delivery):
-    """Is killed after the nth thing was sent, before that is noted down."""
+class DyingStore(Store):
+    """Ends its process in the given way when the nth thing is there, before that is noted down."""
 
-    def __init__(self, folder: Path, destination: Destination, store: Store, nth: int) -> None:
+    def __init__(self, uri: str, nth: int, end: Callable[[], None]) -> None:
+        super().__init__(uri)
         self.until_death = nth
-        super().__init__(folder, destination, store)
+        self.end = end
 
-    def _sign(self, receipt: Receipt) -> Receipt:
-        self.until_death -= 1
-        if self.until_death == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super()._sign(receipt)
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if not name.startswith(("create_", "log", "set_", "save_")):
+            return found
+
+        def call(*args: Any, **options: Any) -> Any:
+            result = found(*args, **options)
+            self.until_death -= 1
+            if self.until_death == 0:
+                self.end()
+            return result
+
+        return call
 
 
-def send_and_die(folder: Path, destination: Destination, nth: int) -> None:
-    DyingDelivery(folder, destination, Store(destination.uri), nth).send()
+def kill_this() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def send_and_die(output_dir: Path, uri: str, nth: int) -> None:
+    sender = Sender(output_dir)
+    sender._stores[uri] = DyingStore(uri, nth, kill_this)
+    sender.carry()
 
 
 def test_sender_killed_anywhere_and_restarted_sends_each_thing_once(
     output_dir: Path, uri: str
 ) -> None:
-    """SIGKILL between every two steps: the next sender goes on, and nothing is there twice."""
+    """SIGKILL after a write, again and again: the next sender goes on, nothing is there twice."""
     folder = make_folder(output_dir)
     journal_id = write_whole_run(folder, uri)
-    (destination,) = pending(folder)
     context = processes()
-    # the first note of a life is that the run was found or made; each later life dies one further
-    for nth in range(1, 10):
-        process = context.Process(target=send_and_die, args=(folder, destination, nth))
+    for nth in (1, 2, 4, 5, 7):  # of the writes that a life makes
+        process = context.Process(target=send_and_die, args=(output_dir, uri, nth))
         process.start()
         process.join()
         assert process.exitcode == -signal.SIGKILL
-        (folder / "sent").mkdir(exist_ok=True)
-        for receipt in (folder / "sent").iterdir():
-            receipt.unlink()
+        forget_receipts(output_dir)
     assert sync(output_dir).sent
     assert_whole_once(uri, journal_id)
+
+
+def forget_receipts(output_dir: Path) -> None:
+    for receipt in output_dir.glob("*/*/sent/*.json"):
+        receipt.unlink()
+
+
+def write_sweep(output_dir: Path, name: str, uri: str) -> str:
+    """A finished sweep with a view; returns its journal's id."""
+    folder = output_dir / "sweeps" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with run_lock(folder), Journal(folder) as journal:
+        journal.destination(uri, EXPERIMENT)
+        journal.start(name, {}, {"sweep": name})
+        journal.view(f"sweep-{name}", name, ["model.width"])
+        journal.status("FINISHED")
+        return journal.id
+
+
+def write_child(output_dir: Path, name: str, uri: str, *parents: str) -> str:
+    """A finished run wanted under each of these sweeps in turn; returns its journal's id."""
+    folder = make_folder(output_dir, name)
+    with run_lock(folder), Journal(folder) as journal:
+        for number, parent in enumerate(parents):
+            journal.destination(uri, EXPERIMENT, parent=parent, name=f"{name}{number}")
+        journal.start(name, {"model.width": "8"}, {})
+        journal.metrics(1, {"val/loss": 0.5})
+        journal.metrics(0, {"final/val_accuracy": 0.75})
+        journal.status("FINISHED")
+        return journal.id
+
+
+def runs_by_name(uri: str) -> dict[str, Run]:
+    """Every run by its name; a name that two runs bear is an error."""
+    runs = find_runs(uri)
+    named = {run.info.run_name: run for run in runs}
+    assert len(named) == len(runs)
+    return named
+
+
+def assert_family(uri: str, journal_id: str) -> None:
+    """Two sweeps, two children of the first, a copy of one of them under the second; each once."""
+    runs = runs_by_name(uri)
+    assert sorted(runs) == ["a0", "a1", "b0", "first", "second"]
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    ids = {name: run.info.run_id for name, run in runs.items()}
+    parents = {name: run.data.tags.get("mlflow.parentRunId") for name, run in runs.items()}
+    first, second = ids["first"], ids["second"]
+    assert parents == {"first": None, "second": None, "a0": first, "b0": first, "a1": second}
+    assert runs["a0"].data.tags["journal_id"] == journal_id
+    assert runs["a1"].data.tags["journal_id"] != journal_id
+    copies = {name: run.data.tags.get("copy_of") for name, run in runs.items()}
+    assert copies == dict.fromkeys(["first", "second", "a0", "b0"]) | {"a1": ids["a0"]}
+    for name in ("a0", "a1", "b0"):
+        assert history(uri, ids[name], "val/loss") == [(1, 0.5)]
+    experiment = MlflowClient(uri).get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    assert first in experiment.tags["mlflow.sharedViewState.sweep-first"]
+    assert second in experiment.tags["mlflow.sharedViewState.sweep-second"]
+
+
+class Ended(BaseException):
+    """What nothing catches, as good as a kill."""
+
+
+def end_here() -> None:
+    raise Ended
+
+
+@pytest.mark.parametrize("forgetful", [False, True])
+def test_family_is_sent_once_by_senders_that_end_anywhere(
+    output_dir: Path, uri: str, forgetful: bool
+) -> None:
+    """Sweeps, children and a copy survive an end at every write, with their receipts or without."""
+    sweeps = [write_sweep(output_dir, name, uri) for name in ("first", "second")]
+    journal_id = write_child(output_dir, "a", uri, *sweeps)
+    write_child(output_dir, "b", uri, sweeps[0])
+    store = DyingStore(uri, 0, end_here)
+    lives = 0
+    for lives in range(1, 50):
+        sender = Sender(output_dir)
+        sender._stores[uri] = store
+        store.until_death = lives if forgetful else lives % 5 + 1
+        try:
+            sender.carry()
+        except Ended:
+            if forgetful:
+                forget_receipts(output_dir)
+        else:
+            break
+    assert 4 < lives < 49  # some ended early, and then all was sent
+    assert sync(output_dir).sent
+    assert_family(uri, journal_id)
+
+
+def test_run_wanted_without_parent_is_content_with_any(output_dir: Path, uri: str) -> None:
+    """No parent asked for adds nothing where the run is; another parent, or experiment, does."""
+    with Journal(make_folder(output_dir)) as journal:
+        under = journal.destination(uri, EXPERIMENT, parent="1" * 32, name="width=8")
+        assert journal.destination(uri, EXPERIMENT) == under
+        assert journal.destination(uri, EXPERIMENT, parent="1" * 32, name="other") == under
+        assert journal.destination(uri, EXPERIMENT, parent="2" * 32) != under
+        journal.destination(uri, "another")
+    places = destinations(make_folder(output_dir))
+    assert [place.parent[:1] for place in places] == ["1", "2", ""]
+    assert [place.name for place in places] == ["width=8", "", ""]
+    assert len({place.id for place in places}) == 3
+    # what names the receipts that are on the disks of users
+    assert Destination("sqlite:////x.db", "e").id == "209d10a72b3ae300"
+
+
+def test_child_waits_for_its_sweep(output_dir: Path, uri: str) -> None:
+    """Before its sweep has begun a child is not sent, nor is anything wrong; then both are."""
+    folder = output_dir / "sweeps" / "s"
+    folder.mkdir(parents=True)
+    with run_lock(folder), Journal(folder) as journal:
+        journal.destination(uri, EXPERIMENT)
+        write_child(output_dir, "a", uri, journal.id)
+        outcome = sync(output_dir)
+        assert not outcome.sent
+        assert read_problems(output_dir) == {}
+        journal.start("s", {}, {})
+        journal.status("FINISHED")
+    assert sync(output_dir).sent
+    runs = runs_by_name(uri)
+    assert runs["a0"].data.tags["mlflow.parentRunId"] == runs["s"].info.run_id
+
+
+def test_child_of_a_sweep_that_is_gone_says_so(output_dir: Path, uri: str) -> None:
+    """A removed sweep folder is the reason given, others are sent; what was sent is not missed."""
+    sweep = write_sweep(output_dir, "s", uri)
+    write_child(output_dir, "early", uri, sweep)
+    assert sync(output_dir).sent
+    shutil.rmtree(output_dir / "sweeps")
+    write_child(output_dir, "late", uri, sweep)
+    other = write_sweep(output_dir, "t", uri)
+    write_child(output_dir, "other", uri, other)
+    write_child(output_dir, "late", uri, other)
+    outcome = sync(output_dir)
+    missing = [run.folder.name for run in outcome.runs if not run.complete]
+    assert missing == ["late"]
+    assert outcome.reason is not None
+    assert sweep in outcome.reason
+    assert "its sweep is gone" in outcome.reason
+    assert {"early0", "other0", "late0"} <= set(runs_by_name(uri))
+
+
+def test_children_of_a_sweep_that_was_thrown_away_stay_away(output_dir: Path, uri: str) -> None:
+    """Deleted in MLflow, a sweep gets no more children, a deleted child none back; others do."""
+    sweep = write_sweep(output_dir, "s", uri)
+    write_child(output_dir, "early", uri, sweep)
+    sync(output_dir)
+    runs = runs_by_name(uri)
+    for name in ("early0", "s"):
+        MlflowClient(uri).delete_run(runs[name].info.run_id)
+    write_child(output_dir, "late", uri, sweep)
+    write_child(output_dir, "other", uri, write_sweep(output_dir, "t", uri))
+    for _ in range(2):
+        assert sync(output_dir).sent
+        after = runs_by_name(uri)
+        assert sorted(after) == ["early0", "other0", "s", "t"]
+        assert after["early0"].info.lifecycle_stage == "deleted"
+
+
+def test_view_changed_again_is_replaced(output_dir: Path, uri: str) -> None:
+    """The last word of the journal is the view that the experiment has."""
+    write_sweep(output_dir, "s", uri)
+    sync(output_dir)
+    folder = output_dir / "sweeps" / "s"
+    with run_lock(folder), Journal(folder) as journal:
+        journal.view("sweep-s", "more", ["model.width", "optimizer.lr"])
+    assert sync(output_dir).sent
+    experiment = MlflowClient(uri).get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    view = json.loads(experiment.tags["mlflow.sharedViewState.sweep-s"])
+    assert view["name"] == "more"
+    state = json.loads(view["state"])
+    (parallel,) = [chart for chart in state["compareRunCharts"] if chart["type"] == "PARALLEL"]
+    assert parallel["selectedParams"] == ["model.width", "optimizer.lr"]
+
+
+def test_more_than_a_request_holds_is_sent_in_several(output_dir: Path, uri: str) -> None:
+    """250 parameters, 120 tags and 2100 points of one run all arrive."""
+    folder = make_folder(output_dir)
+    params = {f"p{number}": str(number) for number in range(250)}
+    tags = {f"t{number}": str(number) for number in range(120)}
+    with run_lock(folder), Journal(folder) as journal:
+        journal.destination(uri, EXPERIMENT)
+        journal.start("long", params, tags)
+        for epoch in range(1, 701):
+            journal.metrics(epoch, {f"m{number}": float(epoch) for number in range(3)})
+        journal.status("FINISHED")
+    assert sync(output_dir).sent
+    run = find_only_run(uri)
+    assert run.data.params == params
+    assert tags.items() <= run.data.tags.items()
+    for number in range(3):
+        assert len(history(uri, run.info.run_id, f"m{number}")) == 700
+
+
+def test_removed_folder_is_forgotten(output_dir: Path, uri: str) -> None:
+    """A sender that saw a folder which is gone by now has nothing left to do with it."""
+    folder = make_folder(output_dir)
+    with begin(folder, uri):
+        pass
+    sender = Sender(output_dir)
+    assert sender.carry()
+    with run_lock(folder), Journal(folder) as journal:
+        journal.status("FINISHED")
+    shutil.rmtree(folder)
+    assert not sender.carry()
+    assert not sender.writer_lives()
 
 
 def test_receipt_of_another_run_does_not_count(output_dir: Path, uri: str) -> None:
@@ -249,7 +480,7 @@ def test_receipt_of_another_run_does_not_count(output_dir: Path, uri: str) -> No
     journal_id = write_whole_run(folder, uri)
     (destination,) = pending(folder)
     store = Store(uri)
-    store.create_run(store.experiment(EXPERIMENT), journal_id, "a run", 1)
+    store.create_run(store.experiment(EXPERIMENT), "a run", 1, {"journal_id": journal_id})
     write_receipt(folder, destination, Receipt(journal_size(folder), "0" * 32, "1"))
     assert sync(output_dir).sent
     assert_whole_once(uri, journal_id)
@@ -388,7 +619,8 @@ def test_artifacts_lie_beside_the_database(output_dir: Path, uri: str) -> None:
 TRAINING = """
 import sys, time
 from pathlib import Path
-from fashion_mnist.journal import Journal, run_lock
+from fashion_mnist.journal import Journal
+from fashion_mnist.lock import run_lock
 from fashion_mnist.tracking.outbox import spawn
 folder, uri = Path(sys.argv[1]), sys.argv[2]
 lock = run_lock(folder)
@@ -497,7 +729,10 @@ def test_one_sender_for_a_folder(output_dir: Path) -> None:
 
 def test_training_side_imports_no_mlflow() -> None:
     """Neither the journal nor what training calls of tracking brings mlflow or torch in."""
-    modules = ("journal", *(f"tracking.{name}" for name in ("address", "outbox", "ui", "views")))
+    modules = (
+        "journal",
+        *(f"tracking.{name}" for name in ("address", "outbox", "ui", "views", "watch")),
+    )
     imports = ";".join(f"import fashion_mnist.{module}" for module in modules)
     code = f"import sys; {imports}; sys.exit(bool({{'mlflow', 'torch'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""The pages of MLflow, seen in a real browser: our two saved views show what they promise."""
+"""The pages of MLflow, seen in a real browser: our saved views show what they promise."""
 
 import json
 import os
@@ -16,11 +16,12 @@ from typing import Any, Self
 import pytest
 from PIL import Image, ImageDraw
 
-from fashion_mnist.journal import Journal, run_lock
+from fashion_mnist.journal import Journal
+from fashion_mnist.lock import run_lock
 from fashion_mnist.tracking.address import absolute_uri
 from fashion_mnist.tracking.sender import sync
 from fashion_mnist.tracking.ui import serve, ui, wait_until_ready
-from fashion_mnist.tracking.views import COLUMNS, view_links
+from fashion_mnist.tracking.views import COLUMNS, sweep_link, view_links
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -151,14 +152,41 @@ def record_run(folder: Path, uri: str, *, name: str, accuracy: float, colour: st
         journal.status("FINISHED")
 
 
+def record_sweep(folder: Path, uri: str) -> str:
+    """A sweep over two widths and activations, with its view; returns its journal's id."""
+    folder.mkdir(parents=True)
+    with run_lock(folder), Journal(folder) as journal:
+        journal.destination(uri, "fashion-mnist")
+        journal.start("small grid", {}, {})
+        journal.view("sweep-1", "Sweep: small grid", ["model.width", "model.activation"])
+        journal.status("FINISHED")
+        return journal.id
+
+
+def record_child(folder: Path, uri: str, parent: str, *, width: int, accuracy: float) -> None:
+    folder.mkdir(parents=True)
+    activation = "relu" if width == 64 else "gelu"
+    with run_lock(folder), Journal(folder) as journal:
+        journal.destination(uri, "fashion-mnist", parent=parent, name=f"width={width}")
+        journal.start("a run", {"model.width": f"{width}", "model.activation": activation}, {})
+        for epoch in (1, 2):
+            journal.metrics(epoch, {"val/accuracy": accuracy - 0.1 / epoch})
+        journal.metrics(0, {"final/val_accuracy": accuracy, "final/val_f1_macro": 0.25})
+        journal.metrics(0, {"test/accuracy": 0.375})
+        journal.status("FINISHED")
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a real MLflow server on a store with two runs."""
+    """The address of a real MLflow server on a store with two runs and a sweep of two others."""
     folder = tmp_path_factory.mktemp("ui")
     uri = absolute_uri("sqlite:///mlflow.db", folder)
     runs = folder / "outputs" / "runs"
     record_run(runs / "worse", uri, name="worse run", accuracy=0.8125, colour="red")
     record_run(runs / "better", uri, name="better run", accuracy=0.8875, colour="blue")
+    sweep = record_sweep(folder / "outputs" / "sweeps" / "1", uri)
+    record_child(runs / "child 1", uri, sweep, width=64, accuracy=0.625)
+    record_child(runs / "child 2", uri, sweep, width=96, accuracy=0.6875)
     assert sync(folder / "outputs").sent
     port = free_port()
     with serve(uri, port) as process:
@@ -183,18 +211,22 @@ def see(browser: Browser, url: str, ready: str) -> None:
     assert complete, browser.run("document.body.innerText")
 
 
-@needs_chromium
-def test_table_view_shows_its_columns_best_run_first(server: str, browser: Browser) -> None:
-    """The Results link opens a table with exactly our columns, in order, best accuracy on top."""
-    see(browser, view_links(server, "1")["Results"], "document.body.innerText.includes('0.8125')")
+def shown_columns(browser: Browser) -> list[str]:
+    """Metrics and parameters that the open table has as columns, from left to right."""
     headers = browser.run(
         "[...document.querySelectorAll('[role=columnheader][col-id]')]"
         ".sort((a, b) => a.getBoundingClientRect().x - b.getBoundingClientRect().x)"
         ".map(header => header.getAttribute('col-id'))"
     )
-    ours = [header for header in headers if header.startswith(("metrics.", "params."))]
+    return [header for header in headers if header.startswith(("metrics.", "params."))]
+
+
+@needs_chromium
+def test_table_view_shows_its_columns_best_run_first(server: str, browser: Browser) -> None:
+    """The Results link opens a table with exactly our columns, in order, best accuracy on top."""
+    see(browser, view_links(server, "1")["Results"], "document.body.innerText.includes('0.8125')")
     text = browser.run("document.body.innerText")
-    assert ours == list(COLUMNS)
+    assert shown_columns(browser) == list(COLUMNS)
     assert text.index("better run") < text.index("worse run")
     for value in ("0.8875", "512", "[512, 512]", "gelu", "adamw", "0.001"):
         assert value in text
@@ -217,6 +249,35 @@ def test_charts_view_shows_curves_and_matrices_side_by_side(server: str, browser
     text = browser.run("document.body.innerText")
     for title in ("train/loss", "val/loss", "val/accuracy", "validation/confusion_matrix"):
         assert title in text
+
+
+@needs_chromium
+def test_sweep_view_shows_its_runs_alone(server: str, browser: Browser) -> None:
+    """The link draws parallel coordinates, bars and curves of the sweep's runs, and no others."""
+    link = sweep_link(server, "1", "sweep-1")
+    lines = "document.querySelectorAll('.js-plotly-plot .js-line').length >= 2"
+    bars = "document.querySelectorAll('.js-plotly-plot .bars .point').length >= 2"
+    axes = "document.querySelectorAll('.parcoords .dimension').length == 3"
+    see(browser, link, f"{lines} && {bars} && {axes}")
+    text = browser.run("document.body.innerText")
+    assert "2 matching runs" in text
+    assert "better run" not in text
+    see(browser, link.partition("&compareRunsMode")[0], shows_no_charts("0.375"))
+    text = browser.run("document.body.innerText")
+    assert text.index("width=96") < text.index("width=64")
+    assert shown_columns(browser) == [
+        "params.`model.width`",
+        "params.`model.activation`",
+        "metrics.`final/val_accuracy`",
+        "metrics.`final/val_f1_macro`",
+        "metrics.`test/accuracy`",
+    ]
+
+
+def shows_no_charts(word: str) -> str:
+    """A script: whether the page is a table with this word in it."""
+    plots = "document.querySelectorAll('.js-plotly-plot').length == 0"
+    return f"document.body.innerText.includes('{word}') && {plots}"
 
 
 def test_ui_names_a_port_that_is_taken(tmp_path: Path) -> None:

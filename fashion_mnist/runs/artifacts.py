@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from fashion_mnist import metrics, plots
@@ -59,13 +60,17 @@ def record_training(
     journal: Journal, history: Sequence[HistoryRow], dataset: Dataset, view: View
 ) -> None:
     """Draw how training went, and what it was trained on."""
-    own = view.split.train
     with _artifact(journal, "curves.png") as path:
         plots.plot_curves(history, path, "Learning curves")
+    own, labels = view.split.train, dataset.train_labels.cpu()
+    # the images that are shown, for a copy of all takes longer than the picture
+    first = plots.first_of_each_class(labels[own].numpy(), dataset.num_classes)
+    shown = own[torch.from_numpy(np.concatenate(first))]
+    images = dataset.train_images[shown.to(dataset.train_images.device)].cpu()
     with _artifact(journal, "samples.png") as path:
         plots.plot_samples(
-            dataset.train_images.cpu()[own].view(-1, *dataset.image_shape).numpy(),
-            dataset.train_labels.cpu()[own].numpy(),
+            images.view(-1, *dataset.image_shape).numpy(),
+            labels[shown].numpy(),
             dataset.class_names,
             path,
         )

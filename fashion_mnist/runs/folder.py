@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fashion_mnist.checkpoint import Model, load_model, load_state
+from fashion_mnist.checkpoint import Model, load_model, load_state, saved_epoch
 from fashion_mnist.journal import Entry, read_entries
-from fashion_mnist.stack import MemberState
+from fashion_mnist.stack import HistoryRow, MemberState
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,19 @@ class RunFolder:
             if entry.content["step"] == 0:
                 figures |= entry.content["values"]
         return figures
+
+    def epoch(self) -> int:
+        """The epoch to go on after; 0 to begin. Raises CheckpointError where it is damaged."""
+        return saved_epoch(self.checkpoint) if self.checkpoint.exists() else 0
+
+    def history(self) -> list[HistoryRow]:
+        """What was measured, a row an epoch, as in `MemberState`."""
+        rows: dict[int, HistoryRow] = {}
+        for entry in self._entries("metrics"):
+            step = entry.content["step"]
+            if step > 0:
+                rows.setdefault(step, {"epoch": step}).update(entry.content["values"])
+        return [rows[step] for step in sorted(rows)]
 
     def has_recorded_model(self) -> bool:
         """Whether the network itself is among what is recorded."""

@@ -52,6 +52,7 @@ def record_start(
     journal: Journal,
     config: Config,
     *,
+    name: str,
     overrides: Sequence[str],
     dataset: Dataset,
     view: View,
@@ -65,7 +66,7 @@ def record_start(
         if not key.startswith(_NOT_PARAMETERS)
     }
     own_tags = {key: str(value) for key, value in config.tracking.tags.items()}
-    journal.start(run_name(config, overrides), parameters, {**own_tags, **tags})
+    journal.start(name, parameters, {**own_tags, **tags})
     for context, index in (("train", view.split.train), ("validation", view.split.validation)):
         if len(index):
             record_dataset(journal, dataset, context, len(index), view.split.sha256)

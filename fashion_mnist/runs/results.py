@@ -13,6 +13,7 @@ from fashion_mnist.data.dataset import Dataset
 from fashion_mnist.journal import Journal
 from fashion_mnist.loop import evaluate
 from fashion_mnist.machine import Machine
+from fashion_mnist.network import num_parameters
 from fashion_mnist.runs.artifacts import SplitResult, record_split, record_training
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.records import record_dataset
@@ -26,6 +27,8 @@ from fashion_mnist.runs.stacks import (
 from fashion_mnist.runs.training import Member
 
 DESCRIPTION_TAG = "mlflow.note.content"  # MLflow shows it as Markdown on the run's page
+PRUNED_TAG = "pruned"
+FAILURE_TAG = "failure"
 
 
 @dataclass(frozen=True)
@@ -99,30 +102,47 @@ def describe(result: SplitResult, class_names: Sequence[str]) -> str:
 
 
 def finish_member(
-    member: Member, folder: RunFolder, dataset: Dataset, machine: Machine, *, read_test: bool
+    member: Member,
+    folder: RunFolder,
+    dataset: Dataset,
+    machine: Machine,
+    *,
+    read_test: bool,
+    record_model: bool,
 ) -> None:
-    """Record what became of a run that is done; only then is its checkpoint given up."""
+    """Record what became of a run that is done.
+
+    Its checkpoint is given up last, and kept where a search gave up the run: it can be gone on
+    with.
+    """
+    journal = member.journal
+    if member.is_given_up:
+        journal.tags({PRUNED_TAG: f"after epoch {member.epoch} of {member.config.training.epochs}"})
+        journal.status("KILLED")
+        return
     if member.weights is not None:
-        _finish(member, member.weights, folder, dataset, machine, read_test)
-    elif member.divergence is not None:
-        lost = member.divergence
-        reason = f"diverged in epoch {lost.epoch} at step {lost.step}"
-        losses = [row["train/loss"] for row in member.history] + [lost.last_finite_loss]
-        finite = [loss for loss in losses if math.isfinite(loss)]
-        last = f"the last finite loss was {finite[-1]:g}" if finite else "no loss was finite"
-        member.journal.tags({"failure": f"{reason}; {last}"})
-        member.journal.status("FAILED")
+        trained = _save(member, member.weights, folder, dataset, machine)
+        trained.record_validation(journal)
+        if read_test:
+            trained.record_test(journal)
+        record_training(journal, member.history, dataset, member.view)
+        if record_model:
+            journal.model(folder.model.name)
+        journal.status("FINISHED")
+    else:
+        journal.tags({FAILURE_TAG: _why(member)})
+        journal.status("FAILED")
     folder.checkpoint.unlink(missing_ok=True)
 
 
-def _finish(
+def _save(
     member: Member,
     weights: dict[str, torch.Tensor],
     folder: RunFolder,
     dataset: Dataset,
     machine: Machine,
-    read_test: bool,
-) -> None:
+) -> TrainedRun:
+    """Write the network to its file, and say whose weights these are."""
     model = Model(
         architecture=build_architecture(member.config, dataset),
         weights=weights,
@@ -132,14 +152,19 @@ def _finish(
         std=member.view.std,
     )
     save_model(folder.model, model)
-    journal = member.journal
-    journal.tags({"weights_sha256": tensors_sha256(weights)})
-    journal.metrics(0, {"final/epoch": member.final_epoch})
-    trained = TrainedRun(member.config, model, dataset, member.view, machine)
-    trained.record_validation(journal)
-    if read_test:
-        trained.record_test(journal)
-    record_training(journal, member.history, dataset, member.view)
-    if member.config.tracking.model != "never":
-        journal.model(folder.model.name)
-    journal.status("FINISHED")
+    member.journal.tags({"weights_sha256": tensors_sha256(weights)})
+    size = num_parameters(model.architecture)
+    member.journal.metrics(0, {"final/epoch": member.final_epoch, "parameters": size})
+    return TrainedRun(member.config, model, dataset, member.view, machine)
+
+
+def _why(member: Member) -> str:
+    """Why a run has no result, in one line."""
+    lost = member.divergence
+    if lost is None:
+        failure = str(member.failure).strip().partition("\n")[0]
+        return f"{type(member.failure).__name__}: {failure}"
+    losses = [row["train/loss"] for row in member.history] + [lost.last_finite_loss]
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    last = f"the last finite loss was {finite[-1]:g}" if finite else "no loss was finite"
+    return f"diverged in epoch {lost.epoch} at step {lost.step}; {last}"

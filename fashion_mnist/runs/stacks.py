@@ -6,6 +6,7 @@ R runs in the stack, N images, n of them trained on, v validated on.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -61,14 +62,22 @@ def stack_key(config: Config, machine: Machine) -> str:
 
 def view_data(config: Config, dataset: Dataset) -> View:
     """The split and the pixel statistics of one run. The test images have no say in them."""
+    data = config.data
+    return _view(dataset, data.validation_size, data.fold, data.train_size, data.normalize)
+
+
+@lru_cache(maxsize=64)  # the runs of a sweep share a few
+def _view(
+    dataset: Dataset, validation_size: int, fold: int, train_size: int | None, normalize: bool
+) -> View:
     own = split(
         dataset.train_labels,
         num_classes=dataset.num_classes,
-        validation_size=config.data.validation_size,
-        fold=config.data.fold,
-        train_size=config.data.train_size,
+        validation_size=validation_size,
+        fold=fold,
+        train_size=train_size,
     )
-    if not config.data.normalize:
+    if not normalize:
         return View(own, mean=0.0, std=1.0)
     mean, std = pixel_statistics(dataset.train_images, own.train)
     return View(own, mean, std)

@@ -1,9 +1,10 @@
 """Trains what was asked for: finds who each run is, goes on where it stopped, records it."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -11,20 +12,21 @@ import torch
 from fashion_mnist.checkpoint import CheckpointError, Model
 from fashion_mnist.config import Config, ConfigError, flatten
 from fashion_mnist.data.dataset import Dataset, load_dataset
-from fashion_mnist.journal import Journal, run_lock
+from fashion_mnist.journal import Journal
+from fashion_mnist.lock import run_lock
 from fashion_mnist.machine import Machine, process_tags, resolve_machine
 from fashion_mnist.rules import size_problems
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.identity import fingerprint, git_commit, next_folder, run_folders
-from fashion_mnist.runs.records import record_start
-from fashion_mnist.runs.results import TrainedRun, finish_member
-from fashion_mnist.runs.stacks import view_data
+from fashion_mnist.runs.records import record_start, run_name
+from fashion_mnist.runs.results import FAILURE_TAG, TrainedRun, finish_member
+from fashion_mnist.runs.stacks import stack_key, view_data
 from fashion_mnist.runs.training import Member, Observer, train_members
 from fashion_mnist.signals import StopRequested
-from fashion_mnist.stack import MemberState
 from fashion_mnist.tracking.address import absolute_uri, check_store
 from fashion_mnist.tracking.outbox import spawn
 
+ENDED = ("FINISHED", "FAILED")  # trained to the end, good or bad
 log = logging.getLogger("fashion_mnist")
 
 
@@ -34,54 +36,65 @@ class RunError(RuntimeError):
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for."""
+    """What a user asks for: a run, alone or as one of a sweep."""
 
     config: Config
     overrides: tuple[str, ...] = ()  # as typed on the command line
+    name: str | None = None  # of the run; None: made from the config
+    parent: str = ""  # the journal of the sweep that it belongs to
+    retry_failed: bool = False  # train again what failed before
+    # What `auto` means for the test set and for recording the network: yes for a single run and
+    # for the winner of a sweep.
+    auto: bool = True
+
+    @property
+    def wants_test(self) -> bool:
+        """Whether the test set is to be read."""
+        return _decide(self.config.evaluation.test, self.auto)
+
+    @property
+    def wants_model(self) -> bool:
+        """Whether the network itself is to be recorded."""
+        return _decide(self.config.tracking.model, self.auto)
 
 
-@dataclass(frozen=True)
+@dataclass
 class RunResult:
-    """What became of a request."""
+    """What became of a request. Where there is an error, the run is to be gone on with."""
 
     folder: RunFolder
-    was_known: bool  # finished or failed before: nothing was trained
+    was_known: bool = False  # finished or failed before: nothing was trained
+    error: Exception | None = None
 
 
-def train(request: Request, observer: Observer) -> RunResult:
-    """Train the run, or go on with it, or find that it was trained before; record it.
+def outcome_of(result: RunResult) -> float | None:
+    """The validation accuracy of what became of a request, if there is one.
 
     Raises:
-        ConfigError: what was asked for does not fit the data.
-        DataError: the data is missing or damaged.
-        RunError: another process trains this run, or the store must answer and does not.
-        StopRequested: from the observer; the run can be continued.
+        Exception: why there is no result; RunError for a run that failed.
     """
-    config = request.config
-    machine = _machine(config)
-    _demand_store(config)
-    dataset = _load_data(config)
-    identity = fingerprint(flatten(config), data_sha256=dataset.sha256)
-    folder = RunFolder(_choose_folder(config, identity))
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.path), Journal(folder.path) as journal:
-        _address(journal, config)
-        if folder.status() in ("FINISHED", "FAILED"):
-            _extend(folder, journal, config, dataset, machine)
-            return RunResult(folder, was_known=True)
-        machine = _machine_of(folder, machine)
-        state = _load_state(folder)
-        member = _start(request, identity, journal, folder, dataset, machine, state)
-        _train(member, folder, dataset, machine, observer)
-    return RunResult(folder, was_known=False)
+    if result.error is not None:
+        raise result.error
+    folder = result.folder
+    if folder.status() == "FAILED":
+        reason = folder.tags().get(FAILURE_TAG, "it failed")
+        again = "; rerun=true trains it again" if result.was_known else ""
+        raise RunError(f"{folder.name()} has no result: {reason}{again}")
+    return folder.figures().get("final/val_accuracy")
 
 
-def _machine(config: Config) -> Machine:
+def _decide(decision: str, auto: bool) -> bool:
+    return auto if decision == "auto" else decision == "always"
+
+
+def resolve_machine_of(config: Config) -> Machine:
+    """What this machine trains the run on."""
     own = config.training
     return resolve_machine(device=own.device, precision=own.precision, threads=own.threads)
 
 
-def _demand_store(config: Config) -> None:
+def demand_store(config: Config) -> None:
+    """With tracking.offline=never, raise RunError unless the store answers."""
     uri = config.tracking.uri
     if uri is not None and config.tracking.offline == "never":
         reason = check_store(absolute_uri(uri), timeout_seconds=8)
@@ -89,7 +102,13 @@ def _demand_store(config: Config) -> None:
             raise RunError(f"{reason} (tracking.offline=never wants a store before training)")
 
 
-def _load_data(config: Config) -> Dataset:
+def load_data(config: Config) -> Dataset:
+    """The run's data set, on the CPU.
+
+    Raises:
+        ConfigError: the sizes asked for do not fit it.
+        DataError: it is missing or damaged.
+    """
     data = config.data
     dataset = load_dataset(name=data.name, folder=Path(data.dir), class_names=data.class_names)
     problems = size_problems(config, len(dataset.train_labels))
@@ -98,72 +117,36 @@ def _load_data(config: Config) -> Dataset:
     return dataset
 
 
-def _choose_folder(config: Config, identity: str) -> Path:
-    """The last attempt at this run; a new one where there is none, or for `rerun=true`."""
-    output_dir = Path(config.output_dir).absolute()
-    folders = run_folders(output_dir, identity)
-    if not folders:
-        return next_folder(output_dir, identity)
-    last = folders[-1]
-    is_over = RunFolder(last).status() in ("FINISHED", "FAILED")
-    return next_folder(output_dir, identity) if config.rerun and is_over else last
+def identify(config: Config, dataset: Dataset) -> str:
+    """The run's fingerprint."""
+    return fingerprint(flatten(config), data_sha256=dataset.sha256)
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    lock = run_lock(folder)
-    try:
-        lock.acquire(timeout=3)
-    except TimeoutError:
-        raise RunError(f"this run is being trained by another process (in {folder})") from None
-    try:
-        yield
-    finally:
-        lock.release()
+def last_attempt(config: Config, dataset: Dataset) -> RunFolder | None:
+    """The folder of the last attempt at this run; None where there is none."""
+    folders = run_folders(Path(config.output_dir).absolute(), identify(config, dataset))
+    return RunFolder(folders[-1]) if folders else None
 
 
-def _address(journal: Journal, config: Config) -> None:
-    """Name the store, and have somebody carry the journal there while the run goes on."""
-    if config.tracking.uri is not None:
-        journal.destination(absolute_uri(config.tracking.uri), config.tracking.experiment)
-        if config.tracking.offline != "always":
-            spawn(journal.folder.parents[1])
+def find_run(request: Request, dataset: Dataset) -> RunFolder:
+    """The last attempt at this run; a new folder where there is none, or another one is wanted."""
+    config = request.config
+    last = last_attempt(config, dataset)
+    if last is not None:
+        status = last.status()
+        is_repeated = config.rerun and status in ENDED
+        is_retried = request.retry_failed and status == "FAILED"
+        if not is_repeated and not is_retried:
+            return last
+    return RunFolder(next_folder(Path(config.output_dir).absolute(), identify(config, dataset)))
 
 
-def _extend(
-    folder: RunFolder, journal: Journal, config: Config, dataset: Dataset, machine: Machine
-) -> None:
-    """Record of a finished run what is asked for now and was not done: its test, its network."""
-    if folder.status() != "FINISHED":
-        return
-    if config.tracking.model != "never" and not folder.has_recorded_model():
-        journal.model(folder.model.name)
-    if config.evaluation.test != "never" and "test/loss" not in folder.figures():
-        model = _load_model(folder)
-        torch.set_num_threads(machine.threads)
-        view = view_data(config, dataset)
-        TrainedRun(config, model, dataset.to(machine.device), view, machine).record_test(journal)
+def machine_of(folder: RunFolder, machine: Machine) -> Machine:
+    """The machine that a run was begun with: with another one its numbers would change.
 
-
-def _load_model(folder: RunFolder) -> Model:
-    try:
-        return folder.load_model()
-    except (CheckpointError, FileNotFoundError) as error:
-        raise RunError(f"{error}; rerun=true trains the run again") from error
-
-
-def _load_state(folder: RunFolder) -> MemberState | None:
-    try:
-        return folder.load_state()
-    except CheckpointError as error:
-        # never quietly from nothing: hours of training may lie in it
-        raise RunError(
-            f"{error}; move the file away to train this run from its beginning"
-        ) from error
-
-
-def _machine_of(folder: RunFolder, machine: Machine) -> Machine:
-    """The machine that a run was begun with: with another one its numbers would change."""
+    Raises:
+        RunError: this machine is of another kind.
+    """
     tags = folder.tags()
     if not tags:
         return machine
@@ -173,56 +156,225 @@ def _machine_of(folder: RunFolder, machine: Machine) -> Machine:
             f"this run was begun on {before.device}, and this is {machine.device}: go on with "
             f"training.device={before.device}"
         )
+    return before
+
+
+@dataclass
+class _Begun:
+    """A request with its open journal and, if there is something to train, its member."""
+
+    request: Request
+    journal: Journal
+    machine: Machine
+    result: RunResult
+    member: Member = field(init=False)
+
+
+def train(requests: Sequence[Request], dataset: Dataset, observer: Observer) -> list[RunResult]:
+    """Train runs together, or go on with them, or find that they were trained before; record them.
+
+    What cannot be trained has its error in its result, and the others go on without it. Runs of
+    different shapes, or at different epochs, are trained one stack after the other.
+
+    Args:
+        requests: different runs, on one data set.
+        dataset: on the CPU.
+
+    Raises:
+        StopRequested: from the observer; what is done is recorded, the rest can be continued.
+    """
+    results = [RunResult(find_run(request, dataset)) for request in requests]
+    origin = {"git_commit": git_commit(Path(__file__).parent) or "none", **process_tags()}
+    with ExitStack() as held:
+        begun = []
+        for number, (request, result) in enumerate(zip(requests, results, strict=True)):
+            try:
+                run = _open(request, result, held)
+                if result.was_known:
+                    _extend(run, dataset)
+                else:
+                    _prepare(run, dataset, origin, number)
+                    begun.append(run)
+            except (RunError, CheckpointError, OSError) as error:
+                result.error = error
+        _spawn_senders(requests, results)
+        begun.sort(key=_stack_of)
+        for _, stack in groupby(begun, key=_stack_of):
+            _train_stack(list(stack), dataset, observer)
+    return results
+
+
+def _open(request: Request, result: RunResult, held: ExitStack) -> _Begun:
+    """Take the run's lock, open its journal and say where it is to be recorded."""
+    config, folder = request.config, result.folder
+    machine = resolve_machine_of(config)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    lock = run_lock(folder.path)
+    try:
+        lock.acquire(timeout=3)
+    except TimeoutError:
+        raise RunError(f"this run is being trained by another process (in {folder.path})") from None
+    held.callback(lock.release)
+    journal = held.enter_context(Journal(folder.path))
+    if config.tracking.uri is not None:
+        uri = absolute_uri(config.tracking.uri)
+        journal.destination(
+            uri, config.tracking.experiment, parent=request.parent, name=request.name or ""
+        )
+    result.was_known = folder.status() in ENDED
+    if not result.was_known:
+        machine = _begun_with(folder, machine)
+    return _Begun(request, journal, machine, result)
+
+
+def _begun_with(folder: RunFolder, machine: Machine) -> Machine:
+    before = machine_of(folder, machine)
     if before != machine:
         log.info("going on with %s threads in %s, as begun", before.threads, before.precision)
     return before
 
 
-def _start(
-    request: Request,
-    identity: str,
-    journal: Journal,
-    folder: RunFolder,
-    dataset: Dataset,
-    machine: Machine,
-    state: MemberState | None,
-) -> Member:
-    """Say that the run begins or goes on, and where."""
-    config, view = request.config, view_data(request.config, dataset)
+def _spawn_senders(requests: Sequence[Request], results: Sequence[RunResult]) -> None:
+    """Have somebody carry the journals to their stores while the runs go on."""
+    recorded = [
+        result.folder.path.parents[1]
+        for request, result in zip(requests, results, strict=True)
+        if request.config.tracking.uri is not None and request.config.tracking.offline != "always"
+    ]
+    for output_dir in set(recorded):
+        spawn(output_dir)
+
+
+def _extend(run: _Begun, dataset: Dataset) -> None:
+    """Record of a finished run what is asked for now and was not done: its test, its network."""
+    folder, config = run.result.folder, run.request.config
+    if folder.status() != "FINISHED":
+        return
+    if run.request.wants_model and not folder.has_recorded_model():
+        run.journal.model(folder.model.name)
+    if run.request.wants_test and "test/loss" not in folder.figures():
+        model = _load_model(folder)
+        torch.set_num_threads(run.machine.threads)
+        view, device = view_data(config, dataset), run.machine.device
+        trained = TrainedRun(config, model, dataset.to(device), view, run.machine)
+        trained.record_test(run.journal)
+
+
+def _load_model(folder: RunFolder) -> Model:
+    try:
+        return folder.load_model()
+    except (CheckpointError, FileNotFoundError) as error:
+        raise RunError(f"{error}; rerun=true trains the run again") from error
+
+
+def _prepare(run: _Begun, dataset: Dataset, origin: Mapping[str, str], number: int) -> None:
+    """Read where the run stands, and say that it begins or goes on."""
+    config, folder = run.request.config, run.result.folder
+    try:
+        state = folder.load_state()
+    except CheckpointError as error:
+        # never quietly from nothing: hours of training may lie in it
+        raise RunError(
+            f"{error}; move the file away to train this run from its beginning"
+        ) from error
+    view = view_data(config, dataset)
     tags = {
-        "fingerprint": identity,
+        "fingerprint": identify(config, dataset),
         "data_sha256": dataset.sha256,
         "split_sha256": view.split.sha256,
-        "git_commit": git_commit(Path(__file__).parent) or "none",
-        "stack_size": "1",
-        **{key: str(value) for key, value in asdict(machine).items()},
-        **process_tags(),
+        **{key: str(value) for key, value in asdict(run.machine).items()},
+        **origin,
     }
     record_start(
-        journal,
+        run.journal,
         config,
-        overrides=request.overrides,
+        name=run.request.name or run_name(config, run.request.overrides),
+        overrides=run.request.overrides,
         dataset=dataset,
         view=view,
         tags=tags,
     )
-    journal.tags(tags)  # of a run that goes on, some are new
-    journal.status("RUNNING")
+    run.journal.tags(tags)  # of a run that goes on, some are new
+    run.journal.status("RUNNING")
     if state is not None:
         log.info("going on after epoch %d of %d", state.epoch, config.training.epochs)
-    return Member(config, view, journal, folder.checkpoint, state)
+    run.member = Member(number, config, view, run.journal, folder.checkpoint, state)
 
 
-def _train(
-    member: Member, folder: RunFolder, dataset: Dataset, machine: Machine, observer: Observer
-) -> None:
+def _stack_of(run: _Begun) -> tuple[str, int]:
+    return stack_key(run.request.config, run.machine), run.member.epoch
+
+
+def _train_stack(runs: Sequence[_Begun], dataset: Dataset, observer: Observer) -> None:
+    """Train runs of one stack and record what came of each."""
+    machine, members = runs[0].machine, [run.member for run in runs]
     torch.set_num_threads(machine.threads)
     dataset = dataset.to(machine.device)
+    for member in members:
+        member.journal.tags({"stack_size": str(len(members))})
     try:
-        train_members([member], dataset, machine, observer)
+        _train_what_can_be(members, dataset, machine, observer)
     except StopRequested:
-        member.save()
-        member.journal.status("KILLED")
+        for run in runs:
+            if not run.member.is_done:
+                run.member.save()
+                run.journal.status("KILLED")
+        _finish([run for run in runs if run.member.is_done], dataset)
         raise
-    read_test = member.config.evaluation.test != "never"
-    finish_member(member, folder, dataset, machine, read_test=read_test)
+    _finish(runs, dataset)
+
+
+def _train_what_can_be(
+    members: Sequence[Member], dataset: Dataset, machine: Machine, observer: Observer
+) -> None:
+    """Train members; where that fails, each half by itself, so that only the culprit fails.
+
+    What does not fit the memory becomes smaller stacks in the same way.
+    """
+    try:
+        train_members(members, dataset, machine, observer)
+        return
+    except StopRequested:
+        raise
+    except Exception as error:  # the boundary: here a member fails, and not its neighbours
+        left = [member for member in members if not member.is_done]
+        if len(left) == 1:
+            left[0].failure = error
+            return
+        log.info("%d runs failed together (%s): trying parts", len(left), first_line_of(error))
+    if machine.device == "cuda":  # only now: the error held the stack's tensors
+        torch.cuda.empty_cache()
+    for part in _parts(left):
+        _train_what_can_be(part, dataset, machine, observer)
+
+
+def _parts(members: Sequence[Member]) -> list[list[Member]]:
+    """Two halves; where the failure came in the middle of an epoch's end, those at one epoch."""
+    ordered = sorted(members, key=lambda member: member.epoch)
+    behind = [member for member in ordered if member.epoch == ordered[0].epoch]
+    middle = len(behind) if len(behind) < len(ordered) else len(ordered) // 2
+    return [ordered[:middle], ordered[middle:]]
+
+
+def _finish(runs: Sequence[_Begun], dataset: Dataset) -> None:
+    for run in runs:
+        try:
+            finish_member(
+                run.member,
+                run.result.folder,
+                dataset,
+                run.machine,
+                read_test=run.request.wants_test,
+                record_model=run.request.wants_model,
+            )
+        except OSError as error:
+            # its network is not recorded whole: the run stays to be gone on with
+            log.debug("a run could not be recorded", exc_info=True)
+            run.result.error = error
+        else:
+            run.result.error = run.member.failure
+
+
+def first_line_of(error: Exception) -> str:
+    """What went wrong, in one line."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -19,8 +19,9 @@ from fashion_mnist.stack import HistoryRow, MemberState, Stack, under
 
 @dataclass
 class Member:
-    """A run in training. Done, it has either its weights or a divergence."""
+    """A run in training. Done, it has its weights, a divergence or a failure, or was given up."""
 
+    number: int  # among those that it is trained with
     config: Config
     view: View
     journal: Journal
@@ -28,12 +29,20 @@ class Member:
     state: MemberState | None = None
     weights: dict[str, Tensor] | None = None
     divergence: Divergence | None = None
+    failure: Exception | None = None
+    is_given_up: bool = False  # by a search, to be gone on with or not
     saved_at: float = field(default_factory=time.monotonic)
 
     @property
     def is_done(self) -> bool:
         """Whether there is nothing left to train."""
-        return self.weights is not None or self.divergence is not None
+        has_ended = self.weights is not None or self.is_given_up
+        return has_ended or self.divergence is not None or self.failure is not None
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return self.state.epoch if self.state else 0
 
     @property
     def history(self) -> list[HistoryRow]:
@@ -85,12 +94,17 @@ class Member:
         return state.epoch - state.best_epoch >= stopping.patience
 
 
+def _never(_number: int, _epoch: int, _row: HistoryRow) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Observer:
     """Who is told how training goes. What it raises ends training between two steps."""
 
     on_step: Callable[[Stack, int], None]
     on_epoch: Callable[[Stack, list[HistoryRow]], None]
+    gives_up: Callable[[int, int, HistoryRow], bool] = _never  # a member's number, epoch, figures
 
 
 def train_members(
@@ -123,4 +137,9 @@ def _train_until_one_is_done(
             member.divergence = result.divergences[r]
             if member.divergence is None:
                 member.finish_epoch(stack, r, result.rows[r])
+                if not member.is_done and observer.gives_up(
+                    member.number, stack.epoch, result.rows[r]
+                ):
+                    member.is_given_up = True
+                    member.save()
         observer.on_epoch(stack, result.rows)

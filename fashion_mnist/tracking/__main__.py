@@ -5,8 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from fashion_mnist.journal import has_writer, take
-from fashion_mnist.tracking.outbox import run_folders, sender_lock
+from fashion_mnist.lock import has_writer, take
+from fashion_mnist.tracking.outbox import journal_folders, sender_lock
 
 
 def main(output_dir: Path) -> None:
@@ -24,7 +24,7 @@ def main(output_dir: Path) -> None:
         finally:
             lock.release()
         # who came between our last look and the release found us alive and started no sender
-        if not any(has_writer(folder) for folder in run_folders(output_dir)):
+        if not any(has_writer(folder) for folder in journal_folders(output_dir)):
             return
 
 

@@ -10,16 +10,18 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from fashion_mnist.journal import JOURNAL_FILE, Destination, is_held, journal_size
+from fashion_mnist.journal import Destination, journal_size
+from fashion_mnist.lock import is_held
 from fashion_mnist.tracking.receipt import Receipt, destinations, read_receipt, write_json
 
+SWEEPS, RUNS = "sweeps", "runs"  # folders of journals below an output folder
 LONGEST_LOG_BYTES = 1_000_000
 MOST_STARTS = 3  # of a sender that ends without having sent anything
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A run in a store; the ids are empty until the store has it."""
+    """A run or a sweep in a store; the ids are empty until the store has it."""
 
     folder: Path
     destination: Destination
@@ -48,9 +50,18 @@ class Problem:
     time_ms: int
 
 
-def run_folders(output_dir: Path) -> list[Path]:
-    """The folders below `output_dir/runs` that hold a journal, by name."""
-    return sorted(path.parent for path in (output_dir / "runs").glob(f"*/{JOURNAL_FILE}"))
+def journal_folders(output_dir: Path) -> list[Path]:
+    """The folders that hold a journal, by name: sweeps, and then the runs that belong to them."""
+    found = (subfolders(output_dir / kind) for kind in (SWEEPS, RUNS))
+    return [folder for folders in found for folder in folders if journal_size(folder)]
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Sorted; none where there is no such folder."""
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
 
 
 def sender_lock(output_dir: Path) -> FileLock:
@@ -64,7 +75,7 @@ def sender_lives(output_dir: Path) -> bool:
 
 
 def read_problems(output_dir: Path) -> dict[str, Problem]:
-    """What the sender could not do, by destination: `ID`, or `ID RUN` if it concerns one run."""
+    """What the sender could not do, by place, or by `problem_key` if it concerns one run."""
     try:
         content = json.loads((output_dir / "sender.json").read_text())
     except FileNotFoundError:
@@ -76,10 +87,15 @@ def write_problems(output_dir: Path, problems: dict[str, Problem]) -> None:
     write_json(output_dir / "sender.json", {key: vars(value) for key, value in problems.items()})
 
 
+def problem_key(folder: Path, destination: Destination) -> str:
+    """Names what concerns one run alone."""
+    return f"{destination.id} {folder.name}"
+
+
 def problem_of(run: Recorded, problems: dict[str, Problem]) -> Problem | None:
     """The problem that keeps this run from its destination, if one is known."""
-    place = run.destination.id
-    return problems.get(place) or problems.get(f"{place} {run.folder.name}")
+    alone = problem_key(run.folder, run.destination)
+    return problems.get(run.destination.place) or problems.get(alone)
 
 
 def spawn(output_dir: Path) -> subprocess.Popen[bytes] | None:

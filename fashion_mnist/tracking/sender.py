@@ -2,27 +2,31 @@
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from fashion_mnist.journal import Destination, Journal, has_writer, read_entries, run_lock, take
+from fashion_mnist.journal import Destination
+from fashion_mnist.lock import has_writer, take
 from fashion_mnist.tracking.address import without_password
-from fashion_mnist.tracking.delivery import Delivery
+from fashion_mnist.tracking.delivery import Delivery, Kin
 from fashion_mnist.tracking.outbox import (
+    SWEEPS,
     Outcome,
     Problem,
+    journal_folders,
     outcome,
+    problem_key,
     read_problems,
-    run_folders,
     sender_lock,
     wait_until_sent,
     write_problems,
 )
-from fashion_mnist.tracking.receipt import read_receipt
+from fashion_mnist.tracking.receipt import Receipt
 from fashion_mnist.tracking.store import Store
+from fashion_mnist.tracking.watch import Watch, end_abandoned, sweeps_by_id
 
 POLL_SECONDS = 0.3
 LINGER_SECONDS = 5.0  # a next run started by hand finds mlflow imported
@@ -30,33 +34,6 @@ LONGEST_PAUSE_SECONDS = 8.0  # between two tries of what failed
 
 StoreError = (MlflowException, SQLAlchemyError, OSError)
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Watch:
-    """What a journal says about itself, read as it grows."""
-
-    folder: Path
-    offset: int = 0
-    last_ms: int = 0
-    started: bool = False
-    status: str = ""
-    destinations: list[Destination] = field(default_factory=list)
-
-    def look(self) -> None:
-        """Reads what is new."""
-        for entry in read_entries(self.folder, self.offset):
-            self.offset, self.last_ms = entry.end, entry.time_ms
-            if entry.kind == "destination":
-                self.destinations.append(Destination(**entry.content))
-            elif entry.kind == "start":
-                self.started = True
-            elif entry.kind == "status":
-                self.status = entry.content["status"]
-
-    @property
-    def unfinished(self) -> bool:
-        return self.started and self.status in {"", "RUNNING"}
 
 
 @dataclass
@@ -71,12 +48,22 @@ class Pause:
         self.until = time.monotonic() + self.seconds
 
 
+class WaitingError(Exception):
+    """A run cannot be sent before another; `reason` is None if that one is on its way."""
+
+    def __init__(self, reason: str | None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class Sender:
     """Whoever holds the output folder's `sender_lock` may have one."""
 
     def __init__(self, output_dir: Path) -> None:
         self.output_dir = output_dir
         self._watches: dict[Path, Watch] = {}
+        self._sweeps: dict[str, Watch] = {}
+        self._thrown_away: dict[str, bool] = {}
         self._stores: dict[str, Store] = {}
         self._deliveries: dict[tuple[Path, str], Delivery] = {}
         self._pauses: dict[str, Pause] = {}
@@ -102,34 +89,43 @@ class Sender:
         return lives
 
     def carry(self, *, verify: bool = False) -> bool:
-        """One pass over all journals; whether anything was sent.
+        """One pass over all journals, sweeps first; whether anything was sent.
 
         `verify` asks the stores also for runs that they should have whole.
         """
         moved = False
+        self._thrown_away.clear()
         for watch in self._look():
             for destination in watch.destinations if watch.started else []:
-                behind = read_receipt(watch.folder, destination).offset < watch.offset
-                if behind or verify:
-                    moved |= self._carry_to(watch.folder, destination)
+                if verify or watch.is_behind(destination):
+                    moved |= self._carry_to(watch, destination)
         return moved
 
     def _look(self) -> list[Watch]:
-        for folder in run_folders(self.output_dir):
-            watch = self._watches.setdefault(folder, Watch(folder))
+        folders = journal_folders(self.output_dir)
+        # in the folders' order, and without those that were removed
+        self._watches = {folder: self._watches.get(folder) or Watch(folder) for folder in folders}
+        for watch in self._watches.values():
             try:
                 watch.look()
             except ValueError:
                 log.exception("a journal that cannot be read")
+        self._sweeps = sweeps_by_id(self._watches.values())
         return list(self._watches.values())
 
-    def _carry_to(self, folder: Path, destination: Destination) -> bool:
-        place, run = destination.id, f"{destination.id} {folder.name}"
+    def _carry_to(self, watch: Watch, destination: Destination) -> bool:
+        folder = watch.folder
+        place, run = destination.place, problem_key(folder, destination)
         if any(pause.until > time.monotonic() for pause in self._pauses_of(place, run)):
             return False
         try:
-            self._delivery(folder, destination).send()
+            self._delivery(watch, destination).send()
+        except WaitingError as waiting:
+            if waiting.reason:
+                self._report(run, waiting.reason)
+            return False
         except StoreError as error:
+            self._deliveries.pop((folder, destination.id), None)  # the user may have deleted it
             key = run if self._answers(destination.uri) else place
             self._report(key, f"{without_password(destination.uri)}: {root_cause(error)}")
             log.warning("%s: %s", folder.name, self._problems[key].reason, exc_info=True)
@@ -137,13 +133,54 @@ class Sender:
         self._forget(place, run)
         return True
 
-    def _delivery(self, folder: Path, destination: Destination) -> Delivery:
-        uri, key = destination.uri, (folder, destination.id)
-        if uri not in self._stores:
-            self._stores[uri] = Store(uri)
+    def _delivery(self, watch: Watch, destination: Destination) -> Delivery:
+        uri, key = destination.uri, (watch.folder, destination.id)
         if key not in self._deliveries:
-            self._deliveries[key] = Delivery(folder, destination, self._stores[uri])
+            if uri not in self._stores:
+                self._stores[uri] = Store(uri)
+            kin = self._kin(watch, destination)
+            self._deliveries[key] = Delivery(watch.folder, destination, self._stores[uri], kin)
         return self._deliveries[key]
+
+    def _kin(self, watch: Watch, destination: Destination) -> Kin:
+        """Raises WaitingError while the store lacks the run's parent, or the run it copies."""
+        parent = self._parent(watch, destination) if destination.parent else ""
+        first = watch.in_place(destination.place)
+        original = self._original(watch, first) if first and first != destination else ""
+        return Kin(parent, original, is_orphan=self._is_thrown_away(destination.uri, parent))
+
+    def _parent(self, watch: Watch, destination: Destination) -> str:
+        sweep = self._sweeps.get(destination.parent)
+        wanted = sweep.in_place(destination.place) if sweep else None
+        if sweep and wanted:
+            run_id = sweep.receipt(wanted).run_id
+            if not run_id:
+                raise WaitingError(self._reason(sweep, wanted))
+            return run_id
+        if watch.receipt(destination).run_id:
+            return ""  # it is there, and bears the tag
+        if sweep:
+            raise WaitingError(f"its sweep, {sweep.folder}, is not recorded there")
+        sweeps = self.output_dir / SWEEPS
+        raise WaitingError(f"its sweep is gone: {sweeps} has no journal {destination.parent}")
+
+    def _original(self, watch: Watch, first: Destination) -> str:
+        receipt = watch.receipt(first)
+        # its turn was before: what could not be sent, or was not wanted, is nothing to wait for
+        if receipt == Receipt() and not self._reason(watch, first):
+            raise WaitingError(None)
+        return receipt.run_id
+
+    def _reason(self, watch: Watch, destination: Destination) -> str | None:
+        """Why this run is not sent, if it was tried."""
+        problem = self._problems.get(problem_key(watch.folder, destination))
+        return problem.reason if problem else None
+
+    def _is_thrown_away(self, uri: str, parent: str) -> bool:
+        """Asks the store once in a pass."""
+        if parent and parent not in self._thrown_away:
+            self._thrown_away[parent] = self._stores[uri].is_thrown_away(parent)
+        return bool(parent) and self._thrown_away[parent]
 
     def _answers(self, uri: str) -> bool:
         return uri in self._stores and self._stores[uri].answers()
@@ -163,18 +200,6 @@ class Sender:
             write_problems(self.output_dir, self._problems)
 
 
-def end_abandoned(watch: Watch) -> None:
-    """Ends a run whose process is gone, at the time of the last thing it said."""
-    lock = run_lock(watch.folder)
-    if not take(lock):
-        return  # somebody goes on with it after all
-    try:
-        with Journal(watch.folder) as journal:
-            journal.status("KILLED", watch.last_ms)
-    finally:
-        lock.release()
-
-
 def root_cause(error: BaseException) -> str:
     """The innermost reason in one line: "Connection refused", not four layers of retries."""
     while (inner := error.__cause__ or error.__context__) is not None:
@@ -188,11 +213,11 @@ def sync(output_dir: Path, timeout_seconds: float = 600) -> Outcome:
 
     A run that a store should have and has not (its database was removed) is sent to it again.
     """
-    if not run_folders(output_dir):
+    if not journal_folders(output_dir):
         return Outcome([], None)
     lock = sender_lock(output_dir)
     if not take(lock):
-        return wait_until_sent(run_folders(output_dir), timeout_seconds)
+        return wait_until_sent(journal_folders(output_dir), timeout_seconds)
     try:
         sender = Sender(output_dir)
         sender.writer_lives()
@@ -201,4 +226,4 @@ def sync(output_dir: Path, timeout_seconds: float = 600) -> Outcome:
         lock.release()
     problems = read_problems(output_dir)
     reason = next((problem.reason for problem in problems.values()), None)
-    return outcome(run_folders(output_dir), reason)
+    return outcome(journal_folders(output_dir), reason)

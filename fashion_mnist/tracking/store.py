@@ -6,12 +6,13 @@ This file imports mlflow, which takes seconds: only the sender and `fmnist sync`
 import contextlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from filelock import FileLock
 
@@ -37,10 +38,12 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from fashion_mnist.tracking.address import sqlite_path
-from fashion_mnist.tracking.views import experiment_tags
+from fashion_mnist.tracking.views import VIEW_TAG, experiment_tags
 
 JOURNAL_TAG = "journal_id"
+IMAGES_TAG = "mlflow.loggedImages"  # without it the charts do not look for images
 MOST_NAMES = 100  # parameters or tags in one request
+MOST_ITEMS = 1000  # in one request, parameters and tags included
 PREVIEW_PIXELS = 480  # of the larger side, drawn as it is: two fit beside each other
 
 
@@ -77,17 +80,22 @@ class Store:
         self._add_views(found)
         return str(found.experiment_id)
 
-    def find_run(self, experiment_id: str, journal_id: str) -> Run | None:
-        """The run of this journal, also one that was thrown away."""
+    def find_run(self, experiment_id: str, identity: str) -> Run | None:
+        """The run that bears this id of ours, also one that was thrown away."""
         runs = self._client.search_runs(
-            [experiment_id], f"tags.{JOURNAL_TAG} = '{journal_id}'", ViewType.ALL, max_results=1
+            [experiment_id], f"tags.{JOURNAL_TAG} = '{identity}'", ViewType.ALL, max_results=1
         )
         return runs[0] if runs else None
 
-    def create_run(self, experiment_id: str, journal_id: str, name: str, start_ms: int) -> str:
+    def is_thrown_away(self, run_id: str) -> bool:
+        """Whether the user deleted this run."""
+        return bool(self._client.get_run(run_id).info.lifecycle_stage == "deleted")
+
+    def create_run(
+        self, experiment_id: str, name: str, start_ms: int, tags: Mapping[str, str]
+    ) -> str:
         """A new run's id. The one call that must not be repeated: look with `find_run` first."""
-        tags = {JOURNAL_TAG: journal_id}
-        run = self._client.create_run(experiment_id, start_ms, tags, run_name=name)
+        run = self._client.create_run(experiment_id, start_ms, dict(tags), run_name=name)
         return str(run.info.run_id)
 
     def log(
@@ -97,14 +105,17 @@ class Store:
         params: Mapping[str, str],
         tags: Mapping[str, str],
     ) -> None:
-        """Points (key, value, time in ms, step; at most 1000), parameters and tags."""
+        """Points (key, value, time in ms, step), parameters and tags, in few requests."""
         points = [Metric(key, finite(value), ms, step) for key, value, ms, step in metrics]
-        for part in parts(params):
-            self._batch(run_id, params=[Param(key, value) for key, value in part])
-        for part in parts(tags):
-            self._batch(run_id, tags=[RunTag(key, value) for key, value in part])
-        if points:
-            self._batch(run_id, metrics=points)
+        names = [Param(key, value) for key, value in params.items()]
+        marks = [RunTag(key, value) for key, value in tags.items()]
+        while points or names or marks:
+            some_names, names = names[:MOST_NAMES], names[MOST_NAMES:]
+            some_marks, marks = marks[:MOST_NAMES], marks[MOST_NAMES:]
+            room = MOST_ITEMS - len(some_names) - len(some_marks)
+            some_points, points = points[:room], points[room:]
+            # never asynchronous: a dying server would lose the points without a word
+            self._client.log_batch(run_id, some_points, some_names, some_marks, synchronous=True)
 
     def log_file(self, run_id: str, file: Path, path: str) -> None:
         """A file as the artifact of this path, replacing what is there."""
@@ -115,34 +126,27 @@ class Store:
         self._client.log_artifacts(run_id, str(folder), path)
 
     def log_image(
-        self, run_id: str, file: Path, *, key: str, step: int, journal_id: str, time_ms: int
+        self, run_id: str, file: Path, *, key: str, step: int, unique: UUID, time_ms: int
     ) -> None:
-        """A PNG that the charts show under `key`.
+        """A PNG that the charts show under `key`, once the run has the `IMAGES_TAG`.
 
-        The files' names are those of `MlflowClient.log_image`, which would draw a new uuid at
-        each call and so leave one image more; and our preview is large enough to be read.
+        The files' names are those of `MlflowClient.log_image`, but with a uuid that stays; and
+        our preview is large enough to be read.
         """
-        unique = uuid5(UUID(journal_id), f"{key} {step}")
         name = f"{key.replace('/', '~')}+step+{step}+timestamp+{time_ms}+{unique}"
-        with tempfile.TemporaryDirectory() as folder, Image.open(file) as image:
-            image.save(Path(folder, f"{name}.png"))
-            image.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
-            image.save(Path(folder, f"{name}+compressed.webp"), quality=90)
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copyfile(file, Path(folder, f"{name}.png"))
+            save_preview(file, Path(folder, f"{name}+compressed.webp"))
             self.log_folder(run_id, Path(folder), "images")
-        self.log(run_id, [], {}, {"mlflow.loggedImages": "True"})
 
-    def log_dataset(self, run_id: str, content: Mapping[str, Any]) -> None:
-        """A dataset entry of the journal as an input of the run."""
-        shape = [content["num_examples"], *content["image_shape"]]
-        dataset = Dataset(
-            name=content["name"],
-            digest=content["digest"],
-            source_type="local",
-            source=json.dumps({"uri": content["source"]}),
-            profile=json.dumps({"features_shape": shape, "targets_shape": shape[:1]}),
-        )
-        context = InputTag("mlflow.data.context", content["context"])
-        self._client.log_inputs(run_id, [DatasetInput(dataset, [context])])
+    def log_datasets(self, run_id: str, contents: Sequence[Mapping[str, Any]]) -> None:
+        """The journal's dataset entries as inputs of the run."""
+        if contents:
+            self._client.log_inputs(run_id, [dataset_input(content) for content in contents])
+
+    def save_view(self, experiment_id: str, key: str, value: str) -> None:
+        """A saved view of the experiment, replacing the one with this key."""
+        self._client.set_experiment_tag(experiment_id, f"{VIEW_TAG}.{key}", value)
 
     def set_status(self, run_id: str, status: str, time_ms: int) -> None:
         """RUNNING again, or ended at this time."""
@@ -150,16 +154,6 @@ class Store:
             self._client.update_run(run_id, status)
         else:
             self._client.set_terminated(run_id, status, time_ms)
-
-    def _batch(
-        self,
-        run_id: str,
-        metrics: Sequence[Metric] = (),
-        params: Sequence[Param] = (),
-        tags: Sequence[RunTag] = (),
-    ) -> None:
-        # never asynchronous: a dying server would lose the points without a word
-        self._client.log_batch(run_id, metrics, params, tags, synchronous=True)
 
     def _add_views(self, experiment: Experiment) -> None:
         for key, value in experiment_tags(experiment.tags).items():
@@ -186,8 +180,22 @@ def finite(value: float) -> float:
     return max(-sys.float_info.max, min(value, sys.float_info.max)) if value == value else value
 
 
-def parts(values: Mapping[str, str]) -> Iterator[list[tuple[str, str]]]:
-    """The items in parts that one request may hold."""
-    items = list(values.items())
-    for first in range(0, len(items), MOST_NAMES):
-        yield items[first : first + MOST_NAMES]
+def save_preview(image_file: Path, preview: Path) -> None:
+    """A small WebP of the picture."""
+    with Image.open(image_file) as image:
+        small = image.convert("RGB")  # an alpha channel doubles the time
+        small.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS), Image.Resampling.HAMMING)
+        small.save(preview, quality=90, method=2)
+
+
+def dataset_input(content: Mapping[str, Any]) -> DatasetInput:
+    """A dataset entry of the journal as MLflow wants it."""
+    shape = [content["num_examples"], *content["image_shape"]]
+    dataset = Dataset(
+        name=content["name"],
+        digest=content["digest"],
+        source_type="local",
+        source=json.dumps({"uri": content["source"]}),
+        profile=json.dumps({"features_shape": shape, "targets_shape": shape[:1]}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", content["context"])])

@@ -1,14 +1,15 @@
-"""The two pages that MLflow opens on: a table of results, and curves with confusion matrices.
+"""The pages that MLflow opens on: results, curves with confusion matrices, one for each sweep.
 
 MLflow keeps a saved view as an experiment's tag. The form is undocumented (seen in 3.17);
-`tests/test_ui.py` looks at both pages in a browser.
+`tests/test_ui.py` looks at the pages in a browser.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 VIEWS_VERSION = "1"  # raise it when a view changes: experiments that have an older one get the new
+VIEW_TAG = "mlflow.sharedViewState"
 VERSION_TAG = "fashion_mnist.views"
 TABLE_VIEW, TABLE_NAME = "results", "Results"
 CHARTS_VIEW, CHARTS_NAME = "curves", "Curves and confusion matrices"
@@ -25,6 +26,8 @@ COLUMNS = {  # in this order, with widths in pixels that show the whole name
     "params.`optimizer.lr`": 95,
     "params.`model.hidden_sizes`": 150,
 }
+SCORE = "final/val_accuracy"
+SWEEP_METRICS = {SCORE: 145, "final/val_f1_macro": 135, "test/accuracy": 110}
 CURVES = ("train/loss", "val/loss", "val/accuracy")
 IMAGES = ("validation/confusion_matrix", "test/confusion_matrix")
 
@@ -47,14 +50,20 @@ def view_links(server: str, experiment_id: str) -> dict[str, str]:
     }
 
 
+def sweep_link(server: str, experiment_id: str, key: str) -> str:
+    """The page of a sweep's view, with its charts, that `Journal.view` made under this key."""
+    page = f"{server}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+    return f"{page}&viewStateShareKey={key}&compareRunsMode=CHART"
+
+
 def experiment_tags(present: Mapping[str, str]) -> dict[str, str]:
     """The tags that an experiment with these tags lacks; a view that a user changed is kept."""
     if present.get(VERSION_TAG) == VIEWS_VERSION:
         return {}
     note = {} if "mlflow.note.content" in present else {"mlflow.note.content": NOTE}
     return note | {
-        f"mlflow.sharedViewState.{TABLE_VIEW}": saved_view(TABLE_NAME, common_state()),
-        f"mlflow.sharedViewState.{CHARTS_VIEW}": saved_view(CHARTS_NAME, charts_state()),
+        f"{VIEW_TAG}.{TABLE_VIEW}": saved_view(TABLE_NAME, common_state()),
+        f"{VIEW_TAG}.{CHARTS_VIEW}": saved_view(CHARTS_NAME, charts_state()),
         VERSION_TAG: VIEWS_VERSION,
     }
 
@@ -96,6 +105,43 @@ def charts_state() -> dict[str, Any]:
         "runListHidden": True,  # its room lets two matrices stand side by side on a laptop
         "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0},
     }
+
+
+def sweep_view(name: str, axes: Sequence[str], run_id: str) -> str:
+    """The view's tag: the children of this run, the best first.
+
+    Args:
+        axes: parameters that were swept: the table's first columns and the axes of a chart.
+    """
+    widths = {f"params.`{axis}`": 60 + 8 * len(axis) for axis in axes}
+    widths |= {f"metrics.`{metric}`": width for metric, width in SWEEP_METRICS.items()}
+    charts = [parallel_chart(axes, SCORE, "axes"), bar_chart(SCORE, "scores")]
+    state = common_state() | {
+        "searchFilter": f"tags.`mlflow.parentRunId` = '{run_id}'",
+        "selectedColumns": list(widths),
+        "columnOrder": list(widths),
+        "columnWidths": widths,
+        "runsHiddenMode": "FIRST_20_RUNS",  # but the parallel coordinates draw all
+        "compareRunCharts": [*charts, line_chart("val/accuracy", "scores")],
+        "compareRunSections": [
+            section("axes", "What was swept", columns=1, height=400),
+            section("scores", "Scores", columns=2, height=400),
+        ],
+        "isAccordionReordered": True,
+        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0},
+    }
+    return saved_view(name, state)
+
+
+def parallel_chart(axes: Sequence[str], metric: str, section: str) -> dict[str, Any]:
+    """A line for each run across the parameters' axes, to the metric's."""
+    state = chart("PARALLEL", metric, section)
+    return state | {"selectedParams": list(axes), "selectedMetrics": [metric], "showAllRuns": True}
+
+
+def bar_chart(metric: str, section: str) -> dict[str, Any]:
+    """The metric's last value, a bar for each run."""
+    return chart("BAR", metric, section) | {"metricKey": metric, "runsCountToCompare": 20}
 
 
 def section(key: str, name: str, *, columns: int, height: int) -> dict[str, Any]:

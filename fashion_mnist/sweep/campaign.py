@@ -1,0 +1,127 @@
+"""A sweep under way: its jobs so far, and the search that proposes more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from fashion_mnist.config import Config
+from fashion_mnist.stack import HistoryRow
+from fashion_mnist.sweep.collect import read_result
+from fashion_mnist.sweep.context import SweepContext
+from fashion_mnist.sweep.definition import Sweep
+from fashion_mnist.sweep.execution import Orders
+from fashion_mnist.sweep.objectives import EPOCH_METRICS
+from fashion_mnist.sweep.plan import Job, make_jobs
+from fashion_mnist.sweep.results import JobResult
+
+if TYPE_CHECKING:  # Optuna takes its time, and a grid does without it
+    from fashion_mnist.sweep.study import Search, Trial
+
+Launch = Callable[[Sequence[Sequence[str]], int], None]  # jobs, and the number of the first
+BATCH_SIZE = 4  # proposals of a search that are asked for at once: each learns of those before
+
+
+@dataclass
+class Campaign:
+    """The jobs of a sweep, in the order in which they were thought of."""
+
+    sweep: Sweep
+    context: SweepContext
+    orders: Orders
+    launch: Launch
+    jobs: list[Job] = field(default_factory=list)
+
+    def make(self, values: Sequence[Mapping[str, str]]) -> list[Job]:
+        """Jobs with these values of the axes, of which nothing is known yet.
+
+        Raises:
+            ConfigError: with every mistake of every job.
+        """
+        overrides = [self.sweep.space.overrides_of(own) for own in values]
+        configs = self.sweep.configs(values)
+        requests = [
+            self.context.request(config, own)
+            for config, own in zip(configs, overrides, strict=True)
+        ]
+        jobs = make_jobs(requests, self.orders.datasets)
+        return [replace(job, values=own) for job, own in zip(jobs, values, strict=True)]
+
+    def add(self, jobs: Sequence[Job]) -> list[Job]:
+        """Make jobs part of the sweep, with numbers of their own."""
+        added = [replace(job, number=number) for number, job in enumerate(jobs, len(self.jobs))]
+        self.jobs += added
+        return added
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Have jobs trained, by whatever launcher."""
+        self.launch([job.request.overrides for job in jobs], jobs[0].number)
+
+    def results(self) -> list[JobResult]:
+        """What came of every job so far."""
+        return [read_result(job) for job in self.jobs]
+
+    def search(self, folder: Path, config: Config) -> None:
+        """Ask, train and tell, until as many trials are done as are wanted.
+
+        Args:
+            folder: of the sweep, where the search keeps what it learns.
+            config: of one of the jobs.
+        """
+        from fashion_mnist.sweep.study import Search
+
+        settings = self.sweep.settings
+        batch_size = BATCH_SIZE if settings.stack_size == "auto" else settings.stack_size
+        with Search(
+            folder,
+            self.sweep.space.searched,
+            sampler=settings.sampler,
+            objectives=settings.objectives,
+            pruner=settings.pruner,
+            seed=config.seed,
+            n_trials=settings.n_trials,
+            batch_size=batch_size,
+            num_epochs=config.training.epochs,
+        ) as search:
+            self.add(self.make(self._settings(search.known())))
+            while trials := search.ask(batch_size):
+                self._try(search, trials)
+
+    def _settings(self, trials: Sequence[Trial]) -> list[dict[str, str]]:
+        """The values of every job of these trials."""
+        space = self.sweep.space
+        return [
+            space.active({**trial.values, **replicate})
+            for trial in trials
+            for replicate in space.replicates()
+        ]
+
+    def _try(self, search: Search, trials: Sequence[Trial]) -> None:
+        own = [self.add(self.make(self._settings([trial]))) for trial in trials]
+        pairs = list(zip(trials, own, strict=True))
+        trial_of = {job.number: trial.number for trial, jobs in pairs for job in jobs}
+        watched = EPOCH_METRICS.get(self.sweep.score, "")
+
+        def gives_up(number: int, epoch: int, row: HistoryRow) -> bool:
+            return search.report(trial_of[number], epoch, row[watched])
+
+        if self.sweep.settings.pruner != "none":
+            self.orders.gives_up = gives_up
+        self.run([job for jobs in own for job in jobs])
+        for trial, jobs in pairs:
+            results = [read_result(job) for job in jobs]
+            search.tell(
+                trial.number,
+                self._mean_objectives(results),
+                pruned=any(result.pruned_at is not None for result in results),
+            )
+
+    def _mean_objectives(self, results: Sequence[JobResult]) -> list[float] | None:
+        """Each objective's mean over the replicates; None where one of them has no result."""
+        objectives = self.sweep.settings.objectives
+        if any(name not in result.figures for result in results for name in objectives):
+            return None
+        return [fmean(result.figures[name] for result in results) for name in objectives]

@@ -1,0 +1,122 @@
+"""The end of a sweep, good or bad: its winner's test, its summary, and what the terminal says."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from fashion_mnist.runs.trainer import train
+from fashion_mnist.runs.training import Observer
+from fashion_mnist.sweep.campaign import Campaign
+from fashion_mnist.sweep.collect import train_command
+from fashion_mnist.sweep.leaderboard import Leaderboard, rank
+from fashion_mnist.sweep.parent import Parent
+from fashion_mnist.sweep.plan import Job
+from fashion_mnist.sweep.results import JobResult
+
+log = logging.getLogger("fashion_mnist")
+
+VIEW_COLUMNS = ("final/val_accuracy", "final/val_f1_macro", "test/accuracy", "test/f1_macro")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What came of a sweep."""
+
+    board: Leaderboard
+    results: Sequence[JobResult]
+    jobs: Sequence[Job]
+
+    @property
+    def failures(self) -> list[JobResult]:
+        """The runs without a result, each once; those that a search gave up have none to have."""
+        runs = {result.folder: result for result in self.results}
+        return [r for r in runs.values() if r.status != "FINISHED" and r.pruned_at is None]
+
+    @property
+    def winners(self) -> list[Job]:
+        """The best setting's jobs, one for each replicate."""
+        winner = self.board.winner
+        numbers = {run.number for run in winner.runs} if winner else set()
+        return [job for job in self.jobs if job.number in numbers]
+
+
+def close_sweep(
+    campaign: Campaign, parent: Parent, overrides: Sequence[str], *, is_stopped: bool
+) -> Ending:
+    """Read the winner's test, and say in the sweep's journal what came of it.
+
+    Args:
+        overrides: the command line's.
+        is_stopped: somebody ended it early: its winner may be another yet, and is not tested.
+    """
+    from fashion_mnist.sweep.description import best_figures, describe
+    from fashion_mnist.sweep.summary import write_summary
+
+    ending = _look(campaign)
+    if not is_stopped and ending.winners:
+        _record_winners(ending.winners, parent)
+        ending = _look(campaign)
+    sweep, results = campaign.sweep, ending.results
+    note, command = _tests_read(ending), train_command(overrides)
+    artifacts = write_summary(
+        parent.journal.artifacts,
+        results,
+        title=sweep.name,
+        score=sweep.score,
+        objectives=sweep.settings.objectives,
+        note_of_tests=note,
+        command=command,
+    )
+    parent.end(
+        "KILLED" if is_stopped else "FINISHED",
+        description=describe(
+            results,
+            sweep.words(),
+            title=sweep.name,
+            score=sweep.score,
+            note_of_tests=note,
+            command=command,
+        ),
+        counts=_counts(ending),
+        figures=best_figures(ending.board),
+        artifacts=artifacts,
+    )
+    return ending
+
+
+def _look(campaign: Campaign) -> Ending:
+    results = campaign.results()
+    return Ending(rank(results, score=campaign.sweep.score), results, campaign.jobs)
+
+
+def _record_winners(jobs: Sequence[Job], parent: Parent) -> None:
+    """For these `auto` means yes: the test set is read, the networks are recorded."""
+    requests = [
+        replace(
+            job.request,
+            config=replace(job.config, rerun=False),
+            parent=parent.journal.id,
+            retry_failed=False,
+            auto=True,
+        )
+        for job in jobs
+    ]
+    silent = Observer(lambda _stack, _step: None, lambda _stack, _rows: None)
+    for job, result in zip(jobs, train(requests, jobs[0].dataset, silent), strict=True):
+        if result.error is not None:
+            log.error("%s: %s", job.name, result.error)
+
+
+def _tests_read(ending: Ending) -> list[str]:
+    """The runs whose test scores have been seen, this sweep's winners and earlier ones."""
+    names = {job.number: job.name for job in ending.jobs}
+    return [names[run.number] for run in ending.results if "test/accuracy" in run.figures]
+
+
+def _counts(ending: Ending) -> dict[str, int]:
+    runs = {result.folder: result for result in ending.results}.values()
+    statuses = Counter("pruned" if run.pruned_at else run.status.lower() for run in runs)
+    return {"runs": len(runs)} | {
+        status: statuses[status] for status in ("finished", "failed", "killed", "pruned")
+    }

@@ -1,0 +1,34 @@
+"""What is on the disk of a sweep's jobs, as plain results: the same whatever trained them."""
+
+import shlex
+from collections.abc import Sequence
+
+from fashion_mnist.runs.results import FAILURE_TAG, PRUNED_TAG
+from fashion_mnist.runs.trainer import last_attempt
+from fashion_mnist.sweep.plan import Job
+from fashion_mnist.sweep.results import JobResult
+from fashion_mnist.whereabouts import program
+
+
+def read_result(job: Job) -> JobResult:
+    """What came of the last attempt at a job's run."""
+    folder = last_attempt(job.config, job.dataset) or job.folder
+    status, tags = folder.status(), folder.tags()
+    is_pruned = status == "KILLED" and PRUNED_TAG in tags
+    history = folder.history()
+    return JobResult(
+        number=job.number,
+        values=job.values,
+        status=status,
+        failure=tags.get(FAILURE_TAG, "") if status == "FAILED" else "",
+        pruned_at=int(history[-1]["epoch"]) if is_pruned and history else None,
+        figures=folder.figures(),
+        history=history,
+        folder=folder.path,
+        command=train_command(job.request.overrides),
+    )
+
+
+def train_command(overrides: Sequence[str]) -> str:
+    """The words that train with these overrides, ready to be copied."""
+    return f"{program('train')} {shlex.join(overrides)}".strip()

@@ -1,0 +1,59 @@
+"""What a job must know of the sweep that it belongs to; a file tells it, whatever launches it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fashion_mnist.atomic import replacing
+from fashion_mnist.config import Config
+from fashion_mnist.runs.trainer import Request
+
+CONTEXT_FILE = "sweep.json"  # in Hydra's folder of the sweep
+
+
+@dataclass(frozen=True)
+class SweepContext:
+    """The sweep of a job."""
+
+    parent: str  # the id of its journal
+    axes: tuple[str, ...]  # the keys that may differ between the jobs
+    retry_failed: bool
+
+    def request(self, config: Config, overrides: Sequence[str]) -> Request:
+        """The job's run, as one of the sweep."""
+        return Request(
+            config,
+            tuple(overrides),
+            name=child_name(overrides, self.axes) or None,
+            parent=self.parent,
+            retry_failed=self.retry_failed,
+            auto=False,
+        )
+
+
+def child_name(overrides: Sequence[str], axes: Sequence[str]) -> str:
+    """What differs between the runs of a sweep: `width=512 lr=0.003 seed=1`."""
+    last_parts = [key.rpartition(".")[2] for key in axes]
+    words = []
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if key in axes:
+            short = key.rpartition(".")[2]
+            words.append(f"{short if last_parts.count(short) == 1 else key}={value}")
+    return " ".join(words)
+
+
+def write_context(sweep_dir: Path, context: SweepContext) -> None:
+    """Leave word for the jobs whose folders are made in `sweep_dir`."""
+    with replacing(sweep_dir / CONTEXT_FILE) as path:
+        path.write_text(json.dumps(asdict(context)))
+
+
+def read_context(sweep_dir: Path) -> SweepContext | None:
+    """What `write_context` left; None where no sweep of ours is under way."""
+    try:
+        content = json.loads((sweep_dir / CONTEXT_FILE).read_text())
+    except FileNotFoundError:
+        return None
+    return SweepContext(content["parent"], tuple(content["axes"]), content["retry_failed"])

@@ -1,0 +1,54 @@
+"""What the terminal says at the end of a sweep: leaderboard, winner, failures, where to look."""
+
+import io
+
+from fashion_mnist.sweep.closing import Ending
+from fashion_mnist.sweep.leaderboard import leaderboard_table, statistic_text
+
+MOST_FAILURES = 10
+
+
+def farewell(ending: Ending) -> str:
+    """The end of a sweep in words."""
+    blocks = [_table(ending), _winner(ending), _failures(ending)]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _table(ending: Ending) -> str:
+    if not ending.board.scored:
+        return "no run has a validation score"
+    from rich.console import Console
+
+    text = io.StringIO()
+    Console(file=text, width=100).print(leaderboard_table(ending.board))
+    return text.getvalue().rstrip()
+
+
+def _winner(ending: Ending) -> str:
+    winner = ending.board.winner
+    if winner is None or not ending.winners:
+        return ""
+    test = winner.figures.get("test/accuracy")
+    if test is None:
+        tested = "its test set was not read"
+    else:
+        tested = f"test accuracy {statistic_text('test/accuracy', test)} ({test.n} runs)"
+    command = next(run.command for run in winner.runs if run.status == "FINISHED")
+    return (
+        f"best setting: {ending.board.label(winner) or 'the only one'}, {tested}\n"
+        f"  one run of it alone: {command}\n"
+        f"  and its test:        {command} evaluation.test=always"
+    )
+
+
+def _failures(ending: Ending) -> str:
+    failures = ending.failures
+    if not failures:
+        return ""
+    shown = [
+        f"  {result.failure or result.status.lower() or 'not begun'}\n    {result.command}"
+        for result in failures[:MOST_FAILURES]
+    ]
+    more = len(failures) - len(shown)
+    lines = [f"{len(failures)} without a result:", *shown]
+    return "\n".join([*lines, f"  and {more} more: see summary.csv"] if more else lines)

@@ -1,0 +1,232 @@
+"""The settings of a sweep against each other: replicates as mean ± std, the best first."""
+
+from __future__ import annotations  # rich is imported for the type checker alone
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
+
+from fashion_mnist.sweep.results import JobResult
+from fashion_mnist.sweep.scale import ABSENT, scale_of, short_names, short_value
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+FIGURE_NAMES = {
+    "final/val_accuracy": "validation accuracy",
+    "final/val_f1_macro": "validation macro F1",
+    "final/val_loss": "validation loss",
+    "final/epoch": "epoch",
+    "test/accuracy": "test accuracy",
+    "test/f1_macro": "test macro F1",
+    "test/loss": "test loss",
+}
+_LOWER_IS_BETTER = ("final/val_loss", "parameters")
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """What n values say of one figure."""
+
+    mean: float
+    std: float | None  # with n - 1; None for one value
+    n: int
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The runs that differ in nothing but seed and fold."""
+
+    values: Mapping[str, str]  # each axis that is no replicate axis, and its value
+    runs: tuple[JobResult, ...]
+    scored_runs: tuple[JobResult, ...]  # those that finished with a score
+    score: Statistic | None  # of these; None where there are none
+    figures: Mapping[str, Statistic]  # of the finished runs: final/…, test/…, parameters
+
+    @property
+    def num_finished(self) -> int:
+        """Runs that came to their end."""
+        return sum(run.status == "FINISHED" for run in self.runs)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether some of its runs finished and others did not."""
+        return 0 < self.num_finished < len(self.runs)
+
+    def outcomes(self) -> dict[str, int]:
+        """How many of its runs finished, failed …"""
+        return dict(Counter(map(outcome, self.runs)))
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """All settings of a sweep, the best first, those without a score last."""
+
+    score: str
+    settings: tuple[Setting, ...]
+
+    @property
+    def winner(self) -> Setting | None:
+        """The setting with the best mean; None while no run has a score."""
+        return self.scored[0] if self.scored else None
+
+    @cached_property
+    def scored(self) -> tuple[Setting, ...]:
+        """The settings that have a score."""
+        return tuple(setting for setting in self.settings if setting.score)
+
+    @cached_property
+    def axes(self) -> list[str]:
+        """The axes on which settings differ."""
+        return differing_axes([setting.values for setting in self.settings])
+
+    @cached_property
+    def runs(self) -> list[JobResult]:
+        """Every run once, by number."""
+        runs = [run for setting in self.settings for run in setting.runs]
+        return sorted(runs, key=lambda run: run.number)
+
+    def label(self, setting: Setting) -> str:
+        """What makes the setting differ from others, in one line: `width=512 lr=3e-3`."""
+        names = short_names(self.axes)
+        own = [(names[axis], setting.values[axis]) for axis in self.axes if axis in setting.values]
+        return " ".join(f"{name}={short_value(value)}" for name, value in own) or "all runs"
+
+    def size(self) -> str:
+        """`54 runs, 18 settings`."""
+        counts = {"run": len(self.runs), "setting": len(self.settings)}
+        return ", ".join(f"{n} {word}{'s' * (n != 1)}" for word, n in counts.items())
+
+
+def lower_is_better(score: str) -> bool:
+    """Whether a smaller figure wins: a loss, a number of parameters."""
+    return score in _LOWER_IS_BETTER
+
+
+def rank(results: Sequence[JobResult], *, score: str) -> Leaderboard:
+    """The settings by their mean score, whatever their number of runs; ties by job number."""
+    groups: dict[frozenset[tuple[str, str]], list[JobResult]] = {}
+    for run in unique_runs(results):
+        groups.setdefault(frozenset(run.settings), []).append(run)
+    settings = [_setting(runs, score) for runs in groups.values()]
+    sign = 1 if lower_is_better(score) else -1
+
+    def place(setting: Setting) -> float:
+        return sign * setting.score.mean if setting.score else math.inf
+
+    return Leaderboard(score, tuple(sorted(settings, key=place)))
+
+
+def unique_runs(results: Iterable[JobResult]) -> list[JobResult]:
+    """The results by number, without those of jobs that are another job's run."""
+    runs: dict[object, JobResult] = {}
+    for result in sorted(results, key=lambda result: result.number):
+        # a job that never got so far as to have a folder is nobody's double
+        runs.setdefault(result.folder if result.folder.name else result.number, result)
+    return list(runs.values())
+
+
+def outcome(run: JobResult) -> str:
+    """What became of a run, in a word or two."""
+    if run.status == "KILLED":
+        return "stopped" if run.pruned_at is None else "pruned"
+    return run.status.lower() or "not begun"
+
+
+def differing_axes(values: Sequence[Mapping[str, str]]) -> list[str]:
+    """The axes that have more than one value; having none is a value too."""
+    axes = dict.fromkeys(axis for own in values for axis in own)
+    return [axis for axis in axes if len({own.get(axis) for own in values}) > 1]
+
+
+def main_effects(results: Sequence[JobResult], score: str) -> dict[str, dict[str, Statistic]]:
+    """For each axis with several values: value -> mean and std over the settings that have it.
+
+    Each setting counts once, by the mean of its runs; a value that no run finished with is left
+    out.
+    """
+    return effects_of(rank(results, score=score))
+
+
+def effects_of(board: Leaderboard) -> dict[str, dict[str, Statistic]]:
+    """`main_effects` of settings that are ranked already."""
+    effects = {}
+    for axis in board.axes:
+        scores: dict[str, list[float]] = {}
+        for setting in board.scored:
+            if axis in setting.values and setting.score:
+                scores.setdefault(setting.values[axis], []).append(setting.score.mean)
+        if scores:
+            effects[axis] = {value: statistic(scores[value]) for value in scale_of(scores).values}
+    return effects
+
+
+def statistic(values: Sequence[float]) -> Statistic:
+    """Mean and standard deviation (n - 1) of one value or more."""
+    return Statistic(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
+
+
+def figure_name(key: str) -> str:
+    """What people call a figure."""
+    return FIGURE_NAMES.get(key, key)
+
+
+def figure_text(key: str, value: float) -> str:
+    """A figure's value with the digits that are worth reading."""
+    return f"{value:,.0f}" if key == "parameters" else f"{value:.4f}"
+
+
+def statistic_text(key: str, figure: Statistic | None) -> str:
+    """`0.8912 ± 0.0021`, or the one value; how many there are is for the caller to say."""
+    if figure is None:
+        return ABSENT
+    mean = figure_text(key, figure.mean)
+    # sizes that are the same for all runs of a setting have no spread worth a word
+    is_spread = figure.std is not None and (figure.std > 0 or key != "parameters")
+    return f"{mean} ± {figure_text(key, figure.std or 0)}" if is_spread else mean
+
+
+def count_text(setting: Setting) -> str:
+    """How many runs a setting's score is the mean of: `3`, or `2 of 3` where some have none."""
+    scored = setting.score.n if setting.score else 0
+    return str(scored) if scored == len(setting.runs) else f"{scored} of {len(setting.runs)}"
+
+
+def leaderboard_table(board: Leaderboard, limit: int = 10) -> Table:
+    """The best settings as a table for the terminal; its foot says how many are not shown."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown, hidden = board.settings[:limit], len(board.settings[limit:])
+    foot = f"and {hidden} more setting{'s' * (hidden > 1)}" if hidden else None
+    table = Table(caption=foot, box=None, header_style="bold", pad_edge=False)
+    for number, name in enumerate(["", *short_names(board.axes).values()]):
+        table.add_column(escape(name), justify="left" if number else "right", overflow="fold")
+    table.add_column(figure_name(board.score), justify="right", no_wrap=True)
+    table.add_column("runs", justify="right", no_wrap=True)
+    for number, setting in enumerate(shown, start=1):
+        values = [escape(short_value(setting.values.get(axis, ABSENT))) for axis in board.axes]
+        place = str(number) if setting.score else ABSENT
+        score = statistic_text(board.score, setting.score)
+        style = "bold" if setting is board.winner else ""
+        table.add_row(place, *values, score, count_text(setting), style=style)
+    return table
+
+
+def _setting(runs: list[JobResult], score: str) -> Setting:
+    finished = [run for run in runs if run.status == "FINISHED"]
+    figures = {}
+    for key in dict.fromkeys(key for run in finished for key in run.figures):
+        values = [run.figures[key] for run in finished if _has(run, key)]
+        if values:
+            figures[key] = statistic(values)
+    scored = tuple(run for run in finished if _has(run, score))
+    return Setting(dict(runs[0].settings), tuple(runs), scored, figures.get(score), figures)
+
+
+def _has(run: JobResult, key: str) -> bool:
+    return math.isfinite(run.figures.get(key, math.nan))

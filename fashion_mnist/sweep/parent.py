@@ -1,0 +1,108 @@
+"""The run that stands for a whole sweep: its folder and its journal."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fashion_mnist.config import Config
+from fashion_mnist.journal import Journal
+from fashion_mnist.lock import run_lock
+from fashion_mnist.machine import process_tags
+from fashion_mnist.runs.results import DESCRIPTION_TAG
+from fashion_mnist.runs.trainer import RunError
+from fashion_mnist.tracking.address import absolute_uri
+from fashion_mnist.tracking.outbox import spawn
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A sweep under way: its lock is held, its journal is open."""
+
+    journal: Journal
+
+    @property
+    def folder(self) -> Path:
+        """Journal, artifacts and, of a search, what it has learned."""
+        return self.journal.folder
+
+    def end(
+        self,
+        status: str,
+        *,
+        description: str,
+        counts: Mapping[str, int],
+        figures: Mapping[str, float],
+        artifacts: Sequence[Path],
+    ) -> None:
+        """Say what came of the sweep so far. It can be begun again, and then goes on.
+
+        Args:
+            figures: of the best setting; MLflow shows those of the largest number of runs.
+            artifacts: files below the journal's `artifacts`.
+        """
+        journal = self.journal
+        tags = {f"sweep.{name}": str(count) for name, count in counts.items()}
+        journal.tags({DESCRIPTION_TAG: description, **tags})
+        journal.metrics(counts["finished"], figures)
+        for path in artifacts:
+            journal.artifact(path.relative_to(journal.artifacts).as_posix())
+        journal.status(status)
+
+
+def sweep_folder(output_dir: Path, identity: str) -> Path:
+    """Where the sweep with this id is kept."""
+    return output_dir / "sweeps" / identity
+
+
+def view_key(folder: Path) -> str:
+    """What MLflow's saved page of this sweep is found by."""
+    return f"sweep-{folder.name}"
+
+
+@contextmanager
+def open_parent(
+    folder: Path, config: Config, *, name: str, axes: Mapping[str, Sequence[str]]
+) -> Iterator[Parent]:
+    """Begin a sweep, or go on with it.
+
+    Args:
+        config: of one of its jobs: where they are recorded.
+        axes: what is swept, and its values in words.
+
+    Raises:
+        RunError: another process is at it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = run_lock(folder)
+    try:
+        lock.acquire(timeout=3)
+    except TimeoutError:
+        raise RunError(f"this sweep is being trained by another process (in {folder})") from None
+    try:
+        with Journal(folder) as journal:
+            tracking = config.tracking
+            if tracking.uri is not None:
+                journal.destination(absolute_uri(tracking.uri), tracking.experiment)
+            tags = {"sweep": name, "sweep.axes": json.dumps(axes, ensure_ascii=False)}
+            origin = process_tags()
+            journal.start(name, {}, {**tags, **origin})
+            journal.tags({**tags, **origin})
+            journal.view(view_key(folder), f"Sweep: {name}", list(_parameters(axes)))
+            journal.status("RUNNING")
+            if tracking.uri is not None and tracking.offline != "always":
+                spawn(folder.parents[1])
+            yield Parent(journal)
+    finally:
+        lock.release()
+
+
+def _parameters(axes: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """The parameters that differ between the runs: a group's file is not one, its name may be."""
+    for name in axes:
+        for key in name.split(", "):
+            if key == "model":  # whose files have no name in them
+                yield from ("model.width", "model.depth")
+            else:
+                yield key if "." in key or key == "seed" else f"{key}.name"

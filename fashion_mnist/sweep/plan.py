@@ -1,0 +1,128 @@
+"""Which runs a sweep's jobs are, which of them are there already, and how the rest are stacked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from fashion_mnist.checkpoint import CheckpointError
+from fashion_mnist.config import Config, ConfigError
+from fashion_mnist.data.dataset import Dataset, load_dataset
+from fashion_mnist.machine import Machine
+from fashion_mnist.rules import size_problems
+from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.records import run_name
+from fashion_mnist.runs.stacks import stack_key
+from fashion_mnist.runs.trainer import (
+    ENDED,
+    Request,
+    RunError,
+    find_run,
+    identify,
+    machine_of,
+    resolve_machine_of,
+)
+from fashion_mnist.sweep.trial import Trial
+
+DEFAULT_STACK_SIZE = 8  # of shapes that no trial has measured
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep, and the run that it stands for."""
+
+    number: int  # Hydra's, from 0
+    request: Request
+    dataset: Dataset
+    identity: str  # its fingerprint
+    folder: RunFolder  # of the last attempt at it, or of the one to come
+    values: Mapping[str, str] = field(default_factory=dict)  # of each axis, where it is known
+
+    @property
+    def config(self) -> Config:
+        """What is trained."""
+        return self.request.config
+
+    @property
+    def name(self) -> str:
+        """What sets it apart from the others."""
+        return self.request.name or run_name(self.config, self.request.overrides)
+
+
+class Datasets:
+    """The data sets of a sweep's jobs: each is loaded once."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[tuple[str, str, tuple[str, ...]], Dataset] = {}
+
+    def of(self, config: Config) -> Dataset:
+        """The data set of one run, on the CPU. Raises DataError where it is not to be had."""
+        data = config.data
+        key = (data.name, data.dir, data.class_names)
+        if key not in self._loaded:
+            self._loaded[key] = load_dataset(
+                name=data.name, folder=Path(data.dir), class_names=data.class_names
+            )
+        return self._loaded[key]
+
+
+def make_jobs(
+    requests: Sequence[Request], datasets: Datasets, *, first_number: int = 0
+) -> list[Job]:
+    """The jobs of these requests.
+
+    Raises:
+        ConfigError: with every size that does not fit the data.
+        DataError: data is missing or damaged.
+    """
+    problems: dict[str, None] = {}
+    jobs = []
+    for number, request in enumerate(requests, first_number):
+        dataset = datasets.of(request.config)
+        problems |= dict.fromkeys(size_problems(request.config, len(dataset.train_labels)))
+        identity, folder = identify(request.config, dataset), find_run(request, dataset)
+        jobs.append(Job(number, request, dataset, identity, folder))
+    if problems:
+        raise ConfigError(list(problems))
+    return jobs
+
+
+def different(jobs: Sequence[Job]) -> list[Job]:
+    """One job of each run, the first."""
+    return list({job.identity: job for job in reversed(jobs)}.values())[::-1]
+
+
+def stacks(jobs: Sequence[Job]) -> dict[str, list[Job]]:
+    """The jobs that are to be trained, by the key of those that can be trained together.
+
+    Equal ones are in once; runs that ended before are left out, and so are those that this
+    machine cannot go on with: what is wrong with them shows when they are tried.
+    """
+    groups: dict[str, list[Job]] = {}
+    for job in different(jobs):
+        if job.folder.status() not in ENDED:
+            groups.setdefault(job_key(job), []).append(job)
+    return groups
+
+
+def job_key(job: Job) -> str:
+    """What the jobs of one stack have in common."""
+    machine = machine_for(job)
+    try:
+        machine, epoch = machine_of(job.folder, machine), job.folder.epoch()
+    except (RunError, CheckpointError):
+        epoch = 0
+    return f"{stack_key(job.config, machine)} {epoch}"
+
+
+def machine_for(job: Job) -> Machine:
+    """What the job is trained on if it is new."""
+    return resolve_machine_of(job.config)
+
+
+def cut(jobs: Sequence[Job], trial: Trial | None, limit: int | None) -> list[list[Job]]:
+    """Jobs that can be trained together in stacks of nearly equal size: the limit or as measured."""
+    size = limit or (trial.size if trial else DEFAULT_STACK_SIZE)
+    number = -(-len(jobs) // size)
+    edges = [len(jobs) * k // number for k in range(number + 1)]
+    return [list(jobs[a:b]) for a, b in pairwise(edges)]

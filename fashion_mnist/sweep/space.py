@@ -1,0 +1,257 @@
+"""The space of a sweep: what YAML and the command line say is swept, and the jobs it makes."""
+
+import hashlib
+import itertools
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+
+from fashion_mnist.compose import group_options, parse_override
+from fashion_mnist.config import ConfigError
+from fashion_mnist.sweep.axes import Axis, axis_of_override, read_axis
+from fashion_mnist.sweep.conditions import Conditions, drop_idle, read_conditions
+from fashion_mnist.sweep.results import REPLICATE_KEYS
+
+__all__ = ["Axis", "Space", "read_space", "sweep_id"]
+
+MOST_RUNS = 100_000  # of a grid, where sweep.limit does not say more
+_KEY = re.compile(r"(\+{0,2})([a-zA-Z_][\w./@:-]*)")
+# Where and how runs are made and recorded, and what repeats them: not what a sweep compares.
+_NOT_COMPARED = re.compile(
+    r"(seed|data\.fold|output_dir|data\.dir|rerun|training\.(device|threads|checkpoint_seconds))$"
+    r"|(tracking|evaluation|hydra|sweep)\b"
+)
+_Settings = dict[tuple[str, ...], Axis]
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is the same for all jobs of a sweep, and what differs."""
+
+    fixed: tuple[str, ...]  # overrides
+    axes: tuple[Axis, ...]
+    conditions: Conditions  # axis name -> key -> the texts for one of which the axis counts
+    prefixes: Mapping[str, str]  # key -> the + or ++ that its override has
+
+    @property
+    def searched(self) -> tuple[Axis, ...]:
+        """The axes that make a setting: those that do not repeat one."""
+        return tuple(axis for axis in self.axes if not axis.is_replicate)
+
+    def grid(self, limit: int | None = None) -> list[dict[str, str]]:
+        """Each job's keys and value texts; the first axis is the slowest; none comes twice.
+
+        Raises:
+            ConfigError: more jobs than `limit`, or a range that is no list of values.
+        """
+        endless = [axis.name for axis in self.axes if axis.count is None]
+        if endless:
+            raise ConfigError(
+                [
+                    f"{name} is a range that a grid cannot list: give it num, as in "
+                    "{low: 1e-4, high: 1e-2, log: true, num: 5}, or a step; a search "
+                    "(sweep.sampler=tpe) takes it as it is"
+                    for name in endless
+                ]
+            )
+        return self._combine(self.axes, limit)
+
+    def replicates(self) -> list[dict[str, str]]:
+        """The values of the replicate axes with which each setting is repeated."""
+        return self._combine([axis for axis in self.axes if axis.is_replicate])
+
+    def active(self, values: Mapping[str, str]) -> dict[str, str]:
+        """The values of a job without the axes that do not count in it."""
+        if not self.conditions:
+            return dict(values)
+        known = {key: text for key, _, text in map(_split, self.fixed)}
+        return drop_idle(values, known, self.conditions)
+
+    def overrides_of(self, values: Mapping[str, str]) -> tuple[str, ...]:
+        """What Hydra composes a job from."""
+        own = self.active(values)
+        return (*self.fixed, *(f"{self.prefixes.get(k, '')}{k}={v}" for k, v in own.items()))
+
+    def _combine(self, axes: Sequence[Axis], limit: int | None = None) -> list[dict[str, str]]:
+        size = math.prod(axis.count or 0 for axis in axes)
+        if size > max(limit or 0, MOST_RUNS):  # known without making them
+            raise _too_many(size, limit)
+        keys = [key for axis in axes for key in axis.keys]
+        rows = itertools.product(*(axis.values() for axis in axes))
+        jobs = (self.active(dict(zip(keys, itertools.chain(*row), strict=True))) for row in rows)
+        once = list({tuple(job.items()): job for job in jobs}.values())
+        if limit is not None and len(once) > limit:
+            raise _too_many(len(once), limit)
+        return once
+
+
+def read_space(
+    overrides: Sequence[str],
+    *,
+    axes: Mapping[str, Any],
+    when: Mapping[str, Any],
+    config_dir: str | None = None,
+) -> Space:
+    """The space that a sweep's YAML describes with the command line on top.
+
+    What has one value in all jobs is fixed, unless it is there under a condition.
+
+    Args:
+        overrides: as typed; those of `sweep` and `hydra` are none of a job's.
+        axes: `sweep.axes`: keys and values, ranges or Hydra's sweeps, as in architectures.yaml.
+        when: `sweep.when`: an axis and what must hold for it to count.
+        config_dir: a user's folder of further YAML.
+
+    Raises:
+        ConfigError: with every mistake there is.
+    """
+    problems: list[str] = []
+    prefixes: dict[str, str] = {}
+    described = _read_axes(axes, prefixes, problems)
+    settings, deletions = dict(described), list[str]()
+    for text in overrides:
+        override = parse_override(text, problems)
+        if override is None or _is_of_the_sweep(override, problems):
+            continue
+        if override.is_delete():
+            deletions.append(text)
+        else:
+            _replace(override, settings, prefixes, config_dir, problems)
+    _check_replicates(settings, problems)
+    conditions = read_conditions(when, settings.values(), described, problems)
+    if problems:
+        raise ConfigError(problems)
+    varied = [a for a in settings.values() if a.count != 1 or a.name in conditions]
+    fixed = [
+        f"{prefixes.get(key, '')}{key}={text}"
+        for axis in settings.values()
+        if axis not in varied
+        for key, text in zip(axis.keys, axis.values()[0], strict=True)
+    ]
+    # first what is taken away, so that no later value is
+    return Space((*deletions, *fixed), tuple(varied), conditions, prefixes)
+
+
+def sweep_id(space: Space, *, sampler: str, objectives: Sequence[str]) -> str:
+    """16 hexadecimal digits over what a sweep compares.
+
+    Equal for the same sweep with other seeds or folds, in another place, or in another order.
+    """
+    axes = {axis.name: _resolved(axis, sampler) for axis in space.searched}
+    fixed = [text for text in space.fixed if not _NOT_COMPARED.match(_split(text)[0])]
+    conditions = {
+        name: {key: sorted(texts) for key, texts in wanted.items()}
+        for name, wanted in space.conditions.items()
+        if name in axes
+    }
+    content = [axes, sorted(fixed), conditions, sampler, list(objectives)]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _resolved(axis: Axis, sampler: str) -> Any:
+    if axis.choices is not None or (sampler == "grid" and (axis.count or math.inf) <= MOST_RUNS):
+        return sorted(axis.values())
+    return [axis.low, axis.high, axis.log, axis.step, axis.num if sampler == "grid" else None]
+
+
+def _too_many(size: int, limit: int | None) -> ConfigError:
+    allowed = f"at most {limit if limit is not None else MOST_RUNS:,} runs"
+    where = "sweep.limit allows" if limit is not None else "a grid without sweep.limit has"
+    return ConfigError(
+        [
+            f"{where} {allowed}, and this grid has {size:,}: give its axes fewer values, raise "
+            "sweep.limit, or search (sweep.sampler=tpe)"
+        ]
+    )
+
+
+def _read_axes(axes: Mapping[str, Any], prefixes: dict[str, str], problems: list[str]) -> _Settings:
+    settings: _Settings = {}
+    for name, notation in axes.items():
+        keys = _read_keys(name, prefixes, problems)
+        if not keys:
+            continue
+        known = [key for key in keys if any(key in others for others in settings)]
+        if known or len(set(keys)) < len(keys):
+            problems.append(f"sweep.axes has {(known or keys)[0]} twice, again as '{name}'")
+            continue
+        try:
+            settings[keys] = read_axis(keys, notation)
+        except ValueError as error:
+            problems.append(f"sweep.axes.{name} must be {error}, got {notation!r}")
+    return settings
+
+
+def _read_keys(name: str, prefixes: dict[str, str], problems: list[str]) -> tuple[str, ...]:
+    """`model.width, +optimizer.rho`: the keys; what is before them goes to `prefixes`."""
+    keys = []
+    for part in name.split(","):
+        match = _KEY.fullmatch(part.strip())
+        if match is None or re.match(r"(sweep|hydra)\b", match[2]):
+            problems.append(
+                "sweep.axes must name keys of a run, as in model.width or, for two in step, "
+                f"'model.width, optimizer.lr', got '{name}'"
+            )
+            return ()
+        keys.append(match[2])
+        if match[1]:
+            prefixes[match[2]] = match[1]
+    return tuple(keys)
+
+
+def _is_of_the_sweep(override: Override, problems: list[str]) -> bool:
+    """Whether an override says how to sweep, and nothing of a job."""
+    if not re.match(r"(sweep|hydra)\b", override.key_or_group):
+        return False
+    if override.is_sweep_override():
+        problems.append(f"{override.key_or_group} cannot be swept, got {override.input_line}")
+    return True
+
+
+def _replace(
+    override: Override,
+    settings: _Settings,
+    prefixes: dict[str, str],
+    config_dir: str | None,
+    problems: list[str],
+) -> None:
+    """Set a key from the command line, whatever the YAML of the sweep says of it."""
+    try:
+        axis = axis_of_override(override, group_options(override.key_or_group, config_dir))
+    except ValueError as error:
+        problems.append(f"{override.input_line} must be {error}")
+        return
+    key = axis.keys[0]
+    zipped = [
+        f"'{other.name}'" for keys, other in settings.items() if key in keys and len(keys) > 1
+    ]
+    if zipped:
+        problems.append(
+            f"{key} is one of the keys of the axis {zipped[0]}, which take their values together: "
+            f"it cannot be set alone, got {override.input_line}"
+        )
+        return
+    settings[axis.keys] = axis
+    typed = override.get_key_element()
+    prefixes[key] = typed[: len(typed) - len(key)]
+
+
+def _check_replicates(settings: _Settings, problems: list[str]) -> None:
+    for axis in settings.values():
+        others = [key for key in axis.keys if key not in REPLICATE_KEYS]
+        if others and len(others) < len(axis.keys):
+            problems.append(
+                f"sweep.axes '{axis.name}' must not take {others[0]} together with "
+                f"{' or '.join(REPLICATE_KEYS)}, which repeat a setting"
+            )
+        elif axis.is_replicate and axis.count is None:
+            problems.append(f"{axis.name} must have values that can be listed, as in range(5)")
+
+
+def _split(override: str) -> tuple[str, str, str]:
+    return override.lstrip("+~").partition("=")

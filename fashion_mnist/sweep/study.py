@@ -1,0 +1,241 @@
+"""A search: Optuna proposes settings, hears of their scores, and remembers them in one file.
+
+```
+FOLDER/optuna.log         Optuna's journal of every trial: proposals, scores of epochs, results
+       optuna.log.lock    held by the process that searches, for as long as it lives
+```
+Only a search imports this: Optuna takes a third of a second.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import optuna
+from filelock import FileLock
+from optuna.storages.journal import JournalFileBackend, JournalStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from fashion_mnist.config import ConfigError
+from fashion_mnist.journal import cut_torn_line
+from fashion_mnist.lock import take
+from fashion_mnist.sweep.axes import Axis
+from fashion_mnist.sweep.objectives import DIRECTIONS
+from fashion_mnist.sweep.samplers import build_pruner, build_sampler, distribution, override_texts
+
+STUDY_NAME = "search"
+LOG_FILE = "optuna.log"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A setting to try: keys and their override texts; `scores`, one an objective, once told."""
+
+    number: int
+    values: Mapping[str, str]
+    scores: tuple[float, ...] = ()
+
+
+class Search:
+    """Opens or creates the search that lives in a folder; `search_problems` has been asked.
+
+    What a killed process left unfinished is asked for again under a new number and counts once.
+    `axes` are without seed and fold, whose replicates are one trial.
+
+    Raises:
+        ConfigError: another process is searching in this folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        axes: Sequence[Axis],
+        *,
+        sampler: str,
+        objectives: Sequence[str],
+        pruner: str,
+        seed: int,
+        n_trials: int,
+        batch_size: int,
+        num_epochs: int,
+    ) -> None:
+        self._axes = {axis.name: axis for axis in axes}
+        self._distributions = {axis.name: distribution(axis) for axis in axes}
+        self._n_trials = n_trials
+        self._prunes = pruner != "none"
+        self._asked: dict[int, optuna.Trial] = {}
+        self._lock = lock_search(folder)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        storage = open_storage(folder, self._lock)
+        self._study = optuna.create_study(
+            study_name=STUDY_NAME,  # also what Hyperband draws its brackets from
+            storage=storage,
+            directions=[StudyDirection[DIRECTIONS[name].upper()] for name in objectives],
+            pruner=build_pruner(pruner, num_epochs),
+            load_if_exists=True,
+        )
+        self._study.sampler = build_sampler(
+            sampler,
+            seed=seed,
+            num_known=len(self._trials()),
+            n_trials=n_trials,
+            batch_size=batch_size,
+            num_numeric=sum(axis.choices is None for axis in axes),
+        )
+        self._ask_again()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another process go on with the search."""
+        self._lock.release(force=True)
+
+    @property
+    def remaining(self) -> int:
+        """How many more trials may be asked for."""
+        trials = self._trials()
+        again = continued(trials)
+        begun = [t for t in trials if t.state != TrialState.WAITING and t.number not in again]
+        return max(0, self._n_trials - len(begun))
+
+    def known(self) -> list[Trial]:
+        """The trials that ended, in the order of their numbers, pruned and failed ones too."""
+        trials = self._trials()
+        again = continued(trials)
+        return [
+            self._told(trial)
+            for trial in trials
+            if trial.state.is_finished() and trial.number not in again
+        ]
+
+    def ask(self, count: int) -> list[Trial]:
+        """The next proposals, `count` or what `remaining` leaves; first those cut off by a kill.
+
+        The same values may come twice where the space is small.
+        """
+        return [self._ask() for _ in range(min(count, self.remaining))]
+
+    def report(self, number: int, epoch: int, score: float) -> bool:
+        """A trial's score after an epoch (from 1), one of `EPOCH_METRICS`: whether to give it up.
+
+        Successive halving and Hyperband compare with whoever has reported that epoch before.
+        """
+        if not self._prunes:
+            return False
+        trial = self._asked[number]
+        if epoch not in reported(self._study, number):  # else the run went back to a checkpoint
+            trial.report(score, epoch)
+        return trial.should_prune()
+
+    def tell(
+        self,
+        number: int,
+        values: Sequence[float] | None,
+        *,
+        pruned: bool = False,
+        failed: bool = False,
+    ) -> None:
+        """How a trial ended: one value an objective, or pruned, or failed; nan is a failure."""
+        trial = self._asked.pop(number)
+        if pruned:
+            self._study.tell(trial, state=TrialState.PRUNED)
+        elif failed or values is None or any(math.isnan(value) for value in values):
+            self._study.tell(trial, state=TrialState.FAIL)
+        else:
+            self._study.tell(trial, list(values))
+
+    def front(self) -> list[Trial]:
+        """The finished trials that no other beats in every objective, each setting once.
+
+        They come with the best of the first objective first; with one objective that is the
+        winner and its equals.
+        """
+        best = sorted(self._study.best_trials, key=lambda trial: trial.number)
+        once = {tuple(self._texts(trial).items()): trial for trial in reversed(best)}
+        sign = -1 if self._study.directions[0] == StudyDirection.MAXIMIZE else 1
+        ranked = sorted(once.values(), key=lambda trial: (sign * trial.values[0], trial.number))
+        return [self._told(trial) for trial in ranked]
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _ask(self) -> Trial:
+        trial = self._study.ask(fixed_distributions=self._distributions)
+        previous = trial.user_attrs.get("continues")
+        if previous is not None:
+            for epoch, score in reported(self._study, previous).items():
+                trial.report(score, epoch)
+        self._asked[trial.number] = trial
+        return Trial(trial.number, self._texts(trial))
+
+    def _told(self, trial: FrozenTrial) -> Trial:
+        scores = tuple(trial.values) if trial.state == TrialState.COMPLETE else ()
+        return Trial(trial.number, self._texts(trial), scores)
+
+    def _texts(self, trial: optuna.Trial | FrozenTrial) -> dict[str, str]:
+        return {
+            key: text
+            for name, axis in self._axes.items()
+            for key, text in zip(axis.keys, override_texts(axis, trial.params[name]), strict=True)
+        }
+
+    def _ask_again(self) -> None:
+        # enqueued before it is closed: a kill in between loses nothing and doubles nothing
+        trials = self._trials()
+        again = continued(trials)
+        for trial in trials:
+            if trial.state == TrialState.RUNNING:  # by a process that is dead: we have its lock
+                if trial.number not in again:
+                    self._study.enqueue_trial(trial.params, {"continues": trial.number})
+                self._study.tell(trial.number, state=TrialState.FAIL)
+
+
+def lock_search(folder: Path) -> FileLock:
+    """The search's lock, taken. The system frees it when its holder dies, however it dies.
+
+    Raises:
+        ConfigError: another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{LOG_FILE}.lock", thread_local=False)
+    if not take(lock):
+        raise ConfigError([f"{folder} is searched by another process: wait for its end"])
+    return lock
+
+
+def open_storage(folder: Path, lock: FileLock) -> JournalStorage:
+    """Optuna's journal under our lock.
+
+    Its own locks are files that a killed process leaves behind, to be waited for 30 seconds.
+    """
+    path = folder / LOG_FILE
+    cut_torn_line(path)
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))  # type: ignore[arg-type]  # acquire and release
+
+
+def continued(trials: Sequence[FrozenTrial]) -> set[int]:
+    """Numbers of the trials that another one goes on with."""
+    return {t.user_attrs["continues"] for t in trials if "continues" in t.user_attrs}
+
+
+def reported(study: optuna.Study, number: int) -> Mapping[int, float]:
+    """The scores of a trial's epochs."""
+    return study.get_trials(deepcopy=False)[number].intermediate_values
+
+
+def trials_done(folder: Path) -> int:
+    """How many of its trials the search in this folder has begun; changes nothing."""
+    path = folder / LOG_FILE
+    if not path.exists():
+        return 0
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    trials = optuna.load_study(study_name=STUDY_NAME, storage=storage).get_trials(deepcopy=False)
+    return sum(trial.state.is_finished() for trial in trials) - len(continued(trials))

@@ -1,0 +1,125 @@
+"""What a sweep says before it starts: every count, the stacks, the time and what is not known."""
+
+import math
+import re
+from dataclasses import replace
+
+import pytest
+
+from fashion_mnist.console import duration
+from fashion_mnist.sweep.preflight import (
+    Preflight,
+    SearchPlan,
+    StackPlan,
+    error_of_estimate,
+    full,
+    short,
+)
+
+WIDE = StackPlan("784-512-256-10 relu", 20, 8, 535_818, 3 * 2**20, seconds=100)
+SMALL = StackPlan("784-64-10 gelu", 9, 16, 50_890, 1.5 * 2**20, seconds=10, spread=2)
+SWEEP = Preflight(
+    num_jobs=41,
+    num_duplicates=2,
+    num_finished=4,
+    resumed_epochs=[(2, 5), (7, 12)],
+    num_failed=3,
+    stacks=[WIDE, SMALL],
+    axes={"model.width": ["64", "512"], "optimizer.lr": ["0.001", "0.003"]},
+)
+
+
+def numbers(text: str) -> list[str]:
+    """Every number of a text, in order."""
+    return re.findall(r"\d[\d,.]*\d|\d", text)
+
+
+def test_short_form_counts_every_job_once() -> None:
+    """30 new = 41 jobs - 2 - 4 - 2 - 3; what is nought is not spoken of."""
+    first = short(SWEEP).splitlines()[0]
+    assert first.startswith("41 jobs: 30 new, 2 to be resumed, 4 finished before, 3 failed before")
+    assert first.endswith("2 duplicates")
+    assert short(Preflight(num_jobs=1)) == "1 job: 1 new"
+
+
+def test_failed_runs_are_trained_only_where_that_is_asked() -> None:
+    """Without retry_failed the key is named that would; with it they are among those to train."""
+    assert "sweep.retry_failed=true" in short(SWEEP)
+    assert "32 runs to train" in short(SWEEP)
+    again = short(replace(SWEEP, retries_failed=True))
+    assert "retry_failed" not in again
+    assert "35 runs to train" in again
+
+
+def test_time_is_said_with_its_uncertainty() -> None:
+    """110 s; a factor of 1.3 for 100 of them, 2 for 10: from 76.9 + 5 to 130 + 20."""
+    assert "about 1 min 50 s (1 min 22 s to 2 min 30 s)" in short(SWEEP)
+
+
+def test_what_was_not_measured_is_said_to_be_unknown() -> None:
+    """One of two architectures, or all."""
+    unknown = replace(WIDE, seconds=math.nan, num_bytes=math.nan)
+    some = replace(SWEEP, stacks=[unknown, SMALL])
+    assert "about 10 s (5 s to 20 s) and 1 architecture not measured" in short(some)
+    assert "1.5 MiB" in short(some)
+    none = replace(SWEEP, stacks=[unknown])
+    assert "how long is not known" in short(none)
+    assert "MiB" not in short(none)
+    assert "?" in full(none)
+    assert "nan" not in full(none)
+
+
+def test_full_form_has_a_row_for_each_architecture() -> None:
+    """20 runs in stacks of at most 8 are three of up to 7; 9 that fit one stack are one."""
+    wide, small = full(SWEEP).splitlines()[-2:]
+    assert wide.startswith(WIDE.architecture)
+    assert small.startswith(SMALL.architecture)
+    wide_numbers = numbers(wide.removeprefix(WIDE.architecture))
+    assert wide_numbers == ["20", "3", "7", "535,818", "3.0", "1", "40"]
+    assert numbers(small.removeprefix(SMALL.architecture)) == ["9", "1", "9", "50,890", "1.5", "10"]
+    assert len(wide.rstrip()) == len(small.rstrip())
+
+
+def test_full_form_names_axes_and_resumed_epochs() -> None:
+    """All that the short form says, and these."""
+    text = full(SWEEP)
+    assert text.startswith(short(SWEEP))
+    assert "model.width   64, 512\n" in text
+    assert "optimizer.lr  0.001, 0.003\n" in text
+    assert "2 of 5, 7 of 12" in text
+
+
+def test_search_says_how_far_it_is() -> None:
+    """Trials done, in all and to go."""
+    search = Preflight(num_jobs=0, search=SearchPlan("tpe", num_trials=40, num_done=12))
+    assert short(search).splitlines()[0] == "search (tpe): 12 of 40 trials done, 28 to go"
+
+
+@pytest.mark.parametrize(
+    ("estimated", "actual", "words"),
+    [
+        (190, 211, "estimated 3 min 10 s, took 3 min 31 s (+11 %)"),
+        (100, 75, "estimated 1 min 40 s, took 1 min 15 s (-25 %)"),
+        (60, 60, "estimated 1 min 00 s, took 1 min 00 s (+0 %)"),
+        (0, 3, "took 3 s"),
+        (math.nan, 3, "took 3 s"),
+    ],
+)
+def test_error_of_the_estimate(estimated: float, actual: float, words: str) -> None:
+    """In per cent of the estimate; nothing is compared with an estimate that there was not."""
+    assert error_of_estimate(estimated, actual) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.2, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (3599, "59 min 59 s"),
+        (7384, "2 h 03 min"),
+    ],
+)
+def test_durations_in_words(seconds: float, words: str) -> None:
+    """Rounded once, so that there is never a minute of sixty seconds."""
+    assert duration(seconds) == words

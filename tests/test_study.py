@@ -1,0 +1,321 @@
+"""Searches: real Optuna on tiny functions, killed, gone on with, pruned."""
+
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from fashion_mnist.config import ConfigError
+from fashion_mnist.sweep.axes import Axis
+from fashion_mnist.sweep.objectives import search_notes, search_problems
+from fashion_mnist.sweep.samplers import distribution, override_texts
+from fashion_mnist.sweep.study import LOG_FILE, Search, Trial
+
+SAMPLERS = ("random", "tpe", "cmaes", "qmc")
+RATE = Axis(keys=("optimizer.lr",), low=1e-4, high=1e-1, log=True)
+DEPTH = Axis(keys=("model.depth",), low=1, high=4)
+WIDTH = Axis(keys=("model.width",), low=64, high=300, step=64)
+DROPOUT = Axis(keys=("model.dropout",), low=0.0, high=0.35, step=0.1)
+ZIPPED = Axis(keys=("model.width", "optimizer.lr"), choices=(("64", "1e-2"), ("512", "1e-3")))
+
+# a search that is killed where it stands: 3 told, 3 asked for and not told
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.test_study import SAMPLERS, open_search, score
+for sampler in SAMPLERS:
+    search = open_search(Path(sys.argv[1]) / sampler, sampler=sampler, pruner="median")
+    for trial in search.ask(3):
+        search.report(trial.number, 1, score(trial))
+        search.tell(trial.number, [score(trial)])
+        print(sampler, trial.values["optimizer.lr"], flush=True)
+    for trial in search.ask(3):
+        search.report(trial.number, 1, 0.25)
+        print(sampler, trial.values["optimizer.lr"], flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def open_search(folder: Path, **changed: Any) -> Search:
+    """A search over the learning rate and the depth for the best accuracy."""
+    options: dict[str, Any] = {
+        "axes": [RATE, DEPTH],
+        "sampler": "random",
+        "objectives": ["final/val_accuracy"],
+        "pruner": "none",
+        "seed": 0,
+        "n_trials": 10,
+        "batch_size": 3,
+        "num_epochs": 9,
+    }
+    return Search(folder, **options | changed)
+
+
+def score(trial: Trial) -> float:
+    """Best at a learning rate of 0.01 and three layers."""
+    rate, depth = float(trial.values["optimizer.lr"]), int(trial.values["model.depth"])
+    return 1 - abs(rate - 0.01) - 0.1 * abs(depth - 3)
+
+
+def finish(search: Search, count: int = 3) -> list[Trial]:
+    """Ask and tell until nothing remains."""
+    trials = []
+    while search.remaining:
+        for trial in search.ask(count):
+            search.tell(trial.number, [score(trial)])
+            trials.append(trial)
+    return trials
+
+
+def states(search: Search) -> list[TrialState]:
+    """Of every trial in the study, those closed after a kill included."""
+    return [trial.state for trial in search._trials()]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_stays_within_the_ranges(
+    sampler: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Integers, steps, logarithms and lists, in batches; no warning, no chatter, no trial more."""
+    norm = Axis(keys=("model.normalization",), choices=(("none",), ("batch",)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        axes = [RATE, DEPTH, WIDTH, DROPOUT, norm]
+        search = open_search(tmp_path, axes=axes, sampler=sampler, n_trials=22)
+        trials = finish(search, count=5)
+    assert len(trials) == 22
+    assert search.ask(5) == []
+    for trial in trials:
+        assert 1e-4 <= float(trial.values["optimizer.lr"]) <= 1e-1
+        assert trial.values["model.depth"] in {"1", "2", "3", "4"}
+        assert trial.values["model.width"] in {"64", "128", "192", "256"}
+        assert trial.values["model.dropout"] in {"0.0", "0.1", "0.2", "0.3"}
+        assert trial.values["model.normalization"] in {"none", "batch"}
+    assert len({trial.values["optimizer.lr"] for trial in trials}) == 22
+    assert search.front()[0].scores == (max(score(trial) for trial in trials),)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[str]]]:
+    """Searches of a process that was killed: their folder, and the rates proposed, by sampler."""
+    folder = tmp_path_factory.mktemp("killed")
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(folder)],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return folder, {name: [r for s, r in lines if s == name] for name in SAMPLERS}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_killed_search_goes_on(sampler: str, killed: tuple[Path, dict[str, list[str]]]) -> None:
+    """The same values first, in order; the total stays true; no proposal comes a second time."""
+    folder, rates = killed[0] / sampler, killed[1][sampler]
+    with (folder / LOG_FILE).open("ab") as file:
+        file.write(b'{"op_code":4,"wor')  # what a kill in the middle of writing leaves
+    with open_search(folder, sampler=sampler, pruner="median") as search:
+        assert search.remaining == 7
+        assert [trial.values["optimizer.lr"] for trial in search.known()] == rates[:3]
+        assert all(trial.scores == (score(trial),) for trial in search.known())
+        again = search.ask(3)
+        assert [trial.values["optimizer.lr"] for trial in again] == rates[3:]
+        for trial in again:
+            assert search._trials()[trial.number].intermediate_values == {1: 0.25}
+            search.report(trial.number, 1, 0.25)  # said again by a run that goes on
+            search.tell(trial.number, [score(trial)])
+        new = finish(search)
+        assert len(new) == 4
+        assert len({*rates, *(trial.values["optimizer.lr"] for trial in new)}) == 10
+        assert states(search).count(TrialState.COMPLETE) == 10
+        assert states(search).count(TrialState.FAIL) == 3
+
+
+def test_kill_while_mending_doubles_nothing(tmp_path: Path) -> None:
+    """A trial that was enqueued again and not yet closed is asked for once."""
+    with open_search(tmp_path) as search:
+        (trial,) = search.ask(1)
+        params = search._trials()[0].params
+        search._study.enqueue_trial(params, {"continues": trial.number})
+    with open_search(tmp_path) as search:
+        assert states(search) == [TrialState.FAIL, TrialState.WAITING]
+        assert search.remaining == 10
+        assert [t.values for t in search.ask(1)] == [trial.values]
+        assert search.remaining == 9
+    with open_search(tmp_path) as search:  # and killed again
+        assert search.remaining == 10
+        trials = finish(search)
+        assert len(trials) == 10
+        assert trials[0].values == trial.values
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_restarts_repeat_nothing(sampler: str, tmp_path: Path) -> None:
+    """A search opened anew for every batch proposes ten different learning rates."""
+    rates = []
+    for _ in range(5):
+        with open_search(tmp_path, sampler=sampler) as search:
+            for trial in search.ask(2):
+                rates.append(trial.values["optimizer.lr"])
+                search.tell(trial.number, [score(trial)])
+    assert len(set(rates)) == 10
+
+
+def test_sequence_goes_on_after_a_restart(tmp_path: Path) -> None:
+    """qmc: the points after the first are those of a search that never stopped."""
+    with open_search(tmp_path / "whole", sampler="qmc") as search:
+        whole = [trial.values for trial in finish(search)]
+    with open_search(tmp_path / "parts", sampler="qmc") as search:
+        parts = [trial.values for trial in search.ask(4)]
+        for number in range(4):
+            search.tell(number, [0.5])
+    with open_search(tmp_path / "parts", sampler="qmc") as search:
+        parts += [trial.values for trial in finish(search)]
+    assert parts == whole
+
+
+def test_same_seed_same_search(tmp_path: Path) -> None:
+    """Proposals depend on the seed and the scores, on nothing else."""
+    proposals = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        with open_search(tmp_path / name, sampler="tpe", seed=seed) as search:
+            proposals.append([trial.values for trial in finish(search)])
+    assert proposals[0] == proposals[1] != proposals[2]
+
+
+def test_one_process_searches(tmp_path: Path) -> None:
+    """A folder in use is refused; a closed one is free."""
+    with open_search(tmp_path), pytest.raises(ConfigError, match="another process"):
+        open_search(tmp_path)
+    open_search(tmp_path).close()
+
+
+def test_zipped_keys_move_together(tmp_path: Path) -> None:
+    """Every proposal is one of the listed pairs, whole."""
+    with open_search(tmp_path, axes=[ZIPPED]) as search:
+        pairs = {tuple(trial.values.items()) for trial in search.ask(10)}
+    assert pairs == {
+        (("model.width", "64"), ("optimizer.lr", "1e-2")),
+        (("model.width", "512"), ("optimizer.lr", "1e-3")),
+    }
+
+
+@pytest.mark.parametrize(
+    ("axis", "value", "text"),
+    [
+        (RATE, 0.0031622776601683795, "0.00316228"),
+        (DROPOUT, 0.30000000000000004, "0.3"),
+        (DEPTH, 3, "3"),
+        # 0.123457 would be above the range
+        (Axis(keys=("optimizer.lr",), low=0.1, high=0.1234567), 0.1234566, "0.1234566"),
+    ],
+)
+def test_texts_are_short_and_within_the_range(axis: Axis, value: float, text: str) -> None:
+    """Six digits, all of them where six would leave the range."""
+    assert override_texts(axis, value) == (text,)
+
+
+def test_range_ends_on_a_step() -> None:
+    """The last step is reached, in decimals: 0.3 belongs to 0 to 0.3 by 0.1."""
+    ending = Axis(keys=("model.dropout",), low=0.0, high=0.3, step=0.1)
+    assert distribution(ending)._asdict()["high"] == 0.3
+    assert distribution(WIDTH)._asdict()["high"] == 256
+
+
+def test_pareto_front(tmp_path: Path) -> None:
+    """Accuracy against parameters: the three that none beats, most accurate first, each once."""
+    objectives = ["final/val_accuracy", "parameters"]
+    axes = [Axis(keys=("model.width",), choices=(("1",), ("2",), ("3",), ("4",)))]
+    by_width = {"1": (0.7, 10), "2": (0.8, 20), "3": (0.75, 30), "4": (0.9, 40)}
+    for sampler in ("random", "tpe", "qmc"):
+        with open_search(
+            tmp_path / sampler, axes=axes, sampler=sampler, objectives=objectives, n_trials=30
+        ) as search:
+            while search.remaining:
+                for trial in search.ask(5):
+                    search.tell(trial.number, by_width[trial.values["model.width"]])
+            front = search.front()
+        assert [t.values["model.width"] for t in front] == ["4", "2", "1"]
+        assert [t.scores for t in front] == [(0.9, 40), (0.8, 20), (0.7, 10)]
+
+
+@pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])
+@pytest.mark.parametrize("objective", ["final/val_accuracy", "final/val_loss"])
+def test_pruner_stops_a_clearly_worse_trial(pruner: str, objective: str, tmp_path: Path) -> None:
+    """After six that end well, one far from them is given up, a better one is not."""
+    better, good, bad = (0.9, 0.8, 0.1) if objective == "final/val_accuracy" else (0.1, 0.2, 0.9)
+    with open_search(tmp_path, objectives=[objective], pruner=pruner) as search:
+        for number in range(6):  # ever better, so that none of these is given up
+            search.ask(1)
+            assert not any(
+                search.report(number, e, good + number * (better - good) / 10) for e in range(1, 10)
+            )
+            search.tell(number, [good])
+        search.ask(2)
+        assert any(search.report(6, epoch, bad) for epoch in range(1, 9))
+        search.tell(6, None, pruned=True)
+        assert not any(search.report(7, epoch, better) for epoch in range(1, 9))
+        search.tell(7, [better])
+        assert states(search)[6:] == [TrialState.PRUNED, TrialState.COMPLETE]
+        assert search.front()[0].number == 7
+
+
+def test_failures_count(tmp_path: Path) -> None:
+    """A failed trial, and one whose score is no number, are part of the total and never win."""
+    with open_search(tmp_path, n_trials=3) as search:
+        search.ask(9)
+        search.tell(0, None, failed=True)
+        search.tell(1, [float("nan")])
+        search.tell(2, [0.5])
+        assert search.remaining == 0
+        assert [trial.number for trial in search.front()] == [2]
+        assert [trial.scores for trial in search.known()] == [(), (), (0.5,)]
+
+
+def test_problems_come_at_once() -> None:
+    """Every reason against a search is named with what came."""
+    problems = search_problems(
+        [ZIPPED],
+        sampler="cmaes",
+        objectives=["parameters", "final/val_accuracy"],
+        pruner="median",
+        has_replicates=True,
+        launcher_is_ours=False,
+        num_epochs=1,
+    )
+    told = "\n".join(problems)
+    assert len(problems) == 7
+    for words in (
+        "cmaes and lists",
+        "cmaes and 2 of",
+        "median and 2",
+        "where parameters is wanted",
+    ):
+        assert words in told
+    for words in ("seed or data.fold", "hydra/launcher is stacked", "training.epochs is 1"):
+        assert words in told
+
+
+def test_sound_search_has_no_problem() -> None:
+    """Pruning one objective with our launcher is fine; cmaes says what it leaves to chance."""
+    sound = search_problems(
+        [RATE, ZIPPED],
+        sampler="cmaes",
+        objectives=["final/val_loss"],
+        pruner="hyperband",
+        has_replicates=False,
+        launcher_is_ours=True,
+        num_epochs=5,
+    )
+    assert sound == []
+    assert ZIPPED.name in search_notes([RATE, ZIPPED], "cmaes")[0]
+    assert search_notes([RATE, ZIPPED], "tpe") == []

@@ -1,0 +1,278 @@
+"""What a sweep came to: means over replicates, honest counts, whole files for any sweep."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from fashion_mnist.sweep.description import best_figures, describe
+from fashion_mnist.sweep.importance import importances
+from fashion_mnist.sweep.leaderboard import Statistic, leaderboard_table, main_effects, rank
+from fashion_mnist.sweep.pareto import pareto_front
+from fashion_mnist.sweep.results import JobResult
+from fashion_mnist.sweep.scale import scale_of, short_names
+from fashion_mnist.sweep.summary import write_summary
+
+SCORE = "final/val_accuracy"
+LONG = "a value of a length that no column has room for " * 4
+
+
+def job(
+    number: int,
+    score: float | None,
+    *,
+    folder: str = "",
+    figures: Mapping[str, float] | None = None,
+    pruned_at: int | None = None,
+    **values: object,
+) -> JobResult:
+    """A run with a score, or one that failed or was given up; `__` in a key is a dot."""
+    status = "FAILED" if score is None else "FINISHED"
+    own = {} if score is None else {SCORE: score, "parameters": 1000.0 + number}
+    return JobResult(
+        number=number,
+        values={key.replace("__", "."): str(value) for key, value in values.items()},
+        status="KILLED" if pruned_at else status,
+        failure="" if score is not None or pruned_at else "ValueError: <b>why</b>",
+        pruned_at=pruned_at,
+        figures={**own, **(figures or {})},
+        history=[{"epoch": e, "val/accuracy": 0.5 + 0.01 * e} for e in range(1, 4)],
+        folder=Path("runs") / (folder or f"{number}-1"),
+        command=f"fmnist train number={number} '<i>'",
+    )
+
+
+def write(folder: Path, results: Sequence[JobResult], **options: str) -> str:
+    """Write the summary with two objectives; the page."""
+    files = write_summary(
+        folder,
+        results,
+        title=options.get("title", "widths"),
+        score=SCORE,
+        objectives=[SCORE, "parameters"],
+        note_of_tests=["width=2"],
+        command="fmnist train -m model.width=1,2",
+    )
+    written = {path for path in folder.rglob("*") if path.is_file()}
+    assert set(files) == written
+    return (folder / "summary.html").read_text()
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """The rows of a table."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_settings_are_ranked_by_mean_over_replicates() -> None:
+    """The one lucky seed does not win; std is with n - 1, and of one run there is none."""
+    results = [
+        job(0, 0.70, model__width=1, seed=0),
+        job(1, 0.90, model__width=1, seed=1),
+        job(2, 0.84, model__width=2, seed=0),
+        job(3, 0.86, model__width=2, seed=1),
+        job(4, 0.60, model__width=3, seed=0),
+    ]
+    board = rank(results, score=SCORE)
+    assert [setting.values["model.width"] for setting in board.settings] == ["2", "1", "3"]
+    scores = [setting.score for setting in board.scored]
+    assert [(round(s.mean, 9), s.n) for s in scores if s] == [(0.85, 2), (0.8, 2), (0.6, 1)]
+    stds = [s.std for s in scores if s]
+    assert stds == [pytest.approx(math.sqrt(0.0002)), pytest.approx(math.sqrt(0.02)), None]
+
+
+def test_a_lower_loss_wins() -> None:
+    """Where the score is a loss the smallest mean is the best."""
+    losses = [job(k, 0.5, figures={"final/val_loss": x}, w=k) for k, x in enumerate([0.4, 0.2, 1])]
+    winner = rank(losses, score="final/val_loss").winner
+    assert winner is not None
+    assert winner.values == {"w": "1"}
+
+
+def test_failed_replicates_are_said_and_settings_without_a_score_come_last() -> None:
+    """A setting ranks by the runs that it has; what has none, or no finite one, comes last."""
+    results = [
+        job(0, None, w=1, seed=0),
+        job(1, 0.9, w=2, seed=0),
+        job(2, None, w=2, seed=1),
+        job(3, math.nan, w=3, seed=0),
+        job(4, None, w=4, seed=0, pruned_at=2, figures={SCORE: 0.99}),
+    ]
+    board = rank(results, score=SCORE)
+    assert [setting.values["w"] for setting in board.settings] == ["2", "1", "3", "4"]
+    assert board.settings[0].is_partial
+    assert board.settings[0].outcomes() == {"finished": 1, "failed": 1}
+    assert board.settings[3].outcomes() == {"pruned": 1}
+    assert len(board.scored) == 1
+    figures = best_figures(board)
+    assert figures["failed_runs"] == 2
+    assert figures["best/runs"] == 1
+    assert "best/val_accuracy_std" not in figures
+
+
+def test_a_run_counts_once() -> None:
+    """Two jobs that are the same run are one; jobs that never had a folder are not."""
+    results = [job(0, 0.8, folder="a-1", w=1, seed=0), job(1, 0.8, folder="a-1", w=1, seed=0)]
+    board = rank(results, score=SCORE)
+    assert board.size() == "1 run, 1 setting"
+    assert board.settings[0].score == Statistic(0.8, None, 1)
+
+
+def test_main_effect_is_the_mean_over_settings() -> None:
+    """Three seeds of one setting weigh no more than one seed of another."""
+    results = [job(k, 0.9, w=1, a="x", seed=k) for k in range(3)]
+    results += [job(3, 0.7, w=1, a="y", seed=0), job(4, 0.6, w=2, a="x", seed=0)]
+    effects = main_effects(results, SCORE)
+    assert list(effects) == ["w", "a"]
+    first = effects["w"]["1"]
+    assert first.mean == pytest.approx(0.8)
+    assert first.std == pytest.approx(math.sqrt(0.02))
+    assert first.n == 2
+    assert effects["w"]["2"] == Statistic(0.6, None, 1)
+
+
+def test_best_figures_are_means_of_the_winner() -> None:
+    """The parent shows what the winner's replicates have on average, never the best seed."""
+    tested = {"test/accuracy": 0.7}
+    results = [job(k, x, w=1, seed=k, figures=tested) for k, x in enumerate([0.8, 0.9])]
+    figures = best_figures(rank([*results, job(2, 0.1, w=2, seed=0)], score=SCORE))
+    assert figures["best/val_accuracy"] == pytest.approx(0.85)
+    assert figures["best/val_accuracy_std"] == pytest.approx(math.sqrt(0.005))
+    assert figures["best/test_accuracy"] == pytest.approx(0.7)
+    assert figures["finished_runs"] == 3
+
+
+def test_scales_order_numbers_and_keep_texts() -> None:
+    """Numbers come by size, decades as logarithms, a zero among decades a place of its own."""
+    assert scale_of(["1e-2", "1e-4", "1e-3"]).positions == {
+        "1e-4": pytest.approx(-4),
+        "1e-3": pytest.approx(-3),
+        "1e-2": pytest.approx(-2),
+    }
+    assert scale_of(["3", "1", "2"]).spacing == "linear"
+    assert scale_of(["1e-3", "0", "1e-5"]).values == ["0", "1e-5", "1e-3"]
+    assert scale_of(["1e-3", "0", "1e-5"]).spacing == "even"
+    assert scale_of(["relu", "10", "nan"]).values == ["relu", "10", "nan"]
+    assert short_names(["a.lr", "b.lr", "c.width"]) == {
+        "a.lr": "a.lr",
+        "b.lr": "b.lr",
+        "c.width": "width",
+    }
+
+
+def test_importance_finds_the_axis_that_matters() -> None:
+    """An axis that makes all the difference has nearly all of the shares, which sum to 1."""
+    values = [(lr, text) for lr in ("1e-4", "1e-3", "1e-2") for text in ("x", "y", "z")]
+    results = [
+        job(k, 0.5 + 0.1 * abs(math.log10(float(lr))) + 0.001 * (k % 2), lr=lr, text=text)
+        for k, (lr, text) in enumerate(values)
+    ]
+    shares = importances(results, SCORE)
+    assert shares["lr"] > 0.95
+    assert sum(shares.values()) == pytest.approx(1)
+    assert importances(results, SCORE) == shares
+    assert importances(results[:4], SCORE) == {}
+    assert importances([job(k, 0.5, lr=k) for k in range(9)], SCORE) == {}
+
+
+def test_no_other_setting_beats_one_on_the_front() -> None:
+    """The front holds what is best at its cost; equals stay, a worse and larger one does not."""
+    points = [(0.9, 300.0), (0.8, 100.0), (0.8, 200.0), (0.7, 100.0), (0.9, 300.0)]
+    results = [job(k, x, figures={"parameters": size}, w=k) for k, (x, size) in enumerate(points)]
+    board = rank(results, score=SCORE)
+    front = pareto_front(board.scored, [SCORE, "parameters"])
+    assert [setting.values["w"] for setting in front] == ["1", "0", "4"]
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        [],
+        [job(0, 0.8, w=1)],
+        [job(k, None, w=k) for k in range(3)],
+        [job(k, 0.5, seed=k) for k in range(3)],
+        [job(k, 0.5 + k % 7 / 50, lr=10 ** (-1 - k / 25), w=2 ** (k % 3)) for k in range(100)],
+        [job(k, k / 9, a=f"{LONG}{k}", b__c=f"{k % 2}{LONG}", c__c=f"$x_{k}") for k in range(8)],
+        [job(0, 0.5, w=1), job(1, 0.6, w=2, momentum="0.9"), job(2, 0.7, w=3, momentum="0.8")],
+    ],
+    ids=["none", "one", "failed", "seeds", "hundred", "long", "conditional"],
+)
+def test_every_sweep_has_a_whole_summary(tmp_path: Path, results: list[JobResult]) -> None:
+    """One run, none that finished, a hundred, long texts: files, a row for each run, pictures."""
+    page = write(tmp_path, results)
+    runs = rows_of(tmp_path / "summary.csv")
+    assert [row["number"] for row in runs] == [str(result.number) for result in results]
+    num_scored = sum(SCORE in result.figures for result in results)
+    assert (tmp_path / "plots" / "leaderboard.png").exists() == (num_scored > 0)
+    assert page.count("data:image/png") == len(list((tmp_path / "plots").glob("*.png")))
+    axes = {f"axis{number}": [LONG] * 300 for number in range(9)}
+    text = describe(results, axes, title="t", score=SCORE, command="c" * 500)
+    assert len(text) < 8000  # a longer one MLflow would cut
+
+
+class Tags(HTMLParser):
+    """Collects what a page is made of."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+
+
+def test_the_page_needs_nothing_and_runs_nothing(tmp_path: Path) -> None:
+    """What users wrote stays text, and no address is asked for."""
+    attack = "<script>alert(1)</script>"
+    results = [job(0, 0.5, w=attack), job(1, 0.6, w="2"), job(2, None, w="3&")]
+    page = write(tmp_path, results, title=attack)
+    parsed = Tags(page)
+    assert not {"script", "i", "link", "iframe"} & set(parsed.tags)
+    assert all(link.startswith("data:image/png;base64,") for link in parsed.links)
+    assert "&lt;b&gt;why&lt;/b&gt;" in page
+    assert "fmnist train number=2 &#x27;&lt;i&gt;&#x27;" in page
+
+
+def test_pictures_that_no_longer_hold_are_removed(tmp_path: Path) -> None:
+    """A summary written again leaves no picture of the earlier one."""
+    write(tmp_path, [job(k, k / 9, w=k, a=k % 2) for k in range(6)])
+    assert (tmp_path / "plots" / "heat_map.png").exists()
+    write(tmp_path, [job(0, 0.5, w=1)])
+    assert not (tmp_path / "plots" / "heat_map.png").exists()
+
+
+def test_the_tables_give_mean_std_and_n(tmp_path: Path) -> None:
+    """Spreadsheet and terminal say the same, with the number of runs."""
+    results = [job(0, 0.8, w="[1]", seed=0), job(1, 0.9, w="[1]", seed=1), job(2, 0.1, w="[2]")]
+    results.append(job(3, None, w="[1]", seed=2))
+    write(tmp_path, results)
+    first = rows_of(tmp_path / "leaderboard.csv")[0]
+    assert float(first[f"{SCORE}_mean"]) == pytest.approx(0.85)
+    assert float(first[f"{SCORE}_std"]) == pytest.approx(math.sqrt(0.005))
+    assert (first["w"], first[f"{SCORE}_n"], first["runs"], first["finished"]) == (
+        ("[1]", "2", "3", "2")
+    )
+    console = Console(width=100, record=True, file=(tmp_path / "terminal").open("w"))
+    console.print(leaderboard_table(rank(results, score=SCORE), limit=1))
+    words = console.export_text().split()
+    assert {"[1]", "0.8500", "0.0707", "2", "of", "3"} <= set(words)
+    assert "and 1 more setting" in " ".join(words)
+
+
+def test_the_description_says_n_and_what_failed() -> None:
+    """Best setting with mean ± std and n, or that one seed tells little; the failures' reasons."""
+    results = [job(k, 0.8 + k / 10, w=1, seed=k) for k in range(2)]
+    axes = {"w": ["1", "2"], "seed": ["0", "1"]}
+    text = describe([*results, job(2, None, w=2, seed=0)], axes, title="s", score=SCORE)
+    assert "3 runs, 2 settings: 2 finished, 1 failed." in text
+    assert "`w=1`: validation accuracy 0.8500 ± 0.0707** (mean ± std (n − 1) over 2 runs)" in text
+    assert "ValueError: \\<b\\>why" in text
+    assert "tells little" not in text
+    assert "One seed tells little" in describe(results[:1], axes, title="s", score=SCORE)

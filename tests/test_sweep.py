@@ -1,0 +1,242 @@
+"""Sweeps as a user starts them: `fmnist train -m …`, in processes of their own."""
+
+import csv
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.trainer import Request, train
+from tests.builders import QUIET, data_overrides, load, make_config, make_data
+
+FMNIST = Path(sys.executable).with_name("fmnist")
+SMALL = (
+    "data.validation_size=20",
+    "training.batch_size=16",
+    "training.epochs=2",
+    "training.threads=1",
+    "model.width=8",
+)
+NOWHERE = "tracking.uri=null"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder of real files."""
+    return make_data(tmp_path / "data")
+
+
+def command(data: Path, *arguments: str) -> list[str]:
+    """`fmnist train` on that data."""
+    return [str(FMNIST), "train", *data_overrides(data), *SMALL, *arguments]
+
+
+def sweep(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a sweep to its end, in the test's own folder."""
+    words = command(data, *arguments)
+    return subprocess.run(words, capture_output=True, text=True, timeout=300)
+
+
+def runs() -> list[RunFolder]:
+    """Every run in the test's own folder."""
+    return [RunFolder(path) for path in sorted(Path("outputs/runs").glob("*"))]
+
+
+def parents() -> list[RunFolder]:
+    """Every sweep in the test's own folder."""
+    return [RunFolder(path) for path in sorted(Path("outputs/sweeps").glob("*"))]
+
+
+def by_name() -> dict[str, RunFolder]:
+    """The runs by their names."""
+    return {run.name(): run for run in runs()}
+
+
+def summary() -> list[dict[str, str]]:
+    """The one sweep's table of runs."""
+    [parent] = parents()
+    with (parent.artifacts / "summary.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def weights_alone(data: Path, dataset: Dataset, folder: Path, *overrides: str) -> str:
+    """Which network a run is that is trained by itself, in this process."""
+    own = [word for word in SMALL if word.partition("=")[0] not in dict(map(_split, overrides))]
+    config = make_config(data, *own, *overrides, f"output_dir={folder}")
+    [result] = train([Request(config)], dataset, QUIET)
+    return result.folder.tags()["weights_sha256"]
+
+
+def _split(override: str) -> tuple[str, str]:
+    key, _, value = override.partition("=")
+    return key, value
+
+
+def test_a_grid_gives_the_bits_of_each_run_alone(data: Path, tmp_path: Path) -> None:
+    """Mixed shapes and optimisers, replicates, one winner that was tested, all files there."""
+    words = ("seed=range(2)", "sweep.stack_size=2")
+    done = sweep(data, NOWHERE, "-m", "model.width=5,8", "optimizer=adamw,sgd", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "8 jobs: 8 new" in done.stdout
+    assert "8 runs to train in 4 stacks of up to 2" in done.stdout
+    dataset = load(data)
+    for name, run in by_name().items():
+        values = dict(map(_split, name.split()))
+        overrides = [
+            f"optimizer={values['optimizer']}",
+            f"model.width={values['width']}",
+            f"seed={values['seed']}",
+        ]
+        alone = weights_alone(data, dataset, tmp_path / "alone", *overrides)
+        assert run.tags()["weights_sha256"] == alone, name
+    rows = summary()
+    assert len(rows) == 8
+    assert {row["status"] for row in rows} == {"FINISHED"}
+    tested = [name for name, run in by_name().items() if "test/accuracy" in run.figures()]
+    assert len(tested) == 2  # the winner's replicates
+    assert len({name.rpartition(" seed=")[0] for name in tested}) == 1
+    [folder] = Path("outputs/hydra").glob("*/*")
+    assert (folder / "multirun.yaml").exists()
+    assert all((folder / str(k) / ".hydra/overrides.yaml").exists() for k in range(8))
+    again = sweep(data, NOWHERE, "-m", "optimizer=adamw,sgd", "model.width=5,8", "seed=range(3)")
+    assert "12 jobs: 4 new, 8 finished before" in again.stdout
+    assert len(parents()) == 1  # the same sweep with more seeds
+    assert len(summary()) == 12
+
+
+def test_a_dry_run_leaves_no_file(data: Path) -> None:
+    """It says what would be trained."""
+    before = sorted(Path().rglob("*"))
+    done = sweep(data, "-m", "model.width=5,5,8", "model.depth=1,2", "--dry-run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 runs to train" in done.stdout
+    assert "30-5-5-3 relu" in done.stdout
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_mistakes_of_all_jobs_come_at_once(data: Path) -> None:
+    """Exit status 2, nothing written, whatever job they are in."""
+    done = sweep(data, NOWHERE, "-m", "optimizer.lr=0.1,-1", "model.activation=relu,rely")
+    words = done.stdout + done.stderr
+    assert done.returncode == 2, words
+    assert "optimizer.lr must be" in words
+    assert "did you mean relu?" in words
+    assert "Traceback" not in words
+    done = sweep(data, NOWHERE, "-m", "training.batch_size=16,71")
+    assert done.returncode == 2
+    assert "training.batch_size must be" in done.stdout + done.stderr
+    assert not Path("outputs").exists()
+
+
+def test_a_failing_run_fails_alone(data: Path) -> None:
+    """The others finish; exit status 1; the failure is named with the command that repeats it."""
+    words = (NOWHERE, "-m", "optimizer=sgd", "optimizer.lr=0.01,1e30", "schedule=constant")
+    done = sweep(data, *words)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "diverged in epoch 1 at step 2" in done.stdout
+    assert re.search(r"train .*optimizer.lr=1e\+?30", done.stdout)
+    assert sorted(run.status() for run in runs()) == ["FAILED", "FINISHED"]
+    again = sweep(data, *words)
+    assert "1 failed before (sweep.retry_failed=true retries)" in again.stdout
+    assert len(runs()) == 2
+    retried = sweep(data, *words, "sweep.retry_failed=true")
+    assert retried.returncode == 1
+    assert len(runs()) == 3
+
+
+@pytest.mark.parametrize("launcher", ["basic", "submitit_local"])
+def test_other_launchers_serve_the_same_sweep(data: Path, launcher: str) -> None:
+    """The same parent, the same runs, the same summary; what one trained the other knows."""
+    words = (NOWHERE, "-m", "model.width=5,8")
+    other = sweep(data, *words, "seed=0", f"hydra/launcher={launcher}")
+    assert other.returncode == 0, other.stdout + other.stderr
+    assert sorted(by_name()) == ["width=5", "width=8"]
+    assert [row["status"] for row in summary()] == ["FINISHED"] * 2
+    tested = [run for run in runs() if "test/accuracy" in run.figures()]
+    assert len(tested) == 1
+    ours = sweep(data, *words, "seed=range(2)")
+    assert "4 jobs: 2 new, 2 finished before" in ours.stdout, ours.stdout + ours.stderr
+    assert len(parents()) == 1
+    assert len(runs()) == 4
+
+
+def test_a_stopped_sweep_publishes_what_is_finished_and_goes_on(data: Path) -> None:
+    """Exit status 130; the same command again trains the rest."""
+    words = command(
+        data, NOWHERE, "-m", "training.epochs=3,100000", "sweep.stack_size=1", "optimizer.lr=1e-5"
+    )
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "stacks 1 of 2 done" in line and "epoch" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stdout.read()
+    assert process.returncode == 130, rest
+    assert sorted(run.status() for run in runs()) == ["FINISHED", "KILLED"]
+    [parent] = parents()
+    assert parent.status() == "KILLED"
+    assert len(summary()) == 2
+
+
+def test_a_search_gives_up_weak_runs_and_counts_its_trials(data: Path) -> None:
+    """A pruned run ends as killed, with a tag; started again there is nothing left to do."""
+    words = (
+        NOWHERE,
+        "sweep.sampler=random",
+        "sweep.n_trials=10",
+        "sweep.pruner=median",
+        "training.epochs=6",
+        "optimizer.lr=tag(log,interval(1e-6,1e-1))",
+        "sweep.objectives=[final/val_loss]",
+        "sweep.stack_size=5",
+    )
+    done = sweep(data, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    pruned = [run for run in runs() if "pruned" in run.tags()]
+    assert pruned
+    assert {run.status() for run in pruned} == {"KILLED"}
+    assert len(summary()) == 10
+    again = sweep(data, *words)
+    assert "10 of 10 trials done, 0 to go" in again.stdout, again.stdout + again.stderr
+    assert len(summary()) == 10
+    more = sweep(data, *words, "sweep.n_trials=12")
+    assert more.returncode == 0, more.stdout + more.stderr
+    assert len(summary()) == 12
+
+
+def test_a_sweep_in_mlflow_is_one_parent_with_its_runs(data: Path) -> None:
+    """A run of before is there as a copy; more seeds go on under the same parent."""
+    assert sweep(data, "model.width=5").returncode == 0
+    first = sweep(data, "-m", "model.width=5,6")
+    assert first.returncode == 0, first.stdout + first.stderr
+    second = sweep(data, "-m", "model.width=5,6", "seed=range(2)")
+    assert second.returncode == 0, second.stdout + second.stderr
+    client = MlflowClient(f"sqlite:///{Path('mlflow.db').resolve()}")
+    [experiment] = client.search_experiments(filter_string="name = 'fashion-mnist'")
+    everything: Sequence[Run] = client.search_runs([experiment.experiment_id])
+    [parent] = [run for run in everything if "sweep" in run.data.tags]
+    children = [
+        run for run in everything if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id
+    ]
+    names = sorted(child.info.run_name for child in children)
+    assert len(everything) == 6  # with the run of before
+    assert names == ["width=5", "width=5 seed=1", "width=6", "width=6 seed=1"]
+    copies = [run for run in children if "copy_of" in run.data.tags]
+    assert [copy.info.run_name for copy in copies] == ["width=5"]
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["best/val_accuracy"] > 0
+    paths = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert {"summary.csv", "summary.html", "leaderboard.csv", "plots"} <= paths
+    assert any(key.startswith("mlflow.sharedViewState.sweep-") for key in experiment.tags)
+    assert "viewStateShareKey=sweep-" in second.stdout

@@ -1,0 +1,174 @@
+"""Runs that are trained together: each is recorded, fails and goes on by itself."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from fashion_mnist.config import Config
+from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.trainer import Request, RunError, RunResult, outcome_of, train
+from fashion_mnist.runs.training import Observer
+from fashion_mnist.signals import StopRequested
+from fashion_mnist.stack import HistoryRow, Stack
+from tests.builders import QUIET, load, make_config, make_data
+
+SMALL = ("training.epochs=2", "model.hidden_sizes=[6]", "training.threads=1")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder of real files."""
+    return make_data(tmp_path / "data")
+
+
+def configs(data: Path, *variants: str) -> list[Config]:
+    """A config for each variant, on that data."""
+    return [make_config(data, *SMALL, *variant.split()) for variant in variants]
+
+
+def train_all(
+    own: Sequence[Config], dataset: Dataset, observer: Observer = QUIET
+) -> list[RunResult]:
+    """The runs as members of a sweep."""
+    return train([Request(config, auto=False) for config in own], dataset, observer)
+
+
+def weights_sha256(result: RunResult) -> str:
+    """Which network a run is."""
+    return result.folder.tags()["weights_sha256"]
+
+
+def test_runs_of_different_shapes_are_those_trained_alone(data: Path, tmp_path: Path) -> None:
+    """Neighbours differ in everything that may differ, and in what splits stacks."""
+    variants = ["seed=1", "seed=2 optimizer.lr=0.03", "model.hidden_sizes=[5,3]", "optimizer=sgd"]
+    own, dataset = configs(data, *variants), load(data)
+    together = train_all(own, dataset)
+    assert [result.folder.tags()["stack_size"] for result in together] == ["2", "2", "1", "1"]
+    for config, result in zip(own, together, strict=True):
+        elsewhere = replace(config, output_dir=str(tmp_path / "alone"))
+        [alone] = train_all([elsewhere], dataset)
+        assert weights_sha256(alone) == weights_sha256(result)
+        assert alone.folder.figures() == result.folder.figures()
+
+
+def test_a_run_that_diverges_does_so_alone(data: Path) -> None:
+    """It fails with its reason; its neighbour is what it is anyway."""
+    own = configs(data, "optimizer=sgd", "optimizer=sgd optimizer.lr=1.0e+30")
+    good, bad = train_all(own, load(data))
+    assert (good.folder.status(), bad.folder.status()) == ("FINISHED", "FAILED")
+    assert bad.folder.tags()["failure"].startswith("diverged in epoch 1 at step")
+    with pytest.raises(RunError, match="diverged"):
+        outcome_of(bad)
+    assert outcome_of(good) == good.folder.figures()["final/val_accuracy"]
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_what_does_not_fit_is_trained_in_smaller_stacks(data: Path, most: int) -> None:
+    """As after an error for want of memory; the networks are the same."""
+    sizes = []
+
+    def on_step(stack: Stack, _step: int) -> None:
+        sizes.append(stack.num_members)
+        if stack.num_members > most:
+            raise MemoryError("no room")
+
+    own, dataset = configs(data, *(f"seed={k}" for k in range(5))), load(data)
+    results = train_all(own, dataset, Observer(on_step, QUIET.on_epoch))
+    assert {result.folder.status() for result in results} == {"FINISHED"}
+    assert max(sizes) == 5
+    fresh = [replace(config, rerun=True) for config in own]
+    anew = train_all(fresh, dataset)
+    assert list(map(weights_sha256, anew)) == list(map(weights_sha256, results))
+
+
+def test_a_run_that_cannot_be_trained_fails_alone(data: Path) -> None:
+    """Whatever goes wrong when it has a part in a step; after an epoch that went well."""
+    own, dataset = configs(data, *(f"seed={k}" for k in range(4))), load(data)
+
+    def on_step(stack: Stack, _step: int) -> None:
+        seeds = [generator.initial_seed() for generator in stack.batches.shuffle_generators]
+        if stack.epoch == 1 and culprit in seeds:
+            raise RuntimeError("bad\nvalue")
+
+    def find_culprit(stack: Stack, _rows: list[HistoryRow]) -> None:
+        if stack.num_members == 4 and not culprits:
+            culprits.append(stack.batches.shuffle_generators[2].initial_seed())
+
+    culprits: list[int] = []
+    culprit = -1
+    with pytest.raises(StopRequested):  # to learn the seed of the third
+        train_all(own, dataset, Observer(_stop_in_epoch_2, find_culprit))
+    [culprit] = culprits
+    results = train_all(own, dataset, Observer(on_step, QUIET.on_epoch))
+    statuses = [result.folder.status() for result in results]
+    assert statuses == ["FINISHED", "FINISHED", "FAILED", "FINISHED"]
+    assert results[2].folder.tags()["failure"] == "RuntimeError: bad"
+    with pytest.raises(RuntimeError, match="bad"):
+        outcome_of(results[2])
+    assert results[2].folder.tags()["fingerprint"]
+    assert not results[2].folder.checkpoint.exists()
+
+
+def _stop_in_epoch_2(stack: Stack, _step: int) -> None:
+    if stack.epoch == 1:
+        raise StopRequested(2)
+
+
+def test_stopped_runs_go_on_where_they_were(data: Path) -> None:
+    """All are saved and said to be killed; again they end as undisturbed ones."""
+    own, dataset = configs(data, "seed=1", "seed=2"), load(data)
+    with pytest.raises(StopRequested):
+        train_all(own, dataset, Observer(_stop_in_epoch_2, QUIET.on_epoch))
+    folders = [RunFolder(path) for path in sorted(Path("outputs/runs").iterdir())]
+    assert [folder.status() for folder in folders] == ["KILLED"] * 2
+    assert [folder.epoch() for folder in folders] == [1, 1]
+    assert [len(folder.history()) for folder in folders] == [1, 1]
+    results = train_all(own, dataset)
+    anew = train_all([replace(config, rerun=True) for config in own], dataset)
+    assert list(map(weights_sha256, results)) == list(map(weights_sha256, anew))
+    assert [row["epoch"] for row in results[0].folder.history()] == [1, 2]
+
+
+def test_a_run_that_is_given_up_can_be_gone_on_with(data: Path) -> None:
+    """It ends as killed, with a tag; its neighbour goes on; later it ends as undisturbed."""
+    own, dataset = configs(data, "seed=1", "seed=2"), load(data)
+    observer = Observer(QUIET.on_step, QUIET.on_epoch, lambda number, _epoch, _row: number == 1)
+    kept, given_up = train_all(own, dataset, observer)
+    assert (kept.folder.status(), given_up.folder.status()) == ("FINISHED", "KILLED")
+    assert given_up.folder.tags()["pruned"] == "after epoch 1 of 2"
+    assert outcome_of(given_up) is None
+    [later] = train_all(own[1:], dataset)
+    [anew] = train_all([replace(own[1], rerun=True)], dataset)
+    assert later.folder.path == given_up.folder.path
+    assert weights_sha256(later) == weights_sha256(anew)
+
+
+def test_what_failed_is_tried_again_only_on_demand(data: Path) -> None:
+    """A new attempt in a folder of its own; the old one stays."""
+    [config] = configs(data, "optimizer=sgd optimizer.lr=1.0e+30")
+    dataset = load(data)
+    [first] = train_all([config], dataset)
+    [again] = train_all([config], dataset)
+    assert (again.was_known, again.folder.path) == (True, first.folder.path)
+    [retried] = train([Request(config, retry_failed=True)], dataset, QUIET)
+    assert (retried.was_known, retried.folder.path != first.folder.path) == (False, True)
+    assert first.folder.status() == "FAILED"
+
+
+def test_auto_reads_the_test_and_records_the_network_where_it_means_yes(data: Path) -> None:
+    """A member of a sweep keeps both for its winner, who gets them later from what is saved."""
+    [config] = configs(data, "seed=3")
+    dataset = load(data)
+    [member] = train_all([config], dataset)
+    assert "test/accuracy" not in member.folder.figures()
+    assert not member.folder.has_recorded_model()
+    assert member.folder.figures()["parameters"] == 30 * 6 + 6 + 6 * 3 + 3
+    [winner] = train([Request(config)], dataset, QUIET)
+    assert winner.was_known
+    assert "test/accuracy" in winner.folder.figures()
+    assert winner.folder.has_recorded_model()
+    assert load_file(winner.folder.model)
