@@ -4,7 +4,7 @@ import os
 
 from fashion_mnist.config import ConfigError
 from fashion_mnist.data.idx import DataError
-from fashion_mnist.runs.trainer import RunError
+from fashion_mnist.runs.request import RunError
 from fashion_mnist.signals import StopRequested
 
 

@@ -23,14 +23,14 @@ from fashion_mnist.config import ConfigError
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.errors import exit_status, in_words, wants_traceback
 from fashion_mnist.runs.folder import RunFolder
-from fashion_mnist.runs.trainer import (
+from fashion_mnist.runs.request import (
     Request,
     RunError,
     demand_store,
     load_data,
     outcome_of,
-    train,
 )
+from fashion_mnist.runs.trainer import train
 from fashion_mnist.signals import StopRequested, stop_requests
 from fashion_mnist.sweep.context import read_context
 from fashion_mnist.sweep.definition import check_sweep, is_sweep

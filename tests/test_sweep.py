@@ -14,7 +14,8 @@ from mlflow.entities import Run
 
 from fashion_mnist.data.dataset import Dataset
 from fashion_mnist.runs.folder import RunFolder
-from fashion_mnist.runs.trainer import Request, train
+from fashion_mnist.runs.request import Request
+from fashion_mnist.runs.trainer import train
 from tests.builders import QUIET, data_overrides, load, make_config, make_data
 
 FMNIST = Path(sys.executable).with_name("fmnist")

@@ -10,7 +10,13 @@ from safetensors.torch import load_file
 from fashion_mnist.config import Config
 from fashion_mnist.data.dataset import Dataset
 from fashion_mnist.runs.folder import RunFolder
-from fashion_mnist.runs.trainer import Request, RunError, RunResult, outcome_of, train
+from fashion_mnist.runs.request import (
+    Request,
+    RunError,
+    RunResult,
+    outcome_of,
+)
+from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.signals import StopRequested
 from fashion_mnist.stack import HistoryRow, Stack

@@ -3,8 +3,8 @@
 import shlex
 from collections.abc import Sequence
 
+from fashion_mnist.runs.request import last_attempt
 from fashion_mnist.runs.results import FAILURE_TAG, PRUNED_TAG
-from fashion_mnist.runs.trainer import last_attempt
 from fashion_mnist.sweep.plan import Job
 from fashion_mnist.sweep.results import JobResult
 from fashion_mnist.whereabouts import program

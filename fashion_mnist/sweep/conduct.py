@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fashion_mnist.config import Config, ConfigError, SweepConfig
 from fashion_mnist.journal import JOURNAL_FILE
-from fashion_mnist.runs.trainer import demand_store
+from fashion_mnist.runs.request import demand_store
 from fashion_mnist.signals import StopRequested, stop_requests
 from fashion_mnist.sweep.campaign import Campaign, Launch
 from fashion_mnist.sweep.closing import Ending, close_sweep

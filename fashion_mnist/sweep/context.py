@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fashion_mnist.atomic import replacing
 from fashion_mnist.config import Config
-from fashion_mnist.runs.trainer import Request
+from fashion_mnist.runs.request import Request
 
 CONTEXT_FILE = "sweep.json"  # in Hydra's folder of the sweep
 

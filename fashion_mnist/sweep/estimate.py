@@ -8,8 +8,8 @@ import torch
 
 from fashion_mnist.machine import Machine
 from fashion_mnist.network import num_parameters
+from fashion_mnist.runs.request import last_attempt
 from fashion_mnist.runs.stacks import build_architecture, view_data
-from fashion_mnist.runs.trainer import last_attempt
 from fashion_mnist.sweep.definition import Sweep
 from fashion_mnist.sweep.plan import Job, cut, different, job_key, machine_for, stacks
 from fashion_mnist.sweep.preflight import Preflight, SearchPlan, StackPlan

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from fashion_mnist.runs.trainer import RunResult, train
+from fashion_mnist.runs.request import RunResult
+from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.stack import HistoryRow, Stack
 from fashion_mnist.sweep.plan import Datasets, Job, cut, different, stacks

@@ -10,6 +10,7 @@ from functools import cached_property
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
+from fashion_mnist.sweep.objectives import DIRECTIONS
 from fashion_mnist.sweep.results import JobResult
 from fashion_mnist.sweep.scale import ABSENT, scale_of, short_names, short_value
 
@@ -25,7 +26,6 @@ FIGURE_NAMES = {
     "test/f1_macro": "test macro F1",
     "test/loss": "test loss",
 }
-_LOWER_IS_BETTER = ("final/val_loss", "parameters")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Leaderboard:
 
 def lower_is_better(score: str) -> bool:
     """Whether a smaller figure wins: a loss, a number of parameters."""
-    return score in _LOWER_IS_BETTER
+    return DIRECTIONS[score] == "minimize"
 
 
 def rank(results: Sequence[JobResult], *, score: str) -> Leaderboard:

@@ -10,8 +10,8 @@ from fashion_mnist.config import Config
 from fashion_mnist.journal import Journal
 from fashion_mnist.lock import run_lock
 from fashion_mnist.machine import process_tags
+from fashion_mnist.runs.request import RunError
 from fashion_mnist.runs.results import DESCRIPTION_TAG
-from fashion_mnist.runs.trainer import RunError
 from fashion_mnist.tracking.address import absolute_uri
 from fashion_mnist.tracking.outbox import spawn
 

@@ -12,8 +12,7 @@ from fashion_mnist.machine import Machine
 from fashion_mnist.rules import size_problems
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.records import run_name
-from fashion_mnist.runs.stacks import stack_key
-from fashion_mnist.runs.trainer import (
+from fashion_mnist.runs.request import (
     ENDED,
     Request,
     RunError,
@@ -22,6 +21,7 @@ from fashion_mnist.runs.trainer import (
     machine_of,
     resolve_machine_of,
 )
+from fashion_mnist.runs.stacks import stack_key
 from fashion_mnist.sweep.trial import Trial
 
 DEFAULT_STACK_SIZE = 8  # of shapes that no trial has measured
@@ -121,7 +121,7 @@ def machine_for(job: Job) -> Machine:
 
 
 def cut(jobs: Sequence[Job], trial: Trial | None, limit: int | None) -> list[list[Job]]:
-    """Jobs that can be trained together in stacks of nearly equal size: the limit or as measured."""
+    """Jobs of one key in stacks of nearly equal size, which is the limit or as measured."""
     size = limit or (trial.size if trial else DEFAULT_STACK_SIZE)
     number = -(-len(jobs) // size)
     edges = [len(jobs) * k // number for k in range(number + 1)]

@@ -35,6 +35,9 @@ from mlflow.entities import (
     ViewType,
 )
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.utils.uri import add_databricks_profile_info_to_artifact_uri
 from PIL import Image
 
 from fashion_mnist.tracking.address import sqlite_path
@@ -48,12 +51,16 @@ PREVIEW_PIXELS = 480  # of the larger side, drawn as it is: two fit beside each 
 
 
 class Store:
-    """Raises `MlflowException` or OSError where the store does not answer."""
+    """Raises `MlflowException` or OSError where the store does not answer.
+
+    Files go to runs that this object has found or created.
+    """
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
         with at_home(uri):
             self._client = MlflowClient(uri)
+        self._artifacts: dict[str, ArtifactRepository] = {}
 
     def answers(self) -> bool:
         """Whether the store is there at all, whatever it thinks of one run."""
@@ -85,6 +92,8 @@ class Store:
         runs = self._client.search_runs(
             [experiment_id], f"tags.{JOURNAL_TAG} = '{identity}'", ViewType.ALL, max_results=1
         )
+        if runs:
+            self._keep_artifacts(runs[0])
         return runs[0] if runs else None
 
     def is_thrown_away(self, run_id: str) -> bool:
@@ -96,6 +105,7 @@ class Store:
     ) -> str:
         """A new run's id. The one call that must not be repeated: look with `find_run` first."""
         run = self._client.create_run(experiment_id, start_ms, dict(tags), run_name=name)
+        self._keep_artifacts(run)
         return str(run.info.run_id)
 
     def log(
@@ -119,11 +129,11 @@ class Store:
 
     def log_file(self, run_id: str, file: Path, path: str) -> None:
         """A file as the artifact of this path, replacing what is there."""
-        self._client.log_artifact(run_id, str(file), str(Path(path).parent).removeprefix("."))
+        self._artifacts[run_id].log_artifact(str(file), str(Path(path).parent).removeprefix("."))
 
     def log_folder(self, run_id: str, folder: Path, path: str) -> None:
         """A folder's files as artifacts below this path."""
-        self._client.log_artifacts(run_id, str(folder), path)
+        self._artifacts[run_id].log_artifacts(str(folder), path)
 
     def log_image(
         self, run_id: str, file: Path, *, key: str, step: int, unique: UUID, time_ms: int
@@ -154,6 +164,11 @@ class Store:
             self._client.update_run(run_id, status)
         else:
             self._client.set_terminated(run_id, status, time_ms)
+
+    def _keep_artifacts(self, run: Run) -> None:
+        # the client would read the whole run once more to learn where its files belong
+        address = add_databricks_profile_info_to_artifact_uri(run.info.artifact_uri, self.uri)
+        self._artifacts[run.info.run_id] = get_artifact_repository(address, tracking_uri=self.uri)
 
     def _add_views(self, experiment: Experiment) -> None:
         for key, value in experiment_tags(experiment.tags).items():

@@ -12,7 +12,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 if TYPE_CHECKING:
-    from fashion_mnist.runs.trainer import Request, RunResult
+    from fashion_mnist.runs.request import Request, RunResult
 
 
 class StackedLauncher(Launcher):
@@ -67,7 +67,7 @@ class StackedLauncher(Launcher):
 
     def _request(self, config: DictConfig, overrides: Sequence[str]) -> "Request":
         from fashion_mnist.compose import parse_composed
-        from fashion_mnist.runs.trainer import Request
+        from fashion_mnist.runs.request import Request
         from fashion_mnist.sweep.context import read_context
 
         parsed = parse_composed(config, overrides)
@@ -77,7 +77,7 @@ class StackedLauncher(Launcher):
 
     def _report(self, config: DictConfig, result: "RunResult") -> JobReturn:
         """Hydra's folder and callbacks for a job whose result is there."""
-        from fashion_mnist.runs.trainer import outcome_of
+        from fashion_mnist.runs.request import outcome_of
 
         def task(_config: DictConfig) -> float | None:
             return outcome_of(result)

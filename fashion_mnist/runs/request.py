@@ -1,0 +1,144 @@
+"""What is asked for: a run, who it is and where it is kept, on what it is trained."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fashion_mnist.config import Config, ConfigError, flatten
+from fashion_mnist.data.dataset import Dataset, load_dataset
+from fashion_mnist.machine import Machine, resolve_machine
+from fashion_mnist.rules import size_problems
+from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.identity import fingerprint, next_folder, run_folders
+from fashion_mnist.runs.results import FAILURE_TAG
+from fashion_mnist.tracking.address import absolute_uri, check_store
+
+ENDED = ("FINISHED", "FAILED")  # trained to the end, good or bad
+
+
+class RunError(RuntimeError):
+    """A run that cannot be trained now, through no fault of its config."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for: a run, alone or as one of a sweep."""
+
+    config: Config
+    overrides: tuple[str, ...] = ()  # as typed on the command line
+    name: str | None = None  # of the run; None: made from the config
+    parent: str = ""  # the journal of the sweep that it belongs to
+    retry_failed: bool = False  # train again what failed before
+    # What `auto` means for the test set and for recording the network: yes for a single run and
+    # for the winner of a sweep.
+    auto: bool = True
+
+    @property
+    def wants_test(self) -> bool:
+        """Whether the test set is to be read."""
+        return _decide(self.config.evaluation.test, self.auto)
+
+    @property
+    def wants_model(self) -> bool:
+        """Whether the network itself is to be recorded."""
+        return _decide(self.config.tracking.model, self.auto)
+
+
+@dataclass
+class RunResult:
+    """What became of a request. Where there is an error, the run is to be gone on with."""
+
+    folder: RunFolder
+    was_known: bool = False  # finished or failed before: nothing was trained
+    error: Exception | None = None
+
+
+def outcome_of(result: RunResult) -> float | None:
+    """The validation accuracy of what became of a request, if there is one.
+
+    Raises:
+        Exception: why there is no result; RunError for a run that failed.
+    """
+    if result.error is not None:
+        raise result.error
+    folder = result.folder
+    if folder.status() == "FAILED":
+        reason = folder.tags().get(FAILURE_TAG, "it failed")
+        again = "; rerun=true trains it again" if result.was_known else ""
+        raise RunError(f"{folder.name()} has no result: {reason}{again}")
+    return folder.figures().get("final/val_accuracy")
+
+
+def _decide(decision: str, auto: bool) -> bool:
+    return auto if decision == "auto" else decision == "always"
+
+
+def resolve_machine_of(config: Config) -> Machine:
+    """What this machine trains the run on."""
+    own = config.training
+    return resolve_machine(device=own.device, precision=own.precision, threads=own.threads)
+
+
+def demand_store(config: Config) -> None:
+    """With tracking.offline=never, raise RunError unless the store answers."""
+    uri = config.tracking.uri
+    if uri is not None and config.tracking.offline == "never":
+        reason = check_store(absolute_uri(uri), timeout_seconds=8)
+        if reason is not None:
+            raise RunError(f"{reason} (tracking.offline=never wants a store before training)")
+
+
+def load_data(config: Config) -> Dataset:
+    """The run's data set, on the CPU.
+
+    Raises:
+        ConfigError: the sizes asked for do not fit it.
+        DataError: it is missing or damaged.
+    """
+    data = config.data
+    dataset = load_dataset(name=data.name, folder=Path(data.dir), class_names=data.class_names)
+    problems = size_problems(config, len(dataset.train_labels))
+    if problems:
+        raise ConfigError(problems)
+    return dataset
+
+
+def identify(config: Config, dataset: Dataset) -> str:
+    """The run's fingerprint."""
+    return fingerprint(flatten(config), data_sha256=dataset.sha256)
+
+
+def last_attempt(config: Config, dataset: Dataset) -> RunFolder | None:
+    """The folder of the last attempt at this run; None where there is none."""
+    folders = run_folders(Path(config.output_dir).absolute(), identify(config, dataset))
+    return RunFolder(folders[-1]) if folders else None
+
+
+def find_run(request: Request, dataset: Dataset) -> RunFolder:
+    """The last attempt at this run; a new folder where there is none, or another one is wanted."""
+    config = request.config
+    last = last_attempt(config, dataset)
+    if last is not None:
+        status = last.status()
+        is_repeated = config.rerun and status in ENDED
+        is_retried = request.retry_failed and status == "FAILED"
+        if not is_repeated and not is_retried:
+            return last
+    return RunFolder(next_folder(Path(config.output_dir).absolute(), identify(config, dataset)))
+
+
+def machine_of(folder: RunFolder, machine: Machine) -> Machine:
+    """The machine that a run was begun with: with another one its numbers would change.
+
+    Raises:
+        RunError: this machine is of another kind.
+    """
+    tags = folder.tags()
+    if not tags:
+        return machine
+    before = Machine(tags["device"], tags["precision"], int(tags["threads"]))
+    if before.device != machine.device:
+        raise RunError(
+            f"this run was begun on {before.device}, and this is {machine.device}: go on with "
+            f"training.device={before.device}"
+        )
+    return before
