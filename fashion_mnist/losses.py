@@ -13,6 +13,9 @@ from torch import Tensor
 from fashion_mnist.products import members, slab
 
 
+LONGEST_SUM = 2**14  # torch shares sums of twice that out among threads
+
+
 class BatchLoss(NamedTuple):
     """What a loss says of one batch."""
 
@@ -76,8 +79,18 @@ def brier(
 
 
 def member_sums(values: Tensor) -> Tensor:
-    """Sums over the examples, float32 `[R, N]` to `[R]`, each member's by itself."""
-    return torch.stack([part.sum(-1) for part in members(values)]).view(-1)
+    """Sums over the examples, float32 `[R, N]` to `[R]`, each member's by itself.
+
+    The bits do not depend on the number of threads.
+    """
+    return torch.stack([_long_sum(part) for part in members(values)]).view(-1)
+
+
+def _long_sum(values: Tensor) -> Tensor:
+    """Sums over the last dimension, in pieces that torch does not share out among threads."""
+    if values.shape[-1] <= LONGEST_SUM:
+        return values.sum(-1)
+    return torch.stack([piece.sum(-1) for piece in values.split(LONGEST_SUM, -1)]).sum(0)
 
 
 def _class_weights(

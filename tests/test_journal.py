@@ -135,6 +135,18 @@ def test_names_that_mlflow_rejects_are_refused(tmp_path: Path, name: str) -> Non
     assert kinds(tmp_path) == ["journal"]
 
 
+def test_view_is_written_when_it_changes(tmp_path: Path) -> None:
+    """Saying the same view again writes nothing; other axes under its key do; keys are plain."""
+    for _ in range(2):
+        with Journal(tmp_path) as journal:
+            journal.view("sweep-1", "a sweep", ["model.width"])
+    with Journal(tmp_path) as journal:
+        journal.view("sweep-1", "a sweep", ["model.width", "seed"])
+        with pytest.raises(ValueError, match="view's key"):
+            journal.view("sweep/1", "a sweep", [])
+    assert kinds(tmp_path) == ["journal", "view", "view"]
+
+
 @pytest.mark.parametrize("path", ["missing.txt", "../journal.jsonl", "/etc/hostname"])
 def test_artifacts_must_be_files_in_the_tree(tmp_path: Path, path: str) -> None:
     """An artifact that is not there, or not below `artifacts/`, is an error at once."""

@@ -119,6 +119,8 @@ def check_sweep(overrides: Sequence[str], config_dir: str | None) -> None:
 def search_mistakes(sweep: Sweep, config: Config, *, is_stacked: bool) -> list[str]:
     """What keeps the search from being made."""
     settings = sweep.settings
+    if not sweep.is_search:
+        return []
     return search_problems(
         sweep.space.searched,
         sampler=settings.sampler,

@@ -29,6 +29,7 @@ from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.watch import Watch, end_abandoned, sweeps_by_id
 
 POLL_SECONDS = 0.3
+REST = 20  # times as long as a look at all journals, of which a round takes two
 LINGER_SECONDS = 5.0  # a next run started by hand finds mlflow imported
 LONGEST_PAUSE_SECONDS = 8.0  # between two tries of what failed
 
@@ -62,6 +63,7 @@ class Sender:
     def __init__(self, output_dir: Path) -> None:
         self.output_dir = output_dir
         self._watches: dict[Path, Watch] = {}
+        self._look_seconds = 0.0
         self._sweeps: dict[str, Watch] = {}
         self._thrown_away: dict[str, bool] = {}
         self._stores: dict[str, Store] = {}
@@ -76,7 +78,7 @@ class Sender:
             lives = self.writer_lives()  # asked first: what it wrote is then seen by the pass
             if self.carry() or lives:
                 quiet_since = time.monotonic()
-            time.sleep(POLL_SECONDS)
+            time.sleep(max(POLL_SECONDS, REST * self._look_seconds))
 
     def writer_lives(self) -> bool:
         """Whether a process is at work on a run; runs that a dead one left are ended."""
@@ -102,6 +104,7 @@ class Sender:
         return moved
 
     def _look(self) -> list[Watch]:
+        began = time.monotonic()
         folders = journal_folders(self.output_dir)
         # in the folders' order, and without those that were removed
         self._watches = {folder: self._watches.get(folder) or Watch(folder) for folder in folders}
@@ -111,6 +114,7 @@ class Sender:
             except ValueError:
                 log.exception("a journal that cannot be read")
         self._sweeps = sweeps_by_id(self._watches.values())
+        self._look_seconds = time.monotonic() - began
         return list(self._watches.values())
 
     def _carry_to(self, watch: Watch, destination: Destination) -> bool:

@@ -47,7 +47,7 @@ JOURNAL_TAG = "journal_id"
 IMAGES_TAG = "mlflow.loggedImages"  # without it the charts do not look for images
 MOST_NAMES = 100  # parameters or tags in one request
 MOST_ITEMS = 1000  # in one request, parameters and tags included
-PREVIEW_PIXELS = 480  # of the larger side, drawn as it is: two fit beside each other
+PREVIEW_PIXELS = 480  # about, of the larger side, drawn as it is: two fit beside each other
 
 
 class Store:
@@ -129,11 +129,12 @@ class Store:
 
     def log_file(self, run_id: str, file: Path, path: str) -> None:
         """A file as the artifact of this path, replacing what is there."""
-        self._artifacts[run_id].log_artifact(str(file), str(Path(path).parent).removeprefix("."))
+        folder = str(Path(path).parent).removeprefix(".")
+        self._artifacts[run_id].log_artifact(str(file), folder)  # type: ignore[no-untyped-call] # MLflow's are untyped
 
     def log_folder(self, run_id: str, folder: Path, path: str) -> None:
         """A folder's files as artifacts below this path."""
-        self._artifacts[run_id].log_artifacts(str(folder), path)
+        self._artifacts[run_id].log_artifacts(str(folder), path)  # type: ignore[no-untyped-call] # the same
 
     def log_image(
         self, run_id: str, file: Path, *, key: str, step: int, unique: UUID, time_ms: int
@@ -167,7 +168,8 @@ class Store:
 
     def _keep_artifacts(self, run: Run) -> None:
         # the client would read the whole run once more to learn where its files belong
-        address = add_databricks_profile_info_to_artifact_uri(run.info.artifact_uri, self.uri)
+        root = run.info.artifact_uri
+        address = add_databricks_profile_info_to_artifact_uri(root, self.uri)  # type: ignore[no-untyped-call] # the same
         self._artifacts[run.info.run_id] = get_artifact_repository(address, tracking_uri=self.uri)
 
     def _add_views(self, experiment: Experiment) -> None:
@@ -198,9 +200,9 @@ def finite(value: float) -> float:
 def save_preview(image_file: Path, preview: Path) -> None:
     """A small WebP of the picture."""
     with Image.open(image_file) as image:
-        small = image.convert("RGB")  # an alpha channel doubles the time
-        small.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS), Image.Resampling.HAMMING)
-        small.save(preview, quality=90, method=2)
+        # a whole factor and no alpha channel: a third of the time, and small digits stay sharp
+        factor = max(1, round(max(image.size) / PREVIEW_PIXELS))
+        image.convert("RGB").reduce(factor).save(preview, quality=90, method=2)
 
 
 def dataset_input(content: Mapping[str, Any]) -> DatasetInput:

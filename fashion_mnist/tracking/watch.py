@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fashion_mnist.journal import Destination, Journal, read_entries
+from fashion_mnist.journal import JOURNAL_FILE, Destination, Journal, read_entries
 from fashion_mnist.lock import run_lock, take
 from fashion_mnist.tracking.outbox import SWEEPS
 from fashion_mnist.tracking.receipt import Receipt, read_receipt
@@ -23,8 +23,13 @@ class Watch:
     destinations: list[Destination] = field(default_factory=list)
     _sent: dict[Destination, Receipt] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._file = self.folder / JOURNAL_FILE
+
     def look(self) -> None:
         """Reads what is new."""
+        if self._size() <= self.offset:
+            return  # thousands of old runs are looked at, several times a second
         for entry in read_entries(self.folder, self.offset):
             self.offset, self.last_ms = entry.end, entry.time_ms
             if entry.kind == "journal":
@@ -36,6 +41,12 @@ class Watch:
             elif entry.kind == "status":
                 self.status = entry.content["status"]
 
+    def _size(self) -> int:
+        try:
+            return self._file.stat().st_size
+        except FileNotFoundError:
+            return 0
+
     @property
     def unfinished(self) -> bool:
         return self.started and self.status in {"", "RUNNING"}
@@ -46,7 +57,7 @@ class Watch:
 
     def receipt(self, destination: Destination) -> Receipt:
         """What the store has. The file is read only while that is not everything."""
-        known = self._sent.get(destination, Receipt())
+        known = self._sent.get(destination, Receipt())  # only its sender writes receipts
         if known.offset < self.offset:
             known = self._sent[destination] = read_receipt(self.folder, destination)
         return known
