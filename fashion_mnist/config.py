@@ -179,6 +179,7 @@ class SweepConfig:
     pruner: Annotated[str, one_of(PRUNERS)]
     retry_failed: Annotated[bool, boolean]
     stack_size: Annotated[int | Literal["auto"], either("auto", whole(minimum=1))]
+    processes: Annotated[int | Literal["auto"], either("auto", whole(minimum=1, maximum=1024))]
     memory: Annotated[float | Literal["auto"], either("auto", number(above=0))]
 
 

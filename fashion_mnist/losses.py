@@ -12,7 +12,6 @@ from torch import Tensor
 
 from fashion_mnist.products import members, slab
 
-
 LONGEST_SUM = 2**14  # torch shares sums of twice that out among threads
 
 
@@ -90,7 +89,7 @@ def _long_sum(values: Tensor) -> Tensor:
     """Sums over the last dimension, in pieces that torch does not share out among threads."""
     if values.shape[-1] <= LONGEST_SUM:
         return values.sum(-1)
-    return torch.stack([piece.sum(-1) for piece in values.split(LONGEST_SUM, -1)]).sum(0)
+    return torch.stack([piece.sum(-1) for piece in torch.split(values, LONGEST_SUM, -1)]).sum(0)
 
 
 def _class_weights(

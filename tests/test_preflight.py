@@ -16,8 +16,8 @@ from fashion_mnist.sweep.preflight import (
     short,
 )
 
-WIDE = StackPlan("784-512-256-10 relu", 20, 8, 535_818, 3 * 2**20, seconds=100)
-SMALL = StackPlan("784-64-10 gelu", 9, 16, 50_890, 1.5 * 2**20, seconds=10, spread=2)
+WIDE = StackPlan("784-512-256-10 relu", 20, 3, 7, 535_818, 3 * 2**20, seconds=100)
+SMALL = StackPlan("784-64-10 gelu", 9, 1, 9, 50_890, 1.5 * 2**20, seconds=10, spread=2)
 SWEEP = Preflight(
     num_jobs=41,
     num_duplicates=2,

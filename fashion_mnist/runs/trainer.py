@@ -48,7 +48,13 @@ class _Begun:
     member: Member = field(init=False)
 
 
-def train(requests: Sequence[Request], dataset: Dataset, observer: Observer) -> list[RunResult]:
+def train(
+    requests: Sequence[Request],
+    dataset: Dataset,
+    observer: Observer,
+    *,
+    threads: int | None = None,
+) -> list[RunResult]:
     """Train runs together, or go on with them, or find that they were trained before; record them.
 
     What cannot be trained has its error in its result, and the others go on without it. Runs of
@@ -57,6 +63,8 @@ def train(requests: Sequence[Request], dataset: Dataset, observer: Observer) -> 
     Args:
         requests: different runs, on one data set.
         dataset: on the CPU.
+        threads: to compute with, where they give the bits of the threads that a run's record
+            names; None: as recorded.
 
     Raises:
         StopRequested: from the observer; what is done is recorded, the rest can be continued.
@@ -78,7 +86,7 @@ def train(requests: Sequence[Request], dataset: Dataset, observer: Observer) -> 
         _spawn_senders(requests, results)
         begun.sort(key=_stack_of)
         for _, stack in groupby(begun, key=_stack_of):
-            _train_stack(list(stack), dataset, observer)
+            _train_stack(list(stack), dataset, observer, threads)
     return results
 
 
@@ -183,10 +191,12 @@ def _stack_of(run: _Begun) -> tuple[str, int]:
     return stack_key(run.request.config, run.machine), run.member.epoch
 
 
-def _train_stack(runs: Sequence[_Begun], dataset: Dataset, observer: Observer) -> None:
+def _train_stack(
+    runs: Sequence[_Begun], dataset: Dataset, observer: Observer, threads: int | None
+) -> None:
     """Train runs of one stack and record what came of each."""
     machine, members = runs[0].machine, [run.member for run in runs]
-    torch.set_num_threads(machine.threads)
+    torch.set_num_threads(threads or machine.threads)
     dataset = dataset.to(machine.device)
     for member in members:
         member.journal.tags({"stack_size": str(len(members))})

@@ -10,6 +10,7 @@ from fashion_mnist.config import Config, ConfigError, SweepConfig
 from fashion_mnist.journal import JOURNAL_FILE
 from fashion_mnist.runs.request import demand_store
 from fashion_mnist.signals import StopRequested, stop_requests
+from fashion_mnist.sweep.arrangement import Width, choose_lanes
 from fashion_mnist.sweep.campaign import Campaign, Launch
 from fashion_mnist.sweep.closing import Ending, close_sweep
 from fashion_mnist.sweep.context import SweepContext, write_context
@@ -17,6 +18,7 @@ from fashion_mnist.sweep.definition import read_sweep, search_mistakes
 from fashion_mnist.sweep.estimate import inspect_jobs, measure_stacks
 from fashion_mnist.sweep.execution import Orders
 from fashion_mnist.sweep.farewell import farewell
+from fashion_mnist.sweep.lanes import open_lanes
 from fashion_mnist.sweep.leaderboard import lower_is_better
 from fashion_mnist.sweep.parent import open_parent, sweep_folder, view_key
 from fashion_mnist.sweep.plan import Job
@@ -62,16 +64,17 @@ def conduct(
         raise ConfigError(problems)
     folder = sweep_folder(Path(config.output_dir).absolute(), sweep.identity)
     orders.largest = _largest(settings, is_stacked=stacked is not None)
+    examples = [jobs[0], jobs[-1]] if sweep.is_search else jobs
+    width = choose_lanes(jobs, settings.processes) if _uses_lanes(settings, stacked) else Width()
     orders.trials = measure_stacks(
-        [jobs[0], jobs[-1]] if sweep.is_search else jobs,
-        largest=orders.largest,
-        memory=settings.memory,
+        examples, width=width, largest=orders.largest, memory=settings.memory
     )
     preflight = inspect_jobs(
         sweep,
-        jobs,
+        examples,
         orders.trials,
         largest=orders.largest,
+        width=width,
         trials_done=_trials_done(folder) if sweep.is_search else 0,
     )
     log.info(full(preflight) if dry_run else short(preflight))
@@ -82,7 +85,7 @@ def conduct(
         log.info("sweep %s in %s", sweep.name, short_path(folder))
         write_context(sweep_dir, replace(context, parent=parent.journal.id))
         began = time.monotonic()
-        stopped = _train(campaign, jobs, folder, preflight)
+        stopped = _train(campaign, jobs, folder, preflight, width)
         seconds = time.monotonic() - began
         ending = close_sweep(campaign, parent, overrides, is_stopped=stopped is not None)
     log.info(farewell(ending))
@@ -125,14 +128,20 @@ def _largest(settings: SweepConfig, *, is_stacked: bool) -> int | None:
     return None if settings.stack_size == "auto" else settings.stack_size
 
 
+def _uses_lanes(settings: SweepConfig, stacked: Orders | None) -> bool:
+    """Other launchers have processes of their own; a search gives up runs in this one."""
+    return stacked is not None and settings.pruner == "none"
+
+
 def _train(
-    campaign: Campaign, jobs: Sequence[Job], folder: Path, preflight: Preflight
+    campaign: Campaign, jobs: Sequence[Job], folder: Path, preflight: Preflight, width: Width
 ) -> BaseException | None:
     """Train everything; what stopped it, if something did."""
     orders = campaign.orders
     is_search = campaign.sweep.is_search
     try:
         with (
+            open_lanes(width) as orders.lanes,
             stop_requests() as orders.check_for_stop,
             watch(
                 num_stacks=None if is_search else sum(plan.num_stacks for plan in preflight.stacks),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import psutil
 import torch
@@ -10,35 +11,38 @@ from fashion_mnist.machine import Machine
 from fashion_mnist.network import num_parameters
 from fashion_mnist.runs.request import last_attempt
 from fashion_mnist.runs.stacks import build_architecture, view_data
+from fashion_mnist.sweep.arrangement import Width, lay_out
 from fashion_mnist.sweep.definition import Sweep
-from fashion_mnist.sweep.plan import Job, cut, different, job_key, machine_for, stacks
-from fashion_mnist.sweep.preflight import Preflight, SearchPlan, StackPlan
+from fashion_mnist.sweep.plan import Job, different, job_key, machine_for, stack_seconds, stacks
+from fashion_mnist.sweep.preflight import LEAST_SPREAD, Preflight, SearchPlan, StackPlan
 from fashion_mnist.sweep.trial import Trial, measure
 
-# Of one run, for what comes after its training: evaluation, pictures, its journal.
-SECONDS_TO_FINISH = 0.4
 SHARE_OF_MEMORY = 0.5  # of what is free, for the stacks
 
 
 def measure_stacks(
-    jobs: Sequence[Job], *, largest: int | None, memory: float | str
+    jobs: Sequence[Job], *, width: Width, largest: int | None, memory: float | str
 ) -> dict[str, Trial]:
     """A short trial of each shape that is to be trained, by `plan.job_key`.
 
     Args:
+        width: how many stacks are trained at a time.
         largest: the most runs in a stack; None: as many as gain by it.
         memory: GiB that a stack may fill, or auto.
     """
     trials = {}
     for key, group in stacks(jobs).items():
         machine = machine_for(group[0])
+        if width.number > 1:
+            machine = replace(machine, threads=width.threads)
+        bound = _memory(machine) if memory == "auto" else float(memory) * 2**30
         trials[key] = measure(
             [job.config for job in group],
             [view_data(job.config, job.dataset) for job in group],
             group[0].dataset,
             machine,
             largest=largest or len(group),
-            memory_bytes=_memory(machine) if memory == "auto" else float(memory) * 2**30,
+            memory_bytes=bound / width.number,
         )
     return trials
 
@@ -49,6 +53,7 @@ def inspect_jobs(
     trials: Mapping[str, Trial],
     *,
     largest: int | None,
+    width: Width,
     trials_done: int = 0,
 ) -> Preflight:
     """What is to be done of these jobs, which are a grid's, or examples of what is searched.
@@ -56,10 +61,13 @@ def inspect_jobs(
     Args:
         trials: from `measure_stacks`.
         largest: the most runs in a stack.
+        width: how many stacks are trained at a time.
         trials_done: how far the search is.
     """
+    layout = lay_out(jobs, trials=trials, largest=largest, width=width)
     plans = [
-        _plan(group, trials[key], largest) for key, group in stacks(jobs).items() if key in trials
+        *_plans(layout.beside, trials, width.number),
+        *_plans(layout.here, trials, 1),
     ]
     if sweep.is_search:
         settings = sweep.settings
@@ -82,45 +90,46 @@ def inspect_jobs(
         num_failed=statuses.count("FAILED"),
         retries_failed=sweep.settings.retry_failed,
         stacks=plans,
+        num_lanes=width.number if layout.beside else 1,
         axes=sweep.words(),
     )
 
 
-def stack_seconds(jobs: Sequence[Job], trials: Mapping[str, Trial]) -> float:
-    """How long runs that are trained together will take; NaN where no trial was made."""
-    trial = trials.get(job_key(jobs[0]))
-    if trial is None:
-        return math.nan
-    config = jobs[0].config
-    epochs = config.training.epochs - jobs[0].folder.epoch()
-    return len(jobs) * (epochs * trial.seconds_per_epoch + SECONDS_TO_FINISH)
+def _plans(
+    layout: Sequence[list[Job]], trials: Mapping[str, Trial], num_lanes: int
+) -> list[StackPlan]:
+    """A plan for each key."""
+    groups: dict[str, list[list[Job]]] = {}
+    for stack in layout:
+        groups.setdefault(job_key(stack[0]), []).append(stack)
+    return [_plan(own, trials.get(key), num_lanes) for key, own in groups.items()]
 
 
-def _plan(jobs: Sequence[Job], trial: Trial, largest: int | None) -> StackPlan:
-    config, dataset = jobs[0].config, jobs[0].dataset
+def _plan(own: Sequence[list[Job]], trial: Trial | None, num_lanes: int) -> StackPlan:
+    config, dataset = own[0][0].config, own[0][0].dataset
     architecture = build_architecture(config, dataset)
     sizes = (architecture.num_inputs, *architecture.hidden_sizes, architecture.num_classes)
-    size = max(map(len, cut(jobs, trial, largest)))
+    largest = max(map(len, own))
     return StackPlan(
         architecture=f"{'-'.join(map(str, sizes))} {config.model.activation}",
-        num_runs=len(jobs),
-        stack_size=size,
+        num_runs=sum(map(len, own)),
+        num_stacks=len(own),
+        stack_size=largest,
         num_parameters=num_parameters(architecture),
-        num_bytes=size * trial.bytes_per_member,
-        seconds=stack_seconds(jobs, {job_key(jobs[0]): trial}),
+        num_bytes=largest * trial.bytes_per_member if trial else math.nan,
+        seconds=sum(stack_seconds(stack, trial) for stack in own) / num_lanes,
+        spread=trial.spread if trial else LEAST_SPREAD,
     )
 
 
 def _share(plans: Sequence[StackPlan], num_runs: int) -> list[StackPlan]:
     """Plans of examples, as if the runs to come were shared out evenly among them."""
     return [
-        StackPlan(
-            plan.architecture,
-            max(1, round(num_runs / len(plans))),
-            plan.stack_size,
-            plan.num_parameters,
-            plan.num_bytes,
-            plan.seconds / plan.num_runs * num_runs / len(plans),
+        replace(
+            plan,
+            num_runs=max(1, round(num_runs / len(plans))),
+            num_stacks=max(1, round(num_runs / len(plans))),
+            seconds=plan.seconds / plan.num_runs * num_runs / len(plans),
             spread=2.0,
         )
         for plan in plans

@@ -1,5 +1,6 @@
-"""Trains the jobs of a sweep as stacks, one stack after the other."""
+"""Trains the jobs of a sweep as stacks, several at a time where that gives the same bits."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -8,10 +9,13 @@ from fashion_mnist.runs.request import RunResult
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.stack import HistoryRow, Stack
-from fashion_mnist.sweep.plan import Datasets, Job, cut, different, stacks
+from fashion_mnist.sweep.arrangement import Width, lay_out
+from fashion_mnist.sweep.lanes import Lanes, News, Task
+from fashion_mnist.sweep.plan import Datasets, Job, different, job_key, stack_seconds
 from fashion_mnist.sweep.progress import Progress
 from fashion_mnist.sweep.trial import Trial
 
+HERE = -1  # the number of the stack that this process trains
 MOST_OPEN = 64  # runs that are only recorded: each holds two files open
 
 
@@ -26,6 +30,7 @@ class Orders:
     datasets: Datasets = field(default_factory=Datasets)
     trials: Mapping[str, Trial] = field(default_factory=dict)  # by `plan.job_key`
     largest: int | None = None  # the most runs in a stack; None: as measured
+    lanes: Lanes | None = None  # processes to train in; None: this one alone
     progress: Progress = field(default_factory=Progress)
     check_for_stop: Callable[[], None] = _go_on
     # a search's verdict: of a job's number, after an epoch with these figures
@@ -39,33 +44,91 @@ def train_jobs(jobs: Sequence[Job], orders: Orders) -> dict[str, RunResult]:
         StopRequested: from `check_for_stop`; what was done by then is recorded.
     """
     results: dict[str, RunResult] = {}
-    for key, group in stacks(jobs).items():
-        for stack in cut(group, orders.trials.get(key), orders.largest):
-            results |= _train_stack(stack, orders)
+    # what a search gives up, it gives up in this process
+    lanes = orders.lanes.width if orders.lanes and orders.gives_up is None else Width()
+    layout = lay_out(jobs, trials=orders.trials, largest=orders.largest, width=lanes)
+    here = list(layout.here)
+    if orders.lanes is not None:
+        here += _train_beside(layout.beside, orders, orders.lanes, results)
+    for stack in here:
+        results |= _train_here(stack, orders)
     known = [job for job in different(jobs) if job.identity not in results]
     for part in _parts(known):
         results |= _train(part, Observer(lambda _stack, _step: orders.check_for_stop(), _ignore))
     return results
 
 
-def _train_stack(jobs: Sequence[Job], orders: Orders) -> dict[str, RunResult]:
-    progress = orders.progress
+def _train_beside(
+    beside: Sequence[list[Job]], orders: Orders, lanes: Lanes, results: dict[str, RunResult]
+) -> list[list[Job]]:
+    """Train stacks in lanes, the longest first; those that no lane could train come back."""
+    ordered = sorted(beside, key=lambda stack: -_seconds(stack, orders))
+    tasks = [Task(k, [job.request for job in stack]) for k, stack in enumerate(ordered)]
 
+    def on_news(news: News) -> None:
+        if news.results is None:
+            orders.progress.advance(news.number, news.epochs)
+        else:
+            _finish(ordered[news.number], news.results, news.number, orders, results)
+
+    undone = lanes.run(
+        tasks,
+        on_begin=lambda task: _begin(ordered[task.number], task.number, orders),
+        on_news=on_news,
+        check_for_stop=orders.check_for_stop,
+    )
+    return [ordered[task.number] for task in undone]
+
+
+def _seconds(stack: Sequence[Job], orders: Orders) -> float:
+    """What a stack was estimated to take; where nothing was measured, larger networks longer."""
+    seconds = stack_seconds(stack, orders.trials.get(job_key(stack[0])))
+    return sum(stack[0].config.model.sizes()) if math.isnan(seconds) else seconds
+
+
+def _train_here(jobs: Sequence[Job], orders: Orders) -> dict[str, RunResult]:
     def on_step(stack: Stack, step: int) -> None:
         orders.check_for_stop()
-        progress.on_step(stack, step)
+        orders.progress.advance(HERE, stack.epoch + step / stack.batches.num_steps)
+
+    def on_epoch(stack: Stack, _rows: list[HistoryRow]) -> None:
+        orders.progress.advance(HERE, stack.epoch)
 
     def gives_up(member: int, epoch: int, row: HistoryRow) -> bool:
         return orders.gives_up is not None and orders.gives_up(jobs[member].number, epoch, row)
 
-    label = ", ".join(dict.fromkeys(job.name for job in jobs))
-    progress.begin_stack(label, len(jobs), jobs[0].config.training.epochs)
-    results = _train(jobs, Observer(on_step, progress.on_epoch, gives_up))
-    for job in jobs:
-        folder = results[job.identity].folder
-        progress.finish_run(job.name, folder.status(), folder.figures().get("final/val_accuracy"))
-    progress.end_stack()
+    _begin(jobs, HERE, orders)
+    results = _train(jobs, Observer(on_step, on_epoch, gives_up))
+    _finish(jobs, list(results.values()), HERE, orders, {})
     return results
+
+
+def _begin(jobs: Sequence[Job], number: int, orders: Orders) -> None:
+    label = ", ".join(job.name for job in jobs)
+    seconds = stack_seconds(jobs, orders.trials.get(job_key(jobs[0])))
+    width = orders.lanes.width.number if orders.lanes and number != HERE else 1
+    orders.progress.begin_stack(
+        number,
+        label,
+        len(jobs),
+        jobs[0].config.training.epochs,
+        first_epoch=jobs[0].epoch(),
+        seconds=None if math.isnan(seconds) else seconds / width,
+    )
+
+
+def _finish(
+    jobs: Sequence[Job],
+    own: Sequence[RunResult],
+    number: int,
+    orders: Orders,
+    results: dict[str, RunResult],
+) -> None:
+    for job, result in zip(jobs, own, strict=True):
+        results[job.identity] = result
+        score = result.folder.figures().get("final/val_accuracy")
+        orders.progress.finish_run(job.name, result.folder.status(), score)
+    orders.progress.end_stack(number)
 
 
 def _train(jobs: Sequence[Job], observer: Observer) -> dict[str, RunResult]:

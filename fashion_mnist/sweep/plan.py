@@ -1,8 +1,9 @@
 """Which runs a sweep's jobs are, which of them are there already, and how the rest are stacked."""
 
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 from fashion_mnist.checkpoint import CheckpointError
@@ -24,7 +25,8 @@ from fashion_mnist.runs.request import (
 from fashion_mnist.runs.stacks import stack_key
 from fashion_mnist.sweep.trial import Trial
 
-DEFAULT_STACK_SIZE = 8  # of shapes that no trial has measured
+# Of one run, for what comes after its training: evaluation, pictures, its journal.
+SECONDS_TO_FINISH = 0.3
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,13 @@ class Job:
     def config(self) -> Config:
         """What is trained."""
         return self.request.config
+
+    def epoch(self) -> int:
+        """Where its run will be gone on with; what is damaged shows when it is tried."""
+        try:
+            return self.folder.epoch()
+        except CheckpointError:
+            return 0
 
     @property
     def name(self) -> str:
@@ -108,11 +117,9 @@ def stacks(jobs: Sequence[Job]) -> dict[str, list[Job]]:
 def job_key(job: Job) -> str:
     """What the jobs of one stack have in common."""
     machine = machine_for(job)
-    try:
-        machine, epoch = machine_of(job.folder, machine), job.folder.epoch()
-    except (RunError, CheckpointError):
-        epoch = 0
-    return f"{stack_key(job.config, machine)} {epoch}"
+    with suppress(RunError):  # which shows when it is tried
+        machine = machine_of(job.folder, machine)
+    return f"{stack_key(job.config, machine)} {job.epoch()}"
 
 
 def machine_for(job: Job) -> Machine:
@@ -120,9 +127,9 @@ def machine_for(job: Job) -> Machine:
     return resolve_machine_of(job.config)
 
 
-def cut(jobs: Sequence[Job], trial: Trial | None, limit: int | None) -> list[list[Job]]:
-    """Jobs of one key in stacks of nearly equal size, which is the limit or as measured."""
-    size = limit or (trial.size if trial else DEFAULT_STACK_SIZE)
-    number = -(-len(jobs) // size)
-    edges = [len(jobs) * k // number for k in range(number + 1)]
-    return [list(jobs[a:b]) for a, b in pairwise(edges)]
+def stack_seconds(jobs: Sequence[Job], trial: Trial | None) -> float:
+    """How long runs that are trained together will take; NaN where that was not tried."""
+    if trial is None:
+        return math.nan
+    epochs = jobs[0].config.training.epochs - jobs[0].epoch()
+    return len(jobs) * (epochs * trial.seconds_per_epoch + SECONDS_TO_FINISH)

@@ -18,16 +18,12 @@ class StackPlan:
 
     architecture: str  # 784-512-256-10 relu
     num_runs: int
+    num_stacks: int  # that the runs are cut into
     stack_size: int  # the most members of a stack
     num_parameters: int  # of one run
     num_bytes: float  # of a stack; NaN: not known
     seconds: float  # of all the runs; NaN: not known
     spread: float = LEAST_SPREAD  # the factor by which the seconds may be wrong
-
-    @property
-    def num_stacks(self) -> int:
-        """Stacks that the runs are cut into."""
-        return -(-self.num_runs // self.stack_size)
 
 
 @dataclass(frozen=True)
@@ -54,6 +50,7 @@ class Preflight:
     num_failed: int = 0  # before
     retries_failed: bool = False
     stacks: Sequence[StackPlan] = ()
+    num_lanes: int = 1  # stacks that are trained at a time
     axes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # and their values in words
     search: SearchPlan | None = None
 
@@ -136,9 +133,10 @@ def _counts(preflight: Preflight) -> str:
 def _cost(preflight: Preflight) -> str:
     plans = preflight.stacks
     number = _plural(sum(plan.num_stacks for plan in plans), "stack")
-    size = max(_size(plan) for plan in plans)
+    size = max(plan.stack_size for plan in plans)
+    beside = f", {preflight.num_lanes} at a time" if preflight.num_lanes > 1 else ""
     words = [
-        f"{_plural(preflight.num_to_train, 'run')} to train in {number} of up to {size}"
+        f"{_plural(preflight.num_to_train, 'run')} to train in {number} of up to {size}{beside}"
         if preflight.search is None
         else f"in stacks of up to {size}",
         _time(plans),
@@ -168,7 +166,7 @@ def _table(plans: Sequence[StackPlan]) -> str:
         [
             plan.architecture,
             str(plan.num_runs),
-            f"{plan.num_stacks} × {_size(plan)}",
+            f"{plan.num_stacks} × {plan.stack_size}",
             f"{plan.num_parameters:,}",
             "?" if math.isnan(plan.num_bytes) else _mebibytes(plan.num_bytes),
             "?" if math.isnan(plan.seconds) else duration(plan.seconds),
@@ -183,11 +181,6 @@ def _table(plans: Sequence[StackPlan]) -> str:
         )
         for row in rows
     )
-
-
-def _size(plan: StackPlan) -> int:
-    """Members of the largest of stacks that are as equal as can be."""
-    return -(-plan.num_runs // plan.num_stacks)
 
 
 def _mebibytes(num_bytes: float) -> str:

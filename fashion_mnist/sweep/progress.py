@@ -3,13 +3,12 @@
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fashion_mnist.console import duration, lines_above_the_display
-from fashion_mnist.stack import HistoryRow, Stack
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,6 +22,27 @@ LONGEST_LABEL = 60  # letters
 
 def _say_nothing(_line: str) -> None:
     pass
+
+
+@dataclass
+class _Running:
+    """A stack that is under way."""
+
+    label: str
+    size: int
+    num_epochs: int
+    work: float
+    first_epoch: int  # runs that go on are not at their beginning
+    epochs_done: float = 0.0
+
+    def work_done(self) -> float:
+        """The part of its work that is done."""
+        done, whole = self.epochs_done - self.first_epoch, self.num_epochs - self.first_epoch
+        return self.work * max(done, 0.0) / whole if whole > 0 else 0.0
+
+    def epoch_in_words(self) -> str:
+        """The epoch under way."""
+        return f"{min(int(self.epochs_done) + 1, self.num_epochs)} of {self.num_epochs}"
 
 
 @dataclass
@@ -41,41 +61,38 @@ class Progress:
     _started: float | None = None
     _spoken: float = 0.0
     _work_done: float = 0.0  # seconds as estimated where there is an estimate, else runs
-    # of the stack that is under way
-    _label: str = ""
-    _size: int = 0
-    _work: float = 0.0
-    _num_epochs: int = 0
-    _first_epoch: int | None = None
-    _epochs_done: float = 0.0
+    _running: dict[int, _Running] = field(default_factory=dict)  # by the stack's number
 
     def begin_stack(
-        self, label: str, num_runs: int, num_epochs: int, seconds: float | None = None
+        self,
+        number: int,
+        label: str,
+        num_runs: int,
+        num_epochs: int,
+        *,
+        first_epoch: int = 0,
+        seconds: float | None = None,
     ) -> None:
-        """A stack of that many runs begins; seconds: what it was estimated to take."""
+        """A stack of that many runs begins, or goes on after an epoch.
+
+        Args:
+            number: that no other stack under way has.
+            seconds: what it was estimated to take.
+        """
         now = self.clock()
         if self._started is None:
             self._started = self._spoken = now
-        self._label, self._size, self._num_epochs = label, num_runs, num_epochs
-        self._first_epoch, self._epochs_done = None, 0.0
-        if self.estimated_seconds is None:
-            self._work = num_runs
-        elif seconds is not None:
-            self._work = seconds
-        else:
-            self._work = self.estimated_seconds * num_runs / (self.num_runs or num_runs)
+        work: float = num_runs
+        if self.estimated_seconds is not None:
+            share = self.estimated_seconds * num_runs / (self.num_runs or num_runs)
+            work = share if seconds is None else seconds
+        self._running[number] = _Running(label, num_runs, num_epochs, work, first_epoch)
 
-    def on_step(self, stack: Stack, step: int) -> None:
-        """Called before each step with its number from 0: it costs next to nothing."""
-        if self._first_epoch is None:
-            self._first_epoch = stack.epoch
-        self._epochs_done = stack.epoch + step / stack.batches.num_steps
+    def advance(self, number: int, epochs_done: float) -> None:
+        """A stack is that far; called before each step, it costs next to nothing."""
+        self._running[number].epochs_done = epochs_done
         if self.clock() - self._spoken >= SECONDS_BETWEEN_LINES:
             self._speak()
-
-    def on_epoch(self, stack: Stack, rows: Sequence[HistoryRow]) -> None:
-        """Called after each epoch with the rows of the members that are trained still."""
-        self._epochs_done = float(stack.epoch)
 
     def finish_run(self, label: str, status: str, score: float | None) -> None:
         """A run ended: FINISHED, FAILED, or KILLED where a search gave it up."""
@@ -85,11 +102,10 @@ class Progress:
         if self.best is None or (score > self.best[0] if self.maximize else score < self.best[0]):
             self.best = score, label
 
-    def end_stack(self) -> None:
+    def end_stack(self, number: int) -> None:
         """The stack's runs ended."""
         self.stacks_done += 1
-        self._work_done += self._work
-        self._work, self._label, self._size, self._num_epochs = 0.0, "", 0, 0
+        self._work_done += self._running.pop(number).work
         self._speak()
 
     def share(self) -> float | None:
@@ -97,7 +113,8 @@ class Progress:
         total = self.num_runs if self.estimated_seconds is None else self.estimated_seconds
         if not total:
             return None
-        return min((self._work_done + self._work * self._share_of_stack()) / total, 1.0)
+        done = self._work_done + sum(stack.work_done() for stack in self._running.values())
+        return min(done / total, 1.0)
 
     def seconds_left(self) -> float | None:
         """How long it will take, from the estimate at first and more and more from what was."""
@@ -114,9 +131,7 @@ class Progress:
         figures = {
             "stacks": self._stacks_in_words(),
             "runs": self._runs_in_words(),
-            "epoch": f"{min(int(self._epochs_done) + 1, self._num_epochs)} of {self._num_epochs}"
-            if self._num_epochs
-            else "",
+            "epoch": ", ".join(stack.epoch_in_words() for stack in self._running.values()),
             "best so far": f"{self.best[0]:.4f}  {shorten(self.best[1])}" if self.best else "",
             "speed": self._speed_in_words(),
             "time left": "" if (left := self.seconds_left()) is None else duration(left),
@@ -140,16 +155,11 @@ class Progress:
         self._spoken = self.clock()
         self.say(self.line())
 
-    def _share_of_stack(self) -> float:
-        first = self._first_epoch or 0  # runs that go on are not at their beginning
-        if self._first_epoch is None or self._num_epochs <= first:
-            return 0.0
-        return max(self._epochs_done - first, 0.0) / (self._num_epochs - first)
-
     def _stacks_in_words(self) -> str:
         of = "" if self.num_stacks is None else f" of {self.num_stacks}"
-        now = f", now {self._size}: {shorten(self._label)}" if self._size else ""
-        return f"{self.stacks_done}{of} done{now}"
+        sizes = " + ".join(str(stack.size) for stack in self._running.values())
+        label = next((shorten(stack.label) for stack in self._running.values()), "")
+        return f"{self.stacks_done}{of} done{f', now {sizes}: {label}' if sizes else ''}"
 
     def _runs_in_words(self) -> str:
         of = "" if self.num_runs is None else f" of {self.num_runs}"

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from fashion_mnist.lock import has_writer, take
@@ -11,8 +12,7 @@ from fashion_mnist.tracking.outbox import journal_folders, sender_lock
 
 def main(output_dir: Path) -> None:
     """Sends until nothing is left to do; leaves at once if another sender does it."""
-    if hasattr(os, "nice"):
-        os.nice(10)  # training comes first
+    give_way()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level="INFO")
     lock = sender_lock(output_dir)
     while take(lock):
@@ -26,6 +26,15 @@ def main(output_dir: Path) -> None:
         # who came between our last look and the release found us alive and started no sender
         if not any(has_writer(folder) for folder in journal_folders(output_dir)):
             return
+
+
+def give_way() -> None:
+    """Training comes first."""
+    if hasattr(os, "nice"):
+        os.nice(10)
+    # Linux with autogroups weighs sessions, and this process has one of its own: `man 7 sched`
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text("10")
 
 
 if __name__ == "__main__":
