@@ -1,7 +1,8 @@
 """Measures the main job: an epoch beside the classic loop, the cost of recording, the first step.
 
-    .venv/bin/python scripts/benchmark.py            # all of it, a quarter of an hour on two cores
-    .venv/bin/python scripts/benchmark.py epoch      # one part: epoch, recording or start
+    .venv/bin/python scripts/benchmark.py            # these three, a quarter of an hour
+    .venv/bin/python scripts/benchmark.py epoch      # one part: epoch, recording, start or sweep
+    .venv/bin/python scripts/benchmark.py sweep --rounds 1 --runs 64    # an hour
 
 Things that are compared run in turn within one call, and their ratio is taken round by round, so
 that a machine that changes its speed changes both. What is printed are medians. Real images.
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -35,6 +37,11 @@ from fashion_mnist.network import build_network
 from fashion_mnist.runs.stacks import build_stack, view_data
 
 FMNIST = Path(sys.executable).with_name("fmnist")
+GRIDS = {  # a network and epochs
+    "784-64-10": ("model.hidden_sizes=[64]", "training.epochs=2"),
+    "784-128-64-10": ("model.hidden_sizes=[128,64]", "training.epochs=5"),
+    "784-512-256-10": ("model.hidden_sizes=[512,256]", "training.epochs=5"),
+}
 NETWORKS = ("[128,64]", "[512,512]", "[1024,1024,1024]")
 
 
@@ -43,10 +50,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", default=["epoch", "recording", "start"])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=64, help="of a sweep")
+    parser.add_argument("--grids", nargs="*", default=list(GRIDS), help="the sweeps' networks")
     options = parser.parse_args()
     torch.set_num_threads(physical_cores())
     print(describe_machine())
-    measures = {"epoch": measure_epochs, "recording": measure_recording, "start": measure_start}
+    measures: dict[str, Callable[[int], str]] = {
+        "epoch": measure_epochs,
+        "recording": measure_recording,
+        "start": measure_start,
+        "sweep": lambda rounds: measure_sweeps(rounds, options.runs, options.grids),
+    }
     for part in options.parts:
         print(f"\n{measures[part](options.rounds)}", flush=True)
 
@@ -175,6 +189,31 @@ def measure_start(rounds: int) -> str:
         f"| `fmnist train` to the first step | {spread(to_step)} |\n"
         f"| a process that imports torch and hydra, and ends | {spread(imports)} |"
     )
+
+
+def measure_sweeps(rounds: int, num_runs: int, grids: Sequence[str]) -> str:
+    """Whole sweeps, every run in a fresh MLflow store, with each launcher that is installed."""
+    launchers = {"stacked": ["hydra/launcher=stacked"], "basic": ["hydra/launcher=basic"]}
+    if find_spec("hydra_plugins.hydra_joblib_launcher"):
+        launchers["joblib, 2 jobs"] = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    lines = ["| grid | launcher | s | times as long as stacked |", "|---|---|---|---|"]
+    for grid in grids:
+        axes = ["optimizer.lr=5e-4,1e-3,2e-3,4e-3", f"seed=range({num_runs // 4})"]
+        seconds: dict[str, list[float]] = {name: [] for name in launchers}
+        for _ in range(rounds):  # none is thrown away: each begins in an empty folder anyway
+            for name, launcher in launchers.items():
+                with tempfile.TemporaryDirectory() as folder:
+                    run = whole_command(folder, ["-m", *GRIDS[grid], *axes, *launcher])
+                    began = time.perf_counter()
+                    run()
+                    seconds[name].append(time.perf_counter() - began)
+        epochs = GRIDS[grid][1].partition("=")[2]
+        lines += [
+            f"| {num_runs} runs of {grid}, {epochs} epochs | {name} | {spread(own)} "
+            f"| {ratio(own, seconds['stacked'])} |"
+            for name, own in seconds.items()
+        ]
+    return "\n".join(lines)
 
 
 def seconds_to_first_step(folder: str) -> float:

@@ -26,6 +26,7 @@ class Ending:
     board: Leaderboard
     results: Sequence[JobResult]
     jobs: Sequence[Job]
+    objectives: Sequence[str]
 
     @property
     def failures(self) -> list[JobResult]:
@@ -87,7 +88,8 @@ def close_sweep(
 
 def _look(campaign: Campaign) -> Ending:
     results = campaign.results()
-    return Ending(rank(results, score=campaign.sweep.score), results, campaign.jobs)
+    board = rank(results, score=campaign.sweep.score)
+    return Ending(board, results, campaign.jobs, campaign.sweep.settings.objectives)
 
 
 def _record_winners(jobs: Sequence[Job], parent: Parent) -> None:

@@ -17,6 +17,7 @@ from fashion_mnist.sweep.plan import Job, different, job_key, machine_for, stack
 from fashion_mnist.sweep.preflight import LEAST_SPREAD, Preflight, SearchPlan, StackPlan
 from fashion_mnist.sweep.trial import Trial, measure
 
+SECONDS_TO_START = 5.0  # until the processes of the lanes are there
 SHARE_OF_MEMORY = 0.5  # of what is free, for the stacks
 
 
@@ -91,6 +92,7 @@ def inspect_jobs(
         retries_failed=sweep.settings.retry_failed,
         stacks=plans,
         num_lanes=width.number if layout.beside else 1,
+        seconds_to_start=SECONDS_TO_START if layout.beside else 0.0,
         axes=sweep.words(),
     )
 

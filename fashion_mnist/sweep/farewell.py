@@ -3,14 +3,15 @@
 import io
 
 from fashion_mnist.sweep.closing import Ending
-from fashion_mnist.sweep.leaderboard import leaderboard_table, statistic_text
+from fashion_mnist.sweep.leaderboard import figure_name, leaderboard_table, statistic_text
+from fashion_mnist.sweep.pareto import pareto_front
 
 MOST_FAILURES = 10
 
 
 def farewell(ending: Ending) -> str:
     """The end of a sweep in words."""
-    blocks = [_table(ending), _winner(ending), _failures(ending)]
+    blocks = [_table(ending), _front(ending), _winner(ending), _failures(ending)]
     return "\n\n".join(block for block in blocks if block)
 
 
@@ -22,6 +23,22 @@ def _table(ending: Ending) -> str:
     text = io.StringIO()
     Console(file=text, width=100).print(leaderboard_table(ending.board))
     return text.getvalue().rstrip()
+
+
+def _front(ending: Ending) -> str:
+    """Of several objectives, the settings that no other beats in all."""
+    if len(ending.objectives) < 2:
+        return ""
+    names = [figure_name(objective) for objective in ending.objectives]
+    lines = [
+        f"  {ending.board.label(setting)}: "
+        + ", ".join(
+            f"{name} {statistic_text(key, setting.figures.get(key))}"
+            for key, name in zip(ending.objectives, names, strict=True)
+        )
+        for setting in pareto_front(ending.board.scored, ending.objectives)
+    ]
+    return "\n".join([f"none is better in {' and '.join(names)} at once than", *lines])
 
 
 def _winner(ending: Ending) -> str:

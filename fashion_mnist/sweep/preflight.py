@@ -51,6 +51,7 @@ class Preflight:
     retries_failed: bool = False
     stacks: Sequence[StackPlan] = ()
     num_lanes: int = 1  # stacks that are trained at a time
+    seconds_to_start: float = 0.0  # before there is one
     axes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # and their values in words
     search: SearchPlan | None = None
 
@@ -68,8 +69,9 @@ class Preflight:
 
     @property
     def seconds(self) -> float:
-        """Estimate of all the training, as far as it is known."""
-        return sum(plan.seconds for plan in self.stacks if not math.isnan(plan.seconds))
+        """Estimate of all the training, as far as it is known; 0 where there is none."""
+        known = [plan.seconds for plan in self.stacks if not math.isnan(plan.seconds)]
+        return sum(known) + self.seconds_to_start if known else 0.0
 
     @property
     def num_bytes(self) -> float:
@@ -139,22 +141,23 @@ def _cost(preflight: Preflight) -> str:
         f"{_plural(preflight.num_to_train, 'run')} to train in {number} of up to {size}{beside}"
         if preflight.search is None
         else f"in stacks of up to {size}",
-        _time(plans),
+        _time(preflight),
     ]
     if not math.isnan(preflight.num_bytes):
         words.append(f"{_mebibytes(preflight.num_bytes)} MiB for the largest stack")
     return ", ".join(words)
 
 
-def _time(plans: Sequence[StackPlan]) -> str:
+def _time(preflight: Preflight) -> str:
     """The estimate and between what it may lie."""
+    plans = preflight.stacks
     known = [plan for plan in plans if not math.isnan(plan.seconds)]
     if not known:
         return "how long is not known"
     spreads = [(plan.seconds, max(plan.spread, LEAST_SPREAD)) for plan in known]
-    low, high = (sum(s * x**sign for s, x in spreads) for sign in (-1, 1))
-    seconds = sum(plan.seconds for plan in known)
-    words = f"about {duration(seconds)} ({duration(low)} to {duration(high)})"
+    start = preflight.seconds_to_start
+    low, high = (start + sum(s * x**sign for s, x in spreads) for sign in (-1, 1))
+    words = f"about {duration(preflight.seconds)} ({duration(low)} to {duration(high)})"
     unknown = len(plans) - len(known)
     return f"{words} and {_plural(unknown, 'architecture')} not measured" if unknown else words
 

@@ -140,28 +140,15 @@ class Search:
         values: Sequence[float] | None,
         *,
         pruned: bool = False,
-        failed: bool = False,
     ) -> None:
-        """How a trial ended: one value an objective, or pruned, or failed; nan is a failure."""
+        """How a trial ended: one value an objective, or pruned; None or nan is a failure."""
         trial = self._asked.pop(number)
         if pruned:
             self._study.tell(trial, state=TrialState.PRUNED)
-        elif failed or values is None or any(math.isnan(value) for value in values):
+        elif values is None or any(math.isnan(value) for value in values):
             self._study.tell(trial, state=TrialState.FAIL)
         else:
             self._study.tell(trial, list(values))
-
-    def front(self) -> list[Trial]:
-        """The finished trials that no other beats in every objective, each setting once.
-
-        They come with the best of the first objective first; with one objective that is the
-        winner and its equals.
-        """
-        best = sorted(self._study.best_trials, key=lambda trial: trial.number)
-        once = {tuple(self._texts(trial).items()): trial for trial in reversed(best)}
-        sign = -1 if self._study.directions[0] == StudyDirection.MAXIMIZE else 1
-        ranked = sorted(once.values(), key=lambda trial: (sign * trial.values[0], trial.number))
-        return [self._told(trial) for trial in ranked]
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
