@@ -24,17 +24,16 @@ SOURCES = (ROOT / "pyproject.toml", ROOT / "requirements.txt")
 # What to install for whom; test includes what train has.
 REQUIREMENTS = {"train": ".", "test": ".[dev,submitit,ray,notebook]"}
 
-# What training, its sender and the pages import. uv writes no bytecode, and without it torch
-# takes 6 seconds to import instead of 2.
+# What training, a sweep's summary, the sender and the pages import. uv writes no bytecode, and
+# without it torch takes 6 seconds to import instead of 2.
 WARMED = (
     "torch",
     "hydra.main",
     "rich.progress",
     "safetensors.torch",
     "typer",
-    "matplotlib.figure",
     "matplotlib.backends.backend_agg",
-    "sklearn.metrics",
+    "optuna.importance",
     "mlflow.pyfunc",
     "mlflow.server.fastapi_app",
     "mlflow.store.tracking.sqlalchemy_store",
