@@ -15,6 +15,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
+def plural(count: int, one: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count:,} {one}{'' if count == 1 else 's'}"
+
+
 @contextmanager
 def lines_above_the_display() -> Iterator[None]:
     """Logging holds the standard output of before a live display; let it write to the display's."""

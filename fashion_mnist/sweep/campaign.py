@@ -9,6 +9,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from fashion_mnist.config import Config
+from fashion_mnist.runs.request import ENDED, last_attempt
+from fashion_mnist.runs.results import PRUNED_TAG
 from fashion_mnist.stack import HistoryRow
 from fashion_mnist.sweep.collect import read_result
 from fashion_mnist.sweep.context import SweepContext
@@ -62,7 +64,10 @@ class Campaign:
 
     def results(self) -> list[JobResult]:
         """What came of every job so far."""
-        return [read_result(job) for job in self.jobs]
+        return self._read(self.jobs)
+
+    def _read(self, jobs: Sequence[Job]) -> list[JobResult]:
+        return [read_result(job, self.sweep.config_dir) for job in jobs]
 
     def search(self, folder: Path, config: Config) -> None:
         """Ask, train and tell, until as many trials are done as are wanted.
@@ -86,7 +91,10 @@ class Campaign:
             batch_size=batch_size,
             num_epochs=config.training.epochs,
         ) as search:
-            self.add(self.make(self._settings(search.known())))
+            known = self.add(self.make(self._settings(search.known())))
+            missing = [job for job in known if _is_open(job)]  # of seeds that are new
+            if missing:
+                self.run(missing)
             while trials := search.ask(batch_size):
                 self._try(search, trials)
 
@@ -112,7 +120,7 @@ class Campaign:
             self.orders.gives_up = gives_up
         self.run([job for jobs in own for job in jobs])
         for trial, jobs in pairs:
-            results = [read_result(job) for job in jobs]
+            results = self._read(jobs)
             search.tell(
                 trial.number,
                 self._mean_objectives(results),
@@ -125,3 +133,9 @@ class Campaign:
         if any(name not in result.figures for result in results for name in objectives):
             return None
         return [fmean(result.figures[name] for result in results) for name in objectives]
+
+
+def _is_open(job: Job) -> bool:
+    """Whether a run has neither come to its end nor been given up."""
+    last = last_attempt(job.config, job.dataset)
+    return last is None or (last.status() not in ENDED and PRUNED_TAG not in last.tags())

@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from fashion_mnist.console import plural
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.sweep.campaign import Campaign
-from fashion_mnist.sweep.collect import train_command
-from fashion_mnist.sweep.leaderboard import Leaderboard, rank
+from fashion_mnist.sweep.collect import sweep_command
+from fashion_mnist.sweep.leaderboard import Leaderboard, rank, statistic_text
 from fashion_mnist.sweep.parent import Parent
 from fashion_mnist.sweep.plan import Job
 from fashion_mnist.sweep.results import JobResult
@@ -59,7 +60,7 @@ def close_sweep(
         _record_winners(ending.winners, parent)
         ending = _look(campaign)
     sweep, results = campaign.sweep, ending.results
-    note, command = _tests_read(ending), train_command(overrides)
+    note, command = _tests_read(ending), sweep_command(overrides, sweep.config_dir)
     artifacts = write_summary(
         parent.journal.artifacts,
         results,
@@ -111,9 +112,13 @@ def _record_winners(jobs: Sequence[Job], parent: Parent) -> None:
 
 
 def _tests_read(ending: Ending) -> list[str]:
-    """The runs whose test scores have been seen, this sweep's winners and earlier ones."""
-    names = {job.number: job.name for job in ending.jobs}
-    return [names[run.number] for run in ending.results if "test/accuracy" in run.figures]
+    """Each setting whose test scores have been seen: this sweep's winner and earlier ones."""
+    return [
+        f"{ending.board.label(setting)}: {statistic_text('test/accuracy', figure)} "
+        f"({plural(figure.n, 'run')})"
+        for setting in ending.board.settings
+        if (figure := setting.figures.get("test/accuracy")) is not None
+    ]
 
 
 def _counts(ending: Ending) -> dict[str, int]:

@@ -5,13 +5,18 @@ from collections.abc import Sequence
 
 from fashion_mnist.runs.request import last_attempt
 from fashion_mnist.runs.results import FAILURE_TAG, PRUNED_TAG
+from fashion_mnist.sweep.definition import is_sweep
 from fashion_mnist.sweep.plan import Job
 from fashion_mnist.sweep.results import JobResult
 from fashion_mnist.whereabouts import program
 
 
-def read_result(job: Job) -> JobResult:
-    """What came of the last attempt at a job's run."""
+def read_result(job: Job, config_dir: str | None) -> JobResult:
+    """What came of the last attempt at a job's run.
+
+    Args:
+        config_dir: the user's own YAML, for the command that trains the run alone.
+    """
     folder = last_attempt(job.config, job.dataset) or job.folder
     status, tags = folder.status(), folder.tags()
     is_pruned = status == "KILLED" and PRUNED_TAG in tags
@@ -25,10 +30,18 @@ def read_result(job: Job) -> JobResult:
         figures=folder.figures(),
         history=history,
         folder=folder.path,
-        command=train_command(job.request.overrides),
+        command=train_command(
+            [*job.request.overrides, *(["rerun=true"] if status == "FAILED" else [])], config_dir
+        ),
     )
 
 
-def train_command(overrides: Sequence[str]) -> str:
+def train_command(overrides: Sequence[str], config_dir: str | None) -> str:
     """The words that train with these overrides, ready to be copied."""
-    return f"{program('train')} {shlex.join(overrides)}".strip()
+    flags = ["--config-dir", config_dir] if config_dir is not None else []
+    return f"{program('train')} {shlex.join([*flags, *overrides])}".strip()
+
+
+def sweep_command(overrides: Sequence[str], config_dir: str | None) -> str:
+    """The words that start this sweep, or go on with it."""
+    return train_command([*([] if is_sweep(overrides) else ["-m"]), *overrides], config_dir)

@@ -63,6 +63,7 @@ def conduct(
     if problems:
         raise ConfigError(problems)
     folder = sweep_folder(Path(config.output_dir).absolute(), sweep.identity)
+    orders.score = sweep.score
     orders.largest = _largest(settings, is_stacked=stacked is not None)
     examples = [jobs[0], jobs[-1]] if sweep.is_search else jobs
     width = choose_lanes(jobs, settings.processes) if _uses_lanes(settings, stacked) else Width()
@@ -108,7 +109,9 @@ def _where(folder: Path, ending: Ending, config: Config) -> list[str]:
     begun = [run for run in runs if (run / JOURNAL_FILE).exists()]
     outcome = wait_until_sent([folder, *begun], FIRST_SECONDS + SECONDS_PER_RUN * len(begun))
     own = Outcome([run for run in outcome.runs if run.folder == folder], outcome.reason)
-    return [summary, *pages(own if outcome.sent else outcome, _sweep_page)]
+    if not outcome.sent:
+        return [summary, *pages(outcome, _sweep_page)]
+    return [summary, *pages(own, _sweep_page), *pages(own, run_link)]
 
 
 def _sweep_page(server: str, run: Recorded) -> str:

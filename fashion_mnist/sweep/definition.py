@@ -34,8 +34,8 @@ class Sweep:
     @property
     def name(self) -> str:
         """What a person calls it."""
-        swept = " × ".join(axis.name for axis in self.space.axes)
-        return self.settings.name or swept or "sweep"
+        swept = " × ".join(key.rpartition(".")[2] for key in self.axes)
+        return self.settings.name or swept or "one run"
 
     @property
     def axes(self) -> tuple[str, ...]:

@@ -42,13 +42,15 @@ def describe(
         axes: each axis, replicate axes included, and its values or the words for them.
     """
     board = rank(results, score=score)
-    lines = [f"## {_plain(title)}", "", "Swept:", ""]
-    lines += [f"- `{axis}`: {_values(values)}" for axis, values in axes.items()]
-    lines += ["", f"{board.size()}: {_counts(board.runs)}."]
+    # MLflow shows the first lines and folds the rest
+    lines = [*_best_lines(board), "", f"{board.size()}: {_counts(board.runs)}."]
     doubles = len(results) - len(board.runs)
     lines += [f"{doubles} more are the same as one of these and count once."] if doubles else []
-    lines += ["", *_best_lines(board), "", *_top_lines(board), ""]
-    lines += [_plain(note) + "  " for note in note_of_tests]
+    lines += ["", *_top_lines(board), ""]
+    lines += [f"Swept ({_plain(title)}):", ""]
+    lines += [f"- `{axis}`: {_values(values)}" for axis, values in axes.items()]
+    lines += ["", "Test scores that were read:", ""] if note_of_tests else []
+    lines += [f"- {_plain(note)}" for note in note_of_tests]
     failed = [run for run in board.runs if run.status == "FAILED"]
     lines += ["", "Failed:", ""] if failed else []
     for run in failed[:5]:

@@ -129,6 +129,7 @@ def _share(plans: Sequence[StackPlan], num_runs: int) -> list[StackPlan]:
     return [
         replace(
             plan,
+            architecture=f"such as {plan.architecture}",
             num_runs=max(1, round(num_runs / len(plans))),
             num_stacks=max(1, round(num_runs / len(plans))),
             seconds=plan.seconds / plan.num_runs * num_runs / len(plans),

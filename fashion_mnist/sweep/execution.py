@@ -32,6 +32,7 @@ class Orders:
     largest: int | None = None  # the most runs in a stack; None: as measured
     lanes: Lanes | None = None  # processes to train in; None: this one alone
     progress: Progress = field(default_factory=Progress)
+    score: str = "final/val_accuracy"  # the figure by which `progress` knows the best
     check_for_stop: Callable[[], None] = _go_on
     # a search's verdict: of a job's number, after an epoch with these figures
     gives_up: Callable[[int, int, HistoryRow], bool] | None = None
@@ -126,7 +127,7 @@ def _finish(
 ) -> None:
     for job, result in zip(jobs, own, strict=True):
         results[job.identity] = result
-        score = result.folder.figures().get("final/val_accuracy")
+        score = result.folder.figures().get(orders.score)
         orders.progress.finish_run(job.name, result.folder.status(), score)
     orders.progress.end_stack(number)
 

@@ -2,6 +2,7 @@
 
 import io
 
+from fashion_mnist.console import plural
 from fashion_mnist.sweep.closing import Ending
 from fashion_mnist.sweep.leaderboard import figure_name, leaderboard_table, statistic_text
 from fashion_mnist.sweep.pareto import pareto_front
@@ -49,12 +50,13 @@ def _winner(ending: Ending) -> str:
     if test is None:
         tested = "its test set was not read"
     else:
-        tested = f"test accuracy {statistic_text('test/accuracy', test)} ({test.n} runs)"
+        words = statistic_text("test/accuracy", test)
+        tested = f"test accuracy {words} ({plural(test.n, 'run')})"
     command = next(run.command for run in winner.runs if run.status == "FINISHED")
     return (
-        f"best setting: {ending.board.label(winner) or 'the only one'}, {tested}\n"
-        f"  one run of it alone: {command}\n"
-        f"  and its test:        {command} evaluation.test=always"
+        f"best setting: {ending.board.label(winner)}, {tested}\n"
+        f"  to train it alone:   {command} evaluation.test=never\n"
+        f"  with its test score: {command}"
     )
 
 

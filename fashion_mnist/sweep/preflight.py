@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fashion_mnist.console import duration
+from fashion_mnist.console import duration, plural
 
 MEBIBYTE = 2**20
 # Steps are measured; reading data, the final evaluation, pictures and journals are not, nor is
@@ -128,17 +128,17 @@ def _counts(preflight: Preflight) -> str:
     words = [form.format(count) for form, count in counts.items() if count]
     if preflight.num_duplicates > 1:
         words[-1] += "s"
-    head = _plural(preflight.num_jobs, "job")
+    head = plural(preflight.num_jobs, "job")
     return f"{head}: {', '.join(words)}" if words else head
 
 
 def _cost(preflight: Preflight) -> str:
     plans = preflight.stacks
-    number = _plural(sum(plan.num_stacks for plan in plans), "stack")
+    number = plural(sum(plan.num_stacks for plan in plans), "stack")
     size = max(plan.stack_size for plan in plans)
     beside = f", {preflight.num_lanes} at a time" if preflight.num_lanes > 1 else ""
     words = [
-        f"{_plural(preflight.num_to_train, 'run')} to train in {number} of up to {size}{beside}"
+        f"{plural(preflight.num_to_train, 'run')} to train in {number} of up to {size}{beside}"
         if preflight.search is None
         else f"in stacks of up to {size}",
         _time(preflight),
@@ -159,7 +159,7 @@ def _time(preflight: Preflight) -> str:
     low, high = (start + sum(s * x**sign for s, x in spreads) for sign in (-1, 1))
     words = f"about {duration(preflight.seconds)} ({duration(low)} to {duration(high)})"
     unknown = len(plans) - len(known)
-    return f"{words} and {_plural(unknown, 'architecture')} not measured" if unknown else words
+    return f"{words} and {plural(unknown, 'architecture')} not measured" if unknown else words
 
 
 def _table(plans: Sequence[StackPlan]) -> str:
@@ -188,7 +188,3 @@ def _table(plans: Sequence[StackPlan]) -> str:
 
 def _mebibytes(num_bytes: float) -> str:
     return f"{num_bytes / MEBIBYTE:,.1f}"
-
-
-def _plural(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or f'{one}s'}"
