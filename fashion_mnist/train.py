@@ -58,6 +58,8 @@ def main(arguments: Sequence[str]) -> None:
     sweeps = options.multirun or dry_run or is_sweep(options.overrides)
     if not (only_shows or options.shell_completion):
         try:
+            if dry_run and any(text.startswith("hydra/sweeper=") for text in options.overrides):
+                raise ConfigError(["--dry-run wants our own sweeper: leave out hydra/sweeper"])
             if sweeps:
                 check_sweep(options.overrides, options.config_dir)
             else:
@@ -69,6 +71,8 @@ def main(arguments: Sequence[str]) -> None:
             raise SystemExit(exit_status(error)) from None
         if sweeps and not options.multirun:
             flags.append("--multirun")
+    elif options.cfg and options.multirun:  # Hydra shows the config of one job
+        flags = [word for word in flags if word not in ("-m", "--multirun")]
     overrides = [*options.overrides, *(["hydra.sweeper.dry_run=true"] if dry_run else [])]
     sys.argv = ["fmnist train", *flags, *overrides]  # hydra.main reads them from there
     try:

@@ -17,6 +17,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 UV = Path(sys.executable).parent / "uv"
+PLUGINS = "fashion_mnist/plugins/"
 SOURCE_FOLDERS = ("conf", "fashion_mnist", "scripts", "tests")
 
 
@@ -94,9 +95,12 @@ def write_two_classes(folder: Path) -> None:
 
 
 def test_wheel_holds_the_modules_and_the_configs(wheel: Path) -> None:
-    """Each module, and each YAML of conf under fashion_mnist/conf, as it is in the repository."""
+    """Each module, and each YAML of conf under fashion_mnist/conf, as it is in the repository.
+
+    Hydra looks for plugins in a package at the top.
+    """
     expected = {
-        path.relative_to(REPOSITORY).as_posix(): path.read_bytes()
+        path.relative_to(REPOSITORY).as_posix().removeprefix(PLUGINS): path.read_bytes()
         for path in (REPOSITORY / "fashion_mnist").rglob("*.py")
     } | {
         f"fashion_mnist/{path.relative_to(REPOSITORY).as_posix()}": path.read_bytes()
@@ -106,7 +110,7 @@ def test_wheel_holds_the_modules_and_the_configs(wheel: Path) -> None:
         held = {name: archive.read(name) for name in archive.namelist() if ".dist-info" not in name}
     assert "fashion_mnist/conf/train.yaml" in held
     assert {name: held.get(name) for name in expected} == expected
-    assert {name.split("/")[0] for name in held} == {"fashion_mnist"}
+    assert {name.split("/")[0] for name in held} == {"fashion_mnist", "hydra_plugins"}
 
 
 def test_source_distribution_leaves_results_out(built: Path) -> None:

@@ -41,6 +41,7 @@ from fashion_mnist.tracking.receipt import Receipt, destinations, pending, write
 from fashion_mnist.tracking.sender import Sender, sync
 from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.views import view_links
+from fashion_mnist.tracking.watch import Watch, end_abandoned
 
 EXPERIMENT = "fashion-mnist"
 
@@ -804,3 +805,16 @@ def test_views_are_made_once_and_left_to_the_user(output_dir: Path, uri: str) ->
     again = client.get_experiment_by_name(EXPERIMENT)
     assert again is not None
     assert again.tags["mlflow.sharedViewState.results"] == "mine"
+
+
+def test_run_that_ends_under_the_senders_eyes_is_not_killed(tmp_path: Path) -> None:
+    """Seen at work, then ended and left before the sender holds its lock."""
+    with Journal(tmp_path / "runs/a") as journal:
+        journal.start("a", {}, {})
+        journal.status("RUNNING")
+        watch = Watch(tmp_path / "runs/a")
+        watch.look()
+        journal.status("FINISHED")
+    end_abandoned(watch)
+    with Journal(tmp_path / "runs/a") as journal:
+        assert journal.last_status == "FINISHED"

@@ -28,12 +28,17 @@ class Ending:
     results: Sequence[JobResult]
     jobs: Sequence[Job]
     objectives: Sequence[str]
+    is_stopped: bool  # before all was trained
 
     @property
     def failures(self) -> list[JobResult]:
-        """The runs without a result, each once; those that a search gave up have none to have."""
+        """The runs without a result, each once, where one was to be had.
+
+        Those that a search gave up have none; those that a request to stop left have none yet.
+        """
         runs = {result.folder: result for result in self.results}
-        return [r for r in runs.values() if r.status != "FINISHED" and r.pruned_at is None]
+        missing = [r for r in runs.values() if r.status != "FINISHED" and r.pruned_at is None]
+        return [r for r in missing if r.status == "FAILED" or not self.is_stopped]
 
     @property
     def winners(self) -> list[Job]:
@@ -55,10 +60,10 @@ def close_sweep(
     from fashion_mnist.sweep.description import best_figures, describe
     from fashion_mnist.sweep.summary import write_summary
 
-    ending = _look(campaign)
+    ending = _look(campaign, is_stopped)
     if not is_stopped and ending.winners:
         _record_winners(ending.winners, parent)
-        ending = _look(campaign)
+        ending = _look(campaign, is_stopped)
     sweep, results = campaign.sweep, ending.results
     note, command = _tests_read(ending), sweep_command(overrides, sweep.config_dir)
     artifacts = write_summary(
@@ -87,10 +92,10 @@ def close_sweep(
     return ending
 
 
-def _look(campaign: Campaign) -> Ending:
+def _look(campaign: Campaign, is_stopped: bool) -> Ending:
     results = campaign.results()
     board = rank(results, score=campaign.sweep.score)
-    return Ending(board, results, campaign.jobs, campaign.sweep.settings.objectives)
+    return Ending(board, results, campaign.jobs, campaign.sweep.settings.objectives, is_stopped)
 
 
 def _record_winners(jobs: Sequence[Job], parent: Parent) -> None:

@@ -62,7 +62,8 @@ def conduct(
     problems = search_mistakes(sweep, config, is_stacked=stacked is not None)
     if problems:
         raise ConfigError(problems)
-    folder = sweep_folder(Path(config.output_dir).absolute(), sweep.identity)
+    identity = sweep.identity(job.dataset.sha256 for job in jobs)
+    folder = sweep_folder(Path(config.output_dir).absolute(), identity)
     orders.score = sweep.score
     orders.largest = _largest(settings, is_stacked=stacked is not None)
     examples = [jobs[0], jobs[-1]] if sweep.is_search else jobs

@@ -1,6 +1,6 @@
 """What a command line sweeps over, read and checked: nothing is composed for good or trained."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -46,11 +46,19 @@ class Sweep:
         """Each axis and its values, as they are read."""
         return {axis.name: _words(axis) for axis in self.space.axes}
 
-    @property
-    def identity(self) -> str:
-        """The id under which it goes on when it is started again."""
+    def identity(self, data_sha256: Iterable[str]) -> str:
+        """The id under which it goes on when it is started again.
+
+        Args:
+            data_sha256: of the data sets of its jobs.
+        """
         settings = self.settings
-        return sweep_id(self.space, sampler=settings.sampler, objectives=settings.objectives)
+        return sweep_id(
+            self.space,
+            sampler=settings.sampler,
+            objectives=settings.objectives,
+            data_sha256=data_sha256,
+        )
 
     def samples(self) -> list[dict[str, str]]:
         """The values of every job of a grid; of a search, settings from the edges of its space."""

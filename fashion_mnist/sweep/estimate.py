@@ -70,11 +70,19 @@ def inspect_jobs(
         *_plans(layout.beside, trials, width.number),
         *_plans(layout.here, trials, 1),
     ]
+    num_lanes, start = (width.number, SECONDS_TO_START) if layout.beside else (1, 0.0)
     if sweep.is_search:
         settings = sweep.settings
         left = max(0, settings.n_trials - trials_done) * len(sweep.space.replicates())
         search = SearchPlan(settings.sampler, settings.n_trials, trials_done)
-        return Preflight(0, stacks=_share(plans, left), axes=sweep.words(), search=search)
+        return Preflight(
+            0,
+            stacks=_share(plans, left),
+            num_lanes=num_lanes,
+            seconds_to_start=start,
+            axes=sweep.words(),
+            search=search,
+        )
     runs = different(jobs)
     last = [last_attempt(job.config, job.dataset) for job in runs]
     statuses = [folder.status() if folder else "" for folder in last]
@@ -91,8 +99,8 @@ def inspect_jobs(
         num_failed=statuses.count("FAILED"),
         retries_failed=sweep.settings.retry_failed,
         stacks=plans,
-        num_lanes=width.number if layout.beside else 1,
-        seconds_to_start=SECONDS_TO_START if layout.beside else 0.0,
+        num_lanes=num_lanes,
+        seconds_to_start=start,
         axes=sweep.words(),
     )
 

@@ -8,6 +8,12 @@ from fashion_mnist.sweep.leaderboard import figure_name, leaderboard_table, stat
 from fashion_mnist.sweep.pareto import pareto_front
 
 MOST_FAILURES = 10
+MISSING = {  # why there is no result, where the run does not say it
+    "": "not begun",
+    "RUNNING": "another process trains it: the same command again shows what it makes of it",
+    "KILLED": "not trained to its end: the same command again goes on",
+    "FAILED": "failed",
+}
 
 
 def farewell(ending: Ending) -> str:
@@ -65,7 +71,7 @@ def _failures(ending: Ending) -> str:
     if not failures:
         return ""
     shown = [
-        f"  {result.failure or result.status.lower() or 'not begun'}\n    {result.command}"
+        f"  {result.failure or MISSING[result.status]}\n    {result.command}"
         for result in failures[:MOST_FAILURES]
     ]
     more = len(failures) - len(shown)

@@ -6,6 +6,7 @@ This file is read by each process when it starts, so what is slow to import wait
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fashion_mnist.stack import HistoryRow, Stack
     from fashion_mnist.sweep.arrangement import Width
 
+log = logging.getLogger("fashion_mnist")
 POLL_SECONDS = 0.2  # between two looks whether somebody wants us to stop
 LONGEST_GOODBYE_SECONDS = 60  # for a process that saves its runs
 
@@ -107,6 +109,7 @@ class Lanes:
             except (EOFError, OSError):
                 self._lanes.remove(lane)
                 undone += [lane.task] if lane.task else []
+                log.warning("a process died (%s): its runs go on here", lane.process.exitcode)
                 continue
             if news.results is not None:
                 lane.task = None

@@ -5,7 +5,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,10 @@ _KEY = re.compile(r"(\+{0,2})([a-zA-Z_][\w./@:-]*)")
 _NOT_COMPARED = re.compile(
     r"(seed|data\.fold|output_dir|data\.dir|rerun|training\.(device|threads|checkpoint_seconds))$"
     r"|(tracking|evaluation|hydra|sweep)\b"
+)
+# What makes no other run.
+_NO_AXIS = re.compile(
+    r"(output_dir|rerun|training\.(device|threads|checkpoint_seconds))$|(tracking|evaluation)\b"
 )
 _Settings = dict[tuple[str, ...], Axis]
 
@@ -123,6 +127,12 @@ def read_space(
         else:
             _replace(override, settings, prefixes, config_dir, problems)
     _check_replicates(settings, problems)
+    problems += [
+        f"{axis.name} says where or how a run is trained or recorded, and makes no other run: it "
+        f"takes one value, got {axis.count}"
+        for axis in settings.values()
+        if axis.count != 1 and all(map(_NO_AXIS.match, axis.keys))
+    ]
     conditions = read_conditions(when, settings.values(), described, problems)
     if problems:
         raise ConfigError(problems)
@@ -137,8 +147,14 @@ def read_space(
     return Space((*deletions, *fixed), tuple(varied), conditions, prefixes)
 
 
-def sweep_id(space: Space, *, sampler: str, objectives: Sequence[str]) -> str:
-    """16 hexadecimal digits over what a sweep compares.
+def sweep_id(
+    space: Space,
+    *,
+    sampler: str,
+    objectives: Sequence[str],
+    data_sha256: Iterable[str] = (),
+) -> str:
+    """16 hexadecimal digits over what a sweep compares, and on which data.
 
     Equal for the same sweep with other seeds or folds, in another place, or in another order.
     """
@@ -150,6 +166,7 @@ def sweep_id(space: Space, *, sampler: str, objectives: Sequence[str]) -> str:
         if name in axes
     }
     content = [axes, sorted(fixed), conditions, sampler, list(objectives)]
+    content.append(sorted(set(data_sha256)))
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

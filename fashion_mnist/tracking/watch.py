@@ -77,8 +77,10 @@ def end_abandoned(watch: Watch) -> None:
     if not take(lock):
         return  # somebody goes on with it after all
     try:
-        with Journal(watch.folder) as journal:
-            journal.status("KILLED", watch.last_ms)
+        watch.look()
+        if watch.unfinished:  # else it ended between our last look and our lock
+            with Journal(watch.folder) as journal:
+                journal.status("KILLED", watch.last_ms)
     finally:
         lock.release()
 

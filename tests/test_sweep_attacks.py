@@ -1,0 +1,66 @@
+"""What once went wrong when sweeps were used roughly, so that it does not again."""
+
+from pathlib import Path
+
+import pytest
+
+from fashion_mnist.config import ConfigError
+from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.sweep.space import read_space
+from tests.builders import make_data
+from tests.test_sweep import NOWHERE, parents, runs, summary, sweep
+
+ALONE = "sweep.processes=1"  # quicker for so little
+SEARCH = (ALONE, "sweep.sampler=random", "sweep.n_trials=2", "model.width=4,6,8,10")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder of real files."""
+    return make_data(tmp_path / "data")
+
+
+def test_a_search_with_more_seeds_trains_them_all(data: Path) -> None:
+    """Settings that were tried with fewer seeds get the others too, through the launcher."""
+    first = sweep(data, NOWHERE, *SEARCH, "seed=range(1)")
+    assert first.returncode == 0, first.stdout + first.stderr
+    settings = {row["model.width"] for row in summary()}
+    again = sweep(data, NOWHERE, *SEARCH, "seed=range(2)")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "not begun" not in again.stdout
+    assert len(parents()) == 1
+    rows = summary()
+    assert {row["model.width"] for row in rows} == settings  # no further trial was asked for
+    assert sorted((row["model.width"], row["seed"]) for row in rows) == sorted(
+        (width, seed) for width in settings for seed in ("0", "1")
+    )
+    assert {row["status"] for row in rows} == {"FINISHED"}
+
+
+def test_the_best_so_far_is_the_best_by_the_sweeps_own_figure(data: Path) -> None:
+    """Where the loss chooses the winner, the lowest loss is shown while the sweep goes on."""
+    done = sweep(
+        data, NOWHERE, ALONE, "-m", "model.width=4,16", "sweep.objectives=[final/val_loss]"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    losses = [RunFolder(run.path).figures()["final/val_loss"] for run in runs()]
+    last = [line for line in done.stdout.splitlines() if line.startswith("stacks ")][-1]
+    assert f"best {min(losses):.4f}" in last
+
+
+def test_another_set_of_data_is_another_sweep(data: Path, tmp_path: Path) -> None:
+    """The search does not remember what it learned elsewhere."""
+    other = make_data(tmp_path / "other", num_train=91)
+    assert sweep(data, NOWHERE, *SEARCH).returncode == 0
+    again = sweep(other, NOWHERE, *SEARCH)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "0 of 2 trials done" in again.stdout
+    assert len(parents()) == 2
+
+
+@pytest.mark.parametrize("axis", ["output_dir=a,b", "tracking.experiment=a,b", "rerun=true,false"])
+def test_what_makes_no_other_run_is_no_axis(axis: str) -> None:
+    """Such jobs would be equal, and all but one of them left out."""
+    key = axis.partition("=")[0]
+    with pytest.raises(ConfigError, match=f"{key} says where or how"):
+        read_space([axis, "model.width=1,2"], axes={}, when={})
