@@ -1,7 +1,8 @@
 """Measures the main job: an epoch beside the classic loop, the cost of recording, the first step.
 
     .venv/bin/python scripts/benchmark.py            # these three, a quarter of an hour
-    .venv/bin/python scripts/benchmark.py epoch      # one part: epoch, recording, start or sweep
+    .venv/bin/python scripts/benchmark.py epoch      # one part: epoch, recording, start, sweep ...
+    .venv/bin/python scripts/benchmark.py neighbour  # ... or neighbour
     .venv/bin/python scripts/benchmark.py sweep --rounds 1 --runs 64    # an hour
 
 Things that are compared run in turn within one call, and their ratio is taken round by round, so
@@ -60,6 +61,8 @@ def main() -> None:
         "recording": measure_recording,
         "start": measure_start,
         "sweep": lambda rounds: measure_sweeps(rounds, options.runs, options.grids),
+        "neighbour": measure_beside_a_neighbour,
+        "step": lambda _rounds: f"{step_milliseconds():.3f}",  # what `neighbour` has processes do
     }
     for part in options.parts:
         print(f"\n{measures[part](options.rounds)}", flush=True)
@@ -77,11 +80,7 @@ def describe_machine() -> str:
 
 def measure_epochs(rounds: int) -> str:
     """Seconds an epoch of 55,000 images, batch 128, AdamW: this program and the classic loop."""
-    dataset = load_dataset(
-        name="fashion_mnist",
-        folder=Path("data/fashion_mnist"),
-        class_names=check([]).data.class_names,
-    )
+    dataset = real_dataset()
     lines = ["| network | ours, s | classic loop, s | ratio |", "|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as folder:
         write_for_torchvision(Path(folder))
@@ -94,6 +93,12 @@ def measure_epochs(rounds: int) -> str:
                 f"| {name} | {spread(ours)} | {spread(classic)} | {ratio(classic, ours)} |"
             )
     return "\n".join(lines)
+
+
+def real_dataset() -> Dataset:
+    """Fashion-MNIST."""
+    names = check([]).data.class_names
+    return load_dataset(name="fashion_mnist", folder=Path("data/fashion_mnist"), class_names=names)
 
 
 def our_epoch(config: Config, dataset: Dataset) -> Callable[[], None]:
@@ -216,6 +221,48 @@ def measure_sweeps(rounds: int, num_runs: int, grids: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def measure_beside_a_neighbour(rounds: int) -> str:
+    """Milliseconds of a step of 784-512-256-10, alone and beside a process that never rests."""
+    spins = {"ours (3,000 spins)": "3000", "libgomp's (300,000 spins)": "300000"}
+    alone: dict[str, list[float]] = {name: [] for name in spins}
+    beside: dict[str, list[float]] = {name: [] for name in spins}
+    for _ in range(rounds):
+        for name, spin_count in spins.items():
+            alone[name].append(step_in_a_process(spin_count))
+            with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as neighbour:
+                beside[name].append(step_in_a_process(spin_count))
+                neighbour.kill()
+    [_, libraries] = alone.values()
+    lines = [
+        f"| {name} | {spread(alone[name])} | {spread(beside[name])} "
+        f"| {ratio(beside[name], alone[name])} | {ratio(alone[name], libraries, 2)} |"
+        for name in spins
+    ]
+    head = "| waiting threads | alone, ms a step | beside one busy process, ms | ratio | alone "
+    return "\n".join([f"{head}beside libgomp's |", "|---|---|---|---|---|", *lines])
+
+
+def step_in_a_process(spin_count: str) -> float:
+    """The part `step` in a process of its own: libgomp reads its settings once."""
+    environment = os.environ | {"GOMP_SPINCOUNT": spin_count}
+    command = [sys.executable, __file__, "step"]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return float(done.stdout.split()[-1])
+
+
+def step_milliseconds(num_steps: int = 400) -> float:
+    """The mean of some hundred training steps, batch 128, in this process."""
+    dataset = real_dataset()
+    config = check(["model.hidden_sizes=[512,256]"])
+    times: list[float] = []
+    stack = build_stack(
+        [config], [view_data(config, dataset)], dataset, Machine("cpu", "fp32", physical_cores())
+    )
+    train_epoch(stack, on_step=lambda _step: times.append(time.perf_counter()))
+    warm = len(times) - num_steps
+    return 1000 * (times[-1] - times[warm]) / (num_steps - 1)
+
+
 def seconds_to_first_step(folder: str) -> float:
     """From the command to the moment when the first training step begins."""
     began = time.perf_counter()
@@ -245,9 +292,10 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
-def ratio(slower: Sequence[float], faster: Sequence[float]) -> str:
+def ratio(slower: Sequence[float], faster: Sequence[float], digits: int = 1) -> str:
     """The median of the ratios round by round."""
-    return f"{statistics.median(a / b for a, b in zip(slower, faster, strict=True)):.1f}"
+    middle = statistics.median(a / b for a, b in zip(slower, faster, strict=True))
+    return f"{middle:.{digits}f}"
 
 
 if __name__ == "__main__":
