@@ -17,7 +17,6 @@ from fashion_mnist.randomness import make_generators
 class Batch(NamedTuple):
     """What one step sees."""
 
-    start: int  # place of the batch's first example within the epoch
     pixels: Tensor  # float32 [R, B, P], normalised
     labels: Tensor  # int64 [R, B]
 
@@ -90,9 +89,10 @@ class Batches:
             for generator in self.shuffle_generators
         ]
         order = self.train_index.gather(1, torch.stack(orders).to(self.train_index.device))
-        for start in range(0, self.num_examples, self.batch_size):
-            index = order[:, start : start + self.batch_size]
-            yield Batch(start, self._pixels(index), self.labels[index])
+        labels = self.labels[order]
+        parts = (torch.split(each, self.batch_size, 1) for each in (order, labels))
+        for index, own_labels in zip(*parts, strict=True):
+            yield Batch(self._pixels(index), own_labels)
 
     def _pixels(self, index: Tensor) -> Tensor:
         pixels = gather(self.images, index)

@@ -4,33 +4,15 @@ R runs in the stack, B batch, I inputs, O outputs, H features. Members are indep
 operation sums over R. A layer keeps what its backward needs from the last training forward.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fashion_mnist import products
+from fashion_mnist.parameters import Buffer, Parameter
 from fashion_mnist.products import slab
-
-
-@dataclass
-class Parameter:
-    """A trained tensor of all members and the place where backward writes its gradient."""
-
-    name: str  # its name in the exported network's state dict
-    value: Tensor  # [R, …]; [R, I, O] for the weight of a linear layer
-    gradient: Tensor  # like value
-    is_matrix: bool = False  # [R, I, O] here, [O, I] in the exported network
-
-
-@dataclass
-class Buffer:
-    """A tensor of all members that training updates without a gradient (running statistics)."""
-
-    name: str
-    value: Tensor  # [R, …]
+from fashion_mnist.rowwise import BatchNorm, Elementwise, RowWise
 
 
 class Linear:
@@ -67,95 +49,6 @@ class Linear:
         return _cast(products.input_gradient(gradient, weight), torch.float32)
 
 
-class RowWise:
-    """A function of each member's `[B, H]` whose derivative is left to torch's autograd."""
-
-    def __init__(
-        self, parameters: Sequence[Parameter] = (), buffers: Sequence[Buffer] = ()
-    ) -> None:
-        self.parameters = list(parameters)
-        self.buffers = list(buffers)
-
-    def compute(
-        self, x: Tensor, weights: list[Tensor], state: list[Tensor], training: bool
-    ) -> Tensor:
-        """One member's `[B, H]` with weights `[1, H]`, or `[R, B, H]` with `[R, 1, H]`."""
-        raise NotImplementedError
-
-    def forward(self, x: Tensor, *, training: bool) -> Tensor:
-        """x `[R, B, H]` to the same shape."""
-        inputs = [part.detach() for part in products.members(x)]
-        weights = _by_member([parameter.value for parameter in self.parameters], len(inputs))
-        state = _by_member([buffer.value for buffer in self.buffers], len(inputs))
-        if training:
-            self.leaves = [*inputs, *(w for row in weights for w in row)]
-            for leaf in self.leaves:
-                leaf.requires_grad_()
-        with torch.set_grad_enabled(training):
-            outputs = [
-                self.compute(part, row, kept, training)
-                for part, row, kept in zip(inputs, weights, state, strict=True)
-            ]
-        if training:
-            self.outputs = outputs
-        return products.join([output.detach() for output in outputs])
-
-    def backward(self, gradient: Tensor) -> Tensor:
-        """Gradient of the output to that of the input, both `[R, B, H]`."""
-        parts = products.members(gradient)
-        gradients = torch.autograd.grad(self.outputs, self.leaves, parts)
-        for k, parameter in enumerate(self.parameters):
-            own = gradients[len(parts) + k :: len(self.parameters)]
-            for target, source in zip(products.members(parameter.gradient), own, strict=True):
-                target.copy_(source)
-        return products.join(gradients[: len(parts)])
-
-
-class Activation(RowWise):
-    """An element-wise function of torch."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def compute(
-        self, x: Tensor, weights: list[Tensor], state: list[Tensor], training: bool
-    ) -> Tensor:
-        return self.function(x)
-
-
-class BatchNorm(RowWise):
-    """Batch normalization over B with running statistics (Ioffe and Szegedy, 2015)."""
-
-    def compute(
-        self, x: Tensor, weights: list[Tensor], state: list[Tensor], training: bool
-    ) -> Tensor:
-        # torch's kernel wants features in one axis: [B, R·H]
-        columns = x if x.dim() == 2 else x.transpose(0, 1).flatten(1)
-        scale, offset, mean, variance = (t.flatten() for t in [*weights, *state])
-        out = F.batch_norm(columns, mean, variance, scale, offset, training)
-        return out if x.dim() == 2 else out.view(x.shape[1], x.shape[0], -1).transpose(0, 1)
-
-
-class LayerNorm(RowWise):
-    """Layer normalization over H (Ba, Kiros and Hinton, 2016)."""
-
-    def compute(
-        self, x: Tensor, weights: list[Tensor], state: list[Tensor], training: bool
-    ) -> Tensor:
-        scale, offset = weights
-        return F.layer_norm(x, x.shape[-1:]) * scale + offset
-
-
-class RMSNorm(RowWise):
-    """Root mean square normalization over H (Zhang and Sennrich, 2019)."""
-
-    def compute(
-        self, x: Tensor, weights: list[Tensor], state: list[Tensor], training: bool
-    ) -> Tensor:
-        return F.rms_norm(x, x.shape[-1:]) * weights[0]
-
-
 class Dropout:
     """Dropout (Srivastava et al., 2014) with one random byte an element, a rate for each member.
 
@@ -178,7 +71,9 @@ class Dropout:
         if not training:
             return x
         bytes_ = random_bytes(x.shape[1] * x.shape[2], self.generators).reshape(x.shape)
-        self.kept = (bytes_ >= self.threshold) * self.scale
+        # a product of booleans and floats takes five times as long as this
+        kept = slab(*x.shape, device=x.device).copy_(bytes_ >= self.threshold)
+        self.kept = kept.mul_(self.scale)
         return self._mask(x)
 
     def backward(self, gradient: Tensor) -> Tensor:
@@ -212,7 +107,7 @@ class Block:
         return _add(inner, gradient) if self.residual else inner
 
 
-Layer = Linear | RowWise | Dropout | Block
+Layer = Linear | RowWise | Elementwise | BatchNorm | Dropout | Block
 
 
 def random_bytes(count: int, generators: Sequence[torch.Generator]) -> Tensor:
@@ -234,8 +129,3 @@ def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _add(a: Tensor, b: Tensor) -> Tensor:
     return torch.add(a, b, out=slab(*a.shape, device=a.device))
-
-
-def _by_member(values: list[Tensor], count: int) -> list[list[Tensor]]:
-    parts = [products.members(value.detach()) for value in values]
-    return [[part[k] for part in parts] for k in range(count)]

@@ -60,9 +60,7 @@ def train_epoch(
         on_step: called before each step with its number from 0; what it raises ends training.
     """
     batches, started = stack.batches, time.perf_counter()
-    shape = (stack.num_members, batches.num_examples)
-    weighted, weights = (torch.empty(shape, device=stack.model.device) for _ in range(2))
-    correct = torch.empty(shape, dtype=torch.bool, device=stack.model.device)
+    weighted, weights, hits = list[Tensor](), list[Tensor](), list[Tensor]()
 
     for step, batch in enumerate(batches.epoch()):
         on_step(step)
@@ -70,13 +68,14 @@ def train_epoch(
         loss = stack.loss(logits, batch.labels)
         stack.model.backward(loss.gradient)
         update(stack, step)
-        span = slice(batch.start, batch.start + batch.labels.shape[1])
-        weighted[:, span], weights[:, span] = loss.weighted, loss.weight
-        torch.eq(logits.argmax(-1), batch.labels, out=correct[:, span])
+        weighted.append(loss.weighted)
+        weights.append(loss.weight)
+        hits.append(logits.argmax(-1) == batch.labels)
 
     stack.epoch += 1
-    train_loss = (member_sums(weighted) / member_sums(weights)).tolist()
-    train_accuracy = (correct.sum(1) / batches.num_examples).tolist()
+    epoch_weighted, epoch_weights = torch.cat(weighted, 1), torch.cat(weights, 1)
+    train_loss = (member_sums(epoch_weighted) / member_sums(epoch_weights)).tolist()
+    train_accuracy = (torch.cat(hits, 1).sum(1) / batches.num_examples).tolist()
     seconds = time.perf_counter() - started  # after the host has waited for the device
     validation = None if validation_index is None else validate(stack, validation_index)
     rows = [
@@ -94,7 +93,7 @@ def train_epoch(
             None
             if math.isfinite(train_loss[r] + rows[r].get("val/loss", 0.0))
             and _weights_are_finite(stack.model, r)
-            else _divergence(stack, weighted[r], weights[r])
+            else _divergence(stack, epoch_weighted[r], epoch_weights[r])
             for r in range(stack.num_members)
         ],
     )

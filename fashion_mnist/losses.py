@@ -47,10 +47,12 @@ def cross_entropy(
     def loss(logits: Tensor, labels: Tensor) -> BatchLoss:
         log_probabilities = torch.log_softmax(logits, -1)
         target = targets[rows, labels]
-        weighted = -(target * log_probabilities).sum(-1)
+        weighted = (target * log_probabilities).sum(-1).neg_()
         weight = weights[labels]
-        gradient = log_probabilities.exp_().mul_(target.sum(-1, keepdim=True)).sub_(target)
-        return BatchLoss(weighted, weight, _of_mean(gradient, weight))
+        gradient = log_probabilities.exp_()
+        if class_weights is not None:  # else a target's sum is 1
+            gradient.mul_(target.sum(-1, keepdim=True))
+        return BatchLoss(weighted, weight, _of_mean(gradient.sub_(target), weight))
 
     return loss
 

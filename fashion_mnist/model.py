@@ -9,22 +9,19 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from fashion_mnist.layers import (
-    Activation,
-    BatchNorm,
-    Block,
-    Buffer,
-    Dropout,
-    Layer,
-    LayerNorm,
-    Linear,
-    Parameter,
-    RMSNorm,
-    RowWise,
-)
+from fashion_mnist.layers import Block, Dropout, Layer, Linear
 from fashion_mnist.network import Architecture, build_activation
+from fashion_mnist.parameters import Buffer, Parameter
 from fashion_mnist.products import slab
 from fashion_mnist.randomness import make_generators
+from fashion_mnist.rowwise import (
+    DERIVATIVES,
+    Activation,
+    BatchNorm,
+    Elementwise,
+    LayerNorm,
+    RMSNorm,
+)
 
 # Each fills a weight `[O, I]` in place. "default" is what torch.nn.Linear does.
 INITIALIZATIONS: dict[str, Callable[..., Tensor]] = {
@@ -112,13 +109,17 @@ class StackedMLP:
         name, sizes = f"hidden{k + 1}", self.architecture.layer_sizes[k]
         layers: list[Layer] = [self._linear(f"{name}.linear", *sizes)]
         layers += self._normalization(f"{name}.normalization", sizes[1])
-        function = build_activation(
-            self.architecture.activation, self.architecture.activation_options
-        )
-        layers.append(Activation(function))
+        layers.append(self._activation())
         if dropout is not None:
             layers.append(Dropout(dropout, self.dropout_generators))
         return Block(layers, residual=self.architecture.is_residual(k))
+
+    def _activation(self) -> Layer:
+        name, options = self.architecture.activation, self.architecture.activation_options
+        function = build_activation(name, options)
+        if name in DERIVATIVES:
+            return Elementwise(function, partial(DERIVATIVES[name], **options))
+        return Activation(function)
 
     def _linear(self, name: str, num_inputs: int, num_outputs: int) -> Linear:
         weight = self._parameter(f"{name}.weight", num_inputs, num_outputs)
@@ -126,7 +127,7 @@ class StackedMLP:
         bias = self._parameter(f"{name}.bias", 1, num_outputs)
         return Linear(weight, bias, dtype=self.dtype)
 
-    def _normalization(self, name: str, size: int) -> list[RowWise]:
+    def _normalization(self, name: str, size: int) -> list[Layer]:
         kind = self.architecture.normalization
         if kind == "none":
             return []
@@ -140,7 +141,7 @@ class StackedMLP:
             return [LayerNorm([weight, bias])]
         mean = Buffer(f"{name}.running_mean", self._slab(1, size).zero_())
         variance = Buffer(f"{name}.running_var", self._slab(1, size).fill_(1))
-        return [BatchNorm([weight, bias], [mean, variance])]
+        return [BatchNorm(weight, bias, mean, variance)]
 
     def _parameter(self, name: str, *shape: int) -> Parameter:
         return Parameter(name, self._slab(*shape), self._slab(*shape))

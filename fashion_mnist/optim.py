@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fashion_mnist.layers import Parameter
+from fashion_mnist.parameters import Parameter
 
 _REFUSED = {
     "lbfgs": "it wants the loss recomputed within a step",

@@ -6,9 +6,10 @@ from torch import Tensor
 
 from fashion_mnist.layers import Dropout, random_bytes
 from fashion_mnist.model import StackedMLP
-from fashion_mnist.network import Architecture, Normalization, build_network
+from fashion_mnist.network import Architecture, Normalization, build_activation, build_network
 from fashion_mnist.products import ALIGNMENT_BYTES, slab
 from fashion_mnist.randomness import make_generators
+from fashion_mnist.rowwise import DERIVATIVES, Elementwise
 
 
 def test_every_byte_position_is_uniform() -> None:
@@ -37,6 +38,38 @@ def test_dropout_keeps_the_mean_and_its_gradient_has_the_same_mask() -> None:
     assert torch.unique(out[0]).tolist() == pytest.approx([0, 256 / (256 - 77)])
     assert torch.equal(layer.backward(x), out)
     assert torch.equal(layer.forward(x, training=False), x)
+
+
+@pytest.mark.parametrize("name", DERIVATIVES)
+def test_derivatives_are_those_of_autograd_to_the_bit(name: str) -> None:
+    """torch's own operation for a derivative, called without autograd, gives autograd's bits."""
+    function = build_activation(name, {})
+    x = torch.cat([torch.linspace(-30, 30, 1001), torch.tensor([0.0, -0.0])]).view(1, 17, 59)
+    upstream = torch.randn(x.shape)
+    layer = Elementwise(function, DERIVATIVES[name])
+    leaf = x.clone().requires_grad_()
+    function(leaf).backward(upstream)
+    assert torch.equal(layer.forward(x, training=True), function(x))
+    assert leaf.grad is not None
+    assert torch.equal(layer.backward(upstream), leaf.grad)
+
+
+@pytest.mark.parametrize("options", [{"approximate": "tanh"}, {"negative_slope": 0.3}], ids=str)
+def test_derivatives_take_the_options_of_their_function(options: dict[str, float | str]) -> None:
+    """What a config sets on an activation holds for its derivative too."""
+    name = "gelu" if "approximate" in options else "leaky_relu"
+    architecture = Architecture(5, (6,), 3, activation=name, activation_options=options)
+    model, upstream = StackedMLP(architecture, seeds=[0]), torch.randn(1, 4, 3)
+    x = torch.randn(1, 4, 5)
+    model.forward(x, training=True)
+    model.backward(upstream)
+    network = build_network(architecture)
+    network.load_state_dict(model.state_dict(0))
+    network(x[0]).backward(upstream[0])
+    own = {parameter.name: parameter for parameter in model.parameters}["hidden1.linear.weight"]
+    expected = dict(network.named_parameters())["hidden1.linear.weight"].grad
+    assert expected is not None
+    assert torch.allclose(own.gradient[0].t(), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("normalization", ["none", "batch", "layer", "rms"])

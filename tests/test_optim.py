@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from fashion_mnist.layers import Parameter
 from fashion_mnist.optim import StackedOptimizer, optimizer_names, option_defaults, refusal
+from fashion_mnist.parameters import Parameter
 
 
 @pytest.mark.parametrize("name", optimizer_names())

@@ -30,7 +30,7 @@ SHARE_OF_WORK = 0.01  # for each size, of the time that the runs will take
 LEAST_SECONDS, MOST_SECONDS = 0.03, 0.3  # for each size
 MOST_SECONDS_IN_ALL = 2  # beyond, no further size is tried, nor any a second time
 FEWEST_STEPS = 2  # after the first, which allocates
-EPOCH_BYTES_PER_IMAGE = 25  # what an epoch holds: two orders, losses, weights, hits
+EPOCH_BYTES_PER_IMAGE = 42  # what an epoch holds: two orders, labels, losses, weights, hits
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,180 @@
+"""What this program is compared with: loops that a user would write or pick instead, and the roof.
+
+Each function prepares one epoch on all training images (config's network, batch size, dropout,
+normalisation, AdamW) and returns it as a function to be timed. N images, B batch, P pixels.
+"""
+
+import itertools
+import logging
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+from torchvision import transforms
+from torchvision.datasets import FashionMNIST
+
+from fashion_mnist.config import Config
+from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.loop import train_epoch
+from fashion_mnist.machine import Machine
+from fashion_mnist.runs.stacks import build_stack, view_data
+
+Epoch = Callable[[], object]
+
+
+def ours(config: Config, dataset: Dataset, machine: Machine) -> Epoch:
+    """As `fmnist train` trains: a stack of one."""
+    stack = build_stack([config], [view_data(config, dataset)], dataset, machine)
+
+    def run() -> None:
+        stack.epoch = 0  # no schedule goes beyond its last epoch
+        train_epoch(stack)
+
+    return run
+
+
+def classic(config: Config, dataset: Dataset, folder: Path, num_workers: int) -> Epoch:
+    """The tutorials' loop: torchvision's transforms, image by image, in a `DataLoader`.
+
+    Args:
+        folder: where torchvision finds the data set.
+    """
+    view = view_data(config, dataset)
+    steps = [transforms.ToTensor(), transforms.Normalize((view.mean,), (view.std,))]
+    images = FashionMNIST(str(folder), transform=transforms.Compose(steps))
+    loader = DataLoader(
+        images, batch_size=config.training.batch_size, shuffle=True, num_workers=num_workers
+    )
+    network = build(config)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.optimizer.lr)
+    criterion = nn.CrossEntropyLoss()
+
+    def run() -> None:
+        for pixels, labels in loader:
+            optimizer.zero_grad()
+            criterion(network(pixels.flatten(1)), labels).backward()
+            optimizer.step()
+
+    return run
+
+
+def in_memory(config: Config, dataset: Dataset, dtype: torch.dtype) -> Epoch:
+    """The best that one writes by hand with autograd: normalised tensors, a fused optimiser."""
+    pixels, labels = normalised(config, dataset)
+    network = build(config)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.optimizer.lr, fused=True)
+    narrow = torch.autocast("cpu", dtype, enabled=dtype != torch.float32)
+
+    def run() -> None:
+        for index in torch.randperm(len(pixels)).split(config.training.batch_size):
+            optimizer.zero_grad()
+            with narrow:
+                loss = nn.functional.cross_entropy(network(pixels[index]), labels[index])
+            loss.backward()
+            optimizer.step()
+
+    return run
+
+
+def lightning(config: Config, dataset: Dataset) -> Epoch | None:
+    """Lightning's Trainer on tensors in memory; None where it is not installed."""
+    if not find_spec("lightning"):
+        return None
+    import lightning
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = build(config)
+
+        def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+            return nn.functional.cross_entropy(self.network(batch[0]), batch[1])
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.AdamW(self.parameters(), lr=config.optimizer.lr)
+
+    size = config.training.batch_size
+    loader = DataLoader(TensorDataset(*normalised(config, dataset)), size, shuffle=True)
+    module = Module()
+
+    def run() -> None:
+        warnings.simplefilter("ignore")
+        trainer = lightning.Trainer(
+            max_epochs=1,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(module, loader)
+
+    return run
+
+
+def scikit_learn(config: Config, dataset: Dataset) -> Epoch:
+    """scikit-learn's MLPClassifier with Adam: no dropout, no normalisation between layers."""
+    from sklearn.neural_network import MLPClassifier
+
+    pixels, labels = (tensor.numpy() for tensor in normalised(config, dataset))
+    classifier = MLPClassifier(
+        config.model.sizes(),
+        batch_size=config.training.batch_size,
+        learning_rate_init=config.optimizer.lr,
+        max_iter=1,
+    )
+
+    def run() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it has not converged after one epoch
+            classifier.fit(pixels, labels)
+
+    return run
+
+
+def roof(config: Config, dataset: Dataset, dtype: torch.dtype) -> Epoch:
+    """The matrix products of an epoch alone: forward, and both of backward; no first dx."""
+    size, count = config.training.batch_size, len(dataset.train_labels)
+    shapes = [dataset.train_images.shape[1], *config.model.sizes(), dataset.num_classes]
+    layers = [
+        tuple(torch.randn(shape).to(dtype) for shape in ((size, i), (i, o), (size, o)))
+        for i, o in itertools.pairwise(shapes)
+    ]
+    # written where they always are: a loop that allocates is no roof
+    outs = [tuple(torch.empty_like(t) for t in layer) for layer in layers]
+
+    def run() -> None:
+        for _ in range(-(-count // size)):
+            for k, ((x, w, g), (dx, dw, y)) in enumerate(zip(layers, outs, strict=True)):
+                torch.mm(x, w, out=y)
+                torch.mm(x.t(), g, out=dw)
+                if k:
+                    torch.mm(g, w.t(), out=dx)
+
+    return run
+
+
+def normalised(config: Config, dataset: Dataset) -> tuple[Tensor, Tensor]:
+    """Pixels float32 `[N, P]` and labels int64 `[N]`."""
+    view = view_data(config, dataset)
+    pixels = (dataset.train_images.float() / 255 - view.mean) / view.std
+    return pixels, dataset.train_labels.long()
+
+
+def build(config: Config) -> nn.Sequential:
+    """The network as a tutorial writes it."""
+    sizes, layers = [28 * 28, *config.model.sizes()], list[nn.Module]()
+    for num_inputs, num_outputs in itertools.pairwise(sizes):
+        layers.append(nn.Linear(num_inputs, num_outputs))
+        if config.model.normalization == "batch":
+            layers.append(nn.BatchNorm1d(num_outputs))
+        layers.append(nn.ReLU())
+        if config.model.dropout:
+            layers.append(nn.Dropout(config.model.dropout))
+    return nn.Sequential(*layers, nn.Linear(sizes[-1], 10))
