@@ -1,15 +1,17 @@
-"""Measures the main job: an epoch beside the classic loop, the cost of recording, the first step.
+"""Measures the main job, each thing beside what a user would pick instead.
 
-    .venv/bin/python scripts/benchmark.py            # these three, a quarter of an hour
-    .venv/bin/python scripts/benchmark.py epoch      # one part: epoch, recording, start, sweep ...
-    .venv/bin/python scripts/benchmark.py neighbour  # ... or neighbour
+    .venv/bin/python scripts/benchmark.py                  # epoch, recording, start
+    .venv/bin/python scripts/benchmark.py epoch            # one part; also sweep, neighbour
     .venv/bin/python scripts/benchmark.py sweep --rounds 1 --runs 64    # an hour
+    .venv/bin/python scripts/benchmark.py epoch --json epoch.json
 
 Things that are compared run in turn within one call, and their ratio is taken round by round, so
 that a machine that changes its speed changes both. What is printed are medians. Real images.
+`pip install lightning hydra-joblib-launcher` adds these two to what is compared.
 """
 
 import argparse
+import json
 import os
 import platform
 import statistics
@@ -17,15 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
+import contestants
 import torch
-from torch import nn
-from torch.utils.data import DataLoader, Subset
-from torchvision import transforms
-from torchvision.datasets import FashionMNIST
+from contestants import Epoch
 
 from fashion_mnist.compose import check
 from fashion_mnist.config import Config
@@ -33,8 +34,7 @@ from fashion_mnist.data.dataset import Dataset, load_dataset
 from fashion_mnist.data.files import NAMES, load_files
 from fashion_mnist.data.idx import write_idx
 from fashion_mnist.loop import train_epoch
-from fashion_mnist.machine import Machine, physical_cores, process_tags
-from fashion_mnist.network import build_network
+from fashion_mnist.machine import Machine, physical_cores, process_tags, resolve_machine
 from fashion_mnist.runs.stacks import build_stack, view_data
 
 FMNIST = Path(sys.executable).with_name("fmnist")
@@ -43,7 +43,29 @@ GRIDS = {  # a network and epochs
     "784-128-64-10": ("model.hidden_sizes=[128,64]", "training.epochs=5"),
     "784-512-256-10": ("model.hidden_sizes=[512,256]", "training.epochs=5"),
 }
-NETWORKS = ("[128,64]", "[512,512]", "[1024,1024,1024]")
+NETWORKS = {
+    "784-128-64-10": ["model.hidden_sizes=[128,64]"],
+    "784-512-256-10": ["model.hidden_sizes=[512,256]"],
+    "784-512-256-10, dropout": ["model.hidden_sizes=[512,256]", "model.dropout=0.3"],
+    "784-1024-1024-1024-10, batch norm, dropout": [
+        "model.hidden_sizes=[1024,1024,1024]",
+        "model.normalization=batch",
+        "model.dropout=0.3",
+    ],
+}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class Table(NamedTuple):
+    """What a part has measured."""
+
+    head: list[str]
+    rows: list[list[str]]
+
+    def markdown(self) -> str:
+        """As it stands in the README."""
+        lines = [self.head, ["---"] * len(self.head), *self.rows]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> None:
@@ -53,19 +75,28 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--runs", type=int, default=64, help="of a sweep")
     parser.add_argument("--grids", nargs="*", default=list(GRIDS), help="the sweeps' networks")
+    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), help="of an epoch")
+    parser.add_argument("--json", type=Path, help="a file for the tables")
     options = parser.parse_args()
     torch.set_num_threads(physical_cores())
+    if options.parts == ["step"]:  # what the part `neighbour` has processes do
+        print(step_milliseconds())
+        return
     print(describe_machine())
-    measures: dict[str, Callable[[int], str]] = {
-        "epoch": measure_epochs,
+    measures: dict[str, Callable[[int], Table]] = {
+        "epoch": lambda rounds: measure_epochs(rounds, options.networks),
         "recording": measure_recording,
         "start": measure_start,
         "sweep": lambda rounds: measure_sweeps(rounds, options.runs, options.grids),
         "neighbour": measure_beside_a_neighbour,
-        "step": lambda _rounds: f"{step_milliseconds():.3f}",  # what `neighbour` has processes do
     }
+    tables = {}
     for part in options.parts:
-        print(f"\n{measures[part](options.rounds)}", flush=True)
+        tables[part] = measures[part](options.rounds)
+        print(f"\n{tables[part].markdown()}", flush=True)
+    if options.json:
+        content = {"machine": describe_machine()} | {k: t._asdict() for k, t in tables.items()}
+        options.json.write_text(json.dumps(content, indent=1))
 
 
 def describe_machine() -> str:
@@ -78,66 +109,56 @@ def describe_machine() -> str:
     )
 
 
-def measure_epochs(rounds: int) -> str:
-    """Seconds an epoch of 55,000 images, batch 128, AdamW: this program and the classic loop."""
+def measure_epochs(rounds: int, networks: Sequence[str]) -> Table:
+    """Seconds an epoch of 60,000 images, batch 128, AdamW: this program and what it is up against.
+
+    In fp32, and in bf16 where this machine is fast at it.
+    """
     dataset = real_dataset()
-    lines = ["| network | ours, s | classic loop, s | ratio |", "|---|---|---|---|"]
+    best = resolve_machine(device="cpu", precision="auto", threads="auto").precision
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         write_for_torchvision(Path(folder))
-        for sizes in NETWORKS:
-            config = check([f"model.hidden_sizes={sizes}"])
-            contestants = [our_epoch(config, dataset), classic_epoch(config, dataset, Path(folder))]
-            ours, classic = in_turn(contestants, rounds)
-            name = "-".join(["784", *map(str, config.model.sizes()), "10"])
-            lines.append(
-                f"| {name} | {spread(ours)} | {spread(classic)} | {ratio(classic, ours)} |"
-            )
-    return "\n".join(lines)
+        for name in networks:
+            config = check(["data.validation_size=0", *NETWORKS[name]])
+            for precision in dict.fromkeys(["fp32", best]):
+                epochs = epochs_of(config, dataset, precision, Path(folder))
+                seconds = dict(zip(epochs, in_turn(list(epochs.values()), rounds), strict=True))
+                rows += [
+                    [name, precision, other, spread(own), ratio(own, seconds["this program"], 2)]
+                    for other, own in seconds.items()
+                ]
+    return Table(["network", "precision", "loop", "s an epoch", "times as long as ours"], rows)
+
+
+def epochs_of(
+    config: Config, dataset: Dataset, precision: str, folder: Path
+) -> Mapping[str, Epoch]:
+    """An epoch of each loop that there is for this precision."""
+    dtype = DTYPES[precision]
+    machine = Machine("cpu", precision, physical_cores())
+    epochs = {
+        "this program": contestants.ours(config, dataset, machine),
+        "by hand, in memory": contestants.in_memory(config, dataset, dtype),
+        "the matrix products alone": contestants.roof(config, dataset, dtype),
+    }
+    if precision == "bf16":
+        return epochs
+    epochs |= {
+        f"classic, {workers} workers": contestants.classic(config, dataset, folder, workers)
+        for workers in (0, 2)
+    }
+    if config.model.dropout == 0:
+        epochs["scikit-learn"] = contestants.scikit_learn(config, dataset)
+    if (lightning := contestants.lightning(config, dataset)) is not None:
+        epochs["Lightning"] = lightning
+    return epochs
 
 
 def real_dataset() -> Dataset:
     """Fashion-MNIST."""
     names = check([]).data.class_names
     return load_dataset(name="fashion_mnist", folder=Path("data/fashion_mnist"), class_names=names)
-
-
-def our_epoch(config: Config, dataset: Dataset) -> Callable[[], None]:
-    """One epoch as `fmnist train` trains it, as a stack of one."""
-    view = view_data(config, dataset)
-    stack = build_stack([config], [view], dataset, Machine("cpu", "fp32", physical_cores()))
-
-    def run() -> None:
-        stack.epoch = 0
-        train_epoch(stack)
-
-    return run
-
-
-def classic_epoch(config: Config, dataset: Dataset, folder: Path) -> Callable[[], None]:
-    """One epoch of the loop of the tutorials: torchvision, DataLoader, nn.Sequential, AdamW."""
-    view = view_data(config, dataset)
-    stack = build_stack([config], [view], dataset, Machine("cpu", "fp32", 1))
-    network = build_network(stack.model.architecture)
-    network.load_state_dict(stack.model.state_dict(0))
-    images = FashionMNIST(
-        str(folder),
-        transform=transforms.Compose(
-            [transforms.ToTensor(), transforms.Normalize((view.mean,), (view.std,))]
-        ),
-    )
-    part = Subset(images, view.split.train.tolist())
-    loader = DataLoader(part, batch_size=config.training.batch_size, shuffle=True)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.optimizer.lr)
-    criterion = nn.CrossEntropyLoss()
-
-    def run() -> None:
-        for pixels, labels in loader:
-            optimizer.zero_grad()
-            loss = criterion(network(pixels.flatten(1)), labels)
-            loss.backward()
-            optimizer.step()
-
-    return run
 
 
 def write_for_torchvision(folder: Path) -> None:
@@ -150,7 +171,7 @@ def write_for_torchvision(folder: Path) -> None:
         write_idx(raw / name, array)
 
 
-def measure_recording(rounds: int) -> str:
+def measure_recording(rounds: int) -> Table:
     """Seconds of the whole command, 20 epochs of the default network, recorded and not."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["rerun=true", "training.checkpoint_seconds=1000000"]
@@ -159,12 +180,12 @@ def measure_recording(rounds: int) -> str:
         with_store, without = in_turn([recorded, alone], rounds)
     cost = [f"{100 * (a / b - 1):.1f}" for a, b in zip(with_store, without, strict=True)]
     middle = statistics.median(float(each) for each in cost)
-    return (
-        "| whole command, 20 epochs | s |\n|---|---|\n"
-        f"| recorded in MLflow (sqlite) | {spread(with_store)} |\n"
-        f"| journal and files alone | {spread(without)} |\n"
-        f"| cost of MLflow, its process's start included | {middle:.1f} % |"
-    )
+    rows = [
+        ["recorded in MLflow (sqlite)", spread(with_store)],
+        ["journal and files alone", spread(without)],
+        ["cost of MLflow, its process's start included", f"{middle:.1f} %"],
+    ]
+    return Table(["whole command, 20 epochs", "s"], rows)
 
 
 def whole_command(folder: str, overrides: Sequence[str]) -> Callable[[], None]:
@@ -176,7 +197,7 @@ def whole_command(folder: str, overrides: Sequence[str]) -> Callable[[], None]:
     return run
 
 
-def measure_start(rounds: int) -> str:
+def measure_start(rounds: int) -> Table:
     """Seconds to the help and to the first training step, on a warm disk."""
     with tempfile.TemporaryDirectory() as folder:
 
@@ -188,20 +209,20 @@ def measure_start(rounds: int) -> str:
 
         to_help, imports = in_turn([show_help, import_torch], rounds)
         to_step = [seconds_to_first_step(folder) for _ in range(rounds + 1)][1:]
-    return (
-        "| start | s |\n|---|---|\n"
-        f"| `fmnist --help` | {spread(to_help)} |\n"
-        f"| `fmnist train` to the first step | {spread(to_step)} |\n"
-        f"| a process that imports torch and hydra, and ends | {spread(imports)} |"
-    )
+    rows = [
+        ["`fmnist --help`", spread(to_help)],
+        ["`fmnist train` to the first step", spread(to_step)],
+        ["a process that imports torch and hydra, and ends", spread(imports)],
+    ]
+    return Table(["start", "s"], rows)
 
 
-def measure_sweeps(rounds: int, num_runs: int, grids: Sequence[str]) -> str:
+def measure_sweeps(rounds: int, num_runs: int, grids: Sequence[str]) -> Table:
     """Whole sweeps, every run in a fresh MLflow store, with each launcher that is installed."""
     launchers = {"stacked": ["hydra/launcher=stacked"], "basic": ["hydra/launcher=basic"]}
     if find_spec("hydra_plugins.hydra_joblib_launcher"):
         launchers["joblib, 2 jobs"] = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    lines = ["| grid | launcher | s | times as long as stacked |", "|---|---|---|---|"]
+    rows = []
     for grid in grids:
         axes = ["optimizer.lr=5e-4,1e-3,2e-3,4e-3", f"seed=range({num_runs // 4})"]
         seconds: dict[str, list[float]] = {name: [] for name in launchers}
@@ -212,16 +233,15 @@ def measure_sweeps(rounds: int, num_runs: int, grids: Sequence[str]) -> str:
                     began = time.perf_counter()
                     run()
                     seconds[name].append(time.perf_counter() - began)
-        epochs = GRIDS[grid][1].partition("=")[2]
-        lines += [
-            f"| {num_runs} runs of {grid}, {epochs} epochs | {name} | {spread(own)} "
-            f"| {ratio(own, seconds['stacked'])} |"
+        what = f"{num_runs} runs of {grid}, {GRIDS[grid][1].partition('=')[2]} epochs"
+        rows += [
+            [what, name, spread(own), ratio(own, seconds["stacked"])]
             for name, own in seconds.items()
         ]
-    return "\n".join(lines)
+    return Table(["grid", "launcher", "s", "times as long as stacked"], rows)
 
 
-def measure_beside_a_neighbour(rounds: int) -> str:
+def measure_beside_a_neighbour(rounds: int) -> Table:
     """Milliseconds of a step of 784-512-256-10, alone and beside a process that never rests."""
     spins = {"ours (3,000 spins)": "3000", "libgomp's (300,000 spins)": "300000"}
     alone: dict[str, list[float]] = {name: [] for name in spins}
@@ -233,13 +253,18 @@ def measure_beside_a_neighbour(rounds: int) -> str:
                 beside[name].append(step_in_a_process(spin_count))
                 neighbour.kill()
     [_, libraries] = alone.values()
-    lines = [
-        f"| {name} | {spread(alone[name])} | {spread(beside[name])} "
-        f"| {ratio(beside[name], alone[name])} | {ratio(alone[name], libraries, 2)} |"
+    rows = [
+        [
+            name,
+            spread(alone[name]),
+            spread(beside[name]),
+            ratio(beside[name], alone[name]),
+            ratio(alone[name], libraries, 2),
+        ]
         for name in spins
     ]
-    head = "| waiting threads | alone, ms a step | beside one busy process, ms | ratio | alone "
-    return "\n".join([f"{head}beside libgomp's |", "|---|---|---|---|---|", *lines])
+    head = ["waiting threads", "alone, ms a step", "beside one busy process, ms", "ratio"]
+    return Table([*head, "alone, times as long as with libgomp's"], rows)
 
 
 def step_in_a_process(spin_count: str) -> float:
@@ -252,15 +277,12 @@ def step_in_a_process(spin_count: str) -> float:
 
 def step_milliseconds(num_steps: int = 400) -> float:
     """The mean of some hundred training steps, batch 128, in this process."""
-    dataset = real_dataset()
+    dataset, times = real_dataset(), list[float]()
     config = check(["model.hidden_sizes=[512,256]"])
-    times: list[float] = []
-    stack = build_stack(
-        [config], [view_data(config, dataset)], dataset, Machine("cpu", "fp32", physical_cores())
-    )
+    views = [view_data(config, dataset)]
+    stack = build_stack([config], views, dataset, Machine("cpu", "fp32", physical_cores()))
     train_epoch(stack, on_step=lambda _step: times.append(time.perf_counter()))
-    warm = len(times) - num_steps
-    return 1000 * (times[-1] - times[warm]) / (num_steps - 1)
+    return 1000 * (times[-1] - times[-num_steps]) / (num_steps - 1)
 
 
 def seconds_to_first_step(folder: str) -> float:
@@ -275,13 +297,13 @@ def seconds_to_first_step(folder: str) -> float:
     return seconds
 
 
-def in_turn(contestants: Sequence[Callable[[], None]], rounds: int) -> list[list[float]]:
-    """Seconds of each contestant in each round, after a round that is not counted."""
-    seconds: list[list[float]] = [[] for _ in contestants]
+def in_turn(subjects: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
+    """Seconds of each in each round, after a round that is not counted."""
+    seconds: list[list[float]] = [[] for _ in subjects]
     for number in range(rounds + 1):
-        for own, contestant in zip(seconds, contestants, strict=True):
+        for own, subject in zip(seconds, subjects, strict=True):
             began = time.perf_counter()
-            contestant()
+            subject()
             if number:
                 own.append(time.perf_counter() - began)
     return seconds

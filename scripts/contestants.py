@@ -56,7 +56,8 @@ def classic(config: Config, dataset: Dataset, folder: Path, num_workers: int) ->
     def run() -> None:
         for pixels, labels in loader:
             optimizer.zero_grad()
-            criterion(network(pixels.flatten(1)), labels).backward()
+            loss: Tensor = criterion(network(pixels.flatten(1)), labels)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch's is untyped
             optimizer.step()
 
     return run
@@ -70,11 +71,11 @@ def in_memory(config: Config, dataset: Dataset, dtype: torch.dtype) -> Epoch:
     narrow = torch.autocast("cpu", dtype, enabled=dtype != torch.float32)
 
     def run() -> None:
-        for index in torch.randperm(len(pixels)).split(config.training.batch_size):
+        for index in torch.split(torch.randperm(len(pixels)), config.training.batch_size):
             optimizer.zero_grad()
             with narrow:
                 loss = nn.functional.cross_entropy(network(pixels[index]), labels[index])
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # the same
             optimizer.step()
 
     return run
@@ -88,7 +89,7 @@ def lightning(config: Config, dataset: Dataset) -> Epoch | None:
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
-    class Module(lightning.LightningModule):
+    class Module(lightning.LightningModule):  # type: ignore[misc]  # it may not be there
         def __init__(self) -> None:
             super().__init__()
             self.network = build(config)
