@@ -1,17 +1,29 @@
 """Files that are there whole or not at all: written beside, flushed, renamed."""
 
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
+
+from fashion_mnist.process import CLOCK_SECONDS
+
+_PART = re.compile(r"\..+\.(\d+)\.part(\.[^.]*)?")
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, previous: Path | None = None) -> Iterator[Path]:
     """A path to write to, beside `path`; it takes the place of `path` if nothing is raised.
 
+    Args:
+        previous: what was at `path` is kept here. Between the two renames there is nothing at
+            `path`, and the last whole file is here.
+
     Raises:
-        OSError: where the folder cannot be made or written to; `path` is then as it was.
+        OSError: with its name, where the folder cannot be made or written to; `path` is then as
+            it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # the ending is kept: some writers choose the format by it
@@ -20,6 +32,57 @@ def replacing(path: Path) -> Iterator[Path]:
         yield beside
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
+        if previous is not None and path.exists():
+            path.replace(previous)
         beside.replace(path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(beside)):
+            raise
+        # a full disk is told by a write, which knows no name
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # else it would hide why nothing could be written
+            beside.unlink(missing_ok=True)
+
+
+def flush_names(folder: Path) -> None:
+    """Have the renames in a folder outlive a loss of power, where that can be; milliseconds."""
+    with suppress(OSError):  # Windows and some network folders have no such thing
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file, `NAME.damaged-1.SUFFIX` or the next number that is free; its new path.
+
+    Raises:
+        OSError: the folder cannot be written to; the file is then where it was.
+    """
+    number = 1
+    while True:
+        aside = path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")
+        try:
+            aside.touch(exist_ok=False)  # takes the name: a rename would overwrite another's
+        except FileExistsError:
+            number += 1
+        else:
+            return path.replace(aside)
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether this is what `replacing` was writing to in a process that is dead."""
+    match = _PART.fullmatch(path.name)
+    if match is None:
+        return False
+    try:
+        process = psutil.Process(int(match[1]))
+        # a process that began after the file's last change has only taken the number over
+        is_another = process.create_time() > path.stat().st_mtime + CLOCK_SECONDS
+        return is_another or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+    except (psutil.AccessDenied, FileNotFoundError):  # it lives, and has just renamed the file
+        return False

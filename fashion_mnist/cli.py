@@ -18,14 +18,6 @@ OutputDir = Annotated[Path, typer.Option(help="Where the runs are.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def main() -> None:
-    """What the console script calls."""
-    # importing torch makes a million objects that stay: looking for garbage among them costs a
-    # second between the command and the first step
-    gc.disable()
-    app()
-
-
 @app.command(
     context_settings={
         "allow_extra_args": True,
@@ -38,6 +30,9 @@ def train(context: typer.Context) -> None:
 
     Example: fmnist train model.width=1024 optimizer=sgd optimizer.lr=0.05
     """
+    from fashion_mnist.streams import outlast_readers
+
+    outlast_readers()
     from fashion_mnist.train import main as train_main
 
     gc.freeze()
@@ -61,8 +56,7 @@ def fetch(
     try:
         files = load_files(name="fashion_mnist", folder=folder, num_classes=10)
     except DataError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        raise _failed(str(error)) from None
     typer.echo(f"Fashion-MNIST is in {files.folder}")
 
 
@@ -73,7 +67,9 @@ def ui(
     ),
     port: Annotated[int, typer.Option(help="On 127.0.0.1.", min=1, max=65535)] = 5000,
 ) -> None:
-    """Show the recorded runs in a browser.
+    """Show the recorded runs in a browser, to this machine alone.
+
+    From another machine: ssh -L 5000:127.0.0.1:5000 THIS_MACHINE, and open http://127.0.0.1:5000.
 
     Example: fmnist ui --port 5001
     """
@@ -82,8 +78,7 @@ def ui(
     try:
         serve(uri, port)
     except (ValueError, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        raise _failed(str(error)) from None
 
 
 @app.command()
@@ -92,10 +87,14 @@ def sync(output_dir: OutputDir = Path("outputs"), as_json: AsJson = False) -> No
 
     Example: fmnist sync
     """
+    from fashion_mnist.console import disk_trouble
     from fashion_mnist.tracking.address import without_password
     from fashion_mnist.tracking.sender import sync as send
 
-    outcome = send(output_dir)
+    try:
+        outcome = send(output_dir)
+    except OSError as error:
+        raise _failed(disk_trouble(error)) from None
     rows = [
         {"run": run.run_id, "store": without_password(run.destination.uri), "sent": run.complete}
         for run in outcome.runs
@@ -107,5 +106,49 @@ def sync(output_dir: OutputDir = Path("outputs"), as_json: AsJson = False) -> No
         none = f"there are no runs below {output_dir}"
         typer.echo(f"{sent} of {len(rows)} runs are recorded" if rows else none)
     if outcome.reason:
-        typer.echo(outcome.reason, err=True)
-        raise typer.Exit(1)
+        raise _failed(outcome.reason)
+
+
+@app.command()
+def clean(
+    output_dir: OutputDir = Path("outputs"),
+    delete: Annotated[bool, typer.Option("--delete", help="Delete it; else it is shown.")] = False,
+    unfinished: Annotated[
+        bool,
+        typer.Option(
+            "--unfinished",
+            help="The checkpoints of unfinished runs too: their training then begins again.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what nobody needs any more of what training has left, or delete it.
+
+    Never the runs themselves: journals, figures, networks and stores stay.
+
+    Example: fmnist clean --delete
+    """
+    from fashion_mnist.clean import clean as find
+    from fashion_mnist.clean import table_of
+    from fashion_mnist.console import disk_trouble, printable
+
+    try:
+        found = find(output_dir, unfinished=unfinished, delete=delete)
+    except OSError as error:
+        raise _failed(disk_trouble(error)) from None
+    if as_json:
+        rows = [
+            {"path": str(each.path), "kind": each.kind, "bytes": each.num_bytes} for each in found
+        ]
+        typer.echo(json.dumps({"leftovers": rows, "deleted": delete}))
+    else:
+        table = table_of(found, output_dir, unfinished=unfinished, is_deleted=delete)
+        typer.echo(printable(table))
+
+
+def _failed(reason: str) -> typer.Exit:
+    """Says why a command fails; what it then raises."""
+    from fashion_mnist.console import printable
+
+    typer.echo(printable(reason), err=True)
+    return typer.Exit(1)

@@ -4,27 +4,44 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
+from yaml.reader import ReaderError
 
 from fashion_mnist.config import Config, ConfigError, SweepConfig, parse
-from fashion_mnist.schema import Reader, did_you_mean
+from fashion_mnist.console import first_line_of
+from fashion_mnist.hydra_settings import hydra_problems, is_search_path, own_words
+from fashion_mnist.overrides import RECIPE, Word, options_of, read_word
+from fashion_mnist.schema import Reader, shorten, shown
+from fashion_mnist.user_yaml import MOST_INTERPOLATIONS, UserFolder, num_interpolations
 
 CONFIG_NAME = "train"
-_NO_OVERRIDE = "is no override as key=value (no space around =, quotes around a list: 'key=[1,2]')"
 _OF_THE_SWEEP = re.compile(r"[+~]*sweep\b")
-_RECIPE = "experiment"  # may choose a sweep too
+# what Hydra and OmegaConf raise for YAML that is no config; beside their own errors they assert
+_NO_CONFIG = (
+    HydraException,
+    OmegaConfBaseException,
+    YAMLError,
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    RecursionError,
+)
+_TOO_MANY = f"a config must have at most {MOST_INTERPOLATIONS} interpolations (${{key}})"
+_Composed = DictConfig | list[str]  # a config, or why there is none
 
 
 def config_folder() -> Path:
@@ -53,8 +70,8 @@ def check_jobs(jobs: Sequence[Sequence[str]], *, config_dir: str | None = None) 
         ConfigError: with every mistake of every job, each once.
     """
     folders, extra = _folders(config_dir)
-    words = {text: _read(text, folders) for text in set(chain(*jobs))}
-    bases: dict[tuple[str, ...], DictConfig | str] = {}  # or why it cannot be composed
+    words = {text: read_word(text, folders) for text in set(chain(*jobs))}
+    bases: dict[tuple[str, ...], _Composed] = {}
     configs, mistakes = list[Config](), dict[str, list[int]]()
     with _hydra():
         for number, job in enumerate(jobs):
@@ -68,6 +85,19 @@ def check_jobs(jobs: Sequence[Sequence[str]], *, config_dir: str | None = None) 
     return configs
 
 
+def check_hydra(overrides: Sequence[str], *, config_dir: str | None = None) -> None:
+    """Raise ConfigError where Hydra cannot compose this, or must not run it.
+
+    What has several values is left out: each job has its own.
+    """
+    folders, extra = _folders(config_dir)
+    words = [read_word(text, folders) for text in overrides]
+    with _hydra():
+        composed = _compose([w.text for w in words if w.text and not w.sweeps], extra)
+    if isinstance(composed, list):
+        raise ConfigError(composed)
+
+
 def compose_sweep_settings(
     overrides: Sequence[str], *, config_dir: str | None = None
 ) -> SweepConfig:
@@ -77,20 +107,20 @@ def compose_sweep_settings(
         ConfigError: with every mistake in it; what the overrides say of the jobs is left unread.
     """
     folders, extra = _folders(config_dir)
-    own = [_read(text, folders) for text in overrides if _OF_THE_SWEEP.match(text)]
-    recipes = [_read(text, folders) for text in overrides if text.startswith(f"{_RECIPE}=")]
+    own = [read_word(text, folders) for text in overrides if _OF_THE_SWEEP.match(text)]
+    recipes = [read_word(text, folders) for text in overrides if text.startswith(f"{RECIPE}=")]
     problems = [word.problem for word in own if word.problem is not None]
     texts = [word.text for word in (*recipes, *own) if word.text is not None]
     with _hydra():
-        composed = _compose([*texts, *extra], with_hydra=True)
-    if isinstance(composed, str):
-        raise ConfigError([*problems, composed])
+        composed = _compose(texts, extra)
+    if isinstance(composed, list):
+        raise ConfigError([*problems, *composed])
     reader = Reader()
     try:
         node = OmegaConf.to_container(composed.sweep, resolve=True)
         settings = reader.dataclass(SweepConfig, node, "sweep.")
         problems += reader.all_problems(f"sweep.{field.name}" for field in fields(SweepConfig))
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, RecursionError) as error:
         problems.append(first_line(error))
     if problems:
         raise ConfigError(problems)
@@ -100,14 +130,13 @@ def compose_sweep_settings(
 
 def group_options(group: str, config_dir: str | None = None) -> list[str]:
     """The files that a group can be chosen from; none: it is no group."""
-    return _options(group, _folders(config_dir)[0])
+    return options_of(group, _folders(config_dir)[0])
 
 
 def parse_composed(config: DictConfig, overrides: Sequence[str]) -> Config:
     """A job's config as Hydra composed it. Raises ConfigError with every mistake there is."""
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
-    return parse(plain(own), overridden=keys)
+    return parse(plain(_without_hydra(config)), overridden=keys)
 
 
 def plain(config: DictConfig) -> Any:
@@ -117,57 +146,33 @@ def plain(config: DictConfig) -> Any:
 
 def first_line(error: Exception) -> str:
     """What an error of Hydra's says, without its advice; of broken YAML, where it is broken."""
+    if isinstance(error, RecursionError):
+        return "the config is nested too deeply, or refers to itself"
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         return f"{mark.name}, line {mark.line + 1}, is no YAML: {error.problem}"
-    return str(error).strip().partition("\n")[0]
-
-
-def parse_override(text: str, problems: list[str]) -> Override | None:
-    """An override as Hydra reads it; None and a problem where it cannot."""
-    try:
-        override = OverridesParser.create().parse_override(text)
-    except HydraException as error:
-        problems.append(f"{text!r} {_NO_OVERRIDE}: {first_line(error)}")
-        return None
-    if override.key_or_group:
-        return override
-    problems.append(f"{text!r} {_NO_OVERRIDE}")
-    return None
-
-
-@dataclass(frozen=True)
-class _Word:
-    """An override, as Hydra is to see it."""
-
-    override: Override | None  # None: it is none
-    text: str | None  # None: Hydra must not see it
-    problem: str | None
-    is_value: bool  # of a key, to be set on what groups and deletions make
-
-
-def _read(text: str, folders: Sequence[Path]) -> _Word:
-    problems: list[str] = []
-    override = parse_override(text, problems)
-    lenient = _lenient(override, folders, problems) if override is not None else None
-    is_value = override is not None and lenient is not None and _is_value(override, folders)
-    return _Word(override, lenient, problems[0] if problems else None, is_value)
+    if isinstance(error, ReaderError):
+        return f"{error.name} is no YAML: {error.reason}"
+    head, _, rest = str(error).strip().partition("\n")
+    reason = rest.strip().partition("\n")[0]
+    return f"{head} {reason}" if head.endswith(":") else first_line_of(error)
 
 
 def _check(
-    words: Sequence[_Word],
-    bases: dict[tuple[str, ...], DictConfig | str],
+    words: Sequence[Word],
+    bases: dict[tuple[str, ...], _Composed],
     extra: Sequence[str],
 ) -> Config:
     """Parse what the words of one job make; `bases` keeps what is composed, for the next job."""
     problems = [word.problem for word in words if word.problem is not None]
     shared, values = _split(words)
     if shared not in bases:
-        bases[shared] = _compose([*shared, *extra])
+        base = _compose(shared, extra)
+        bases[shared] = base if isinstance(base, list) else _without_hydra(base)
     composed = _set(bases[shared], values)
     keys = [word.override.key_or_group for word in words if word.override is not None]
-    if isinstance(composed, str):
-        raise ConfigError([*problems, composed])
+    if isinstance(composed, list):
+        raise ConfigError([*problems, *composed])
     try:
         config = parse(composed, overridden=keys)
     except ConfigError as error:
@@ -177,7 +182,7 @@ def _check(
     return config
 
 
-def _split(words: Sequence[_Word]) -> tuple[tuple[str, ...], list[_Word]]:
+def _split(words: Sequence[Word]) -> tuple[tuple[str, ...], list[Word]]:
     """What must be composed, and the values that can be set on it afterwards.
 
     What stands before a deletion is composed with it, for their order counts.
@@ -190,22 +195,24 @@ def _split(words: Sequence[_Word]) -> tuple[tuple[str, ...], list[_Word]]:
     return tuple(shared), [word for word, is_last in paired if is_last]
 
 
-def _set(base: DictConfig | str, values: Sequence[_Word]) -> Any:
+def _set(base: _Composed, values: Sequence[Word]) -> Any:
     """A plain tree with the values set on a copy of the base, as Hydra does; or why it cannot."""
-    if isinstance(base, str):
+    if isinstance(base, list):
         return base
+    if sum((word.text or "").count("${") for word in values) > MOST_INTERPOLATIONS:
+        return [_TOO_MANY]
     node = deepcopy(base)
     for word in values:
         assert word.override is not None
         try:
             key, value = word.override.key_or_group, word.override.value()
             OmegaConf.update(node, key, value, merge=True, force_add=True)
-        except OmegaConfBaseException:
-            return f"Error merging override {word.text}"  # as Hydra says it
+        except (OmegaConfBaseException, RecursionError):
+            return [f"Error merging override {shorten(word.text or '')}"]  # as Hydra says it
     try:
         return plain(node)
-    except OmegaConfBaseException as error:
-        return first_line(error)
+    except (OmegaConfBaseException, RecursionError) as error:
+        return [first_line(error)]
 
 
 def _with_jobs(problem: str, numbers: Sequence[int], jobs: Sequence[Sequence[str]]) -> str:
@@ -226,43 +233,9 @@ def _folders(config_dir: str | None) -> tuple[list[Path], list[str]]:
         return [config_folder()], []
     folder = Path(config_dir).absolute()
     if not folder.is_dir():
-        raise ConfigError([f"--config-dir must be a folder, got {config_dir}"])
-    return [config_folder(), folder], [f"hydra.searchpath=[file://{folder}]"]
-
-
-def _options(group: str, folders: Sequence[Path]) -> list[str]:
-    return sorted(path.stem for folder in folders for path in (folder / group).glob("*.yaml"))
-
-
-def _lenient(override: Override, folders: Sequence[Path], problems: list[str]) -> str | None:
-    """The override so that Hydra takes an unknown key: `parse` then judges all keys at once."""
-    key, text = override.key_or_group, override.input_line or ""
-    if key.startswith("hydra") or override.is_delete():
-        return text
-    if override.is_sweep_override():
-        problems.append(
-            f"{key} takes one value; several runs want -m, a list brackets as in '{key}=[1,2]', "
-            f"and a decimal a point, got {text.partition('=')[2]}"
-        )
-        return None
-    if _is_value(override, folders):
-        return "++" + text.lstrip("+")
-    value, options = override.value(), _options(key, folders)
-    is_nothing = value is None and key == _RECIPE
-    if is_nothing or value in options or isinstance(value, list):
-        return text
-    nearest = did_you_mean(value, options)
-    known = f"one of {', '.join(options)}" if options else "a file of yours in --config-dir"
-    problems.append(f"{key} must be {known}{nearest}, got {value!r}")
-    return None
-
-
-def _is_value(override: Override, folders: Sequence[Path]) -> bool:
-    """Whether an override sets a key: it chooses no file of a group, and takes nothing away."""
-    key = override.key_or_group
-    # the folder of named recipes is a group also where it is empty, and so not in a clone
-    is_group = key.startswith("hydra") or key == _RECIPE or bool(_options(key, folders))
-    return not is_group and not override.is_delete()
+        raise ConfigError([f"--config-dir must be a folder, got {shorten(config_dir)}"])
+    place = QuotedString(f"{UserFolder.scheme()}://{folder}", Quote.single).with_quotes()
+    return [config_folder(), folder], [f"hydra.searchpath=[{place}]"]
 
 
 @contextmanager
@@ -277,9 +250,36 @@ def _hydra() -> Iterator[None]:
         GlobalHydra.set_state(before)
 
 
-def _compose(overrides: list[str], *, with_hydra: bool = False) -> DictConfig | str:
-    """What Hydra makes of the overrides, or why it cannot."""
+def _compose(words: Sequence[str], extra: Sequence[str]) -> _Composed:
+    """What Hydra makes of the overrides, with its own settings; or why it cannot, or must not.
+
+    Args:
+        extra: the override that makes Hydra search a user's folder.
+    """
+    refused = [text for text in words if is_search_path(text)]
+    if refused:
+        return [
+            f"{shown(text)} must not be: --config-dir names a folder of YAML" for text in refused
+        ]
     try:
-        return compose(CONFIG_NAME, overrides=overrides, return_hydra_config=with_hydra)
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        return first_line(error)
+        config = compose(CONFIG_NAME, overrides=[*words, *extra], return_hydra_config=True)
+        own = _hydra_alone(own_words(words))
+    except _NO_CONFIG as error:
+        return [first_line(error)]
+    problems = hydra_problems(config.hydra, own, words)
+    if extra and num_interpolations(_without_hydra(config)) > MOST_INTERPOLATIONS:
+        problems.append(_TOO_MANY)
+    return problems or config
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    assert isinstance(own, DictConfig)
+    return own
+
+
+@cache
+def _hydra_alone(words: tuple[str, ...]) -> DictConfig:
+    """Hydra's own settings as the program's YAML has them, with these overrides."""
+    settings: DictConfig = compose(CONFIG_NAME, list(words), return_hydra_config=True).hydra
+    return settings

@@ -18,9 +18,9 @@ from fashion_mnist.schema import (
     number,
     one_of,
     optional,
-    short_text,
     tag_names,
     text,
+    text_up_to,
     tree,
     whole,
 )
@@ -29,6 +29,8 @@ VALIDATION_METRICS = [
     f"val/{name}" for name in ("loss", "accuracy", "precision_macro", "recall_macro", "f1_macro")
 ]
 _share = number(minimum=0, below=1)
+_caption = text_up_to(60)  # that fits beside a picture
+_name = text_up_to(250)  # that every store takes
 
 
 class ConfigError(ValueError):
@@ -53,9 +55,9 @@ class AugmentConfig:
 class DataConfig:
     """Which images, and how they are split."""
 
-    name: Annotated[str, text]
+    name: Annotated[str, _name]
     dir: Annotated[str, text]
-    class_names: Annotated[tuple[str, ...], list_of(short_text, minimum=2)]
+    class_names: Annotated[tuple[str, ...], list_of(_caption, minimum=2)]
     validation_size: Annotated[int, whole(minimum=0)]
     fold: Annotated[int, whole(minimum=0)]
     train_size: Annotated[int | None, optional(whole(minimum=1))]
@@ -153,8 +155,8 @@ class TrackingConfig:
     """Where runs are recorded; uri None: in their journals alone."""
 
     uri: Annotated[str | None, optional(text)]
-    experiment: Annotated[str, text]
-    run_name: Annotated[str | None, optional(text)]
+    experiment: Annotated[str, _name]
+    run_name: Annotated[str | None, optional(_name)]
     tags: Annotated[dict[str, Any], tag_names]
     model: Annotated[Decision, _decision]
     offline: Annotated[Decision, _decision]
@@ -169,7 +171,7 @@ SCORES = ("final/val_accuracy", "final/val_f1_macro", "final/val_loss")
 class SweepConfig:
     """Many runs at once; a single run has nothing to do with it."""
 
-    name: Annotated[str | None, optional(short_text)]
+    name: Annotated[str | None, optional(_caption)]
     axes: Annotated[dict[str, Any], tree]  # what `sweep.space` reads
     when: Annotated[dict[str, Any], tree]
     limit: Annotated[int | None, optional(whole(minimum=1))]

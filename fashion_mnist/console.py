@@ -1,5 +1,6 @@
-"""What everything on the console shares: durations in words, and log lines above a live display."""
+"""What everything on the console shares: words for figures and errors, harmless text, a display."""
 
+import errno
 import logging
 import sys
 from collections.abc import Iterator
@@ -20,13 +21,54 @@ def plural(count: int, one: str) -> str:
     return f"{count:,} {one}{'' if count == 1 else 's'}"
 
 
+def first_line_of(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def disk_trouble(error: OSError) -> str:
+    """What the disk, or whatever holds the files, says, of which file, and what to do; one line."""
+    # Hydra's own files have no name here
+    where = error.filename or "a file below output_dir"
+    what = error.strerror or first_line_of(error)
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            advice = "make room, and the same command goes on"
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            advice = "let it be written, and the same command goes on; or choose another folder"
+        case _:
+            advice = "mend it, and the same command goes on"
+    return f"{where}: {what}: {advice}"
+
+
+def printable(text: str) -> str:
+    """The text with all that would steer a terminal written out, as \\x1b; its lines stay lines.
+
+    Names come from configs, runs and stores of other people: an escape sequence in one could
+    rewrite what stands above it, and a bidirectional mark show it in another order.
+    """
+    if text.isprintable():
+        return text
+    kept = (c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+    return "".join(kept)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Makes log lines that are `printable`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return printable(super().format(record))
+
+
 @contextmanager
 def lines_above_the_display() -> Iterator[None]:
     """Logging holds the standard output of before a live display; let it write to the display's."""
+    before = getattr(sys.stdout, "rich_proxied_file", sys.stdout)
     handlers = [
         handler
         for handler in logging.getLogger().handlers
-        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.__stdout__
+        if isinstance(handler, logging.StreamHandler) and handler.stream is before
     ]
     for handler in handlers:
         handler.setStream(sys.stdout)
@@ -34,4 +76,4 @@ def lines_above_the_display() -> Iterator[None]:
         yield
     finally:
         for handler in handlers:
-            handler.setStream(sys.__stdout__)
+            handler.setStream(before)

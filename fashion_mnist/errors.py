@@ -1,15 +1,25 @@
 """What a user is told when something goes wrong, and the program's exit status then."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from fashion_mnist.config import ConfigError
+from fashion_mnist.console import disk_trouble, printable
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.runs.request import RunError
 from fashion_mnist.signals import StopRequested
 
+_SWITCH = "HYDRA_FULL_ERROR"
+WANTS_TRACEBACK = os.environ.get(_SWITCH) == "1"  # somebody wants the whole story of an error
+
 
 def in_words(error: BaseException) -> str:
-    """What a user reads instead of a traceback."""
+    """What a user reads instead of a traceback, `printable`."""
+    return printable(_in_words(error))
+
+
+def _in_words(error: BaseException) -> str:
     match error:
         case ConfigError(problems=[only]):
             return str(only)
@@ -17,6 +27,8 @@ def in_words(error: BaseException) -> str:
             return "\n".join([f"{len(problems)} mistakes:", *(f"  {each}" for each in problems)])
         case StopRequested():
             return f"stopped by {error}; the same command goes on from the last whole epoch"
+        case OSError():
+            return disk_trouble(error)
         case _:
             return str(error)
 
@@ -28,12 +40,21 @@ def exit_status(error: BaseException) -> int | None:
             return int(status)
         case ConfigError() | DataError():
             return 2
-        case RunError():
+        case RunError() | OSError():
             return 1
         case _:
             return None
 
 
-def wants_traceback() -> bool:
-    """Whether Hydra's switch for the whole story of an error is on."""
-    return os.environ.get("HYDRA_FULL_ERROR") == "1"
+@contextmanager
+def raised_by_hydra() -> Iterator[None]:
+    """Within, Hydra raises what goes wrong in its own work; else it prints a traceback and ends."""
+    before = os.environ.get(_SWITCH)
+    os.environ[_SWITCH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SWITCH]
+        else:
+            os.environ[_SWITCH] = before

@@ -2,6 +2,8 @@
 
 ```
 outputs/runs/KEY/journal.jsonl    one entry a line, written only by whoever holds the lock
+                 journal.seal.json    what the journal is and how far it had come
+                 journal.damaged-1.jsonl    the journal as it was when damage was found
                  artifacts/       files, laid out as MLflow will show them
                  lock             held by the training process while it lives
                  sent/            how far each store has been told (written by the sender)
@@ -9,92 +11,27 @@ outputs/sweeps/ID/                the same for the run that stands for a whole s
 ```
 """
 
-import hashlib
-import json
 import os
 import posixpath
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
-JOURNAL_FILE = "journal.jsonl"
+from fashion_mnist.entries import (
+    JOURNAL_FILE,
+    START,
+    Destination,
+    Entry,
+    file_in,
+    make_entry,
+    read_entries,
+)
+from fashion_mnist.mending import Seal, mend, read_seal, write_seal
+
 STATUSES = ("RUNNING", "FINISHED", "KILLED", "FAILED")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line of a journal: `time_ms` since the epoch, fixed when made; `end` in bytes."""
-
-    kind: str
-    time_ms: int
-    content: dict[str, Any]
-    end: int
-
-
-@dataclass(frozen=True)
-class Destination:
-    """Where a run is wanted, and as what.
-
-    `uri` is a store's absolute address; `parent` the id of the sweep's journal under which the
-    run is wanted, empty for none; `name` what it is called there, empty for the journal's name.
-    """
-
-    uri: str
-    experiment: str
-    parent: str = ""
-    name: str = field(default="", compare=False)
-
-    @property
-    def place(self) -> str:
-        """Sixteen characters for the store and the experiment."""
-        return short_hash(self.uri, self.experiment)
-
-    @property
-    def id(self) -> str:
-        """Sixteen characters that name this destination in file names."""
-        return short_hash(self.uri, self.experiment, self.parent) if self.parent else self.place
-
-
-def short_hash(*words: str) -> str:
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
-
-
-def journal_size(folder: Path) -> int:
-    """Bytes that the journal holds, a half-written last line included; 0 without a journal."""
-    try:
-        return (folder / JOURNAL_FILE).stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def read_entries(folder: Path, offset: int = 0) -> Iterator[Entry]:
-    """The entries from a byte offset on, never a half-written one.
-
-    Raises:
-        ValueError: a line in the middle that is no entry.
-    """
-    if journal_size(folder) <= offset:
-        return
-    with (folder / JOURNAL_FILE).open("rb") as file:
-        file.seek(offset)
-        for line in file:
-            if not line.endswith(b"\n"):
-                return  # still being written
-            offset += len(line)
-            yield parse_entry(line, offset, folder)
-
-
-def parse_entry(line: bytes, end: int, folder: Path) -> Entry:
-    """One line as an entry that ends at byte `end`. Raises ValueError for anything else."""
-    try:
-        content = json.loads(line)
-        return Entry(content.pop("kind"), content.pop("time"), content, end)
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"{folder / JOURNAL_FILE}: no entry ends at byte {end}") from error
 
 
 class Journal:
@@ -103,16 +40,19 @@ class Journal:
     Saying a thing again that the journal already holds writes nothing, also after reopening: a
     resumed run repeats itself freely. Times are set here, once. Names of metrics, parameters and
     tags are held to what MLflow takes, for one bad name would reject its whole batch there.
+    Whatever is said is in the file when the call returns, or the call raises OSError with the
+    file's name, nothing of it is there, and the journal can be written to again.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.artifacts = folder / "artifacts"
         self.artifacts.mkdir(parents=True, exist_ok=True)
-        path = folder / JOURNAL_FILE
-        cut_torn_line(path)
-        self._file = path.open("ab", buffering=0)
+        is_mended = mend(folder)
+        self._file = (folder / JOURNAL_FILE).open("ab", buffering=0)
+        self._mark = START
         self._id = ""
+        self._born_ms = 0
         self._destinations: list[Destination] = []
         self._views: dict[str, dict[str, Any]] = {}
         self._points: set[tuple[int, str]] = set()
@@ -120,10 +60,21 @@ class Journal:
         self._datasets: list[dict[str, Any]] = []
         self._status = ""
         self._started = False
-        for entry in read_entries(folder):
-            self._remember(entry.kind, entry.content)
+        try:
+            self._begin(is_mended)
+        except OSError:
+            self._file.close()
+            raise
+
+    def _begin(self, is_mended: bool) -> None:
+        for entry in read_entries(self.folder):
+            self._remember(entry)
+        seal = read_seal(self.folder)
         if not self._id:
-            self._append("journal", {"id": uuid.uuid4().hex})
+            known = (seal.id, seal.time_ms) if seal else (uuid.uuid4().hex, None)
+            self._append("journal", {"id": known[0]}, known[1])
+        if is_mended or seal is None:
+            write_seal(self.folder, Seal(self._id, self._born_ms, self._mark))
 
     @property
     def id(self) -> str:
@@ -216,17 +167,18 @@ class Journal:
         """The trained network: a safetensors file, by its path from the run's folder."""
         self._append("model", {"path": self._existing(path, self.folder)})
 
-    def view(self, key: str, name: str, axes: Sequence[str]) -> None:
+    def view(self, key: str, name: str, columns: Sequence[str], axes: Sequence[str]) -> None:
         """A saved page of the experiment on the runs whose parent this one is; replaces `key`.
 
         Args:
             key: what the page's link says (`tracking.views.sweep_link`).
             name: what the page is called in MLflow.
-            axes: names of the parameters that were swept, as columns and axes of a chart.
+            columns: names of parameters, the first columns of the table.
+            axes: names of parameters, the axes of a chart.
         """
         if not re.fullmatch(r"[\w\-]{1,100}", key):
             raise ValueError(f"a view's key takes letters, digits and _- only, got {key!r}")
-        content = {"key": key, "name": name, "axes": list(axes)}
+        content = {"key": key, "name": name, "columns": list(columns), "axes": list(axes)}
         if self._views.get(key) != content:
             self._append("view", content)
 
@@ -237,6 +189,7 @@ class Journal:
         if status != self._status:
             self._append("status", {"status": status}, time_ms)
             os.fsync(self._file.fileno())
+            write_seal(self.folder, Seal(self._id, self._born_ms, self._mark))
 
     def close(self) -> None:
         """Closes the file; the journal can be opened again."""
@@ -250,20 +203,25 @@ class Journal:
 
     def _append(self, kind: str, content: dict[str, Any], time_ms: int | None = None) -> None:
         now_ms = time.time_ns() // 1_000_000
-        entry = {"kind": kind, "time": now_ms if time_ms is None else time_ms, **content}
-        line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
-        end = self._file.tell()
-        if self._file.write(line) != len(line):
-            self._file.truncate(end)  # a full disk takes a part: the next entry must not join it
-            raise OSError(f"{self._file.name}: the disk took only a part of an entry")
-        self._remember(kind, content)
+        said = {"kind": kind, "time": now_ms if time_ms is None else time_ms, **content}
+        entry, line = make_entry(said, self._mark)
+        written = 0
+        try:
+            while written < len(line):
+                written += self._file.write(line[written:])
+        except OSError as error:
+            # a full disk takes a part: the next entry must not join it
+            self._file.truncate(self._mark.offset)
+            raise OSError(error.errno, error.strerror, self._file.name) from error
+        self._remember(entry)
 
-    def _remember(self, kind: str, content: dict[str, Any]) -> None:
-        match kind:
+    def _remember(self, entry: Entry) -> None:
+        content, self._mark = entry.content, entry.mark
+        match entry.kind:
             case "journal":
-                self._id = content["id"]
+                self._id, self._born_ms = content["id"], entry.time_ms
             case "destination":
-                self._destinations.append(Destination(**content))
+                self._destinations.append(Destination.of(content))
             case "start":
                 self._started = True
                 self._tags |= content["tags"]
@@ -279,19 +237,9 @@ class Journal:
                 self._status = content["status"]
 
     def _existing(self, path: str, root: Path) -> str:
-        inside = not PurePosixPath(path).is_absolute() and ".." not in PurePosixPath(path).parts
-        if not inside or not (root / path).is_file():
+        if file_in(self.folder, root, path) is None:
             raise ValueError(f"{path!r} is no file below {root}")
         return PurePosixPath(path).as_posix()
-
-
-def cut_torn_line(path: Path) -> None:
-    """Cuts off what follows the last newline: the half entry that a kill leaves."""
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        content = file.read()
-        file.truncate(content.rfind(b"\n") + 1)
 
 
 def check_names(names: Sequence[str] | Mapping[str, Any]) -> None:

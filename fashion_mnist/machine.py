@@ -2,14 +2,14 @@
 
 import os
 import platform
-import socket
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 import psutil
 import torch
+
+from fashion_mnist.process import this_process
 
 # what a CPU must have for bf16 products to be fast; without, they took seven times as long as fp32
 _BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}
@@ -51,13 +51,8 @@ def physical_cores() -> int:
 
 
 def process_tags() -> dict[str, str]:
-    """Which process trains a run: enough to tell later whether it still lives."""
-    process = psutil.Process()
-    started = datetime.fromtimestamp(process.create_time(), UTC)
-    return {
-        "host": socket.gethostname(),
-        "pid": str(process.pid),
-        "process_start": started.isoformat(timespec="milliseconds"),
+    """Which process trains a run, enough to tell later whether it still lives; and on what."""
+    return this_process() | {
         "cpu": _cpu_name(),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -25,6 +25,8 @@ from fashion_mnist.schema import (
     list_of,
     number,
     optional,
+    shorten,
+    shown,
     whole,
 )
 from fashion_mnist.tracking.address import absolute_uri, sqlite_path
@@ -101,7 +103,7 @@ def _model(model: ModelConfig, overridden: Sequence[str], problems: list[str]) -
     except (TypeError, ValueError, RuntimeError, AssertionError, OverflowError) as error:
         problems.append(
             f"model.activation_options must be arguments of {model.activation}, "
-            f"got {model.activation_options}: {error}"
+            f"got {shown(model.activation_options)}: {shorten(str(error))}"
         )
 
 
@@ -124,7 +126,9 @@ def _loss(config: Config, reader: Reader) -> None:
     _options(loss.options, "loss", known, known, reader)
     names, weights = config.data.class_names, loss.class_weights
     if names is not None and len(set(names)) < len(names):
-        reader.problems.append(f"data.class_names must be different from each other, got {names}")
+        reader.problems.append(
+            f"data.class_names must be different from each other, got {shown(names)}"
+        )
     if weights is not None and names is not None and len(weights) != len(names):
         reader.problems.append(
             f"loss.class_weights must be {len(names)} numbers, one for each of data.class_names, "
@@ -150,7 +154,7 @@ def _optimizer(optimizer: OptimizerConfig, reader: Reader, overridden: Sequence[
             f"optimizer.name must not be {name}: {reason}"
             if reason
             else f"optimizer.name must be one of {', '.join(optimizer_names())}, "
-            f"got {name!r}{did_you_mean(name, optimizer_names())}"
+            f"got {shown(name)}{did_you_mean(name, optimizer_names())}"
         )
         return
     defaults = option_defaults(name)
@@ -173,7 +177,9 @@ def _optimizer(optimizer: OptimizerConfig, reader: Reader, overridden: Sequence[
     try:
         try_options(name, {"lr": optimizer.lr, **options})
     except (ValueError, TypeError, RuntimeError) as error:
-        problems.append(f"optimizer.name {name} does not take {options}: {error}")
+        problems.append(
+            f"optimizer.name {name} does not take {shown(options)}: {shorten(str(error))}"
+        )
 
 
 def _options(
@@ -249,9 +255,12 @@ def _writable(key: str, folder: Path, problems: list[str]) -> None:
         while not place.exists() and place != place.parent:
             place = place.parent
     except OSError as error:  # a name that is too long
-        problems.append(f"{key} must be a folder's name: {error.strerror}, got {folder}")
+        problems.append(
+            f"{key} must be a folder's name: {error.strerror}, got {shorten(str(folder))}"
+        )
         return
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         problems.append(
-            f"{key} must be in a folder that can be written to, got {folder} in {place}"
+            f"{key} must be in a folder that can be written to, got {shorten(str(folder))} "
+            f"in {shorten(str(place))}"
         )

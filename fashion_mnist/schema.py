@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, get_type_hints
 
+LONGEST_SHOWN = 200  # characters of a value in a message
 Check = Callable[[Any], Any]
 T = TypeVar("T")
 
@@ -73,10 +74,15 @@ def text(value: Any) -> str:
     return str(value)
 
 
-def short_text(value: Any) -> str:
-    """Words that fit beside a picture."""
-    _demand(isinstance(value, str) and len(value) <= 60, "text of at most 60 characters")
-    return text(value)
+def text_up_to(longest: int) -> Check:
+    """Words on one line, of at most so many characters."""
+
+    def check(value: Any) -> str:
+        allowed = f"text of at most {longest} characters"
+        _demand(not isinstance(value, str) or len(value) <= longest, allowed)
+        return text(value)
+
+    return check
 
 
 def boolean(value: Any) -> bool:
@@ -162,7 +168,7 @@ class Reader:
         try:
             return check(value)
         except ValueError as error:
-            self.problems.append(f"{key} must be {error}, got {value!r}")
+            self.problems.append(f"{key} must be {error}, got {shown(value)}")
             return None
 
     def dataclass(self, kind: type[T], node: Any, prefix: str = "") -> T:
@@ -172,7 +178,7 @@ class Reader:
         key that no other field takes.
         """
         if not isinstance(node, Mapping):
-            self.problems.append(f"{prefix.rstrip('.')} must be a mapping, got {node!r}")
+            self.problems.append(f"{prefix.rstrip('.')} must be a mapping, got {shown(node)}")
             node = {}
         rest, values = dict(node), dict[str, Any]()
         hints = get_type_hints(kind, include_extras=True)
@@ -211,7 +217,7 @@ class Reader:
         """Every problem; an unknown key gets the nearest of its siblings or of all `known`."""
         everywhere = list(known)
         return self.problems + [
-            f"{key} is not a key{self._nearest(key, siblings, everywhere)}"
+            f"{shorten(key)} is not a key{self._nearest(key, siblings, everywhere)}"
             for key, siblings in self._unread
         ]
 
@@ -223,10 +229,26 @@ class Reader:
         return did_you_mean(key, siblings) or did_you_mean(key, everywhere)
 
 
+def shown(value: Any) -> str:
+    """A value as Python writes it, cut off where it is long."""
+    try:
+        return shorten(repr(value))
+    except (ValueError, RecursionError):  # Python writes no number of more than 4300 digits
+        return "more than can be shown"
+
+
+def shorten(text: str) -> str:
+    """The text, printable on one line, or its beginning."""
+    line = text if text.isprintable() else repr(text)[1:-1]
+    return line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]}…"
+
+
 def did_you_mean(value: Any, known: Iterable[str]) -> str:
     """The nearest known word as a question, or nothing."""
+    if not isinstance(value, str) or len(value) > LONGEST_SHOWN:
+        return ""
     by_case = {word.lower(): word for word in known}
-    near = difflib.get_close_matches(str(value).lower(), by_case, n=1, cutoff=0.7)
+    near = difflib.get_close_matches(value.lower(), by_case, n=1, cutoff=0.7)
     return f" (did you mean {by_case[near[0]]}?)" if near else ""
 
 

@@ -1,11 +1,14 @@
 """A request to stop, from Ctrl-C or from whoever runs the program, heard between two steps."""
 
+import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
-_STOPPING = [
+STOPPING = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
 
@@ -18,32 +21,102 @@ class StopRequested(Exception):  # noqa: N818 (nothing went wrong)
         self.exit_status = 128 + signal_number
 
 
+class StopRequests:
+    """A first signal to stop is kept, a second ends the program at once."""
+
+    def __init__(self) -> None:
+        self.request: StopRequested | None = None
+        self._interrupts = False
+
+    def check(self) -> None:
+        """To be called where stopping is safe. Raises StopRequested if somebody asked for it."""
+        if self.request is not None:
+            raise self.request
+
+    @property
+    def is_requested(self) -> bool:
+        """Whether somebody asked the program to stop."""
+        return self.request is not None
+
+    @contextmanager
+    def interrupting(self, is_on: bool = True) -> Iterator[None]:
+        """Within, for code that never calls `check`, the first signal raises KeyboardInterrupt."""
+        before, self._interrupts = self._interrupts, is_on
+        try:
+            yield
+        finally:
+            self._interrupts = before
+
+    def hear(self, number: int, _frame: FrameType | None) -> None:
+        """The handler."""
+        if self.request is not None:
+            end_at_once(number)
+        self.request = StopRequested(number)
+        if self._interrupts:
+            raise KeyboardInterrupt from self.request
+
+
 @contextmanager
-def stop_requests() -> Iterator[Callable[[], None]]:
-    """Within, a first signal to stop is kept, a second ends the program at once.
-
-    Gives a function to be called where stopping is safe; it raises StopRequested if asked to.
-    """
-    received: list[int] = []
-    before = {number: signal.getsignal(number) for number in _STOPPING}
-    # nohup and a shell's background jobs have them ignored: so do we
-    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-
-    def restore() -> None:
+def stop_requests() -> Iterator[StopRequests]:
+    """Within, signals to stop are kept; within another such context they are the other's too."""
+    requests = _listener()
+    if requests is not None:
+        with requests.interrupting(False):
+            yield requests
+        return
+    requests = StopRequests()
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as nohup and a shell's background jobs have it
+            signal.signal(number, requests.hear)
+    try:
+        yield requests
+    finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    def remember(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-        restore()
 
-    def check() -> None:
-        if received:
-            raise StopRequested(received[0])
+def _listener() -> StopRequests | None:
+    """Who hears signals now: a job of another launcher has its sweep above it."""
+    for number in STOPPING:
+        owner = getattr(signal.getsignal(number), "__self__", None)
+        if isinstance(owner, StopRequests):
+            return owner
+    return None
 
-    for number in heard:
-        signal.signal(number, remember)
+
+def end_on_signals() -> None:
+    """From here on a signal to stop ends the program with a line: there is nothing to save."""
+    for number in STOPPING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end_at_once)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Within, signals to stop wait; for a process that is started here, until `ignore_signals`."""
+    if not hasattr(signal, "pthread_sigmask"):  # as on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
-        yield check
+        yield
     finally:
-        restore()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def ignore_signals() -> None:
+    """For a process whose parent hears them for it."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+
+
+def end_at_once(number: int, _frame: FrameType | None = None) -> NoReturn:
+    """Ends the program, wherever it is. What it was writing is beside the file's place."""
+    with suppress(OSError):
+        os.write(2, f"stopped by {signal.Signals(number).name}\n".encode())
+        if sys.stdout is not None and sys.stdout.isatty():
+            os.write(1, b"\x1b[?25h")  # a live display hides the cursor
+    os._exit(128 + number)

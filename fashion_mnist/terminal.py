@@ -58,7 +58,7 @@ def observe(check_for_stop: Callable[[], None]) -> Iterator[Observer]:
     """Watch training; on a terminal with a bar, elsewhere with plain lines.
 
     Args:
-        check_for_stop: called before each step.
+        check_for_stop: called before each step, and before the figures are drawn.
     """
     progress = Progress()
 
@@ -70,7 +70,7 @@ def observe(check_for_stop: Callable[[], None]) -> Iterator[Observer]:
         log.info(progress.epoch_line(stack, rows))
 
     if not (sys.stdout.isatty() and log.isEnabledFor(logging.INFO)):
-        yield Observer(on_plain_step, on_epoch)
+        yield Observer(on_plain_step, on_epoch, check_for_stop=check_for_stop)
         return
 
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -87,7 +87,7 @@ def observe(check_for_stop: Callable[[], None]) -> Iterator[Observer]:
             epoch = f"{stack.epoch + 1}/{stack.num_epochs}"
             bar.update(task, total=total, completed=done, epoch=epoch)
 
-        yield Observer(on_step, on_epoch)
+        yield Observer(on_step, on_epoch, check_for_stop=check_for_stop)
 
 
 def summarize_run(folder: RunFolder, *, note: str, where: Sequence[str]) -> str:

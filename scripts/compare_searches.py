@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from fashion_mnist.journal import read_entries
+from fashion_mnist.entries import read_entries
 from fashion_mnist.machine import physical_cores, process_tags
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.sweep.axes import Axis

@@ -24,6 +24,10 @@ SOURCES = (ROOT / "pyproject.toml", ROOT / "requirements.txt")
 # What to install for whom; test includes what train has.
 REQUIREMENTS = {"train": ".", "test": ".[dev,submitit,ray,notebook]"}
 
+# What tests start besides Python, by a program of each: pages are looked at, and runs recorded in
+# a database. Without them these tests are skipped.
+SYSTEM_PACKAGES = {"chromium": "chromium", "pg_ctlcluster": "postgresql"}
+
 # What training, a sweep's summary, the sender and the pages import. uv writes no bytecode, and
 # without it torch takes 6 seconds to import instead of 2.
 WARMED = (
@@ -218,8 +222,10 @@ def main() -> None:
             return
         set_up(kind)
         fetch_data()
-        if kind == "test" and os.environ.get("CI") == "true" and not shutil.which("chromium"):
-            install_system_package("chromium")  # the tests that look at pages need it
+        if kind == "test" and os.environ.get("CI") == "true":
+            for program, package in SYSTEM_PACKAGES.items():
+                if shutil.which(program) is None:
+                    install_system_package(package)
         say("done")
 
 

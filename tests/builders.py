@@ -17,6 +17,7 @@ from fashion_mnist.data.idx import write_idx
 from fashion_mnist.journal import Journal
 from fashion_mnist.machine import Machine
 from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.recovery import recover
 from fashion_mnist.runs.stacks import view_data
 from fashion_mnist.runs.training import Member, Observer, train_members
 
@@ -105,9 +106,8 @@ def train_in(
     for number, (path, config) in enumerate(zip(folders, configs, strict=True)):
         folder = RunFolder(path)
         view, journal = view_data(config, dataset), Journal(path)
-        members.append(
-            Member(number, config, view, journal, folder.checkpoint, folder.load_state())
-        )
+        state = recover(folder, journal)
+        members.append(Member(number, config, view, journal, folder.checkpoint, state))
     train_members(members, dataset, machine, observer)
     for member in members:
         member.journal.close()

@@ -4,14 +4,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from fashion_mnist.checkpoint import (
     CheckpointError,
+    FormatError,
     Model,
     load_model,
     load_state,
+    previous,
     save_model,
     save_state,
+    saved_epoch,
     tensors_sha256,
 )
 from fashion_mnist.model import StackedMLP
@@ -59,7 +63,23 @@ def test_a_state_comes_back(tmp_path: Path) -> None:
     assert tensors_sha256(loaded.tensors) == tensors_sha256(tensors)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "of another kind"])
+def test_the_state_before_is_kept(tmp_path: Path) -> None:
+    """The last two, each whole; a damaged one says no epoch either, the other does."""
+    path = tmp_path / "checkpoint.safetensors"
+    for epoch in (1, 2, 3):
+        save_state(path, MemberState(epoch, {"w": torch.full((3,), float(epoch))}, []))
+    assert [load_state(each).epoch for each in (path, previous(path))] == [3, 2]
+    assert sorted(tmp_path.iterdir()) == sorted([path, previous(path)])
+    assert (saved_epoch(path), saved_epoch(previous(path))) == (3, 2)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CheckpointError):
+        saved_epoch(path)
+    assert saved_epoch(previous(path)) == 2
+
+
+@pytest.mark.parametrize(
+    "damage", ["truncated", "flipped", "flipped in the header", "empty", "of another kind"]
+)
 def test_damage_is_noticed(damage: str, tmp_path: Path) -> None:
     """Nothing of a damaged file is used, and the message names it."""
     path = tmp_path / "model.safetensors"
@@ -70,11 +90,27 @@ def test_damage_is_noticed(damage: str, tmp_path: Path) -> None:
             content = content[:-5]
         case "flipped":
             content[-3] ^= 1
+        case "flipped in the header":
+            content[content.index(b"image_shape") + 16] ^= 1
         case "empty":
             content = bytearray()
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=str(path)):
         load_state(path) if damage == "of another kind" else load_model(path)
+
+
+def test_a_file_of_another_format_is_refused_by_name(tmp_path: Path) -> None:
+    """What it has and what is read is said; it is not called damaged."""
+    path = tmp_path / "model.safetensors"
+    weights = make_model().weights
+    for metadata, words in (
+        ({"format": "1", "sha256": tensors_sha256(weights), "model": "{}"}, "has format 1"),
+        ({"format": "pt"}, "has format pt"),
+        (None, "has no format"),
+    ):
+        save_file(weights, path, metadata)
+        with pytest.raises(FormatError, match=f"{path} {words}, and this program reads format 2"):
+            load_model(path)
 
 
 def test_hash_of_weights_sees_every_bit_and_name() -> None:

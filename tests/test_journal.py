@@ -5,13 +5,15 @@ import math
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fashion_mnist.journal import JOURNAL_FILE, Journal, read_entries
+from fashion_mnist.entries import JOURNAL_FILE, journal_size, read_entries
+from fashion_mnist.journal import Journal
 from fashion_mnist.lock import has_writer, run_lock
 
 
@@ -110,18 +112,34 @@ def test_reading_from_each_end_gives_the_rest(tmp_path: Path) -> None:
         journal.metrics(2, {"é": 1.0})
     entries = list(read_entries(tmp_path))
     for number, entry in enumerate(entries, start=1):
-        assert list(read_entries(tmp_path, entry.end)) == entries[number:]
-    assert entries[-1].end == (tmp_path / JOURNAL_FILE).stat().st_size
+        assert list(read_entries(tmp_path, entry.mark)) == entries[number:]
+    assert entries[-1].mark.offset == journal_size(tmp_path)
 
 
-def test_a_line_that_is_no_entry_is_an_error(tmp_path: Path) -> None:
-    """Garbage in the middle is not skipped in silence."""
-    with Journal(tmp_path):
-        pass
-    with (tmp_path / JOURNAL_FILE).open("a") as file:
-        file.write("[1]\n")
-    with pytest.raises(ValueError, match=r"journal\.jsonl: no entry"):
-        list(read_entries(tmp_path))
+def test_lines_bear_a_running_checksum(tmp_path: Path) -> None:
+    """Each line is JSON whose last word is the CRC-32 of all lines up to it."""
+    with Journal(tmp_path) as journal:
+        journal.start("größer", {"model.width": "512"}, {})
+        journal.metrics(1, {"val/loss": 0.5})
+    running = 0
+    for line in (tmp_path / JOURNAL_FILE).read_bytes().splitlines():
+        assert list(json.loads(line))[-1] == "crc"
+        words, _, crc = line.rpartition(b', "crc": ')
+        running = zlib.crc32(words, running)
+        assert crc == b'"%08x"}' % running
+
+
+@pytest.mark.parametrize("line", ["[1]", "", "{}", '{"kind": "status", "status": "FINISHED"}'])
+def test_reading_ends_at_a_line_that_is_no_entry(tmp_path: Path, line: str) -> None:
+    """Nothing after it can be told from what is wrong."""
+    with Journal(tmp_path) as journal:
+        journal.metrics(1, {"val/loss": 0.5})
+    whole = (tmp_path / JOURNAL_FILE).read_bytes()
+    with Journal(tmp_path) as journal:
+        journal.metrics(2, {"val/loss": 0.25})
+    rest = (tmp_path / JOURNAL_FILE).read_bytes().removeprefix(whole)
+    (tmp_path / JOURNAL_FILE).write_bytes(whole + line.encode() + b"\n" + rest)
+    assert kinds(tmp_path) == ["journal", "metrics"]
 
 
 @pytest.mark.parametrize("name", ["a(b)", "", "a//b", "../a", "/a", "a/", "x" * 251])
@@ -139,11 +157,11 @@ def test_view_is_written_when_it_changes(tmp_path: Path) -> None:
     """Saying the same view again writes nothing; other axes under its key do; keys are plain."""
     for _ in range(2):
         with Journal(tmp_path) as journal:
-            journal.view("sweep-1", "a sweep", ["model.width"])
+            journal.view("sweep-1", "a sweep", ["model.width"], ["model.width"])
     with Journal(tmp_path) as journal:
-        journal.view("sweep-1", "a sweep", ["model.width", "seed"])
+        journal.view("sweep-1", "a sweep", ["model.width", "seed"], ["model.width"])
         with pytest.raises(ValueError, match="view's key"):
-            journal.view("sweep/1", "a sweep", [])
+            journal.view("sweep/1", "a sweep", [], [])
     assert kinds(tmp_path) == ["journal", "view", "view"]
 
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -104,7 +103,10 @@ def test_a_failure_in_a_lane_is_that_of_its_run(data: Path) -> None:
 def test_lanes_without_processes_hand_everything_back() -> None:
     """As where none could be started."""
     tasks = [Task(0, []), Task(1, [])]
-    ignore: Callable[[Task | News], None] = lambda _: None  # noqa: E731
+
+    def ignore(_word: Task | News) -> None:
+        pass
+
     with open_lanes(Width()) as lanes:
         undone = lanes.run(tasks, on_begin=ignore, on_news=ignore, check_for_stop=lambda: None)
     assert undone == tasks

@@ -136,7 +136,6 @@ def test_on_a_terminal_log_lines_stand_above_the_table(
     """The table is there while it runs, lines of the log are kept whole, and it goes in the end."""
     terminal, root = Terminal(), logging.getLogger()
     monkeypatch.setattr(sys, "stdout", terminal)
-    monkeypatch.setattr(sys, "__stdout__", terminal)
     monkeypatch.setenv("TERM", "xterm")
     handler = logging.StreamHandler(terminal)
     monkeypatch.setattr(root, "handlers", [handler])

@@ -371,3 +371,19 @@ def test_test_installs_for_train_too(ready: Project) -> None:
     assert status == 0, errors
     assert output == f"pytest -k x y, {ready.root}\n"
     assert ready.run()[2] == ""
+
+
+def test_ci_gets_what_tests_start_where_it_can(ready: Project) -> None:
+    """In CI root has apt-get install a browser and a database; without them tests begin too."""
+    asked = ready.programs / "asked"
+    ready.replace("apt-get", f'echo "$*" >> "{asked}"; exit 1')
+    ready.replace("pytest", "echo tested")
+    ready.edit("requirements.txt", "")
+    status, output, errors = ready.run("x", script=ready.root / "scripts" / "test", CI="true")
+    assert (status, output) == (0, "tested\n"), errors
+    programs = {"chromium": "chromium", "pg_ctlcluster": "postgresql"}
+    path = f"{ready.programs}:/usr/bin:/bin"
+    missing = [name for program, name in programs.items() if not shutil.which(program, path=path)]
+    installed = asked.read_text() if asked.exists() else ""
+    for name in programs.values():
+        assert (f"install -y -qq {name}" in installed) == (name in missing and os.geteuid() == 0)

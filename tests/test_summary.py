@@ -273,6 +273,6 @@ def test_the_description_says_n_and_what_failed() -> None:
     text = describe([*results, job(2, None, w=2, seed=0)], axes, title="s", score=SCORE)
     assert "3 runs, 2 settings: 2 finished, 1 failed." in text
     assert "`w=1`: validation accuracy 0.8500 ± 0.0707** (mean ± std (n − 1) over 2 runs)" in text
-    assert "ValueError: \\<b\\>why" in text
+    assert "ValueError: &lt;b&gt;why" in text
     assert "tells little" not in text
     assert "One seed tells little" in describe(results[:1], axes, title="s", score=SCORE)

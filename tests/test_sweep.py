@@ -241,21 +241,3 @@ def test_a_sweep_in_mlflow_is_one_parent_with_its_runs(data: Path) -> None:
     assert {"summary.csv", "summary.html", "leaderboard.csv", "plots"} <= paths
     assert any(key.startswith("mlflow.sharedViewState.sweep-") for key in experiment.tags)
     assert "viewStateShareKey=sweep-" in second.stdout
-
-
-def test_hydra_sees_every_job(data: Path) -> None:
-    """Its callbacks are called with what each job returned, or why it has nothing to return."""
-    callback = "hydra.experimental.callbacks.LogJobReturnCallback"
-    done = sweep(
-        data,
-        NOWHERE,
-        "-m",
-        "optimizer=sgd",
-        "optimizer.lr=0.01,1e30",
-        f"+hydra.callbacks.log._target_={callback}",
-    )
-    assert done.returncode == 1
-    accuracy = next(run for run in runs() if run.status() == "FINISHED").figures()
-    [good, bad] = [path.read_text() for path in sorted(Path("outputs/hydra").rglob("train.log"))]
-    assert f"Succeeded with return value: {accuracy['final/val_accuracy']}" in good
-    assert "diverged" in bad

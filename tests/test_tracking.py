@@ -25,18 +25,19 @@ from mlflow.entities import Run, ViewType
 from PIL import Image
 
 from fashion_mnist.checkpoint import Model, save_model
-from fashion_mnist.journal import JOURNAL_FILE, Destination, Journal, journal_size
+from fashion_mnist.entries import JOURNAL_FILE, Destination, last_mark
+from fashion_mnist.journal import Journal
 from fashion_mnist.lock import run_lock
 from fashion_mnist.network import Architecture, build_network
 from fashion_mnist.tracking.address import absolute_uri, check_store, without_password
 from fashion_mnist.tracking.outbox import (
     Outcome,
-    read_problems,
     sender_lives,
     sender_lock,
     spawn,
     wait_until_sent,
 )
+from fashion_mnist.tracking.problems import read_problems
 from fashion_mnist.tracking.receipt import Receipt, destinations, pending, write_receipt
 from fashion_mnist.tracking.sender import Sender, sync
 from fashion_mnist.tracking.store import Store
@@ -275,7 +276,7 @@ def write_sweep(output_dir: Path, name: str, uri: str) -> str:
     with run_lock(folder), Journal(folder) as journal:
         journal.destination(uri, EXPERIMENT)
         journal.start(name, {}, {"sweep": name})
-        journal.view(f"sweep-{name}", name, ["model.width"])
+        journal.view(f"sweep-{name}", name, ["model.width"], ["model.width"])
         journal.status("FINISHED")
         return journal.id
 
@@ -431,7 +432,8 @@ def test_view_changed_again_is_replaced(output_dir: Path, uri: str) -> None:
     sync(output_dir)
     folder = output_dir / "sweeps" / "s"
     with run_lock(folder), Journal(folder) as journal:
-        journal.view("sweep-s", "more", ["model.width", "optimizer.lr"])
+        axes = ["model.width", "optimizer.lr"]
+        journal.view("sweep-s", "more", [*axes, "seed"], axes)
     assert sync(output_dir).sent
     experiment = MlflowClient(uri).get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
@@ -482,7 +484,8 @@ def test_receipt_of_another_run_does_not_count(output_dir: Path, uri: str) -> No
     (destination,) = pending(folder)
     store = Store(uri)
     store.create_run(store.experiment(EXPERIMENT), "a run", 1, {"journal_id": journal_id})
-    write_receipt(folder, destination, Receipt(journal_size(folder), "0" * 32, "1"))
+    mark = last_mark(folder)
+    write_receipt(folder, destination, Receipt(mark.offset, mark.crc, "0" * 32, "1"))
     assert sync(output_dir).sent
     assert_whole_once(uri, journal_id)
 

@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from fashion_mnist.checkpoint import load_model
-from fashion_mnist.journal import read_entries
+from fashion_mnist.entries import read_entries
 from fashion_mnist.runs.folder import RunFolder
 from tests.builders import CLASS_NAMES, data_overrides, make_data
 

@@ -139,6 +139,35 @@ def test_stopped_runs_go_on_where_they_were(data: Path) -> None:
     assert [row["epoch"] for row in results[0].folder.history()] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    "stopping", ["training.epochs=3", "training.epochs=9 training.early_stopping.metric=val/loss"]
+)
+def test_a_run_is_stopped_before_its_figures_are_drawn(data: Path, stopping: str) -> None:
+    """A stack of many takes long for them: what is trained is kept, and not trained again."""
+    words = f"{stopping} training.early_stopping.patience=1 optimizer.lr=0.1"
+    own, dataset = configs(data, f"seed=1 {words}", f"seed=2 {words}"), load(data)
+    stopped, steps = list[int](), list[int]()
+
+    def stop_at_the_second() -> None:
+        stopped.append(1)
+        if len(stopped) == 2:
+            raise StopRequested(15)
+
+    with pytest.raises(StopRequested):
+        train_all(own, dataset, replace(QUIET, check_for_stop=stop_at_the_second))
+    folders = [RunFolder(path) for path in sorted(Path("outputs/runs").iterdir())]
+    assert sorted(folder.status() for folder in folders) == ["FINISHED", "KILLED"]
+    results = train_all(own, dataset, replace(QUIET, on_step=lambda _, step: steps.append(step)))
+    assert steps == []
+    anew = train_all([replace(config, rerun=True) for config in own], dataset)
+    for result, other in zip(results, anew, strict=True):
+        assert weights_sha256(result) == weights_sha256(other)
+        assert result.folder.figures() == other.folder.figures()
+        assert len(result.folder.history()) == len(other.folder.history())
+    if "early" in stopping:
+        assert len(results[0].folder.history()) < 9
+
+
 def test_a_run_that_is_given_up_can_be_gone_on_with(data: Path) -> None:
     """It ends as killed, with a tag; its neighbour goes on; later it ends as undisturbed."""
     own, dataset = configs(data, "seed=1", "seed=2"), load(data)

@@ -158,7 +158,8 @@ def record_sweep(folder: Path, uri: str) -> str:
     with run_lock(folder), Journal(folder) as journal:
         journal.destination(uri, "fashion-mnist")
         journal.start("small grid", {}, {})
-        journal.view("sweep-1", "Sweep: small grid", ["model.width", "model.activation"])
+        axes = ["model.width", "model.activation"]
+        journal.view("sweep-1", "Sweep: small grid", axes, axes)
         journal.status("FINISHED")
         return journal.id
 

@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
-from fashion_mnist.atomic import replacing
+from fashion_mnist.atomic import is_abandoned, replacing
+from fashion_mnist.data.damage import changes_lock
 from fashion_mnist.data.idx import DataError, check_digest, decompress, find_idx
 
 CHUNK_BYTES = 1 << 16
+MOST_BYTES = 100_000_000  # of a file; the largest has 26 million
 
 
 def torchvision_mirrors() -> list[str]:
@@ -52,13 +53,15 @@ def download(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Processes that start together: the first one fetches, the others wait and find.
-        with FileLock(folder / ".lock"), _progress() as progress:
+        with changes_lock(folder), _progress() as progress:
             fetch = partial(
                 _fetch,
                 silence_seconds=silence_seconds,
                 file_seconds=file_seconds,
                 progress=progress,
             )
+            for path in filter(is_abandoned, folder.iterdir()):
+                path.unlink()  # of a download that was killed
             missing = [name for name in expected if find_idx(folder, name) is None]
             if missing:
                 progress.console.print(f"Fetching Fashion-MNIST into {folder}", markup=False)
@@ -118,6 +121,8 @@ def _fetch(
         while chunk := answer.read1(CHUNK_BYTES):
             content += chunk
             progress.advance(task, len(chunk))
+            if len(content) > MOST_BYTES:
+                raise OSError(f"more than {MOST_BYTES:,} bytes")
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not complete after {file_seconds:g} seconds")
     return bytes(content)

@@ -1,17 +1,29 @@
 """The four files of a data set: find them, have Fashion-MNIST fetched, verify, read."""
 
 import hashlib
+import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fashion_mnist.data.idx import DataError, check_digest, find_idx, parse_idx, read_content
+from fashion_mnist.data.damage import find_damages, set_damaged_aside
+from fashion_mnist.data.idx import (
+    DataError,
+    check_digest,
+    find_idx,
+    num_dimensions,
+    parse_idx,
+    read_content,
+)
+
+log = logging.getLogger("fashion_mnist")
 
 NAMES = (
     "train-images-idx3-ubyte",
@@ -58,33 +70,78 @@ def training_size(name: str) -> int | None:
 def load_files(*, name: str, folder: Path, num_classes: int) -> Files:
     """The files of data set `name`, verified.
 
-    `fashion_mnist` is looked for in `folder`, then in the system's folders, else downloaded into
-    `folder`, and must have its published digests. Any other name means whatever is in `folder`.
+    `fashion_mnist` must have its published digests, see `load_published`. Any other name means
+    whatever is in `folder`.
 
     Raises:
         DataError: files are missing, cannot be fetched, are corrupt or do not fit together.
     """
-    folder = folder.expanduser()
+    try:
+        folder = folder.expanduser()
+        folder.exists()
+    except (OSError, RuntimeError) as error:  # too long, or the home of nobody
+        raise DataError(f"data.dir must be the name of a folder: {error}") from error
     if name != "fashion_mnist":
         return read_files(folder, num_classes=num_classes)
+    return load_published(
+        folder,
+        systems=system_folders(),
+        num_classes=num_classes,
+        expected=FASHION_MNIST_SHA256,
+        mirrors=_mirrors,
+    )
 
-    places = (folder, *system_folders())
-    complete = next((place for place in places if not missing_names(place)), None)
-    if complete is None:
-        # Needed once on a machine: its imports would delay every other start.
-        from fashion_mnist.data.download import download, torchvision_mirrors
 
-        download(folder, expected=FASHION_MNIST_SHA256, mirrors=torchvision_mirrors())
-        complete = folder
+def load_published(
+    folder: Path,
+    *,
+    systems: Sequence[Path],
+    num_classes: int,
+    expected: Mapping[str, str],
+    mirrors: Callable[[], Sequence[str]],
+) -> Files:
+    """The files with these digests: from `folder`, else a system's, else fetched into `folder`.
+
+    What is damaged in `folder` is set aside, a system's damaged copy is passed over; both with a
+    warning.
+
+    Args:
+        expected: name in NAMES -> SHA-256 of the decompressed bytes.
+        mirrors: gives the addresses to fetch from, if it comes to that.
+
+    Raises:
+        DataError: no good copy is to be had, or `folder` holds another data set.
+    """
+    read = partial(read_files, num_classes=num_classes, expected=expected)
+    for place in dict.fromkeys((folder, *systems)):
+        if missing_names(place):
+            continue
+        try:
+            return read(place)
+        except DataError as error:
+            if not find_damages(place, expected) and not missing_names(place):
+                return read(place)  # another process has mended it; or what is asked does not fit
+            if place in systems:
+                log.warning("%s; this copy is passed over", error)
+            else:
+                set_damaged_aside(place, expected)
+    if folder.is_dir() and folder not in systems:
+        set_damaged_aside(folder, expected)  # where files are missing nothing was read yet
+
+    # Needed once on a machine: its imports would delay every other start.
+    from fashion_mnist.data.download import download
+
+    download(folder, expected=expected, mirrors=mirrors())
     try:
-        return read_files(complete, num_classes=num_classes, expected=FASHION_MNIST_SHA256)
+        return read(folder)
     except DataError as error:
-        advice = (
-            "delete the file: the next start finds or fetches a good copy"
-            if complete == folder
-            else f"reinstall that copy, or put good files into {folder}"
-        )
-        raise DataError(f"{error}; {advice}") from error
+        raise DataError(f"{error}; put good files there, or choose another data.dir") from error
+
+
+def _mirrors() -> list[str]:
+    from fashion_mnist.data.download import torchvision_mirrors
+
+    return torchvision_mirrors()
 
 
 def system_folders() -> list[Path]:
@@ -149,8 +206,7 @@ def _read_file(
     """Values and SHA-256 of one file, images where its name says so."""
     content = read_content(path)
     digest = check_digest(content, name=name, expected=expected, origin=str(path))
-    num_dimensions = 3 if "images" in name else 1
-    return parse_idx(content, num_dimensions=num_dimensions, origin=str(path)), digest
+    return parse_idx(content, num_dimensions=num_dimensions(name), origin=str(path)), digest
 
 
 def _check_together(files: Files, paths: Mapping[str, Path], *, num_classes: int) -> None:

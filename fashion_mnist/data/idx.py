@@ -9,6 +9,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Mapping
+from io import BytesIO
 from math import prod
 from pathlib import Path
 
@@ -18,12 +19,21 @@ from numpy.typing import NDArray
 from fashion_mnist.atomic import replacing
 
 UINT8_CODE = 8
+LONGEST_HEADER = 16  # bytes: of images
+MOST_BYTES = 4 * 2**30  # of a file
+MOST_UNKNOWN_BYTES = 2**26  # of a gzip file that is no IDX file
+_TOO_LARGE = f"more than {MOST_BYTES:,} bytes: no data set is so large"
 GZIP_MAGIC = b"\x1f\x8b"
 KINDS = {1: "labels (1 dimension)", 3: "images (3 dimensions)"}
 
 
 class DataError(ValueError):
     """Data that is missing, corrupt or not what its name says; the message names the file."""
+
+
+def num_dimensions(name: str) -> int:
+    """How many dimensions the array in a file of that name has."""
+    return 3 if "images" in name else 1
 
 
 def find_idx(folder: Path, name: str) -> Path | None:
@@ -37,9 +47,12 @@ def read_content(path: Path) -> bytes:
     """The bytes of `path`, decompressed where they are gzip.
 
     Raises:
-        DataError: the file cannot be read, or its gzip stream is truncated or corrupt.
+        DataError: the file cannot be read, its gzip stream is truncated or corrupt, or it is larger
+            than any data set.
     """
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise DataError(f"{path}: {_TOO_LARGE}")
         return decompress(path.read_bytes(), origin=str(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
@@ -48,16 +61,37 @@ def read_content(path: Path) -> bytes:
 def decompress(content: bytes, *, origin: str) -> bytes:
     """`content` without its gzip wrapping, if it has one; `origin` names it in errors.
 
+    It takes no more memory than its header speaks of: kilobytes may stand for a disk full of zeros.
+
     Raises:
-        DataError: the gzip stream is truncated or corrupt.
+        DataError: the gzip stream is truncated or corrupt, or larger than its header says, or than
+            any data set.
     """
     # Asked of the bytes, not the name: browsers unpack a download and leave its .gz in place.
     if not content.startswith(GZIP_MAGIC):
         return content
     try:
-        return gzip.decompress(content)
+        with gzip.GzipFile(fileobj=BytesIO(content)) as file:
+            head = file.read(LONGEST_HEADER)
+            size = idx_size(head)
+            if size > MOST_BYTES:
+                raise DataError(f"{origin}: {_TOO_LARGE}")
+            whole = head + file.read(max(0, (size or MOST_UNKNOWN_BYTES) + 1 - len(head)))
+            if size and len(whole) > size:
+                raise DataError(f"{origin}: corrupt: more follows than its header speaks of")
+            return whole
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{origin}: truncated or corrupt gzip file ({error})") from error
+
+
+def idx_size(head: bytes) -> int:
+    """How many bytes an IDX file has that begins like this; 0 where it is none of ours."""
+    num_dimensions = head[3] if len(head) > 3 else 0
+    header_size = 4 + 4 * num_dimensions
+    if num_dimensions not in KINDS or len(head) < header_size:
+        return 0
+    shape: tuple[int, ...] = struct.unpack(f">{num_dimensions}I", head[4:header_size])
+    return header_size + prod(shape)
 
 
 def check_digest(content: bytes, *, name: str, expected: Mapping[str, str], origin: str) -> str:

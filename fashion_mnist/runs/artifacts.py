@@ -100,12 +100,16 @@ def record_split(journal: Journal, result: SplitResult, class_names: Sequence[st
 
 
 def read_confusion(artifacts: Path, split: str) -> tuple[list[list[int]], list[str]] | None:
-    """The counts `[C, C]` and class names that were written for a split; None if none were."""
-    path = artifacts / split / "confusion_matrix.json"
-    if not path.exists():
+    """Counts `[C, C]` and class names as written for a split; None where none can be read."""
+    try:
+        content = json.loads((artifacts / split / "confusion_matrix.json").read_bytes())
+        names = [str(name) for name in content["labels"]]
+        counts = [[int(count) for count in row] for row in content["counts"]]
+    except (OSError, LookupError, TypeError, ValueError, OverflowError, RecursionError):
         return None
-    content = json.loads(path.read_text())
-    return content["counts"], content["labels"]
+    is_square = len(counts) == len(names) > 0 and all(len(row) == len(names) for row in counts)
+    are_counts = all(0 <= count < 2**62 for row in counts for count in row)
+    return (counts, names) if is_square and are_counts else None
 
 
 def _write_confusion(

@@ -4,9 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fashion_mnist.checkpoint import Model, load_model, load_state, saved_epoch
-from fashion_mnist.journal import Entry, read_entries
-from fashion_mnist.stack import HistoryRow, MemberState
+from fashion_mnist.checkpoint import (
+    CheckpointError,
+    FormatError,
+    Model,
+    load_model,
+    previous,
+    saved_epoch,
+)
+from fashion_mnist.entries import Entry, read_entries
+from fashion_mnist.stack import HistoryRow
 
 
 @dataclass(frozen=True)
@@ -17,8 +24,18 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """The state to go on from; gone once the run is finished."""
+        """The newest state; gone once the run is finished."""
         return self.path / "checkpoint.safetensors"
+
+    def checkpoints(self) -> list[Path]:
+        """The states that are there, the newest first."""
+        paths = (self.checkpoint, previous(self.checkpoint))
+        return [path for path in paths if path.exists()]
+
+    def remove_checkpoints(self) -> None:
+        """Free the room of the states: the run has ended. Raises OSError."""
+        for path in self.checkpoints():
+            path.unlink()
 
     @property
     def model(self) -> Path:
@@ -55,8 +72,15 @@ class RunFolder:
         return figures
 
     def epoch(self) -> int:
-        """The epoch to go on after; 0 to begin. Raises CheckpointError where it is damaged."""
-        return saved_epoch(self.checkpoint) if self.checkpoint.exists() else 0
+        """The epoch of the newest whole state; 0 to begin. Raises FormatError."""
+        for path in self.checkpoints():
+            try:
+                return saved_epoch(path)
+            except FormatError:
+                raise
+            except CheckpointError:
+                continue  # the run goes back to the one before
+        return 0
 
     def history(self) -> list[HistoryRow]:
         """What was measured, a row an epoch, as in `MemberState`."""
@@ -74,10 +98,6 @@ class RunFolder:
     def load_model(self) -> Model:
         """The trained network. Raises CheckpointError where the file is damaged."""
         return load_model(self.model)
-
-    def load_state(self) -> MemberState | None:
-        """Where to go on. Raises CheckpointError where the file is damaged."""
-        return load_state(self.checkpoint) if self.checkpoint.exists() else None
 
     def _entries(self, *kinds: str) -> Iterable[Entry]:
         return (entry for entry in read_entries(self.path) if entry.kind in kinds)

@@ -1,9 +1,11 @@
 """What is asked for: a run, who it is and where it is kept, on what it is trained."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from fashion_mnist.config import Config, ConfigError, flatten
+from fashion_mnist.config import Config, ConfigError, DataConfig, flatten
+from fashion_mnist.console import disk_trouble
 from fashion_mnist.data.dataset import Dataset, load_dataset
 from fashion_mnist.machine import Machine, resolve_machine
 from fashion_mnist.rules import size_problems
@@ -11,12 +13,20 @@ from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.identity import fingerprint, next_folder, run_folders
 from fashion_mnist.runs.results import FAILURE_TAG
 from fashion_mnist.tracking.address import absolute_uri, check_store
+from fashion_mnist.tracking.outbox import spawn
+
+log = logging.getLogger("fashion_mnist")
 
 ENDED = ("FINISHED", "FAILED")  # trained to the end, good or bad
 
 
 class RunError(RuntimeError):
     """A run that cannot be trained now, through no fault of its config."""
+
+
+def as_run_error(error: OSError) -> RunError:
+    """What the disk, or whatever holds a run's files, says: in one line, with what to do."""
+    return RunError(disk_trouble(error))
 
 
 @dataclass(frozen=True)
@@ -82,9 +92,22 @@ def demand_store(config: Config) -> None:
     """With tracking.offline=never, raise RunError unless the store answers."""
     uri = config.tracking.uri
     if uri is not None and config.tracking.offline == "never":
-        reason = check_store(absolute_uri(uri), timeout_seconds=8)
+        reason = check_store(absolute_uri(uri), timeout_seconds=5)
         if reason is not None:
             raise RunError(f"{reason} (tracking.offline=never wants a store before training)")
+
+
+def wants_sender(config: Config) -> bool:
+    """Whether what is recorded goes to a store while training goes on."""
+    return config.tracking.uri is not None and config.tracking.offline != "always"
+
+
+def start_sender(output_dir: Path) -> None:
+    """Have somebody carry the journals below a folder to their stores."""
+    try:
+        spawn(output_dir)
+    except OSError as error:  # training goes on: what it says is kept
+        log.warning("nothing is sent for now: %s", error)
 
 
 def load_data(config: Config) -> Dataset:
@@ -94,12 +117,16 @@ def load_data(config: Config) -> Dataset:
         ConfigError: the sizes asked for do not fit it.
         DataError: it is missing or damaged.
     """
-    data = config.data
-    dataset = load_dataset(name=data.name, folder=Path(data.dir), class_names=data.class_names)
+    dataset = read_data(config.data)
     problems = size_problems(config, len(dataset.train_labels))
     if problems:
         raise ConfigError(problems)
     return dataset
+
+
+def read_data(data: DataConfig) -> Dataset:
+    """A data set, on the CPU. Raises DataError where it is missing or damaged."""
+    return load_dataset(name=data.name, folder=Path(data.dir), class_names=data.class_names)
 
 
 def identify(config: Config, dataset: Dataset) -> str:
@@ -130,12 +157,17 @@ def machine_of(folder: RunFolder, machine: Machine) -> Machine:
     """The machine that a run was begun with: with another one its numbers would change.
 
     Raises:
-        RunError: this machine is of another kind.
+        RunError: this machine is of another kind, or the journal names none.
     """
     tags = folder.tags()
     if not tags:
         return machine
-    before = Machine(tags["device"], tags["precision"], int(tags["threads"]))
+    try:
+        before = Machine(tags["device"], tags["precision"], int(tags["threads"]))
+    except (KeyError, ValueError) as error:
+        raise RunError(
+            f"the journal in {folder.path} does not say what begun it: {error}"
+        ) from None
     if before.device != machine.device:
         raise RunError(
             f"this run was begun on {before.device}, and this is {machine.device}: go on with "

@@ -9,10 +9,12 @@ import torch
 from fashion_mnist import metrics
 from fashion_mnist.checkpoint import Model, save_model, tensors_sha256
 from fashion_mnist.config import Config
+from fashion_mnist.console import first_line_of
 from fashion_mnist.data.dataset import Dataset
 from fashion_mnist.journal import Journal
 from fashion_mnist.loop import evaluate
 from fashion_mnist.machine import Machine
+from fashion_mnist.markdown import plain
 from fashion_mnist.network import num_parameters
 from fashion_mnist.runs.artifacts import SplitResult, record_split, record_training
 from fashion_mnist.runs.folder import RunFolder
@@ -94,7 +96,7 @@ def describe(result: SplitResult, class_names: Sequence[str]) -> str:
         f"**{result.name.capitalize()}: accuracy {scores['accuracy']:.2%}, "
         f"macro F1 {scores['f1_macro']:.4f}.** Most confused:",
         "",
-        *(f"- {metrics.confusion_in_words(confusion)}" for confusion in confusions),
+        *(f"- {plain(metrics.confusion_in_words(confusion))}" for confusion in confusions),
         "",
         f"The whole matrix: Artifacts, `{result.name}/confusion_matrix.png`.",
     ]
@@ -112,7 +114,7 @@ def finish_member(
 ) -> None:
     """Record what became of a run that is done.
 
-    Its checkpoint is given up last, and kept where a search gave up the run: it can be gone on
+    Its checkpoints are given up last, and kept where a search gave up the run: it can be gone on
     with.
     """
     journal = member.journal
@@ -132,7 +134,7 @@ def finish_member(
     else:
         journal.tags({FAILURE_TAG: _why(member)})
         journal.status("FAILED")
-    folder.checkpoint.unlink(missing_ok=True)
+    folder.remove_checkpoints()
 
 
 def _save(
@@ -162,8 +164,8 @@ def _why(member: Member) -> str:
     """Why a run has no result, in one line."""
     lost = member.divergence
     if lost is None:
-        failure = str(member.failure).strip().partition("\n")[0]
-        return f"{type(member.failure).__name__}: {failure}"
+        assert member.failure is not None
+        return f"{type(member.failure).__name__}: {first_line_of(member.failure)}"
     losses = [row["train/loss"] for row in member.history] + [lost.last_finite_loss]
     finite = [loss for loss in losses if math.isfinite(loss)]
     last = f"the last finite loss was {finite[-1]:g}" if finite else "no loss was finite"

@@ -6,14 +6,13 @@ R runs in the stack, N images, n of them trained on, v validated on.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from fashion_mnist.average import WeightAverage
 from fashion_mnist.batches import Batches, Normalizer
-from fashion_mnist.config import Config
+from fashion_mnist.config import Config, DataConfig
 from fashion_mnist.data.dataset import Dataset, Split, pixel_statistics, split
 from fashion_mnist.losses import Loss, brier, cross_entropy
 from fashion_mnist.machine import Machine
@@ -31,6 +30,12 @@ class View:
     split: Split
     mean: float  # of pixels / 255
     std: float
+
+
+# The runs of a sweep share a few. By the data's hash: a cache with data sets as its keys kept every
+# one alive that the jobs of another launcher had loaded.
+_views: dict[tuple[object, ...], View] = {}
+MOST_VIEWS = 64
 
 
 def stack_key(config: Config, machine: Machine) -> str:
@@ -63,21 +68,24 @@ def stack_key(config: Config, machine: Machine) -> str:
 def view_data(config: Config, dataset: Dataset) -> View:
     """The split and the pixel statistics of one run. The test images have no say in them."""
     data = config.data
-    return _view(dataset, data.validation_size, data.fold, data.train_size, data.normalize)
+    sizes = (dataset.num_classes, data.validation_size, data.fold, data.train_size)
+    key = (dataset.sha256, *sizes, data.normalize)
+    if key not in _views:
+        _views[key] = _view(dataset, data)
+    if len(_views) > MOST_VIEWS:
+        del _views[next(iter(_views))]
+    return _views[key]
 
 
-@lru_cache(maxsize=64)  # the runs of a sweep share a few
-def _view(
-    dataset: Dataset, validation_size: int, fold: int, train_size: int | None, normalize: bool
-) -> View:
+def _view(dataset: Dataset, data: DataConfig) -> View:
     own = split(
         dataset.train_labels,
         num_classes=dataset.num_classes,
-        validation_size=validation_size,
-        fold=fold,
-        train_size=train_size,
+        validation_size=data.validation_size,
+        fold=data.fold,
+        train_size=data.train_size,
     )
-    if not normalize:
+    if not data.normalize:
         return View(own, mean=0.0, std=1.0)
     mean, std = pixel_statistics(dataset.train_images, own.train)
     return View(own, mean, std)

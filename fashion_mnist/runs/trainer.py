@@ -2,37 +2,40 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
 
 import torch
 
-from fashion_mnist.checkpoint import CheckpointError, Model
 from fashion_mnist.data.dataset import Dataset
 from fashion_mnist.journal import Journal
-from fashion_mnist.lock import run_lock
 from fashion_mnist.machine import Machine, process_tags
 from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.hold import hold
 from fashion_mnist.runs.identity import git_commit
 from fashion_mnist.runs.records import record_start, run_name
+from fashion_mnist.runs.recovery import load_network, recover
 from fashion_mnist.runs.request import (
     ENDED,
     Request,
     RunError,
     RunResult,
+    as_run_error,
     find_run,
     identify,
     machine_of,
     resolve_machine_of,
+    start_sender,
+    wants_sender,
 )
 from fashion_mnist.runs.results import TrainedRun, finish_member
 from fashion_mnist.runs.stacks import stack_key, view_data
-from fashion_mnist.runs.training import Member, Observer, train_members
+from fashion_mnist.runs.training import Member, Observer, train_what_can_be
 from fashion_mnist.signals import StopRequested
 from fashion_mnist.tracking.address import absolute_uri
-from fashion_mnist.tracking.outbox import spawn
+from fashion_mnist.tracking.outbox import keep_back
 
 log = logging.getLogger("fashion_mnist")
 
@@ -81,12 +84,20 @@ def train(
                 else:
                     _prepare(run, dataset, origin, number)
                     begun.append(run)
-            except (RunError, CheckpointError, OSError) as error:
+            except RunError as error:
                 result.error = error
-        _spawn_senders(requests, results)
+            except OSError as error:
+                result.error = as_run_error(error)
+        _start_senders(requests, results)
         begun.sort(key=_stack_of)
-        for _, stack in groupby(begun, key=_stack_of):
-            _train_stack(list(stack), dataset, observer, threads)
+        try:
+            for _, stack in groupby(begun, key=_stack_of):
+                _train_stack(list(stack), dataset, observer, threads)
+        except StopRequested:
+            for run in begun:
+                if run.journal.last_status == "RUNNING":
+                    _keep(run)
+            raise
     return results
 
 
@@ -94,21 +105,18 @@ def _open(request: Request, result: RunResult, held: ExitStack) -> _Begun:
     """Take the run's lock, open its journal and say where it is to be recorded."""
     config, folder = request.config, result.folder
     machine = resolve_machine_of(config)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    lock = run_lock(folder.path)
-    try:
-        lock.acquire(timeout=3)
-    except TimeoutError:
-        raise RunError(f"this run is being trained by another process (in {folder.path})") from None
-    held.callback(lock.release)
+    held.enter_context(hold(folder.path, "run"))
     journal = held.enter_context(Journal(folder.path))
     if config.tracking.uri is not None:
         uri = absolute_uri(config.tracking.uri)
+        keep_back(folder.path, is_wanted=config.tracking.offline == "always")
         journal.destination(
             uri, config.tracking.experiment, parent=request.parent, name=request.name or ""
         )
     result.was_known = folder.status() in ENDED
-    if not result.was_known:
+    if result.was_known:
+        folder.remove_checkpoints()  # a kill may have come between the last word and this
+    else:
         machine = _begun_with(folder, machine)
     return _Begun(request, journal, machine, result)
 
@@ -120,15 +128,15 @@ def _begun_with(folder: RunFolder, machine: Machine) -> Machine:
     return before
 
 
-def _spawn_senders(requests: Sequence[Request], results: Sequence[RunResult]) -> None:
-    """Have somebody carry the journals to their stores while the runs go on."""
-    recorded = [
+def _start_senders(requests: Sequence[Request], results: Sequence[RunResult]) -> None:
+    """One for each output folder in which something is to be sent while the runs go on."""
+    output_dirs = {
         result.folder.path.parents[1]
         for request, result in zip(requests, results, strict=True)
-        if request.config.tracking.uri is not None and request.config.tracking.offline != "always"
-    ]
-    for output_dir in set(recorded):
-        spawn(output_dir)
+        if wants_sender(request.config)
+    }
+    for output_dir in output_dirs:
+        start_sender(output_dir)
 
 
 def _extend(run: _Begun, dataset: Dataset) -> None:
@@ -136,33 +144,23 @@ def _extend(run: _Begun, dataset: Dataset) -> None:
     folder, config = run.result.folder, run.request.config
     if folder.status() != "FINISHED":
         return
-    if run.request.wants_model and not folder.has_recorded_model():
+    wants_model = run.request.wants_model and not folder.has_recorded_model()
+    wants_test = run.request.wants_test and "test/loss" not in folder.figures()
+    if not wants_model and not wants_test:
+        return
+    model = load_network(folder)
+    if wants_model:
         run.journal.model(folder.model.name)
-    if run.request.wants_test and "test/loss" not in folder.figures():
-        model = _load_model(folder)
+    if wants_test:
         torch.set_num_threads(run.machine.threads)
         view, device = view_data(config, dataset), run.machine.device
         trained = TrainedRun(config, model, dataset.to(device), view, run.machine)
         trained.record_test(run.journal)
 
 
-def _load_model(folder: RunFolder) -> Model:
-    try:
-        return folder.load_model()
-    except (CheckpointError, FileNotFoundError) as error:
-        raise RunError(f"{error}; rerun=true trains the run again") from error
-
-
 def _prepare(run: _Begun, dataset: Dataset, origin: Mapping[str, str], number: int) -> None:
     """Read where the run stands, and say that it begins or goes on."""
     config, folder = run.request.config, run.result.folder
-    try:
-        state = folder.load_state()
-    except CheckpointError as error:
-        # never quietly from nothing: hours of training may lie in it
-        raise RunError(
-            f"{error}; move the file away to train this run from its beginning"
-        ) from error
     view = view_data(config, dataset)
     tags = {
         "fingerprint": identify(config, dataset),
@@ -180,6 +178,7 @@ def _prepare(run: _Begun, dataset: Dataset, origin: Mapping[str, str], number: i
         view=view,
         tags=tags,
     )
+    state = recover(folder, run.journal)
     run.journal.tags(tags)  # of a run that goes on, some are new
     run.journal.status("RUNNING")
     if state is not None:
@@ -199,54 +198,36 @@ def _train_stack(
     torch.set_num_threads(threads or machine.threads)
     dataset = dataset.to(machine.device)
     for member in members:
-        member.journal.tags({"stack_size": str(len(members))})
-    try:
-        _train_what_can_be(members, dataset, machine, observer)
-    except StopRequested:
-        for run in runs:
-            if not run.member.is_done:
-                run.member.save()
-                run.journal.status("KILLED")
-        _finish([run for run in runs if run.member.is_done], dataset)
-        raise
-    _finish(runs, dataset)
-
-
-def _train_what_can_be(
-    members: Sequence[Member], dataset: Dataset, machine: Machine, observer: Observer
-) -> None:
-    """Train members; where that fails, each half by itself, so that only the culprit fails.
-
-    What does not fit the memory becomes smaller stacks in the same way.
-    """
-    try:
-        train_members(members, dataset, machine, observer)
-        return
-    except StopRequested:
-        raise
-    except Exception as error:  # the boundary: here a member fails, and not its neighbours
-        left = [member for member in members if not member.is_done]
-        if len(left) == 1:
-            left[0].failure = error
-            return
-        log.info("%d runs failed together (%s): trying parts", len(left), first_line_of(error))
-    if machine.device == "cuda":  # only now: the error held the stack's tensors
-        torch.cuda.empty_cache()
-    for part in _parts(left):
-        _train_what_can_be(part, dataset, machine, observer)
-
-
-def _parts(members: Sequence[Member]) -> list[list[Member]]:
-    """Two halves; where the failure came in the middle of an epoch's end, those at one epoch."""
-    ordered = sorted(members, key=lambda member: member.epoch)
-    behind = [member for member in ordered if member.epoch == ordered[0].epoch]
-    middle = len(behind) if len(behind) < len(ordered) else len(ordered) // 2
-    return [ordered[:middle], ordered[middle:]]
-
-
-def _finish(runs: Sequence[_Begun], dataset: Dataset) -> None:
-    for run in runs:
         try:
+            member.journal.tags({"stack_size": str(len(members))})
+        except OSError as error:
+            member.failure = error
+    try:
+        train_what_can_be(members, dataset, machine, observer)
+    except StopRequested:
+        _finish([run for run in runs if run.member.is_done], dataset, observer)
+        raise
+    _finish(runs, dataset, observer)
+
+
+def _keep(run: _Begun) -> None:
+    """Save a run that is to be gone on with."""
+    try:
+        run.member.save()
+        run.journal.status("KILLED")
+    except OSError as error:
+        log.error("%s", as_run_error(error))
+
+
+def _finish(runs: Sequence[_Begun], dataset: Dataset, observer: Observer) -> None:
+    for run in runs:
+        if run.member.weights is not None:
+            observer.check_for_stop()  # for its figures take their time
+        failure = run.member.failure
+        try:
+            if isinstance(failure, OSError):  # what it learned before that may yet be kept
+                run.member.save()
+                raise failure
             finish_member(
                 run.member,
                 run.result.folder,
@@ -256,13 +237,10 @@ def _finish(runs: Sequence[_Begun], dataset: Dataset) -> None:
                 record_model=run.request.wants_model,
             )
         except OSError as error:
-            # its network is not recorded whole: the run stays to be gone on with
-            log.debug("a run could not be recorded", exc_info=True)
-            run.result.error = error
+            # nothing is wrong with the run: it stays to be gone on with
+            log.debug("a run could not be written", exc_info=True)
+            run.result.error = as_run_error(error)
+            with suppress(OSError):
+                run.journal.status("KILLED")
         else:
-            run.result.error = run.member.failure
-
-
-def first_line_of(error: Exception) -> str:
-    """What went wrong, in one line."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+            run.result.error = failure

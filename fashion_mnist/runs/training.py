@@ -1,20 +1,26 @@
-"""Trains runs of one stack until each is done: checkpoints, early stopping, divergence."""
+"""Trains runs of one stack until each is done: checkpoints, early stopping, divergence, failure."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from fashion_mnist.checkpoint import save_state
 from fashion_mnist.config import Config
+from fashion_mnist.console import first_line_of
 from fashion_mnist.data.dataset import Dataset
 from fashion_mnist.journal import Journal
 from fashion_mnist.loop import Divergence, train_epoch
 from fashion_mnist.machine import Machine
 from fashion_mnist.runs.stacks import View, build_stack, validation_index
+from fashion_mnist.signals import StopRequested
 from fashion_mnist.stack import HistoryRow, MemberState, Stack, under
+
+log = logging.getLogger("fashion_mnist")
 
 
 @dataclass
@@ -32,6 +38,10 @@ class Member:
     failure: Exception | None = None
     is_given_up: bool = False  # by a search, to be gone on with or not
     saved_at: float = field(default_factory=time.monotonic)
+    saved_epoch: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.saved_epoch = self.epoch
 
     @property
     def is_done(self) -> bool:
@@ -56,9 +66,16 @@ class Member:
         return self.state.best_epoch or self.state.epoch
 
     def finish_epoch(self, stack: Stack, member: int, row: HistoryRow) -> None:
-        """Take in an epoch that went well: state, journal, and a checkpoint when one is due."""
+        """Take in an epoch that went well: state, journal, and a checkpoint when one is due.
+
+        An epoch that the journal cannot take is the end: the run fails, as it was before it.
+        """
         epoch = stack.epoch
-        self.journal.metrics(epoch, row)
+        try:
+            self.journal.metrics(epoch, row)
+        except OSError as error:
+            self.failure = error
+            return
         history = [*self.history, {"epoch": epoch, **row}]
         tensors = stack.tensors(member)
         best_epoch = self._best_epoch(history)
@@ -67,16 +84,31 @@ class Member:
         elif best_epoch is not None and self.state is not None:
             tensors |= {f"best/{key}": t for key, t in under("best", self.state.tensors).items()}
         self.state = MemberState(epoch, tensors, history, best_epoch)
-        if epoch == stack.num_epochs or self._is_out_of_patience():
-            best = under("best", tensors)
-            self.weights = best or stack.weights(member)
-        elif time.monotonic() - self.saved_at >= self.config.training.checkpoint_seconds:
+        self.end_if_due(stack, member)
+        is_old = time.monotonic() - self.saved_at >= self.config.training.checkpoint_seconds
+        if is_old and not self.is_done:
             self.save()
 
+    def end_if_due(self, stack: Stack, member: int) -> None:
+        """Take the weights where nothing is left to train; the stack is at the state's epoch."""
+        if self.state is None:
+            return
+        if self.epoch == stack.num_epochs or self._is_out_of_patience():
+            self.weights = under("best", self.state.tensors) or stack.weights(member)
+
     def save(self) -> None:
-        """Write the state of the last whole epoch, if there is one."""
-        if self.state is not None:
-            save_state(self.checkpoint, self.state)
+        """Write the state of the last whole epoch, if there is one that is not yet written.
+
+        Where the disk does not take it the old one stays, and training goes on: there may be
+        room by the next time, and no run need end for it.
+        """
+        try:
+            if self.state is not None and self.saved_epoch != self.epoch:
+                save_state(self.checkpoint, self.state)
+                self.saved_epoch = self.epoch
+        except OSError as error:
+            words = "no checkpoint after epoch %d, training goes on without: %s: %s"
+            log.warning(words, self.epoch, error.filename, error.strerror)
         self.saved_at = time.monotonic()
 
     def _best_epoch(self, history: Sequence[HistoryRow]) -> int | None:
@@ -94,6 +126,10 @@ class Member:
         return state.epoch - state.best_epoch >= stopping.patience
 
 
+def _go_on() -> None:
+    pass
+
+
 def _never(_number: int, _epoch: int, _row: HistoryRow) -> bool:
     return False
 
@@ -105,6 +141,41 @@ class Observer:
     on_step: Callable[[Stack, int], None]
     on_epoch: Callable[[Stack, list[HistoryRow]], None]
     gives_up: Callable[[int, int, HistoryRow], bool] = _never  # a member's number, epoch, figures
+    check_for_stop: Callable[[], None] = _go_on  # asked before a run's last words
+
+
+def train_what_can_be(
+    members: Sequence[Member], dataset: Dataset, machine: Machine, observer: Observer
+) -> None:
+    """Train members; where that fails, each half by itself, so that only the culprit fails.
+
+    What does not fit the memory becomes smaller stacks in the same way. A disk that takes no more
+    is nobody's fault: all have that as their failure.
+    """
+    try:
+        train_members(members, dataset, machine, observer)
+        return
+    except StopRequested:
+        raise
+    except Exception as error:  # the boundary: here a member fails, and not its neighbours
+        left = [member for member in members if not member.is_done]
+        if len(left) == 1 or isinstance(error, OSError):
+            for member in left:
+                member.failure = error
+            return
+        log.info("%d runs failed together (%s): trying parts", len(left), first_line_of(error))
+    if machine.device == "cuda":  # only now: the error held the stack's tensors
+        torch.cuda.empty_cache()
+    for part in _parts(left):
+        train_what_can_be(part, dataset, machine, observer)
+
+
+def _parts(members: Sequence[Member]) -> list[list[Member]]:
+    """Two halves; where the failure came in the middle of an epoch's end, those at one epoch."""
+    ordered = sorted(members, key=lambda member: member.epoch)
+    behind = [member for member in ordered if member.epoch == ordered[0].epoch]
+    middle = len(behind) if len(behind) < len(ordered) else len(ordered) // 2
+    return [ordered[:middle], ordered[middle:]]
 
 
 def train_members(
@@ -126,6 +197,7 @@ def _train_until_one_is_done(
     for r, member in enumerate(members):
         if member.state is not None:
             stack.load(r, member.state)
+            member.end_if_due(stack, r)  # where it was stopped before its last words
     index = validation_index(views, machine)
     while not any(member.is_done for member in members):
         result = train_epoch(

@@ -17,8 +17,6 @@ from fashion_mnist.sweep.results import JobResult
 
 log = logging.getLogger("fashion_mnist")
 
-VIEW_COLUMNS = ("final/val_accuracy", "final/val_f1_macro", "test/accuracy", "test/f1_macro")
-
 
 @dataclass(frozen=True)
 class Ending:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fashion_mnist.schema import did_you_mean
+from fashion_mnist.schema import did_you_mean, shorten, shown
 from fashion_mnist.sweep.axes import Axis, text_of
 
 # axis name -> key -> the texts for one of which the axis counts
@@ -42,14 +42,14 @@ def read_conditions(
     keys = {key: axis for axis in axes for key in axis.keys}
     names = {axis.name for axis in keys.values()}
     for written, wanted in when.items():
-        place = f"sweep.when.{written}"
+        place = f"sweep.when.{shorten(written)}"
         name = ", ".join(part.strip().lstrip("+") for part in written.split(","))
         if name not in names:
             problems.append(f"{place} is no axis{did_you_mean(name, names)}")
         elif not isinstance(wanted, Mapping) or not wanted:
             problems.append(
                 f"{place} must name other keys and their values, as in {{optimizer: sgd}}, "
-                f"got {wanted!r}"
+                f"got {shown(wanted)}"
             )
         else:
             others = {key: axis for key, axis in keys.items() if axis.name != name}
@@ -69,7 +69,7 @@ def _read_condition(
             condition[key] = tuple(text_of(each) for each in values)
         else:
             problems.append(
-                f"{place} depends on {key}, which is neither another axis nor set"
+                f"{place} depends on {shorten(key)}, which is neither another axis nor set"
                 f"{did_you_mean(key, others)}"
             )
     return condition
@@ -89,7 +89,8 @@ def _note_typos(
     there = [choice[axis.keys.index(key)] for choice in axis.choices]
     known = ", ".join(there)
     problems += [
-        f"{place}.{key} must be one of {known}{did_you_mean(text, there)}, got {text}"
+        f"{place}.{key} must be one of {shorten(known)}{did_you_mean(text, there)}, "
+        f"got {shorten(text)}"
         for text in texts
         if not any(_same(text, other) for other in there)
     ]

@@ -3,13 +3,13 @@
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fashion_mnist.config import Config, ConfigError, SweepConfig
-from fashion_mnist.journal import JOURNAL_FILE
+from fashion_mnist.entries import JOURNAL_FILE
 from fashion_mnist.runs.request import demand_store
-from fashion_mnist.signals import StopRequested, stop_requests
+from fashion_mnist.signals import StopRequested, StopRequests, stop_requests
 from fashion_mnist.sweep.arrangement import Width, choose_lanes
 from fashion_mnist.sweep.campaign import Campaign, Launch
 from fashion_mnist.sweep.closing import Ending, close_sweep
@@ -20,6 +20,7 @@ from fashion_mnist.sweep.execution import Orders
 from fashion_mnist.sweep.farewell import farewell
 from fashion_mnist.sweep.lanes import open_lanes
 from fashion_mnist.sweep.leaderboard import lower_is_better
+from fashion_mnist.sweep.objectives import search_notes
 from fashion_mnist.sweep.parent import open_parent, sweep_folder, view_key
 from fashion_mnist.sweep.plan import Job
 from fashion_mnist.sweep.preflight import Preflight, error_of_estimate, full, short
@@ -54,22 +55,60 @@ def conduct(
         RunError: another process is at this sweep, or the store must answer and does not.
     """
     sweep = read_sweep(overrides, config_dir)
-    settings, orders = sweep.settings, stacked or Orders()
-    context = SweepContext("", sweep.axes, settings.retry_failed)
-    campaign = Campaign(sweep, context, orders, launch)
+    context = SweepContext("", sweep.axes, sweep.settings.retry_failed)
+    campaign = Campaign(sweep, context, stacked or Orders(), launch)
+    plan = _plan(campaign, is_stacked=stacked is not None)
+    log.info(full(plan.preflight) if dry_run else short(plan.preflight))
+    for note in search_notes(sweep.space.searched, sweep.settings.sampler):
+        log.info(note)
+    if dry_run:
+        return 0
+    demand_store(plan.config)
+    with stop_requests() as stop:
+        ending = _carry_out(campaign, plan, sweep_dir, overrides, stop)
+        log.info("\n".join(_where(plan, ending, stop)))
+    if stop.request and not ending.is_stopped:
+        log.info("stopped by %s: the sweep is finished", stop.request)
+    if ending.is_stopped or stop.request:
+        return stop.request.exit_status if stop.request else 130
+    return 1 if ending.failures else 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep is going to do; all of it was checked, and nothing is written yet."""
+
+    jobs: Sequence[Job]
+    folder: Path  # of the sweep
+    preflight: Preflight
+    width: Width
+    is_stacked: bool  # trained by our own launcher
+
+    @property
+    def config(self) -> Config:
+        """Of one of the jobs."""
+        return self.jobs[0].config
+
+
+def _plan(campaign: Campaign, *, is_stacked: bool) -> Plan:
+    """Make the jobs and try what they will take; `campaign.orders` then say how to train them.
+
+    Raises:
+        ConfigError, DataError: as `conduct` does.
+    """
+    sweep, orders = campaign.sweep, campaign.orders
     jobs = campaign.make(sweep.samples())
-    config = jobs[0].config
-    problems = search_mistakes(sweep, config, is_stacked=stacked is not None)
+    problems = search_mistakes(sweep, jobs[0].config, is_stacked=is_stacked)
     if problems:
         raise ConfigError(problems)
     identity = sweep.identity(job.dataset.sha256 for job in jobs)
-    folder = sweep_folder(Path(config.output_dir).absolute(), identity)
-    orders.score = sweep.score
-    orders.largest = _largest(settings, is_stacked=stacked is not None)
+    folder = sweep_folder(Path(jobs[0].config.output_dir).absolute(), identity)
     examples = [jobs[0], jobs[-1]] if sweep.is_search else jobs
-    width = choose_lanes(jobs, settings.processes) if _uses_lanes(settings, stacked) else Width()
+    width = _width(jobs, sweep.settings, is_stacked=is_stacked)
+    orders.score = sweep.score
+    orders.largest = _largest(sweep.settings, is_stacked=is_stacked)
     orders.trials = measure_stacks(
-        examples, width=width, largest=orders.largest, memory=settings.memory
+        examples, width=width, largest=orders.largest, memory=sweep.settings.memory
     )
     preflight = inspect_jobs(
         sweep,
@@ -79,44 +118,7 @@ def conduct(
         width=width,
         trials_done=_trials_done(folder) if sweep.is_search else 0,
     )
-    log.info(full(preflight) if dry_run else short(preflight))
-    if dry_run:
-        return 0
-    demand_store(config)
-    with open_parent(folder, config, name=sweep.name, axes=sweep.words()) as parent:
-        log.info("sweep %s in %s", sweep.name, short_path(folder))
-        write_context(sweep_dir, replace(context, parent=parent.journal.id))
-        began = time.monotonic()
-        stopped = _train(campaign, jobs, folder, preflight, width)
-        seconds = time.monotonic() - began
-        ending = close_sweep(campaign, parent, overrides, is_stopped=stopped is not None)
-    log.info(farewell(ending))
-    if preflight.seconds:
-        log.info(error_of_estimate(preflight.seconds, seconds))
-    log.info("\n".join(_where(folder, ending, config)))
-    if stopped is not None:
-        return stopped.exit_status if isinstance(stopped, StopRequested) else 130
-    return 1 if ending.failures else 0
-
-
-def _where(folder: Path, ending: Ending, config: Config) -> list[str]:
-    """Where the sweep can be looked at, or why it is not there yet."""
-    summary = f"summary: {short_path(folder / 'artifacts' / 'summary.html')}"
-    if config.tracking.uri is None:
-        return [summary]
-    if config.tracking.offline == "always":
-        return [summary, *pages(Outcome([], "tracking.offline=always"), run_link)]
-    runs = dict.fromkeys(result.folder for result in ending.results)
-    begun = [run for run in runs if (run / JOURNAL_FILE).exists()]
-    outcome = wait_until_sent([folder, *begun], FIRST_SECONDS + SECONDS_PER_RUN * len(begun))
-    own = Outcome([run for run in outcome.runs if run.folder == folder], outcome.reason)
-    if not outcome.sent:
-        return [summary, *pages(outcome, _sweep_page)]
-    return [summary, *pages(own, _sweep_page), *pages(own, run_link)]
-
-
-def _sweep_page(server: str, run: Recorded) -> str:
-    return sweep_link(server, run.experiment_id, view_key(run.folder))
+    return Plan(jobs, folder, preflight, width, is_stacked)
 
 
 def _trials_done(folder: Path) -> int:
@@ -132,32 +134,81 @@ def _largest(settings: SweepConfig, *, is_stacked: bool) -> int | None:
     return None if settings.stack_size == "auto" else settings.stack_size
 
 
-def _uses_lanes(settings: SweepConfig, stacked: Orders | None) -> bool:
+def _width(jobs: Sequence[Job], settings: SweepConfig, *, is_stacked: bool) -> Width:
     """Other launchers have processes of their own; a search gives up runs in this one."""
-    return stacked is not None and settings.pruner == "none"
+    uses_lanes = is_stacked and settings.pruner == "none"
+    return choose_lanes(jobs, settings.processes) if uses_lanes else Width()
 
 
-def _train(
-    campaign: Campaign, jobs: Sequence[Job], folder: Path, preflight: Preflight, width: Width
-) -> BaseException | None:
-    """Train everything; what stopped it, if something did."""
-    orders = campaign.orders
-    is_search = campaign.sweep.is_search
+def _carry_out(
+    campaign: Campaign,
+    plan: Plan,
+    sweep_dir: Path,
+    overrides: Sequence[str],
+    stop: StopRequests,
+) -> Ending:
+    """Train, record and tell what came of it, also when it is stopped on the way."""
+    sweep = campaign.sweep
+    with open_parent(plan.folder, plan.config, name=sweep.name, axes=sweep.words()) as parent:
+        log.info("sweep %s in %s", sweep.name, short_path(plan.folder))
+        write_context(sweep_dir, replace(campaign.context, parent=parent.journal.id))
+        began = time.monotonic()
+        is_stopped = not _train(campaign, plan, stop)
+        seconds = time.monotonic() - began
+        if is_stopped:
+            log.error("stopped by %s; the same command goes on", stop.request or "SIGINT")
+        ending = close_sweep(campaign, parent, overrides, is_stopped=is_stopped)
+    log.info(farewell(ending))
+    if plan.preflight.seconds:
+        log.info(error_of_estimate(plan.preflight.seconds, seconds))
+    return ending
+
+
+def _train(campaign: Campaign, plan: Plan, stop: StopRequests) -> bool:
+    """Train everything; whether nobody stopped it."""
+    orders, is_search = campaign.orders, campaign.sweep.is_search
+    num_stacks = sum(stacks.num_stacks for stacks in plan.preflight.stacks)
+    orders.check_for_stop = stop.check
     try:
         with (
-            open_lanes(width) as orders.lanes,
-            stop_requests() as orders.check_for_stop,
+            open_lanes(plan.width) as orders.lanes,
+            stop.interrupting(not plan.is_stacked),  # other launchers never ask
             watch(
-                num_stacks=None if is_search else sum(plan.num_stacks for plan in preflight.stacks),
-                num_runs=None if is_search else preflight.num_to_train,
-                estimated_seconds=preflight.seconds or None,
+                num_stacks=None if is_search else num_stacks,
+                num_runs=None if is_search else plan.preflight.num_to_train,
+                estimated_seconds=plan.preflight.seconds or None,
                 maximize=not lower_is_better(campaign.sweep.score),
             ) as orders.progress,
         ):
             if is_search:
-                campaign.search(folder, jobs[0].config)
+                campaign.search(plan.folder, plan.config)
             else:
-                campaign.run(campaign.add(jobs))
-    except (StopRequested, KeyboardInterrupt) as error:
-        return error
-    return None
+                campaign.run(campaign.add(plan.jobs))
+    except (StopRequested, KeyboardInterrupt):
+        return False
+    return True
+
+
+def _where(plan: Plan, ending: Ending, stop: StopRequests) -> list[str]:
+    """Where the sweep can be looked at, or why it is not there yet."""
+    folder, tracking = plan.folder, plan.config.tracking
+    summary = f"summary: {short_path(folder / 'artifacts' / 'summary.html')}"
+    if tracking.uri is None:
+        return [summary]
+    if tracking.offline == "always":
+        return [summary, *pages(Outcome([], "tracking.offline=always"), run_link)]
+    runs = dict.fromkeys(result.folder for result in ending.results)
+    begun = [run for run in runs if (run / JOURNAL_FILE).exists()]
+    outcome = wait_until_sent(
+        [folder, *begun],
+        FIRST_SECONDS + SECONDS_PER_RUN * len(begun),
+        is_stopping=lambda: stop.is_requested,
+    )
+    own = Outcome([run for run in outcome.runs if run.folder == folder], outcome.reason)
+    if not outcome.sent:
+        return [summary, *pages(outcome, _sweep_page)]
+    return [summary, *pages(own, _sweep_page), *pages(own, run_link)]
+
+
+def _sweep_page(server: str, run: Recorded) -> str:
+    return sweep_link(server, run.experiment_id, view_key(run.folder))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fashion_mnist.atomic import replacing
 from fashion_mnist.config import Config
-from fashion_mnist.runs.request import Request
+from fashion_mnist.runs.request import Request, RunError
 
 CONTEXT_FILE = "sweep.json"  # in Hydra's folder of the sweep
 
@@ -51,9 +51,17 @@ def write_context(sweep_dir: Path, context: SweepContext) -> None:
 
 
 def read_context(sweep_dir: Path) -> SweepContext | None:
-    """What `write_context` left; None where no sweep of ours is under way."""
+    """What `write_context` left; None where no sweep of ours is under way.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    path = sweep_dir / CONTEXT_FILE
     try:
-        content = json.loads((sweep_dir / CONTEXT_FILE).read_text())
+        content = json.loads(path.read_bytes())
+        axes = tuple(str(axis) for axis in content["axes"])
+        return SweepContext(str(content["parent"]), axes, bool(content["retry_failed"]))
     except FileNotFoundError:
         return None
-    return SweepContext(content["parent"], tuple(content["axes"]), content["retry_failed"])
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise RunError(f"{path} is damaged: start the sweep again") from error

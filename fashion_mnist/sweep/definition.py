@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from fashion_mnist.compose import check_jobs, compose_sweep_settings
+from fashion_mnist.compose import check_hydra, check_jobs, compose_sweep_settings
 from fashion_mnist.config import Config, ConfigError, SweepConfig
 from fashion_mnist.sweep.axes import Axis, text_of
 from fashion_mnist.sweep.objectives import search_problems
 from fashion_mnist.sweep.space import Space, read_space, sweep_id
 
 MOST_WORDS = 50  # values of an axis that are listed
+MOST_EXAMPLES = 1000  # jobs that are searched for mistakes at once, 7 ms each
 
 
 @dataclass(frozen=True)
@@ -111,16 +112,19 @@ def read_sweep(overrides: Sequence[str], config_dir: str | None) -> Sweep:
 
 
 def check_sweep(overrides: Sequence[str], config_dir: str | None) -> None:
-    """Raise ConfigError where the first job is no run: then with every mistake of all jobs.
+    """Raise ConfigError where the first job is no run: then with the mistakes of many more.
 
-    What is left for `conduct` to find is what its jobs do not share with the first one.
+    What is left for `conduct` to find is what its jobs do not share with the first one. Another
+    sweeper of Hydra's would not look for it: then all jobs are checked.
     """
     sweep = read_sweep(overrides, config_dir)
+    check_hydra(overrides, config_dir=config_dir)
     values = sweep.samples()
+    is_ours = not any(text.startswith("hydra/sweeper=") for text in overrides)
     try:
-        sweep.configs(values[:1])
+        sweep.configs(values[:1] if is_ours else values)
     except ConfigError:
-        sweep.configs(values)
+        sweep.configs(values[:MOST_EXAMPLES])
         raise
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from fashion_mnist.markdown import code, plain
 from fashion_mnist.sweep.leaderboard import (
     Leaderboard,
     Setting,
@@ -47,17 +48,18 @@ def describe(
     doubles = len(results) - len(board.runs)
     lines += [f"{doubles} more are the same as one of these and count once."] if doubles else []
     lines += ["", *_top_lines(board), ""]
-    lines += [f"Swept ({_plain(title)}):", ""]
-    lines += [f"- `{axis}`: {_values(values)}" for axis, values in axes.items()]
+    lines += [f"Swept ({plain(title)}):", ""]
+    lines += [f"- {code(axis)}: {_values(values)}" for axis, values in axes.items()]
     lines += ["", "Test scores that were read:", ""] if note_of_tests else []
-    lines += [f"- {_plain(note)}" for note in note_of_tests]
+    lines += [f"- {plain(note)}" for note in note_of_tests]
     failed = [run for run in board.runs if run.status == "FAILED"]
     lines += ["", "Failed:", ""] if failed else []
     for run in failed[:5]:
-        lines.append(f"- {run.number} ({_code(_run_label(run))}): {_plain(run.failure)[:200]}")
+        lines.append(f"- {run.number} ({code(_run_label(run))}): {plain(run.failure)[:200]}")
     lines += [f"- and {len(failed) - 5} more"] if len(failed) > 5 else []
     lines += ["", "How to repeat each, and all pictures: Artifacts, `summary.html`."]
-    lines += ["", "Again, or on from here:", "", f"    {command}"] if command else []
+    own = command.replace("\n", "\n    ")
+    lines += ["", "Again, or on from here:", "", f"    {own}"] if command else []
     return _bounded(lines)
 
 
@@ -87,7 +89,7 @@ def _best_lines(board: Leaderboard) -> list[str]:
     name, n = figure_name(board.score), best.score.n
     score = statistic_text(board.score, best.score)
     runs = f"mean ± std (n − 1) over {n} runs" if n > 1 else "one run"
-    who = f"Best: {_code(board.label(best))}" if board.axes else "All runs"
+    who = f"Best: {code(board.label(best))}" if board.axes else "All runs"
     lines = [f"**{who}: {name} {score}** ({runs})."]
     if best.is_partial:
         lines.append(f"Of its {len(best.runs)} runs {best.num_finished} finished.")
@@ -103,12 +105,12 @@ def _top_lines(board: Leaderboard, limit: int = 5) -> list[str]:
     """The best settings as a table."""
     if not board.scored:
         return []
-    names = [_plain(name) for name in short_names(board.axes).values()]
+    names = [plain(name) for name in short_names(board.axes).values()]
     tested = [s for s in board.scored[:limit] if "test/accuracy" in s.figures]
     last = [figure_name(board.score), "runs", *(["test accuracy"] if tested else [])]
     lines = [_row(["", *names, *last]), _row(["--:", *["---"] * len(names), *["--:"] * len(last)])]
     for number, setting in enumerate(board.scored[:limit], start=1):
-        values = [_code(short_value(setting.values.get(axis, ABSENT))) for axis in board.axes]
+        values = [code(short_value(setting.values.get(axis, ABSENT))) for axis in board.axes]
         figures = [statistic_text(board.score, setting.score), count_text(setting)]
         figures += [_test_text(setting)] if tested else []
         lines.append(_row([str(number), *values, *figures]))
@@ -122,7 +124,7 @@ def _test_text(setting: Setting) -> str:
 
 def _counts(runs: Sequence[JobResult]) -> str:
     """`12 finished, 2 failed`."""
-    return ", ".join(f"{n} {word}" for word, n in Counter(map(outcome, runs)).most_common())
+    return ", ".join(f"{n} {plain(word)}" for word, n in Counter(map(outcome, runs)).most_common())
 
 
 def _run_label(run: JobResult) -> str:
@@ -132,24 +134,11 @@ def _run_label(run: JobResult) -> str:
 
 def _values(values: Sequence[str], limit: int = 12) -> str:
     more = f" … {len(values)} in all" if len(values) > limit else ""
-    return ", ".join(_code(short_value(value)) for value in values[:limit]) + more
+    return ", ".join(code(short_value(value)) for value in values[:limit]) + more
 
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _code(text: str) -> str:
-    """The text as it stands, also in a table's cell and whatever is in it."""
-    marks = "``" if "`" in text else "`"
-    return f"{marks}{text[:120]}{marks}".replace("|", "\\|").replace("\n", " ")
-
-
-def _plain(text: str) -> str:
-    """The text without a meaning to Markdown."""
-    for mark in "\\`*_[]<>|#":
-        text = text.replace(mark, f"\\{mark}")
-    return text.replace("\n", " ")
 
 
 def _bounded(lines: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import torch
 
 from fashion_mnist.machine import Machine
 from fashion_mnist.network import num_parameters
-from fashion_mnist.runs.request import last_attempt
+from fashion_mnist.runs.request import ENDED, last_attempt
 from fashion_mnist.runs.stacks import build_architecture, view_data
 from fashion_mnist.sweep.arrangement import Width, lay_out
 from fashion_mnist.sweep.definition import Sweep
@@ -87,9 +87,9 @@ def inspect_jobs(
     last = [last_attempt(job.config, job.dataset) for job in runs]
     statuses = [folder.status() if folder else "" for folder in last]
     epochs = [
-        (job.folder.epoch(), job.config.training.epochs)
+        (job.epoch(), job.config.training.epochs)
         for job, status in zip(runs, statuses, strict=True)
-        if status not in ("FINISHED", "FAILED") and job.folder.checkpoint.exists()
+        if status not in ENDED and job.epoch()
     ]
     return Preflight(
         num_jobs=len(jobs),

@@ -1,5 +1,6 @@
 """Trains the jobs of a sweep as stacks, several at a time where that gives the same bits."""
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from fashion_mnist.sweep.lanes import Lanes, News, Task
 from fashion_mnist.sweep.plan import Datasets, Job, different, job_key, stack_seconds
 from fashion_mnist.sweep.progress import Progress
 from fashion_mnist.sweep.trial import Trial
+
+log = logging.getLogger("fashion_mnist")
 
 HERE = -1  # the number of the stack that this process trains
 MOST_OPEN = 64  # runs that are only recorded: each holds two files open
@@ -55,7 +58,10 @@ def train_jobs(jobs: Sequence[Job], orders: Orders) -> dict[str, RunResult]:
         results |= _train_here(stack, orders)
     known = [job for job in different(jobs) if job.identity not in results]
     for part in _parts(known):
-        results |= _train(part, Observer(lambda _stack, _step: orders.check_for_stop(), _ignore))
+        own = _train(part, Observer(lambda _stack, _step: orders.check_for_stop(), _ignore))
+        for job in part:
+            _tell_of_error(job, own[job.identity])
+        results |= own
     return results
 
 
@@ -99,7 +105,8 @@ def _train_here(jobs: Sequence[Job], orders: Orders) -> dict[str, RunResult]:
         return orders.gives_up is not None and orders.gives_up(jobs[member].number, epoch, row)
 
     _begin(jobs, HERE, orders)
-    results = _train(jobs, Observer(on_step, on_epoch, gives_up))
+    observer = Observer(on_step, on_epoch, gives_up, orders.check_for_stop)
+    results = _train(jobs, observer)
     _finish(jobs, list(results.values()), HERE, orders, {})
     return results
 
@@ -129,7 +136,14 @@ def _finish(
         results[job.identity] = result
         score = result.folder.figures().get(orders.score)
         orders.progress.finish_run(job.name, result.folder.status(), score)
+        _tell_of_error(job, result)
     orders.progress.end_stack(number)
+
+
+def _tell_of_error(job: Job, result: RunResult) -> None:
+    """Say why a run has no result; of one that failed for good, the sweep's end tells."""
+    if result.error is not None and result.folder.status() != "FAILED":
+        log.error("%s: %s", job.name, result.error)
 
 
 def _train(jobs: Sequence[Job], observer: Observer) -> dict[str, RunResult]:

@@ -2,6 +2,9 @@
 
 A process is sent a stack's requests, loads the data itself, and answers with what became of them.
 This file is read by each process when it starts, so what is slow to import waits for its use.
+
+Whom a process waits for may be killed at any moment. So nothing is shared but pipes, whose end the
+system tells: an event would have a lock, which a killed process takes with it.
 """
 
 from __future__ import annotations
@@ -10,14 +13,18 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from multiprocessing.synchronize import Event
 from typing import TYPE_CHECKING, Any
+
+from fashion_mnist.signals import StopRequested, held_back, ignore_signals
 
 if TYPE_CHECKING:
     from fashion_mnist.runs.request import Request, RunResult
@@ -26,7 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fashion_mnist")
 POLL_SECONDS = 0.2  # between two looks whether somebody wants us to stop
-LONGEST_GOODBYE_SECONDS = 60  # for a process that saves its runs
+LONGEST_GOODBYE_SECONDS = 20  # for processes that save their runs; after 30, Slurm kills
+ORPHANS_GOODBYE_SECONDS = 2  # less than whoever goes on waits for the lock of a run
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class Lanes:
     """Processes that wait for stacks; `open_lanes` makes them."""
 
     width: Width
-    _stop: Event
+    _stop: Connection  # closed, it tells the processes to stop
     _lanes: list[_Lane] = field(default_factory=list)
 
     def run(
@@ -116,9 +124,10 @@ class Lanes:
             yield news
 
     def _stop_all(self, on_news: Callable[[News], None]) -> None:
-        self._stop.set()
+        self._stop.close()
+        deadline = time.monotonic() + LONGEST_GOODBYE_SECONDS
         for lane in self._lanes:
-            while lane.task and lane.connection.poll(LONGEST_GOODBYE_SECONDS):
+            while lane.task and lane.connection.poll(max(0.0, deadline - time.monotonic())):
                 try:
                     news: News = lane.connection.recv()
                 except (EOFError, OSError):
@@ -132,24 +141,36 @@ class Lanes:
 def open_lanes(width: Width) -> Iterator[Lanes]:
     """Processes that get ready at once, and end with the context; none where one lane is enough."""
     context = _context()
-    lanes = Lanes(width, context.Event())
+    told_to_stop, stop = context.Pipe(duplex=False)
+    lanes = Lanes(width, stop)
     for _ in range(width.number if width.number > 1 else 0):
         ours, theirs = context.Pipe()
         process: BaseProcess = context.Process(
-            target=work, args=(theirs, lanes._stop, width.threads), daemon=True
+            target=work, args=(theirs, told_to_stop, width.threads), daemon=True
         )
-        process.start()
+        with held_back():  # else they may come before the process knows to ignore them
+            process.start()
         theirs.close()
         lanes._lanes.append(_Lane(process, ours))
+    told_to_stop.close()
     begun = list(lanes._lanes)
     try:
         yield lanes
     finally:
-        lanes._stop.set()
+        stop.close()
         for lane in begun:
             lane.connection.close()  # to a process that waits, the end
-        for lane in begun:
-            lane.process.join(LONGEST_GOODBYE_SECONDS)
+        _see_off([lane.process for lane in begun])
+
+
+def _see_off(processes: Sequence[BaseProcess]) -> None:
+    """Wait until they have saved their runs; one that hangs goes on from its checkpoint."""
+    deadline = time.monotonic() + LONGEST_GOODBYE_SECONDS
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+    for process in processes:
+        if process.is_alive():
+            process.kill()
 
 
 def _context() -> Any:
@@ -158,25 +179,24 @@ def _context() -> Any:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["fashion_mnist.sweep.preload"])
+    resource_tracker.ensure_running()  # which lets signals through again when it has begun
     return context
 
 
-def work(connection: Connection, stop: Event, threads: int) -> None:
-    """A process: train what is sent until there is no more, or `stop`, or nobody to answer to."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # the terminal's and Slurm's are for the parent
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    parent = os.getppid()
+def work(connection: Connection, told_to_stop: Connection, threads: int) -> None:
+    """A process: train what is sent until there is no more, or it is told to stop, or orphaned."""
+    ignore_signals()  # the terminal's and Slurm's are for the parent
+    stop = threading.Event()
+    threading.Thread(target=_wait_for_stop, args=(told_to_stop, stop), daemon=True).start()
     from fashion_mnist.runs.request import RunError
     from fashion_mnist.runs.trainer import train
     from fashion_mnist.runs.training import Observer
-    from fashion_mnist.signals import StopRequested
     from fashion_mnist.sweep.plan import Datasets
 
     datasets = Datasets()
 
-    def check(_stack: Stack, _step: int) -> None:
-        if stop.is_set() or os.getppid() != parent:
+    def check(*_: object) -> None:
+        if stop.is_set():
             raise StopRequested(signal.SIGTERM)
 
     while not stop.is_set():
@@ -186,18 +206,30 @@ def work(connection: Connection, stop: Event, threads: int) -> None:
             return
 
         def tell(stack: Stack, _rows: list[HistoryRow], number: int = task.number) -> None:
-            try:
+            with suppress(OSError):  # nobody is there any more: no failure of the run's
                 connection.send(News(number, epochs=stack.epoch))
-            except OSError:  # nobody is there any more: no failure of the run's
-                raise StopRequested(signal.SIGTERM) from None
 
         try:
             dataset = datasets.of(task.requests[0].config)
-            results = train(task.requests, dataset, Observer(check, tell), threads=threads)
+            results = train(
+                task.requests, dataset, Observer(check, tell, check_for_stop=check), threads=threads
+            )
         except StopRequested:
             return
         for result in results:
-            if result.error is not None:  # not every error travels
-                kind = type(result.error).__name__
-                result.error = RunError(f"{kind}: {result.error}")
-        connection.send(News(task.number, results=results))
+            error = result.error
+            if error is not None and not isinstance(error, RunError):  # not every error travels
+                result.error = RunError(f"{type(error).__name__}: {error}")
+        with suppress(OSError):
+            connection.send(News(task.number, results=results))
+
+
+def _wait_for_stop(told_to_stop: Connection, stop: threading.Event) -> None:
+    """In a thread: a parent that dies tells to stop too, and then there is not much time."""
+    told_to_stop.poll(None)
+    stop.set()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    time.sleep(ORPHANS_GOODBYE_SECONDS)
+    os._exit(1)  # what it holds is wanted by whoever starts the sweep again

@@ -10,6 +10,7 @@ from functools import cached_property
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
+from fashion_mnist.console import printable
 from fashion_mnist.sweep.objectives import DIRECTIONS
 from fashion_mnist.sweep.results import JobResult
 from fashion_mnist.sweep.scale import ABSENT, scale_of, short_names, short_value
@@ -198,18 +199,22 @@ def count_text(setting: Setting) -> str:
 
 def leaderboard_table(board: Leaderboard, limit: int = 10) -> Table:
     """The best settings as a table for the terminal; its foot says how many are not shown."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     shown, hidden = board.settings[:limit], len(board.settings[limit:])
     foot = f"and {hidden} more setting{'s' * (hidden > 1)}" if hidden else None
     table = Table(caption=foot, box=None, header_style="bold", pad_edge=False)
     for number, name in enumerate(["", *short_names(board.axes).values()]):
-        table.add_column(escape(name), justify="left" if number else "right", overflow="fold")
+        # as text: rich would read square brackets as its markup
+        table.add_column(
+            Text(printable(name)), justify="left" if number else "right", overflow="fold"
+        )
     table.add_column(figure_name(board.score), justify="right", no_wrap=True)
     table.add_column("runs", justify="right", no_wrap=True)
     for number, setting in enumerate(shown, start=1):
-        values = [escape(short_value(setting.values.get(axis, ABSENT))) for axis in board.axes]
+        own = [short_value(setting.values.get(axis, ABSENT)) for axis in board.axes]
+        values = [Text(printable(value)) for value in own]
         place = str(number) if setting.score else ABSENT
         score = statistic_text(board.score, setting.score)
         style = "bold" if setting is board.winner else ""

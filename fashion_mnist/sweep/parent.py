@@ -8,12 +8,13 @@ from pathlib import Path
 
 from fashion_mnist.config import Config
 from fashion_mnist.journal import Journal
-from fashion_mnist.lock import run_lock
 from fashion_mnist.machine import process_tags
-from fashion_mnist.runs.request import RunError
+from fashion_mnist.runs.hold import hold
+from fashion_mnist.runs.request import start_sender, wants_sender
 from fashion_mnist.runs.results import DESCRIPTION_TAG
+from fashion_mnist.sweep.results import REPLICATE_KEYS
 from fashion_mnist.tracking.address import absolute_uri
-from fashion_mnist.tracking.outbox import spawn
+from fashion_mnist.tracking.outbox import keep_back
 
 
 @dataclass(frozen=True)
@@ -74,28 +75,23 @@ def open_parent(
     Raises:
         RunError: another process is at it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = run_lock(folder)
-    try:
-        lock.acquire(timeout=3)
-    except TimeoutError:
-        raise RunError(f"this sweep is being trained by another process (in {folder})") from None
-    try:
-        with Journal(folder) as journal:
-            tracking = config.tracking
-            if tracking.uri is not None:
-                journal.destination(absolute_uri(tracking.uri), tracking.experiment)
-            tags = {"sweep": name, "sweep.axes": json.dumps(axes, ensure_ascii=False)}
-            origin = process_tags()
-            journal.start(name, {}, {**tags, **origin})
-            journal.tags({**tags, **origin})
-            journal.view(view_key(folder), f"Sweep: {name}", list(_parameters(axes)))
-            journal.status("RUNNING")
-            if tracking.uri is not None and tracking.offline != "always":
-                spawn(folder.parents[1])
-            yield Parent(journal)
-    finally:
-        lock.release()
+    with hold(folder, "sweep"), Journal(folder) as journal:
+        tracking = config.tracking
+        if tracking.uri is not None:
+            keep_back(folder, is_wanted=tracking.offline == "always")
+            journal.destination(absolute_uri(tracking.uri), tracking.experiment)
+        tags = {"sweep": name, "sweep.axes": json.dumps(axes, ensure_ascii=False)}
+        origin = process_tags()
+        journal.start(name, {}, {**tags, **origin})
+        journal.tags({**tags, **origin})
+        parameters = list(_parameters(axes))
+        # a repetition is no part of a setting: its lines would hide what the others say
+        settings = [key for key in parameters if key not in REPLICATE_KEYS]
+        journal.view(view_key(folder), f"Sweep: {name}", columns=parameters, axes=settings)
+        journal.status("RUNNING")
+        if wants_sender(config):
+            start_sender(folder.parents[1])
+        yield Parent(journal)
 
 
 def _parameters(axes: Mapping[str, Sequence[str]]) -> Iterator[str]:

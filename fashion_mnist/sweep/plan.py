@@ -4,11 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from fashion_mnist.checkpoint import CheckpointError
+from fashion_mnist.checkpoint import FormatError
 from fashion_mnist.config import Config, ConfigError
-from fashion_mnist.data.dataset import Dataset, load_dataset
+from fashion_mnist.data.dataset import Dataset
 from fashion_mnist.machine import Machine
 from fashion_mnist.rules import size_problems
 from fashion_mnist.runs.folder import RunFolder
@@ -20,6 +19,7 @@ from fashion_mnist.runs.request import (
     find_run,
     identify,
     machine_of,
+    read_data,
     resolve_machine_of,
 )
 from fashion_mnist.runs.stacks import stack_key
@@ -46,10 +46,10 @@ class Job:
         return self.request.config
 
     def epoch(self) -> int:
-        """Where its run will be gone on with; what is damaged shows when it is tried."""
+        """After which its run will be gone on with; what is wrong shows when it is tried."""
         try:
             return self.folder.epoch()
-        except CheckpointError:
+        except FormatError:
             return 0
 
     @property
@@ -69,9 +69,7 @@ class Datasets:
         data = config.data
         key = (data.name, data.dir, data.class_names)
         if key not in self._loaded:
-            self._loaded[key] = load_dataset(
-                name=data.name, folder=Path(data.dir), class_names=data.class_names
-            )
+            self._loaded[key] = read_data(data)
         return self._loaded[key]
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fashion_mnist.console import duration, lines_above_the_display
+from fashion_mnist.console import duration, lines_above_the_display, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -222,5 +222,6 @@ def table(progress: Progress) -> "Table":
 
 
 def shorten(label: str) -> str:
-    """The label's beginning, if all of it is too long for a line."""
+    """The label, `printable`; its beginning, if all of it is too long for a line."""
+    label = printable(label)
     return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"

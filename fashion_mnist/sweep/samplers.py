@@ -19,9 +19,10 @@ from optuna.pruners import (
     NopPruner,
     SuccessiveHalvingPruner,
 )
-from optuna.samplers import BaseSampler, CmaEsSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
 
 from fashion_mnist.sweep.axes import Axis, text_of
+from fashion_mnist.sweep.evolution import EvolutionSampler
 
 
 def distribution(axis: Axis) -> BaseDistribution:
@@ -62,7 +63,7 @@ def build_sampler(
         if name == "cmaes":
             usual = 4 + int(3 * math.log(max(1, num_numeric)))  # Hansen 2016, equation 48
             population = max(usual, batch_size)  # what exceeds it would teach nothing
-            return CmaEsSampler(seed=fresh, popsize=population, warn_independent_sampling=False)
+            return EvolutionSampler(seed=fresh, popsize=population, warn_independent_sampling=False)
         if name == "qmc":
             # the sequence's seed stays: how far it has come is in the study
             first = RandomSampler(seed=fresh)

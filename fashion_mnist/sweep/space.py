@@ -11,8 +11,10 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
-from fashion_mnist.compose import group_options, parse_override
+from fashion_mnist.compose import group_options
 from fashion_mnist.config import ConfigError
+from fashion_mnist.overrides import parse_override
+from fashion_mnist.schema import shorten, shown
 from fashion_mnist.sweep.axes import Axis, axis_of_override, read_axis
 from fashion_mnist.sweep.conditions import Conditions, drop_idle, read_conditions
 from fashion_mnist.sweep.results import REPLICATE_KEYS
@@ -195,12 +197,14 @@ def _read_axes(axes: Mapping[str, Any], prefixes: dict[str, str], problems: list
             continue
         known = [key for key in keys if any(key in others for others in settings)]
         if known or len(set(keys)) < len(keys):
-            problems.append(f"sweep.axes has {(known or keys)[0]} twice, again as '{name}'")
+            problems.append(
+                f"sweep.axes has {(known or keys)[0]} twice, again as '{shorten(name)}'"
+            )
             continue
         try:
             settings[keys] = read_axis(keys, notation)
         except ValueError as error:
-            problems.append(f"sweep.axes.{name} must be {error}, got {notation!r}")
+            problems.append(f"sweep.axes.{shorten(name)} must be {error}, got {shown(notation)}")
     return settings
 
 
@@ -212,7 +216,7 @@ def _read_keys(name: str, prefixes: dict[str, str], problems: list[str]) -> tupl
         if match is None or re.match(r"(sweep|hydra)\b", match[2]):
             problems.append(
                 "sweep.axes must name keys of a run, as in model.width or, for two in step, "
-                f"'model.width, optimizer.lr', got '{name}'"
+                f"'model.width, optimizer.lr', got {shown(name)}"
             )
             return ()
         keys.append(match[2])
@@ -226,7 +230,9 @@ def _is_of_the_sweep(override: Override, problems: list[str]) -> bool:
     if not re.match(r"(sweep|hydra)\b", override.key_or_group):
         return False
     if override.is_sweep_override():
-        problems.append(f"{override.key_or_group} cannot be swept, got {override.input_line}")
+        problems.append(
+            f"{override.key_or_group} cannot be swept, got {shorten(override.input_line or '')}"
+        )
     return True
 
 
@@ -241,7 +247,7 @@ def _replace(
     try:
         axis = axis_of_override(override, group_options(override.key_or_group, config_dir))
     except ValueError as error:
-        problems.append(f"{override.input_line} must be {error}")
+        problems.append(f"{shorten(override.input_line or '')} must be {error}")
         return
     key = axis.keys[0]
     zipped = [
@@ -250,7 +256,7 @@ def _replace(
     if zipped:
         problems.append(
             f"{key} is one of the keys of the axis {zipped[0]}, which take their values together: "
-            f"it cannot be set alone, got {override.input_line}"
+            f"it cannot be set alone, got {shorten(override.input_line or '')}"
         )
         return
     settings[axis.keys] = axis

@@ -20,7 +20,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from fashion_mnist.config import ConfigError
-from fashion_mnist.journal import cut_torn_line
+from fashion_mnist.entries import cut_torn_line
 from fashion_mnist.lock import take
 from fashion_mnist.sweep.axes import Axis
 from fashion_mnist.sweep.objectives import DIRECTIONS

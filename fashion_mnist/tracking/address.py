@@ -1,12 +1,18 @@
 """Where a store is: addresses made absolute, and a quick look whether one answers. No MLflow."""
 
+import os
 import socket
 import sqlite3
+import tempfile
 import urllib.error
 import urllib.request
 from contextlib import closing
+from http.client import HTTPException
 from pathlib import Path
+from threading import Thread
 from urllib.parse import urlsplit, urlunsplit
+
+from fashion_mnist.console import first_line_of
 
 SQLITE = "sqlite:///"
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -32,6 +38,18 @@ def absolute_uri(uri: str, folder: Path | None = None) -> str:
         "tracking.uri must be sqlite:///FILE, http(s)://HOST:PORT or a postgresql, mysql or mssql "
         f"address, got {without_password(uri)!r}"
     )
+
+
+def is_address(uri: str) -> bool:
+    """Whether `absolute_uri` can have made this: journals of somebody else may hold anything."""
+    path = sqlite_path(uri)
+    if path is not None:
+        names = [len(os.fsencode(part)) for part in path.parts]
+        return path.is_absolute() and "\0" not in uri and max(names) < 256 and sum(names) < 4000
+    try:
+        return bool(absolute_uri(uri))
+    except ValueError:
+        return False
 
 
 def has_host(uri: str) -> bool:
@@ -64,8 +82,21 @@ def check_store(uri: str, timeout_seconds: float = 10) -> str | None:
     """None if a store answers at this absolute address, else the reason in one line.
 
     Needs no MLflow: a database file must be one in a writable folder, a server must answer, a
-    database's port must be open. What is behind the port shows when a run is sent.
+    database's port must be open. What is behind the port shows when a run is sent. The time is
+    kept, whatever the network does.
     """
+    reasons: list[str | None] = []
+    # sockets bound each step alone: a name that is looked up, a server that sends byte by byte
+    asking = Thread(target=lambda: reasons.append(ask(uri, timeout_seconds)), daemon=True)
+    asking.start()
+    asking.join(timeout_seconds)
+    late = f"nothing within {timeout_seconds:g} s"
+    reason = reasons[0] if reasons else late
+    return reason and f"{without_password(uri)} does not answer: {reason}"
+
+
+def ask(uri: str, timeout_seconds: float) -> str | None:
+    """None if a store answers, else what came instead; each step may take the time."""
     try:
         path = sqlite_path(uri)
         if path is not None:
@@ -74,8 +105,8 @@ def check_store(uri: str, timeout_seconds: float = 10) -> str | None:
             check_server(uri, timeout_seconds)
         elif urlsplit(uri).hostname:
             check_port(uri, timeout_seconds)
-    except (OSError, sqlite3.Error) as error:
-        return f"{without_password(uri)} does not answer: {str(error).splitlines()[0]}"
+    except (OSError, sqlite3.Error, HTTPException, ValueError, LookupError) as error:
+        return first_line_of(error)
     return None
 
 
@@ -87,8 +118,7 @@ def check_sqlite(path: Path) -> None:
             database.execute("SELECT count(*) FROM sqlite_master")
         return
     existing = next(parent for parent in path.parents if parent.exists())
-    with (existing / f".{path.name}.probe").open("xb") as probe:
-        Path(probe.name).unlink()
+    tempfile.TemporaryFile(dir=existing).close()  # has no name that could be taken
 
 
 def check_server(uri: str, timeout_seconds: float) -> None:

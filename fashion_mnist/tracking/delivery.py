@@ -10,11 +10,21 @@ from uuid import UUID, uuid5
 
 from mlflow.entities import Run
 
-from fashion_mnist.journal import Destination, Entry, journal_size, read_entries
-from fashion_mnist.tracking.packaging import save_network
-from fashion_mnist.tracking.receipt import Receipt, destinations, read_receipt, write_receipt
-from fashion_mnist.tracking.store import IMAGES_TAG, JOURNAL_TAG, Store
+from fashion_mnist.entries import (
+    START,
+    Destination,
+    Entry,
+    Mark,
+    file_in,
+    holds,
+    last_mark,
+    read_entries,
+)
+from fashion_mnist.tracking.packaging import UnreadableError, save_network
+from fashion_mnist.tracking.receipt import Receipt, read_receipt, write_receipt
+from fashion_mnist.tracking.store import FOLDER_TAG, IMAGES_TAG, JOURNAL_TAG, Point, Store
 from fashion_mnist.tracking.views import sweep_view
+from fashion_mnist.tracking.watch import Watch
 
 PARENT_TAG = "mlflow.parentRunId"
 COPY_TAG = "copy_of"
@@ -37,26 +47,24 @@ class Kin:
 
 @dataclass
 class News:
-    """What a journal holds beyond a receipt, sorted by how it is sent; `end` in bytes.
+    """What a journal holds beyond a receipt, up to `end`, sorted by how it is sent.
 
     Nothing but the status depends on the order of entries: the last word on a thing counts.
     """
 
-    metrics: list[tuple[str, float, int, int]] = field(default_factory=list)
+    metrics: list[Point] = field(default_factory=list)
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     datasets: list[dict[str, Any]] = field(default_factory=list)
     files: dict[tuple[str, str], Entry] = field(default_factory=dict)
     views: dict[str, dict[str, Any]] = field(default_factory=dict)
     status: Entry | None = None
-    end: int = 0
+    end: Mark = START
 
     def add(self, entry: Entry) -> None:
-        """Sorts the entry in. Raises ValueError for one of unknown kind."""
+        """Sorts the entry in."""
         content = entry.content
         match entry.kind:
-            case "journal" | "destination":
-                pass
             case "start":
                 self.params |= content["params"]
                 self.tags |= content["tags"]
@@ -77,9 +85,7 @@ class News:
                 self.views[content["key"]] = content
             case "status":
                 self.status = entry
-            case unknown:
-                raise ValueError(f"an entry of unknown kind {unknown!r}")
-        self.end = entry.end
+        self.end = entry.mark
 
 
 def gather(entries: Iterable[Entry]) -> News:
@@ -98,54 +104,82 @@ class Delivery:
     """
 
     def __init__(
-        self, folder: Path, destination: Destination, store: Store, kin: Kin | None = None
+        self, watch: Watch, destination: Destination, store: Store, kin: Kin | None = None
     ) -> None:
-        self.folder = folder
+        self.folder = watch.folder
         self.destination = destination
         self.store = store
-        header, start = first_entries(folder)
-        self.identity = identity_in(folder, destination, header.content["id"])
-        self.born_ms = header.time_ms
-        self.receipt = self._open(start, kin or Kin())
+        self.identity = watch.identity(destination)
+        self._steps: dict[str, set[int]] = {}  # that the store has, of each metric
+        self._is_new = False
+        self.receipt = self._open(watch, kin or Kin())
 
-    def send(self) -> None:
-        """Tells the store all that the journal holds beyond the receipt."""
-        news = gather(read_entries(self.folder, self.receipt.offset))
-        if not news.end:
-            return
+    def send(self) -> bool:
+        """Tells the store all that the journal holds beyond the receipt; whether that is anything.
+
+        Points that the store has are left out: a journal that was damaged and mended says some
+        again, at another time.
+        """
+        if not holds(self.folder, self.receipt.mark):
+            log.warning("%s: the journal is not the one that was sent: from its start", self.folder)
+            self._sign(START)
+        news = gather(read_entries(self.folder, self.receipt.mark))
+        if news.end == START:
+            return False
         run_id = self.receipt.run_id
-        self.store.log(run_id, news.metrics, news.params, news.tags)
+        self.store.log(run_id, list(self._unknown(news.metrics)), news.params, news.tags)
         self.store.log_datasets(run_id, news.datasets)
         for file, entry in self._existing(news.files.values()):
-            self._send_file(file, entry)
+            try:
+                self._send_file(file, entry)
+            except UnreadableError as error:
+                log.warning("%s: left out", error)
         for view in news.views.values():
-            page = sweep_view(view["name"], view["axes"], run_id)
+            page = sweep_view(view["name"], view["columns"], view["axes"], run_id)
             self.store.save_view(self.receipt.experiment_id, view["key"], page)
         # last of all: who sees a run ended may read what it left
         if news.status:
             self.store.set_status(run_id, news.status.content["status"], news.status.time_ms)
         self._sign(news.end)
+        return True
 
-    def _open(self, start: Entry, kin: Kin) -> Receipt:
+    def _unknown(self, points: Iterable[Point]) -> Iterator[Point]:
+        """Those that the store does not have yet; it is asked once for each metric."""
+        for point in points:
+            key, _, _, step = point
+            if key not in self._steps:
+                run_id = self.receipt.run_id
+                self._steps[key] = set() if self._is_new else self.store.steps(run_id, key)
+            if step not in self._steps[key]:
+                self._steps[key].add(step)
+                yield point
+
+    def _open(self, watch: Watch, kin: Kin) -> Receipt:
         """The receipt for the run that the store has, or has now."""
+        header, start = first_entries(self.folder)
+        self.born_ms = header.time_ms
         experiment_id = self.store.experiment(self.destination.experiment)
-        self.receipt = Receipt(0, "", experiment_id)
+        self.receipt = Receipt(experiment_id=experiment_id)
         run = self.store.find_run(experiment_id, self.identity)
         if run is None and kin.is_orphan:
             log.info("%s: its sweep was thrown away in the store: not sent", self.folder.name)
-            return self._sign(journal_size(self.folder))
+            return self._sign(last_mark(self.folder))
         if run is None:
             name = self.destination.name or start.content["name"]
-            tags = {JOURNAL_TAG: self.identity, **kin.tags()}
+            own = {JOURNAL_TAG: self.identity, FOLDER_TAG: str(self.folder)}
+            tags = {**own, **kin.tags()}
             run_id = self.store.create_run(experiment_id, name, start.time_ms, tags)
-            return self._sign(0, run_id)
+            self._is_new = True
+            return self._sign(START, run_id)
         if run.info.lifecycle_stage == "deleted":
             log.info("%s: thrown away in the store, not sent again", self.folder.name)
-            return self._sign(journal_size(self.folder), run.info.run_id)
+            return self._sign(last_mark(self.folder), run.info.run_id)
         self._mend_tags(run, kin.tags())
+        if watch.status == "RUNNING" and run.info.status != "RUNNING":  # it was taken for dead
+            self.store.set_status(run.info.run_id, "RUNNING", start.time_ms)
         receipt = read_receipt(self.folder, self.destination)
         is_same = receipt.run_id == run.info.run_id
-        return self._sign(receipt.offset if is_same else 0, run.info.run_id)
+        return self._sign(receipt.mark if is_same else START, run.info.run_id)
 
     def _mend_tags(self, run: Run, tags: Mapping[str, str]) -> None:
         """A parent that was sent anew, to a store that had lost it, has another run id."""
@@ -153,21 +187,21 @@ class Delivery:
         if wrong:
             self.store.log(run.info.run_id, [], {}, wrong)
 
-    def _sign(self, offset: int, run_id: str = "") -> Receipt:
+    def _sign(self, mark: Mark, run_id: str = "") -> Receipt:
         known = self.receipt
-        self.receipt = Receipt(offset, run_id or known.run_id, known.experiment_id)
+        self.receipt = Receipt(mark.offset, mark.crc, run_id or known.run_id, known.experiment_id)
         write_receipt(self.folder, self.destination, self.receipt)
         return self.receipt
 
     def _existing(self, entries: Iterable[Entry]) -> Iterator[tuple[Path, Entry]]:
-        """The entries of files that are still there, with their files."""
+        """The entries of files that are there, below the run's folder, with their files."""
         for entry in entries:
             root = self.folder if entry.kind == "model" else self.folder / "artifacts"
-            file = root / entry.content["path"]
-            if file.exists():
+            file = file_in(self.folder, root, entry.content["path"])
+            if file is not None:
                 yield file, entry
             else:
-                log.warning("%s is gone: left out", file)
+                log.warning("%s: no file %r in it: left out", self.folder, entry.content["path"])
 
     def _send_file(self, file: Path, entry: Entry) -> None:
         run_id, content = self.receipt.run_id, entry.content
@@ -184,17 +218,6 @@ class Delivery:
             with tempfile.TemporaryDirectory() as folder:
                 save_network(file, Path(folder, "model"))
                 self.store.log_folder(run_id, Path(folder, "model"), "model")
-
-
-def identity_in(folder: Path, destination: Destination, journal_id: str) -> str:
-    """The id that the run bears in a destination: the journal's own, or a copy's, always the same.
-
-    The first destination in a store and experiment is the run itself.
-    """
-    there = [each for each in destinations(folder) if each.place == destination.place]
-    if destination in there[:1]:
-        return journal_id
-    return uuid5(UUID(journal_id), destination.parent).hex
 
 
 def first_entries(folder: Path) -> tuple[Entry, Entry]:

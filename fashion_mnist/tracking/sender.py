@@ -2,51 +2,34 @@
 
 import logging
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
-
-from fashion_mnist.journal import Destination
+from fashion_mnist.entries import JOURNAL_FILE, Destination
 from fashion_mnist.lock import has_writer, take
-from fashion_mnist.tracking.address import without_password
+from fashion_mnist.tracking.address import absolute_uri, check_store, without_password
 from fashion_mnist.tracking.delivery import Delivery, Kin
 from fashion_mnist.tracking.outbox import (
+    ANSWER_SECONDS,
     SWEEPS,
     Outcome,
-    Problem,
+    is_kept_back,
     journal_folders,
+    keep_back,
     outcome,
-    problem_key,
-    read_problems,
     sender_lock,
     wait_until_sent,
-    write_problems,
 )
+from fashion_mnist.tracking.problems import Problems, problem_key
 from fashion_mnist.tracking.receipt import Receipt
 from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.watch import Watch, end_abandoned, sweeps_by_id
+from fashion_mnist.tracking.zombies import end_zombies
 
 POLL_SECONDS = 0.3
 REST = 20  # times as long as a look at all journals, of which a round takes two
 LINGER_SECONDS = 5.0  # a next run started by hand finds mlflow imported
-LONGEST_PAUSE_SECONDS = 8.0  # between two tries of what failed
 
-StoreError = (MlflowException, SQLAlchemyError, OSError)
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Pause:
-    """When to try again what failed."""
-
-    until: float = 0.0
-    seconds: float = 0.5
-
-    def extend(self) -> None:
-        self.seconds = min(2 * self.seconds, LONGEST_PAUSE_SECONDS)
-        self.until = time.monotonic() + self.seconds
 
 
 class WaitingError(Exception):
@@ -67,9 +50,15 @@ class Sender:
         self._sweeps: dict[str, Watch] = {}
         self._thrown_away: dict[str, bool] = {}
         self._stores: dict[str, Store] = {}
-        self._deliveries: dict[tuple[Path, str], Delivery] = {}
-        self._pauses: dict[str, Pause] = {}
-        self._problems = read_problems(output_dir)
+        self._deliveries: dict[tuple[Path, str, str], Delivery] = {}
+        self.problems = Problems(output_dir)
+        self._tidied: set[str] = set()  # places that were looked through for zombies
+        self._complaints: set[str] = set()
+        self.is_ending = False
+
+    def end(self) -> None:
+        """Somebody wants this process to end: it stays no longer than what is to be sent."""
+        self.is_ending = True
 
     def stay(self) -> None:
         """Sends until no run has a living writer and nothing moves any more."""
@@ -78,16 +67,21 @@ class Sender:
             lives = self.writer_lives()  # asked first: what it wrote is then seen by the pass
             if self.carry() or lives:
                 quiet_since = time.monotonic()
+            elif self.is_ending:
+                return
             time.sleep(max(POLL_SECONDS, REST * self._look_seconds))
 
     def writer_lives(self) -> bool:
         """Whether a process is at work on a run; runs that a dead one left are ended."""
         lives = False
         for watch in self._look():
-            if watch.unfinished and has_writer(watch.folder):
-                lives = True
-            elif watch.unfinished:
-                end_abandoned(watch)
+            try:
+                if watch.unfinished and has_writer(watch.folder):
+                    lives = True
+                elif watch.unfinished:
+                    end_abandoned(watch)
+            except OSError as error:  # a folder that cannot be written to
+                self._complain(f"{watch.folder}: a dead run that cannot be ended: {error}")
         return lives
 
     def carry(self, *, verify: bool = False) -> bool:
@@ -99,7 +93,8 @@ class Sender:
         self._thrown_away.clear()
         for watch in self._look():
             for destination in watch.destinations if watch.started else []:
-                if verify or watch.is_behind(destination):
+                is_due = verify or watch.damage or watch.is_behind(destination)
+                if is_due and not is_kept_back(watch.folder):
                     moved |= self._carry_to(watch, destination)
         return moved
 
@@ -109,10 +104,7 @@ class Sender:
         # in the folders' order, and without those that were removed
         self._watches = {folder: self._watches.get(folder) or Watch(folder) for folder in folders}
         for watch in self._watches.values():
-            try:
-                watch.look()
-            except ValueError:
-                log.exception("a journal that cannot be read")
+            watch.look()
         self._sweeps = sweeps_by_id(self._watches.values())
         self._look_seconds = time.monotonic() - began
         return list(self._watches.values())
@@ -120,31 +112,48 @@ class Sender:
     def _carry_to(self, watch: Watch, destination: Destination) -> bool:
         folder = watch.folder
         place, run = destination.place, problem_key(folder, destination)
-        if any(pause.until > time.monotonic() for pause in self._pauses_of(place, run)):
+        if self.problems.is_paused(place, run):
+            return False
+        if watch.damage:  # more may be in it than can be read: the store keeps what it has
+            journal = folder / JOURNAL_FILE
+            self.problems.report(run, f"{journal} {watch.damage}: the run's own command mends it")
             return False
         try:
-            self._delivery(watch, destination).send()
+            has_moved = self._delivery(watch, destination).send()
         except WaitingError as waiting:
             if waiting.reason:
-                self._report(run, waiting.reason)
+                self.problems.report(run, waiting.reason)
             return False
-        except StoreError as error:
-            self._deliveries.pop((folder, destination.id), None)  # the user may have deleted it
+        except Exception as error:  # the boundary: one run's trouble must not keep the others
+            # opened anew the next time: the user may have deleted the run
+            self._deliveries.pop((folder, destination.id, watch.id), None)
             key = run if self._answers(destination.uri) else place
-            self._report(key, f"{without_password(destination.uri)}: {root_cause(error)}")
-            log.warning("%s: %s", folder.name, self._problems[key].reason, exc_info=True)
+            self.problems.report(key, f"{without_password(destination.uri)}: {root_cause(error)}")
+            log.warning("%s: %s", folder.name, self.problems.reason(key), exc_info=True)
             return False
-        self._forget(place, run)
-        return True
+        self.problems.forget(place, run)
+        return has_moved
 
     def _delivery(self, watch: Watch, destination: Destination) -> Delivery:
-        uri, key = destination.uri, (watch.folder, destination.id)
+        uri, key = destination.uri, (watch.folder, destination.id, watch.id)
         if key not in self._deliveries:
             if uri not in self._stores:
-                self._stores[uri] = Store(uri)
+                self._stores[uri] = Store(absolute_uri(uri))
             kin = self._kin(watch, destination)
-            self._deliveries[key] = Delivery(watch.folder, destination, self._stores[uri], kin)
+            delivery = Delivery(watch, destination, self._stores[uri], kin)
+            self._deliveries[key] = delivery
+            if destination.place not in self._tidied:
+                self._tidied.add(destination.place)
+                end_zombies(self._stores[uri], delivery.receipt.experiment_id, self._identities())
         return self._deliveries[key]
+
+    def _identities(self) -> set[str]:
+        """The ids that our runs bear in their stores."""
+        return {
+            watch.identity(destination)
+            for watch in self._watches.values()
+            for destination in watch.destinations
+        }
 
     def _kin(self, watch: Watch, destination: Destination) -> Kin:
         """Raises WaitingError while the store lacks the run's parent, or the run it copies."""
@@ -158,6 +167,10 @@ class Sender:
         wanted = sweep.in_place(destination.place) if sweep else None
         if sweep and wanted:
             run_id = sweep.receipt(wanted).run_id
+            if not run_id and is_kept_back(sweep.folder):
+                raise WaitingError(
+                    f"its sweep, {sweep.folder}, is kept back: `fmnist sync` sends it"
+                )
             if not run_id:
                 raise WaitingError(self._reason(sweep, wanted))
             return run_id
@@ -177,8 +190,7 @@ class Sender:
 
     def _reason(self, watch: Watch, destination: Destination) -> str | None:
         """Why this run is not sent, if it was tried."""
-        problem = self._problems.get(problem_key(watch.folder, destination))
-        return problem.reason if problem else None
+        return self.problems.reason(problem_key(watch.folder, destination))
 
     def _is_thrown_away(self, uri: str, parent: str) -> bool:
         """Asks the store once in a pass."""
@@ -186,27 +198,24 @@ class Sender:
             self._thrown_away[parent] = self._stores[uri].is_thrown_away(parent)
         return bool(parent) and self._thrown_away[parent]
 
+    def _complain(self, words: str) -> None:
+        """Once, for the same is found several times a second."""
+        if words not in self._complaints:
+            self._complaints.add(words)
+            log.warning(words)
+
     def _answers(self, uri: str) -> bool:
-        return uri in self._stores and self._stores[uri].answers()
-
-    def _pauses_of(self, *keys: str) -> list[Pause]:
-        return [self._pauses[key] for key in keys if key in self._pauses]
-
-    def _report(self, key: str, reason: str) -> None:
-        self._pauses.setdefault(key, Pause()).extend()
-        self._problems[key] = Problem(reason, time.time_ns() // 1_000_000)
-        write_problems(self.output_dir, self._problems)
-
-    def _forget(self, *keys: str) -> None:
-        for key in keys:
-            self._pauses.pop(key, None)
-        if any(self._problems.pop(key, None) for key in keys):
-            write_problems(self.output_dir, self._problems)
+        return check_store(uri, ANSWER_SECONDS) is None
 
 
 def root_cause(error: BaseException) -> str:
-    """The innermost reason in one line: "Connection refused", not four layers of retries."""
+    """The innermost reason in one line: "Connection refused", not four layers of retries.
+
+    A disk's is the one that names the file.
+    """
     while (inner := error.__cause__ or error.__context__) is not None:
+        if isinstance(error, OSError) and error.filename is not None:
+            break
         error = inner
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:300]
@@ -215,19 +224,21 @@ def root_cause(error: BaseException) -> str:
 def sync(output_dir: Path, timeout_seconds: float = 600) -> Outcome:
     """Sends all that is pending, in this process, or waits for the sender that is at it.
 
-    A run that a store should have and has not (its database was removed) is sent to it again.
+    What was kept back is sent too. A run that a store should have and has not (its database was
+    removed) is sent to it again.
     """
-    if not journal_folders(output_dir):
+    folders = journal_folders(output_dir)
+    if not folders:
         return Outcome([], None)
+    for folder in folders:
+        keep_back(folder, is_wanted=False)
     lock = sender_lock(output_dir)
     if not take(lock):
-        return wait_until_sent(journal_folders(output_dir), timeout_seconds)
+        return wait_until_sent(folders, timeout_seconds)
     try:
         sender = Sender(output_dir)
         sender.writer_lives()
         sender.carry(verify=True)
     finally:
         lock.release()
-    problems = read_problems(output_dir)
-    reason = next((problem.reason for problem in problems.values()), None)
-    return outcome(journal_folders(output_dir), reason)
+    return outcome(journal_folders(output_dir), next(iter(sender.problems.reasons()), None))

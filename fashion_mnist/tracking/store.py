@@ -17,10 +17,11 @@ from uuid import UUID
 from filelock import FileLock
 
 # Read when mlflow is imported, or at each request: no usage reports, and no silent quarter of an
-# hour in front of a server that is down.
+# hour in front of a server that is down. MLflow would repeat any request that was not answered,
+# also the one that makes a run: the sender repeats what can be repeated.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 
 from mlflow import MlflowClient
 from mlflow.entities import (
@@ -38,16 +39,21 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.uri import add_databricks_profile_info_to_artifact_uri
-from PIL import Image
 
+from fashion_mnist.atomic import replacing
 from fashion_mnist.tracking.address import sqlite_path
+from fashion_mnist.tracking.packaging import save_preview
 from fashion_mnist.tracking.views import VIEW_TAG, experiment_tags
 
 JOURNAL_TAG = "journal_id"
+FOLDER_TAG = "journal_folder"  # on the host that it names
 IMAGES_TAG = "mlflow.loggedImages"  # without it the charts do not look for images
+LONGEST_NAME = 250  # characters of a run's name: PostgreSQL takes no more
 MOST_NAMES = 100  # parameters or tags in one request
 MOST_ITEMS = 1000  # in one request, parameters and tags included
-PREVIEW_PIXELS = 480  # about, of the larger side, drawn as it is: two fit beside each other
+
+
+Point = tuple[str, float, int, int]  # key, value, time in ms, step
 
 
 class Store:
@@ -61,14 +67,7 @@ class Store:
         with at_home(uri):
             self._client = MlflowClient(uri)
         self._artifacts: dict[str, ArtifactRepository] = {}
-
-    def answers(self) -> bool:
-        """Whether the store is there at all, whatever it thinks of one run."""
-        try:
-            self._client.search_experiments(max_results=1)
-        except (MlflowException, OSError):
-            return False
-        return True
+        self._unanswered: set[str] = set()  # ids of runs that the store may be making
 
     def experiment(self, name: str) -> str:
         """The id of this experiment, made with our saved views if it is new to us."""
@@ -88,13 +87,46 @@ class Store:
         return str(found.experiment_id)
 
     def find_run(self, experiment_id: str, identity: str) -> Run | None:
-        """The run that bears this id of ours, also one that was thrown away."""
+        """The run that bears this id of ours, also one that was thrown away.
+
+        Where the store did not answer when the run was made, this raises once, before it is None:
+        a server that was stopped may be at it still.
+        """
         runs = self._client.search_runs(
             [experiment_id], f"tags.{JOURNAL_TAG} = '{identity}'", ViewType.ALL, max_results=1
         )
         if runs:
             self._keep_artifacts(runs[0])
-        return runs[0] if runs else None
+            return runs[0]
+        if identity in self._unanswered:
+            self._unanswered.remove(identity)
+            raise MlflowException("the store did not answer when the run was made")
+        return None
+
+    def steps(self, run_id: str, key: str) -> set[int]:
+        """The steps at which the run has a point of this metric."""
+        return {point.step for point in self._client.get_metric_history(run_id, key)}
+
+    def last_ms(self, run: Run) -> int:
+        """When the run said something last: its newest point, or its start."""
+        run_id = run.info.run_id
+        points = (self._client.get_metric_history(run_id, key) for key in run.data.metrics)
+        times = [point.timestamp for history in points for point in history]
+        return max(times, default=run.info.start_time)
+
+    def running_runs(self, experiment_id: str) -> list[Run]:
+        """The runs of ours that are not ended, also those of other machines."""
+        runs: list[Run] = []
+        token = None
+        while token != "":
+            page = self._client.search_runs(
+                [experiment_id],
+                f"attributes.status = 'RUNNING' AND tags.{JOURNAL_TAG} != ''",
+                page_token=token,
+            )
+            runs += page
+            token = page.token or ""
+        return runs
 
     def is_thrown_away(self, run_id: str) -> bool:
         """Whether the user deleted this run."""
@@ -104,18 +136,22 @@ class Store:
         self, experiment_id: str, name: str, start_ms: int, tags: Mapping[str, str]
     ) -> str:
         """A new run's id. The one call that must not be repeated: look with `find_run` first."""
-        run = self._client.create_run(experiment_id, start_ms, dict(tags), run_name=name)
+        self._unanswered.add(tags[JOURNAL_TAG])
+        run = self._client.create_run(
+            experiment_id, start_ms, dict(tags), run_name=name[:LONGEST_NAME]
+        )
+        self._unanswered.remove(tags[JOURNAL_TAG])
         self._keep_artifacts(run)
         return str(run.info.run_id)
 
     def log(
         self,
         run_id: str,
-        metrics: Sequence[tuple[str, float, int, int]],
+        metrics: Sequence[Point],
         params: Mapping[str, str],
         tags: Mapping[str, str],
     ) -> None:
-        """Points (key, value, time in ms, step), parameters and tags, in few requests."""
+        """Points, parameters and tags, in few requests."""
         points = [Metric(key, finite(value), ms, step) for key, value, ms, step in metrics]
         names = [Param(key, value) for key, value in params.items()]
         marks = [RunTag(key, value) for key, value in tags.items()]
@@ -174,14 +210,20 @@ class Store:
 
     def _add_views(self, experiment: Experiment) -> None:
         for key, value in experiment_tags(experiment.tags).items():
-            self._client.set_experiment_tag(experiment.experiment_id, key, value)
+            try:
+                self._client.set_experiment_tag(experiment.experiment_id, key, value)
+            except MlflowException:
+                now = self._client.get_experiment(experiment.experiment_id)
+                if key not in now.tags:  # else another process was faster
+                    raise
 
 
 @contextlib.contextmanager
 def at_home(uri: str) -> Iterator[None]:
     """Holds a database file's lock, in its folder, where MLflow will put `mlruns`.
 
-    Without the lock, processes that create one fresh store at once ruin it.
+    Without the lock, processes that create one fresh store at once ruin it. A database that is
+    not there yet is made.
     """
     path = sqlite_path(uri)
     if path is None:
@@ -189,20 +231,33 @@ def at_home(uri: str) -> Iterator[None]:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"), contextlib.chdir(path.parent):
+        if not path.exists():
+            create_database(path)
         yield
+
+
+def create_database(path: Path) -> None:
+    """Makes MLflow's database, whole or not at all; hold its lock.
+
+    MLflow migrates it through forty versions. One that is killed on the way, or that finds the
+    disk full, leaves tables over which the next try stumbles, for good.
+    """
+    # takes half a second, and a server's client does without it
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+
+    for left in path.parent.glob(f".{path.stem}.*.part{path.suffix}*"):
+        left.unlink()
+    with replacing(path) as beside:
+        engine = create_sqlalchemy_engine(f"sqlite:///{beside}")  # type: ignore[no-untyped-call] # MLflow's are untyped
+        try:
+            _initialize_tables(engine)  # type: ignore[no-untyped-call] # the same
+        finally:
+            engine.dispose()
 
 
 def finite(value: float) -> float:
     """NaN stays; infinity becomes the largest number, as MLflow's own stores do."""
     return max(-sys.float_info.max, min(value, sys.float_info.max)) if value == value else value
-
-
-def save_preview(image_file: Path, preview: Path) -> None:
-    """A small WebP of the picture."""
-    with Image.open(image_file) as image:
-        # a whole factor and no alpha channel: a third of the time, and small digits stay sharp
-        factor = max(1, round(max(image.size) / PREVIEW_PIXELS))
-        image.convert("RGB").reduce(factor).save(preview, quality=90, method=2)
 
 
 def dataset_input(content: Mapping[str, Any]) -> DatasetInput:

@@ -14,11 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fashion_mnist.console import printable
 from fashion_mnist.tracking.address import absolute_uri, check_store, sqlite_path, without_password
 from fashion_mnist.tracking.views import VERSION_TAG, view_links
 
 HOST = "127.0.0.1"
 START_SECONDS = 180  # half a minute on a quiet machine
+LONGEST_ANSWER = 20_000_000  # bytes
 
 
 def ui(uri: str, port: int = 5000, say: Callable[[str], None] = print) -> None:
@@ -41,7 +43,9 @@ def ui(uri: str, port: int = 5000, say: Callable[[str], None] = print) -> None:
     with contextlib.suppress(KeyboardInterrupt), ended_by_signals(), serve(uri, port) as server:
         wait_until_ready(server, address)
         say_links(address, say)
-        say("\nCtrl-C stops it.")
+        tunnel = f"ssh -L {port}:{HOST}:{port} {socket.gethostname()}"
+        say(f"\nFor this machine alone; on another one: {tunnel}")
+        say("Ctrl-C stops it.")
         server.wait()
 
 
@@ -67,6 +71,8 @@ def serve(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
     database = sqlite_path(uri)
     folder = database.parent if database else Path.cwd()
     folder.mkdir(parents=True, exist_ok=True)
+    if database and not database.exists():
+        make_database(uri)
     # a shell between would not pass on the signal; a session of its own takes the workers along
     server = subprocess.Popen(
         server_command(uri, port), cwd=folder, env=server_environment(), start_new_session=True
@@ -75,6 +81,20 @@ def serve(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
         yield server
     finally:
         stop(server)
+
+
+def make_database(uri: str) -> None:
+    """A database file without runs. The server would make one too, but not under our lock: beside
+    a run that is recorded for the first time it would be ruined.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    make = "import sys; from fashion_mnist.tracking.store import Store; Store(sys.argv[1])"
+    command = [sys.executable, "-P", "-c", make, uri]
+    done = subprocess.run(command, env=server_environment(), capture_output=True, text=True)
+    if done.returncode:
+        raise OSError(f"{uri} cannot be made: {done.stderr.strip().splitlines()[-1]}")
 
 
 def server_command(uri: str, port: int) -> list[str]:
@@ -131,24 +151,33 @@ def say_links(address: str, say: Callable[[str], None]) -> None:
     """One block for each experiment that has our views."""
     found = [experiment for experiment in experiments(address) if has_views(experiment)]
     for experiment in found:
-        say(f"\n{experiment['name']}")
-        for name, link in view_links(address, experiment["experiment_id"]).items():
-            say(f"  {name}: {link}")
+        say(printable(f"\n{experiment['name']}"))
+        for name, link in view_links(address, str(experiment["experiment_id"])).items():
+            say(printable(f"  {name}: {link}"))
     if not found:
         say(f"No runs of ours yet: {address}")
 
 
 def has_views(experiment: dict[str, Any]) -> bool:
-    return any(tag["key"] == VERSION_TAG for tag in experiment.get("tags", []))
+    tags = experiment.get("tags") or []
+    return any(isinstance(tag, dict) and tag.get("key") == VERSION_TAG for tag in tags)
 
 
 def experiments(address: str) -> list[dict[str, Any]]:
-    """The store's experiments, as its server tells them, newest first."""
+    """The store's experiments, as its server tells them, newest first.
+
+    Raises:
+        OSError: it does not tell.
+    """
     request = urllib.request.Request(
         f"{address}/api/2.0/mlflow/experiments/search",
         data=json.dumps({"max_results": 1000}).encode(),
         headers={"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
-        found: list[dict[str, Any]] = json.load(answer).get("experiments", [])
-    return found
+        content = answer.read(LONGEST_ANSWER)
+    try:
+        found = json.loads(content).get("experiments", [])
+        return [each for each in found if {"name", "experiment_id"} <= each.keys()]
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        raise OSError(f"{without_password(address)} does not answer as MLflow does") from None

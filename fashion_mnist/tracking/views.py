@@ -107,20 +107,16 @@ def charts_state() -> dict[str, Any]:
     }
 
 
-REPLICATES = ("seed", "data.fold")
-
-
-def sweep_view(name: str, axes: Sequence[str], run_id: str) -> str:
+def sweep_view(name: str, columns: Sequence[str], axes: Sequence[str], run_id: str) -> str:
     """The view's tag: the children of this run, the best first.
 
     Args:
-        axes: parameters that were swept: the table's first columns and the axes of a chart.
+        columns: parameters, the table's first columns.
+        axes: parameters, the axes of a chart.
     """
-    widths = {f"params.`{axis}`": max(60, 20 + 7 * len(axis)) for axis in axes}
+    widths = {f"params.`{column}`": max(60, 20 + 7 * len(column)) for column in columns}
     widths |= {f"metrics.`{metric}`": width for metric, width in SWEEP_METRICS.items()}
-    # a repetition is no part of a setting: its lines would hide what the others say
-    settings = [axis for axis in axes if axis not in REPLICATES]
-    charts = [parallel_chart(settings, SCORE, "axes"), bar_chart(SCORE, "scores")]
+    charts = [parallel_chart(axes, SCORE, "axes"), bar_chart(SCORE, "scores")]
     state = common_state() | {
         "searchFilter": f"tags.`mlflow.parentRunId` = '{run_id}'",
         "selectedColumns": list(widths),

@@ -1,5 +1,7 @@
 """data/dataset.py: tensors as the files have them, folds that share nothing, exact statistics."""
 
+import gc
+import weakref
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -13,6 +15,8 @@ from hypothesis import strategies as st
 from fashion_mnist.data.dataset import check_sizes, load_dataset, pixel_statistics, split
 from fashion_mnist.data.files import NAMES
 from fashion_mnist.data.idx import DataError, write_idx
+from fashion_mnist.runs.stacks import view_data
+from tests.builders import load, make_config, make_data
 
 FOUR_CLASSES = torch.tensor([0, 1, 2, 3] * 10)
 
@@ -222,3 +226,14 @@ def test_images_of_one_colour_have_deviation_one() -> None:
     """Normalising a constant training set divides by one and not by zero."""
     images = torch.full((3, 4), 51, dtype=torch.uint8)
     assert pixel_statistics(images, torch.arange(3)) == (0.2, 1.0)
+
+
+def test_view_of_a_data_set_does_not_keep_it(tmp_path: Path) -> None:
+    """The jobs of some launchers load one each: a thousand of them must not stay in memory."""
+    folder = make_data(tmp_path / "data")
+    config, dataset = make_config(folder), load(folder)
+    view, gone = view_data(config, dataset), weakref.ref(dataset)
+    del dataset
+    gc.collect()
+    assert gone() is None
+    assert view_data(config, load(folder)) is view

@@ -10,11 +10,15 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 
 from fashion_mnist.data.download import download
+from fashion_mnist.data.files import NAMES, load_published, read_files
 from fashion_mnist.data.idx import DataError
+from tests.builders import make_data
 
 CONTENTS = {"first": b"\0\0\x08\x01 first " * 99, "second": b"\0\0\x08\x01 second " * 99}
 EXPECTED = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENTS.items()}
@@ -44,6 +48,9 @@ class Mirror(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
+        if behaviour == "drip":
+            self.drip(answer)
+            return
         if behaviour == "truncated":
             answer = answer[: len(answer) // 2]
         size = 1 if behaviour == "trickle" else len(answer)
@@ -53,6 +60,15 @@ class Mirror(BaseHTTPRequestHandler):
                 time.sleep(0.05 if behaviour != "good" else 0)
         except OSError:
             return  # the client has hung up: that is what some tests are about
+
+    def drip(self, answer: bytes) -> None:
+        """Send only as many bytes as the server has left, then hang until the client is gone."""
+        server: Any = self.server
+        self.wfile.write(answer[: server.drips])
+        if server.drips < len(answer):
+            server.has_hung.set()
+            self.connection.recv(1)
+        server.drips -= len(answer)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
@@ -64,6 +80,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
     monkeypatch.setenv("no_proxy", "*")  # a proxy of this machine's cannot reach its loopback
     with ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as server:
         server.requests = []  # type: ignore[attr-defined]  # an attribute of this test's own
+        server.has_hung = threading.Event()  # type: ignore[attr-defined]
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         yield server
         server.shutdown()
@@ -208,3 +225,98 @@ download(Path({str(tmp_path)!r}), expected={EXPECTED!r}, mirrors=[{mirror(server
     assert said == b"".join(f"Fetching Fashion-MNIST into {tmp_path}".encode().split())
     assert_complete(tmp_path)
     assert requests(server) == ["/slow/first.gz", "/slow/second.gz"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_killed_download_goes_on(server: ThreadingHTTPServer, tmp_path: Path, seed: int) -> None:
+    """kill -9 at any byte leaves whole files or none; the same call fetches what lacks."""
+    program = f"""
+from pathlib import Path
+from fashion_mnist.data.download import download
+download(Path({str(tmp_path)!r}), expected={EXPECTED!r}, mirrors=[{mirror(server, "drip")!r}])
+"""
+    sizes = [len(answer) for answer in ANSWERS.values()]
+    last_byte = Random(seed).randrange(sum(sizes))
+    server.drips = last_byte  # type: ignore[attr-defined]  # bytes that are sent before it hangs
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) as process:
+        assert server.has_hung.wait(60)  # type: ignore[attr-defined]
+        process.kill()
+    whole = {path.name for path in tmp_path.glob("*.gz")}
+    assert whole == ({"first.gz"} if last_byte >= sizes[0] else set())
+    (tmp_path / f".second.{process.pid}.part.gz").write_bytes(b"of the killed process")
+    requests(server).clear()
+    download(tmp_path, expected=EXPECTED, mirrors=[mirror(server, "good")])
+    assert_complete(tmp_path)
+    assert requests(server) == [f"/good/{name}" for name in ANSWERS if name not in whole]
+
+
+def test_disk_that_takes_no_more_leaves_no_half_file(
+    server: ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    """The message says what the disk said; the folder is as it was."""
+    program = f"""
+import resource
+from pathlib import Path
+from fashion_mnist.data.download import download
+resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))  # the 20th byte of any file is an error
+download(Path({str(tmp_path)!r}), expected={EXPECTED!r}, mirrors=[{mirror(server, "good")!r}])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert f"DataError: data.dir: cannot write to {tmp_path} (File too large)" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {".lock"}
+
+
+def publish(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Have the server hold a data set that is made in `folder`; its digests."""
+    make_data(folder)
+    for name in NAMES:
+        monkeypatch.setitem(ANSWERS, f"{name}.gz", gzip.compress((folder / name).read_bytes()))
+    return dict(read_files(folder, num_classes=3).digests)
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_damaged_file_is_fetched_anew(
+    server: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_complete: bool
+) -> None:
+    """It alone, and what was missing anyway; the damaged one is kept beside."""
+    expected = publish(tmp_path / "made", monkeypatch)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in NAMES[: 4 if is_complete else 3]:
+        (folder / f"{name}.gz").write_bytes(ANSWERS[f"{name}.gz"])
+    (folder / f"{NAMES[1]}.gz").write_bytes(b"\x1f\x8b garbage")
+    files = load_published(
+        folder,
+        systems=[],
+        num_classes=3,
+        expected=expected,
+        mirrors=lambda: [mirror(server, "good")],
+    )
+    assert (files.folder, files.digests) == (folder, expected)
+    assert (folder / f"{NAMES[1]}.damaged-1.gz").read_bytes() == b"\x1f\x8b garbage"
+    lacking = NAMES[1:2] if is_complete else (NAMES[1], NAMES[3])
+    assert requests(server) == [f"/good/{name}.gz" for name in lacking]
+
+
+def test_two_processes_mend_a_folder_once(
+    server: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Started together they both get good files, and neither sets the other's good copy aside."""
+    expected, folder = publish(tmp_path / "made", monkeypatch), tmp_path / "folder"
+    folder.mkdir()
+    for name in NAMES:
+        (folder / f"{name}.gz").write_bytes(ANSWERS[f"{name}.gz"][:-20])
+    program = f"""
+from pathlib import Path
+from fashion_mnist.data.files import load_published
+mirror = {mirror(server, "slow")!r}
+options = dict(systems=[], num_classes=3, expected={expected!r}, mirrors=lambda: [mirror])
+assert load_published(Path({str(folder)!r}), **options).digests == {expected!r}
+"""
+    command = [sys.executable, "-c", program]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    wanted = {f"{name}{ending}" for name in NAMES for ending in (".gz", ".damaged-1.gz")}
+    assert {path.name for path in folder.iterdir()} - {".lock"} == wanted
+    assert sorted(requests(server)) == sorted(f"/slow/{name}.gz" for name in NAMES)

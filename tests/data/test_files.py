@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fashion_mnist.data.damage import set_damaged_aside
 from fashion_mnist.data.files import (
     FASHION_MNIST_SHA256,
     NAMES,
     load_files,
+    load_published,
     missing_names,
     read_files,
     system_folders,
@@ -122,24 +124,108 @@ def test_content_must_be_the_expected(tmp_path: Path) -> None:
         read_files(tmp_path, num_classes=3, expected=expected)
 
 
-def test_wrong_fashion_mnist_in_the_folder_is_refused_and_kept(tmp_path: Path) -> None:
-    """What lies in data.dir under the right name is never silently replaced or passed over."""
+def test_another_data_set_is_refused_and_kept(tmp_path: Path) -> None:
+    """Whole files of which none is Fashion-MNIST's are somebody's own: they stay as they are."""
     write_small(tmp_path)
-    with pytest.raises(DataError, match=r"corrupt: .*delete the file: the next start") as caught:
+    with pytest.raises(DataError, match=r"corrupt: .* another data set .*: data=idx takes it"):
         load_files(name="fashion_mnist", folder=tmp_path, num_classes=10)
-    assert str(tmp_path / TRAIN_IMAGES) in str(caught.value)
     assert missing_names(tmp_path) == []
 
 
-def test_system_copy_is_verified_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong copy in the system's folder is an error that says what to do about it."""
-    monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    system = tmp_path / "share" / "datasets" / "fashion-mnist"
-    system.mkdir(parents=True)
-    write_small(system, suffix=".gz")
-    folder = tmp_path / "mine"
-    with pytest.raises(DataError, match=rf"{system}.*corrupt: .*reinstall .* files into {folder}"):
-        load_files(name="fashion_mnist", folder=folder, num_classes=10)
+def no_mirrors() -> list[str]:
+    """For copies that are on the disk: nothing is to be fetched."""
+    raise AssertionError("looked for mirrors")
+
+
+def damage(path: Path, kind: str) -> bytes:
+    """Damage a file; what it holds then."""
+    content = bytearray(path.read_bytes())
+    match kind:
+        case "truncated":
+            del content[-7:]
+        case "flipped":
+            content[-4] ^= 16
+        case "empty":
+            content.clear()
+        case "nul":
+            content[:] = bytes(len(content))
+    path.write_bytes(content)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("kind", ["truncated", "flipped", "empty", "nul"])
+def test_damaged_file_of_the_user_is_set_aside_for_a_good_copy(
+    tmp_path: Path, kind: str, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every kind of damage to each file is noticed; the file is kept beside, and said to be."""
+    mine, system = tmp_path / "mine", tmp_path / "system"
+    for folder in (mine, system):
+        folder.mkdir()
+        write_small(folder, suffix=suffix)
+    expected = dict(read_files(system, num_classes=3).digests)
+    for number, name in enumerate(NAMES):
+        caplog.clear()
+        held = damage(mine / f"{name}{suffix}", kind)
+        files = load_published(
+            mine, systems=[system], num_classes=3, expected=expected, mirrors=no_mirrors
+        )
+        assert (files.folder, files.digests) == (system, expected)
+        assert (mine / f"{name}.damaged-1{suffix}").read_bytes() == held
+        assert f"{mine / name}{suffix}: " in caplog.text
+        assert f"kept as {name}.damaged-1{suffix}" in caplog.text
+        assert len(missing_names(mine)) == 1
+        write_idx(mine / f"{name}{suffix}", small_arrays()[name])
+        files = load_published(
+            mine, systems=[system], num_classes=3, expected=expected, mirrors=no_mirrors
+        )
+        assert files.folder == mine
+        assert len([path for path in mine.iterdir() if "damaged" in path.name]) == number + 1
+
+
+def test_damage_that_comes_again_overwrites_nothing(tmp_path: Path) -> None:
+    """What was set aside before stays; the next has the next number."""
+    write_small(tmp_path)
+    expected = dict(read_files(tmp_path, num_classes=3).digests)
+    for number in (1, 2):
+        path = tmp_path / TEST_LABELS
+        path.write_bytes(f"garbage {number}".encode())
+        set_damaged_aside(tmp_path, expected)
+        assert not path.exists()
+        write_idx(path, small_arrays()[TEST_LABELS])
+    kept = [(tmp_path / f"{TEST_LABELS}.damaged-{k}").read_text() for k in (1, 2)]
+    assert kept == ["garbage 1", "garbage 2"]
+
+
+def test_damaged_copy_of_the_system_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next place is tried, with a message that names the file; nothing there is touched."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+        write_small(folder, suffix=".gz")
+    expected = dict(read_files(first, num_classes=3).digests)
+    held = damage(first / f"{TRAIN_IMAGES}.gz", "truncated")
+    for folder in (tmp_path / "none", first):  # also where data.dir is the system's folder itself
+        caplog.clear()
+        files = load_published(
+            folder, systems=[first, second], num_classes=3, expected=expected, mirrors=no_mirrors
+        )
+        assert files.folder == second
+        assert f"{first / TRAIN_IMAGES}.gz: truncated" in caplog.text
+        assert "passed over" in caplog.text
+    assert (first / f"{TRAIN_IMAGES}.gz").read_bytes() == held
+    assert len(list(first.iterdir())) == 4
+
+
+def test_good_files_that_do_not_fit_the_names_are_no_damage(tmp_path: Path) -> None:
+    """Too few names of classes is a mistake of the config: no file is renamed for it."""
+    write_small(tmp_path)
+    expected = dict(read_files(tmp_path, num_classes=3).digests)
+    with pytest.raises(DataError, match=r"labels must be 0 to 1 for the 2 names"):
+        load_published(tmp_path, systems=[], num_classes=2, expected=expected, mirrors=no_mirrors)
+    assert missing_names(tmp_path) == []
 
 
 def test_system_folders_come_from_prefix_and_xdg(monkeypatch: pytest.MonkeyPatch) -> None:

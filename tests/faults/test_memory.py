@@ -52,13 +52,13 @@ def on_epoch(stack, _rows):
     sizes[stack.epoch] = process.memory_info().rss
 
 
+words = ("training.epochs=200", "model.width=64", "model.dropout=0.1", "training.ema=0.9")
 configs = [
-    make_config(folder, f"seed={seed}", "training.epochs=200", "model.width=64", "model.dropout=0.1",
-                "training.ema=0.9", "training.checkpoint_seconds=0")
+    make_config(folder, f"seed={seed}", *words, "training.checkpoint_seconds=0")
     for seed in range(4)
 ]
-train_stack(configs, load(folder), Machine("cpu", "fp32", 1), Path("runs"),
-            Observer(lambda _stack, _step: None, on_epoch))
+machine, observer = Machine("cpu", "fp32", 1), Observer(lambda _stack, _step: None, on_epoch)
+train_stack(configs, load(folder), machine, Path("runs"), observer)
 print(sizes[200] / sizes[20])
 """
 

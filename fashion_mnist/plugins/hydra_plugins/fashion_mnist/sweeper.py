@@ -38,7 +38,7 @@ class GridAndSearch(Sweeper):
         Raises:
             SystemExit: 2 for a mistake, 1 for runs that failed, 128 + signal when stopped.
         """
-        from fashion_mnist.errors import exit_status, in_words, wants_traceback
+        from fashion_mnist.errors import WANTS_TRACEBACK, exit_status, in_words
         from fashion_mnist.sweep.conduct import conduct
 
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
@@ -54,7 +54,7 @@ class GridAndSearch(Sweeper):
             )
         except Exception as error:
             expected = exit_status(error)
-            if wants_traceback() or expected is None:
+            if WANTS_TRACEBACK or expected is None:
                 raise
             log.error(in_words(error))
             status = expected

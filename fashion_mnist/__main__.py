@@ -1,0 +1,30 @@
+"""Where `fmnist` begins: it hears signals before it imports what takes its time."""
+
+import gc
+import os
+
+from fashion_mnist.signals import end_on_signals
+
+# What libraries would tell their makers of this machine, here and in all processes that we start;
+# somebody who wants them to says so in the environment.
+NO_REPORTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+def main() -> None:
+    """What the console script calls."""
+    end_on_signals()
+    for name, value in NO_REPORTS.items():
+        os.environ.setdefault(name, value)
+    # importing torch makes a million objects that stay: looking for garbage among them costs a
+    # second between the command and the first step
+    gc.disable()
+    from fashion_mnist.cli import app
+
+    app()
+
+
+if __name__ == "__main__":
+    main()

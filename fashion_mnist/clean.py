@@ -1,0 +1,165 @@
+"""What lies below an output folder that nobody needs any more: found, and deleted if wanted."""
+
+import io
+import os
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Table
+
+from fashion_mnist.atomic import is_abandoned
+from fashion_mnist.entries import JOURNAL_FILE
+from fashion_mnist.lock import run_lock, take
+from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.request import ENDED
+from fashion_mnist.tracking.outbox import RUNS, SWEEPS, subfolders
+
+PART = "half-written files of dead processes"
+ENDED_CHECKPOINT = "checkpoints of runs that have ended"
+DAMAGED = "damaged files that were set aside"
+EMPTY = "folders of runs and sweeps that never began"
+UNFINISHED = "checkpoints of unfinished runs"
+# journals that were set aside are not among them: they may hold what nobody else knows
+_DAMAGED = re.compile(r"(checkpoint|checkpoint\.previous|model)\.damaged-\d+\.safetensors")
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A file, or a folder in which nothing was recorded."""
+
+    path: Path
+    kind: str  # one of those above
+    num_bytes: int
+
+
+def clean(output_dir: Path, *, unfinished: bool, delete: bool) -> list[Leftover]:
+    """What nobody needs any more below a folder, and is deleted if that is wanted.
+
+    What a living process holds the lock of is left out and left alone, and so is all that was
+    recorded: journals, artifacts, networks, stores.
+
+    Args:
+        unfinished: the checkpoints of unfinished runs as well: their training then begins again.
+
+    Raises:
+        OSError: something cannot be read or deleted.
+    """
+    found = _outside_of_runs(output_dir)
+    for leftover in found if delete else ():
+        _delete(leftover.path)
+    for folder in [*subfolders(output_dir / RUNS), *subfolders(output_dir / SWEEPS)]:
+        if not _in_folder(folder, unfinished):
+            continue
+        with _unless_held(folder) as is_ours:
+            own = _in_folder(folder, unfinished) if is_ours else []
+            for leftover in own if delete else ():
+                _delete(leftover.path)
+        found += own
+    return found
+
+
+def _in_folder(folder: Path, unfinished: bool) -> list[Leftover]:
+    """What may go from the folder of a run or a sweep."""
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    files = list(_files(folder))
+    if all(_is_nothing(path) for path in files):
+        return [Leftover(folder, EMPTY, sum(map(_size, files)))]
+    found = [Leftover(path, PART, _size(path)) for path in files if is_abandoned(path)]
+    aside = (path for path in subfolders(folder) if _DAMAGED.fullmatch(path.name))
+    found += [Leftover(path, DAMAGED, _size(path)) for path in aside]
+    run = RunFolder(folder)
+    if checkpoints := run.checkpoints():
+        has_ended = run.status() in ENDED
+        if has_ended or unfinished:
+            kind = ENDED_CHECKPOINT if has_ended else UNFINISHED
+            found += [Leftover(path, kind, _size(path)) for path in checkpoints]
+    return found
+
+
+def _is_nothing(path: Path) -> bool:
+    """Whether a file says nothing: a process that was killed before its first word left it."""
+    is_silent = path.name == JOURNAL_FILE and _size(path) == 0
+    return is_silent or path.name == "lock" or is_abandoned(path)
+
+
+def _outside_of_runs(output_dir: Path) -> list[Leftover]:
+    """Half-written files that are in no folder of a run or a sweep."""
+    places = (path for path in subfolders(output_dir) if path.name not in (RUNS, SWEEPS))
+    files = (file for place in places for file in (_files(place) if place.is_dir() else [place]))
+    return [Leftover(path, PART, _size(path)) for path in files if is_abandoned(path)]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Everything below it that is no folder; links are not followed."""
+    for place, _, names in os.walk(folder):
+        yield from (Path(place, name) for name in names)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:  # a living process has renamed it
+        return 0
+
+
+@contextmanager
+def _unless_held(folder: Path) -> Iterator[bool]:
+    """Hold the folder's lock; False where another process does."""
+    lock = run_lock(folder)
+    is_ours = take(lock)
+    try:
+        yield is_ours
+    finally:
+        lock.release()
+
+
+def _delete(path: Path) -> None:
+    """A file; or a folder of nothing, as long as nobody has put something into it."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    for place, _, names in os.walk(path, topdown=False):
+        for name in names:
+            if _is_nothing(Path(place, name)):
+                Path(place, name).unlink()
+        Path(place).rmdir()
+
+
+def table_of(
+    found: Sequence[Leftover], output_dir: Path, *, unfinished: bool, is_deleted: bool
+) -> str:
+    """What `clean` found, in words: a row for each kind, the whole, and what can be done."""
+    if not found:
+        return f"there is nothing to free below {output_dir}"
+    table = Table(*("what", "number", "size", "such as"), box=SIMPLE)
+    for kind in dict.fromkeys(leftover.kind for leftover in found):
+        own = [leftover for leftover in found if leftover.kind == kind]
+        place = str(own[0].path.relative_to(output_dir))
+        table.add_row(kind, f"{len(own):,}", _total(own), escape(place))
+    table.add_row("all", f"{len(found):,}", _total(found), "")
+    text = io.StringIO()
+    Console(file=text, width=120).print(table)
+    return f"{text.getvalue().rstrip()}\n{_advice(found, output_dir, unfinished, is_deleted)}"
+
+
+def _advice(found: Sequence[Leftover], output_dir: Path, unfinished: bool, is_deleted: bool) -> str:
+    if is_deleted:
+        return f"deleted, {_total(found)} are free"
+    words = ["fmnist clean --delete", *(["--unfinished"] if unfinished else [])]
+    if output_dir != Path("outputs"):
+        words.append(f"--output-dir {shlex.quote(str(output_dir))}")
+    warning = "; unfinished runs then begin again, at their first epoch" if unfinished else ""
+    return f"to free it: {' '.join(words)}{warning}"
+
+
+def _total(found: Sequence[Leftover]) -> str:
+    return decimal(sum(leftover.num_bytes for leftover in found))

@@ -1,0 +1,25 @@
+"""Words of somebody else in a text of ours that MLflow shows as Markdown."""
+
+import re
+from html import escape
+
+_MARKS = re.compile(r"([\\`*_\[\]#~|])")
+_BREAKS = re.compile(r"\s+")
+
+
+def plain(text: str) -> str:
+    """The text without a meaning to Markdown or HTML, on one line."""
+    return _MARKS.sub(r"\\\1", escape(_one_line(text), quote=False))
+
+
+def code(text: str, longest: int = 120) -> str:
+    """The text as code, as it stands but for its line breaks, also in a table's cell."""
+    text = _one_line(text)[:longest]
+    runs = [len(run) for run in re.findall("`+", text)]
+    fence = "`" * (max(runs, default=0) + 1)
+    room = " " if runs else ""  # a backtick at an end would join the fence
+    return f"{fence}{room}{text}{room}{fence}".replace("|", "\\|")
+
+
+def _one_line(text: str) -> str:
+    return _BREAKS.sub(" ", text)

@@ -1,0 +1,49 @@
+"""What the fault tests share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fashion_mnist.tracking.store import Store
+from tests.faults.disks import Disk, MakeDisk, keep_mounts_private
+from tests.faults.processes import ForkServer, fork_server
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[ForkServer]:
+    """Starts `fmnist` processes; it takes seconds to get ready, and a child next to nothing."""
+    with fork_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def private_mounts() -> None:
+    """What is mounted from here on ends with this process; skips where nothing can be mounted."""
+    if reason := keep_mounts_private():
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def make_disk(
+    private_mounts: None,  # noqa: ARG001 (comes first)
+    tmp_path: Path,
+) -> Iterator[MakeDisk]:
+    """Mounts a disk at a folder of the test's, and unmounts it in the end."""
+    disks: list[Disk] = []
+
+    def make(name: str, limits: dict[str, int] | None = None) -> Disk:
+        disks.append(Disk(tmp_path / name, **limits or {}))
+        return disks[-1]
+
+    yield make
+    for disk in disks:
+        disk.remove()
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store without runs, to be copied: MLflow takes a second to make one."""
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    Store(f"sqlite:///{path}")
+    return path

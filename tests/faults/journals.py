@@ -1,0 +1,126 @@
+"""Journals as runs write them, and the ways in which a disk or a user breaks them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+from PIL import Image
+
+from fashion_mnist.entries import JOURNAL_FILE
+from fashion_mnist.journal import Journal
+from fashion_mnist.lock import run_lock
+
+EXPERIMENT = "fashion-mnist"
+EPOCHS = 6
+
+
+def write_run(folder: Path, uri: str, *, epochs: int = EPOCHS, end: str = "FINISHED") -> str:
+    """A run's journal with its files, or the rest of it; its id.
+
+    Said again in another life of the run it says the same, but for the times.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with run_lock(folder), Journal(folder) as journal:
+        journal.destination(uri, EXPERIMENT)
+        journal.start("größer", {"model.width": "512"}, {"fingerprint": "f0"})
+        journal.status("RUNNING")
+        for epoch in range(1, epochs + 1):
+            say_epoch(journal, epoch)
+        if end == "FINISHED":
+            journal.metrics(0, {"final/val_accuracy": 0.75})
+            draw(journal, "validation/confusion_matrix.png")
+        journal.status(end)
+        return journal.id
+
+
+def say_epoch(journal: Journal, epoch: int) -> None:
+    """An epoch's two metrics and a file of its own."""
+    journal.metrics(epoch, {"val/loss": 1 / epoch, "val/accuracy": 1 - 1 / epoch})
+    file = journal.artifacts / f"epochs/{epoch}.txt"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"epoch {epoch}\n" * 100)
+    journal.artifact(f"epochs/{epoch}.txt")
+
+
+def draw(journal: Journal, path: str) -> None:
+    """A picture, recorded as file and as image."""
+    file = journal.artifacts / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (60, 50), "red").save(file)
+    journal.artifact(path)
+    journal.image(path.removesuffix(".png"), path)
+
+
+def _at(content: bytes, random: Random) -> int:
+    return random.randrange(len(content))
+
+
+def _flip(content: bytes, random: Random) -> bytes:
+    changed = bytearray(content)
+    changed[_at(content, random)] ^= 1 << random.randrange(8)
+    return bytes(changed)
+
+
+def _zeros(content: bytes, random: Random) -> bytes:
+    place = _at(content, random)
+    return content[:place] + bytes(len(content[place : place + 64])) + content[place + 64 :]
+
+
+def _zeros_to_the_end(content: bytes, random: Random) -> bytes:
+    place = _at(content, random)
+    return content[:place] + bytes(len(content) - place)
+
+
+def _garbage(content: bytes, random: Random) -> bytes:
+    place = _at(content, random)
+    return content[:place] + random.randbytes(random.randrange(1, 200)) + content[place:]
+
+
+def _line_lost(content: bytes, random: Random) -> bytes:
+    lines = content.splitlines(keepends=True)
+    del lines[random.randrange(len(lines) - 1)]
+    return b"".join(lines)
+
+
+def _lines_swapped(content: bytes, random: Random) -> bytes:
+    lines = content.splitlines(keepends=True)
+    place = random.randrange(len(lines) - 1)
+    lines[place : place + 2] = reversed(lines[place : place + 2])
+    return b"".join(lines)
+
+
+def _line_twice(content: bytes, random: Random) -> bytes:
+    lines = content.splitlines(keepends=True)
+    place = random.randrange(len(lines) - 1)
+    lines.insert(place, lines[place])
+    return b"".join(lines)
+
+
+def _cut_at_a_line(content: bytes, random: Random) -> bytes:
+    lines = content.splitlines(keepends=True)
+    return b"".join(lines[: random.randrange(len(lines))])
+
+
+def _cut_in_a_line(content: bytes, random: Random) -> bytes:
+    return content[: _at(content, random)]
+
+
+FAULTS: dict[str, Callable[[bytes, Random], bytes]] = {
+    "a bit flipped": _flip,
+    "zeros in the middle": _zeros,
+    "zeros to the end": _zeros_to_the_end,
+    "garbage in the middle": _garbage,
+    "a line lost": _line_lost,
+    "two lines swapped": _lines_swapped,
+    "a line twice": _line_twice,
+    "cut at a line's end": _cut_at_a_line,
+    "cut in a line": _cut_in_a_line,
+}
+
+
+def break_journal(folder: Path, fault: str, random: Random) -> bytes:
+    """Breaks a run's journal in this way at a random place; the file as it is then."""
+    path = folder / JOURNAL_FILE
+    broken = FAULTS[fault](path.read_bytes(), random)
+    path.write_bytes(broken)
+    return broken

@@ -1,0 +1,471 @@
+"""A journal that a disk or a hand has damaged is noticed, kept and gone on with; receipts too."""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from fashion_mnist.entries import (
+    JOURNAL_FILE,
+    Destination,
+    last_mark,
+    make_entry,
+    read_entries,
+)
+from fashion_mnist.journal import Journal
+from fashion_mnist.lock import run_lock
+from fashion_mnist.mending import SEAL_FILE
+from fashion_mnist.process import this_process
+from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.request import Request
+from fashion_mnist.runs.trainer import train
+from fashion_mnist.runs.training import Observer
+from fashion_mnist.stack import Stack
+from fashion_mnist.tracking.problems import read_problems
+from fashion_mnist.tracking.receipt import receipt_path
+from fashion_mnist.tracking.sender import Sender, sync
+from fashion_mnist.tracking.store import Store
+from tests.builders import QUIET, load, make_config, make_data
+from tests.faults.journals import EXPERIMENT, FAULTS, break_journal, draw, say_epoch, write_run
+from tests.faults.records import assert_recorded_once
+
+FAULTS_OF_A_KIND = 25
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store without runs, made once and copied."""
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    Store(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def uri(tmp_path: Path, empty_database: Path) -> str:
+    (tmp_path / "store").mkdir()
+    shutil.copy(empty_database, tmp_path / "store" / "mlflow.db")
+    return f"sqlite:///{tmp_path}/store/mlflow.db"
+
+
+@pytest.fixture
+def output_dir(tmp_path: Path) -> Path:
+    return tmp_path / "outputs"
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> str:
+    """What a user was warned of since the last time."""
+    said = [record.getMessage() for record in caplog.records if record.levelno > logging.INFO]
+    caplog.clear()
+    return "\n".join(said)
+
+
+def find_runs(uri: str) -> dict[str, Run]:
+    """The runs of the experiment by name."""
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    return {run.info.run_name: run for run in runs}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_damage_is_noticed_and_the_good_part_stands(
+    fault: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Readers stop at the damage; the next life keeps the file as it was, warns, and goes on."""
+    random = Random(fault)
+    whole = tmp_path / "whole"
+    identity = write_run(whole, "sqlite:////nowhere.db")
+    original = [(entry.kind, entry.time_ms, entry.content) for entry in read_entries(whole)]
+    for number in range(FAULTS_OF_A_KIND):
+        folder = tmp_path / str(number)
+        shutil.copytree(whole, folder)
+        broken = break_journal(folder, fault, random)
+        read = [(entry.kind, entry.time_ms, entry.content) for entry in read_entries(folder)]
+        assert read == original[: len(read)]
+        assert len(read) < len(original)
+        RunFolder(folder).history()
+        warnings(caplog)
+        assert write_run(folder, "sqlite:////nowhere.db") == identity
+        assert "journal.damaged-1.jsonl" in warnings(caplog)
+        assert (folder / "journal.damaged-1.jsonl").read_bytes() == broken
+        assert RunFolder(folder).history() == RunFolder(whole).history()
+        assert RunFolder(folder).status() == "FINISHED"
+        Journal(folder).close()
+        assert warnings(caplog) == ""
+
+
+def test_half_a_line_is_no_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What a kill leaves of an entry after the last status is cut off without a word."""
+    with Journal(tmp_path) as journal:
+        journal.start("a run", {}, {})
+        journal.status("RUNNING")
+        journal.metrics(1, {"val/loss": 0.5})
+    path = tmp_path / JOURNAL_FILE
+    content = path.read_bytes()
+    last_line = len(content.splitlines(keepends=True)[-1])
+    for length in range(1, last_line):
+        path.write_bytes(content[:-length])
+        Journal(tmp_path).close()
+        assert path.read_bytes() == content[:-last_line]
+    assert warnings(caplog) == ""
+    assert not list(tmp_path.glob("*damaged*"))
+
+
+def test_damage_that_comes_again_overwrites_nothing(tmp_path: Path) -> None:
+    """Each damaged journal is kept under a name of its own."""
+    write_run(tmp_path, "sqlite:////nowhere.db")
+    kept = []
+    for seed in range(3):
+        kept.append(break_journal(tmp_path, "garbage in the middle", Random(seed)))
+        write_run(tmp_path, "sqlite:////nowhere.db")
+    names = [f"journal.damaged-{number}.jsonl" for number in (1, 2, 3)]
+    assert [(tmp_path / name).read_bytes() for name in names] == kept
+
+
+@pytest.mark.parametrize("seal", ["whole", "damaged", "gone"])
+def test_journal_without_its_header(
+    seal: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is the same run where the seal says which; else a new one, with a warning."""
+    identity = write_run(tmp_path, "sqlite:////nowhere.db")
+    (tmp_path / JOURNAL_FILE).write_bytes(b"x" + (tmp_path / JOURNAL_FILE).read_bytes()[1:])
+    if seal == "damaged":
+        (tmp_path / SEAL_FILE).write_bytes((tmp_path / SEAL_FILE).read_bytes()[:20])
+    elif seal == "gone":
+        (tmp_path / SEAL_FILE).unlink()
+    with Journal(tmp_path) as journal:
+        assert (journal.id == identity) is (seal == "whole")
+        assert "journal.damaged-1.jsonl" in warnings(caplog)
+    with Journal(tmp_path) as again:
+        assert again.id == journal.id
+
+
+def test_journal_of_an_earlier_format_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Lines without checksums are not read, but kept, and the warning says what they are."""
+    old = b'{"kind": "journal", "time": 1, "id": "' + b"0" * 32 + b'"}\n'
+    (tmp_path / JOURNAL_FILE).write_bytes(old)
+    assert list(read_entries(tmp_path)) == []
+    Journal(tmp_path).close()
+    assert "earlier format" in warnings(caplog)
+    assert (tmp_path / "journal.damaged-1.jsonl").read_bytes() == old
+
+
+def test_sender_leaves_a_damaged_journal_alone(
+    output_dir: Path, uri: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The store keeps what it has, others are sent, the user is told; mended, all is there once."""
+    hurt, other = output_dir / "runs" / "hurt", output_dir / "runs" / "other"
+    write_run(hurt, uri)
+    assert sync(output_dir).sent
+    for number, fault in enumerate(FAULTS):
+        broken = break_journal(hurt, fault, Random(number))
+        with Journal(other) as journal:
+            journal.destination(uri, EXPERIMENT)
+            journal.start("other", {}, {})
+            say_epoch(journal, number + 1)
+            journal.status("KILLED")
+            journal.status("RUNNING")
+        outcome = sync(output_dir)
+        unsent = [run.folder.name for run in outcome.runs if not run.complete]
+        assert unsent in (["hurt"], [])  # where nothing is left of it, nobody knows where it goes
+        assert f"{hurt / JOURNAL_FILE} " in warnings(caplog)
+        if "hurt" in unsent:
+            assert f"{hurt / JOURNAL_FILE} " in str(outcome.reason)
+        assert (hurt / JOURNAL_FILE).read_bytes() == broken
+        assert find_runs(uri)["größer"].info.status == "FINISHED"
+        write_run(hurt, uri)  # its own command
+        outcome = sync(output_dir)
+        assert outcome.sent, outcome.reason
+        assert_recorded_once(uri, output_dir)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_journal_that_grew_again_is_sent_once(seed: int, output_dir: Path, uri: str) -> None:
+    """Cut short below what was sent and said again, at any length: nothing lost, nothing twice."""
+    random = Random(seed)
+    folder = output_dir / "runs" / "a"
+    write_run(folder, uri, epochs=random.randint(1, 6), end=random.choice(["KILLED", "FINISHED"]))
+    assert sync(output_dir).sent
+    for epochs in (random.randint(1, 6), 8):
+        break_journal(folder, "cut at a line's end", random)
+        if random.random() < 0.5:
+            (folder / SEAL_FILE).unlink()
+            # without the seal it is the same run while its first line stands
+            if not (folder / JOURNAL_FILE).read_bytes():
+                (folder / JOURNAL_FILE).unlink()
+                pytest.skip("nothing is left that says which run it was")
+        write_run(folder, uri, epochs=epochs)
+        if random.random() < 0.5:
+            assert sync(output_dir).sent
+    assert sync(output_dir).sent
+    assert_recorded_once(uri, output_dir)
+
+
+def damaged_json(content: bytes) -> Iterator[bytes]:
+    """A small JSON file in every way that it may lie on the disk."""
+    yield from (content[:length] for length in range(0, len(content), 7))
+    yield bytes(len(content))
+    yield from (b"[]", b"7", b"null", b'"words"', b"{}", b"\xff\xfe", b"[" * 100_000)
+    yield from (b'{"offset": -1}', b'{"offset": 1e99, "crc": 0}', b'{"x": {"reason": 1}}')
+    yield content.replace(b'"run_id": "', b'"run_id": 5, "other": "')
+
+
+def test_damaged_receipt_counts_as_none(output_dir: Path, uri: str) -> None:
+    """Whatever lies there, the run is sent again, and everything is in the store once."""
+    folder = output_dir / "runs" / "a"
+    write_run(folder, uri)
+    assert sync(output_dir).sent
+    receipt = receipt_path(folder, Destination(uri, EXPERIMENT))
+    for content in damaged_json(receipt.read_bytes()):
+        receipt.write_bytes(content)
+        outcome = sync(output_dir)
+        assert outcome.sent, outcome.reason
+    assert_recorded_once(uri, output_dir)
+
+
+def test_damaged_note_of_problems_counts_as_none(output_dir: Path, uri: str) -> None:
+    """The sender's list of what went wrong may be anything: it sends."""
+    (output_dir / "runs").mkdir(parents=True)
+    note = {f"{'0' * 16} run": {"reason": "it was so", "time_ms": 1}}
+    for number, content in enumerate(damaged_json(json.dumps(note).encode())):
+        (output_dir / "sender.json").write_bytes(content)
+        assert isinstance(read_problems(output_dir), dict)
+        if number % 8 == 0:
+            write_run(output_dir / "runs" / str(number), uri, epochs=1, end="KILLED")
+            assert sync(output_dir).sent
+    assert_recorded_once(uri, output_dir)
+
+
+def append(folder: Path, **said: object) -> None:
+    """A line with a checksum that fits, whatever it says."""
+    _, line = make_entry({"time": 1, **said}, last_mark(folder))
+    with (folder / JOURNAL_FILE).open("ab") as file:
+        file.write(line)
+
+
+def test_paths_in_a_journal_do_not_lead_out_of_its_folder(output_dir: Path, uri: str) -> None:
+    """A file outside is not sent, by whatever path; the rest of the run is."""
+    folder = output_dir / "runs" / "a"
+    write_run(folder, uri, end="KILLED")
+    secret = output_dir.parent / "secret.txt"
+    secret.write_text("secret")
+    artifacts = folder / "artifacts"
+    (artifacts / "link.txt").symlink_to(secret)
+    (artifacts / "folder").symlink_to(output_dir.parent)
+    os.mkfifo(artifacts / "pipe")
+    paths = ["../../../../secret.txt", str(secret), "link.txt", "folder/secret.txt", "pipe"]
+    paths += ["epochs/../../../../../secret.txt", "epochs/../../journal.jsonl"]
+    paths += ["", ".", "missing", "a\0b", "x" * 5000]
+    for path in paths:
+        append(folder, kind="artifact", path=path)
+        append(folder, kind="image", key="k", path=path, step=0)
+        append(folder, kind="model", path=path)
+    append(folder, kind="artifact", path="epochs/1.txt")
+    append(folder, kind="status", status="FINISHED")
+    assert sync(output_dir).sent
+    assert find_runs(uri)["größer"].info.status == "FINISHED"
+    stored = [path for path in (output_dir.parent / "store").rglob("*") if path.is_file()]
+    assert not [path for path in stored if b"secret" in path.read_bytes() and path.suffix != ".db"]
+    sent = sorted(path.name for path in stored if path.parent.name not in ("store", "lock"))
+    assert sent == [f"{epoch}.txt" for epoch in range(1, 7)]
+
+
+def test_artifacts_folder_that_is_a_link_out_is_left_out(output_dir: Path, uri: str) -> None:
+    """Not even the whole folder of artifacts may lie elsewhere."""
+    folder = output_dir / "runs" / "a"
+    write_run(folder, uri, epochs=1, end="KILLED")
+    elsewhere = output_dir.parent / "elsewhere"
+    (folder / "artifacts").rename(elsewhere)
+    (folder / "artifacts").symlink_to(elsewhere)
+    assert sync(output_dir).sent
+    assert not list((output_dir.parent / "store").rglob("1.txt"))
+
+
+def test_files_that_cannot_be_read_are_left_out(output_dir: Path, uri: str) -> None:
+    """A damaged picture or network holds up neither its run nor others."""
+    folder = output_dir / "runs" / "a"
+    with Journal(folder) as journal:
+        journal.destination(uri, EXPERIMENT)
+        journal.start("a", {}, {})
+        for number, content in enumerate([b"", b"no picture", bytes(500)]):
+            draw(journal, f"{number}.png")
+            (journal.artifacts / f"{number}.png").write_bytes(content)
+            (folder / f"{number}.safetensors").write_bytes(content)
+            journal.model(f"{number}.safetensors")
+        draw(journal, "half.png")
+        half = (journal.artifacts / "half.png").read_bytes()
+        (journal.artifacts / "half.png").write_bytes(half[: len(half) // 2])
+        journal.status("FINISHED")
+    outcome = sync(output_dir)
+    assert outcome.sent, outcome.reason
+    assert find_runs(uri)["a"].info.status == "FINISHED"
+
+
+def test_entries_that_make_no_sense_hold_up_their_run_alone(output_dir: Path, uri: str) -> None:
+    """A journal that somebody else wrote, checksums and all, stops neither sender nor others."""
+    hostile: list[dict[str, object]] = [
+        {"kind": "metrics", "step": 1, "values": {"val/loss": "<b>"}},
+        {"kind": "metrics", "step": 10**30, "values": {"val/loss": 1.0}},
+        {"kind": "tags", "values": {"a": None, "../b": {"c": 1}}},
+        {"kind": "view", "key": "k", "name": "n", "columns": [1], "axes": [None]},
+        {"kind": "status", "status": "nonsense"},
+        {"kind": "start", "name": "\n\x1b[2J", "params": {"p": []}, "tags": {}},
+        {"kind": "nonsense"},
+        {"kind": "journal", "id": "' OR '1' = '1"},
+        {"kind": "destination", "uri": "nonsense://x", "experiment": "../../x"},
+        {"kind": "dataset", "name": "", "digest": "", "context": "", "source": ""},
+    ]
+    for number, said in enumerate(hostile):
+        folder = output_dir / "runs" / f"{number}"
+        write_run(folder, uri, epochs=1, end="RUNNING")
+        append(folder, **said)
+    write_run(output_dir / "runs" / "sound", uri)
+    sync(output_dir)
+    sound = [run for run in sync(output_dir).runs if run.folder.name == "sound"]
+    assert [run.complete for run in sound] == [True]
+
+
+def test_what_is_no_run_is_passed_over(output_dir: Path, uri: str) -> None:
+    """Strange files and folders beside the runs are no trouble to whoever sends them."""
+    runs = output_dir / "runs"
+    write_run(runs / "sound", uri)
+    (runs / ".DS_Store").write_text("x")
+    (runs / "empty").mkdir()
+    (runs / "folder" / JOURNAL_FILE).mkdir(parents=True)
+    (runs / "link").symlink_to(runs / "nowhere")
+    (runs / "loop").symlink_to(runs / "loop")
+    (runs / "receipts").mkdir()
+    shutil.copytree(runs / "sound", runs / "b", ignore=shutil.ignore_patterns("*.db"))
+    receipt_path(runs / "b", Destination(uri, EXPERIMENT)).mkdir(parents=True)
+    (output_dir / "sweeps").write_text("x")
+    sound = [run for run in sync(output_dir).runs if run.folder.name == "sound"]
+    assert [run.complete for run in sound] == [True]
+
+
+def test_run_that_was_taken_for_dead_is_shown_running_again(output_dir: Path, uri: str) -> None:
+    """Whoever ended it in the store was wrong: it goes on, and the store says so."""
+    folder = output_dir / "runs" / "a"
+    with run_lock(folder), Journal(folder) as journal:
+        journal.destination(uri, EXPERIMENT)
+        journal.start("a", {}, {})
+        journal.status("RUNNING")
+        sync(output_dir)
+        MlflowClient(uri).set_terminated(find_runs(uri)["a"].info.run_id, "KILLED")
+        say_epoch(journal, 1)
+        assert sync(output_dir).sent
+        assert find_runs(uri)["a"].info.status == "RUNNING"
+
+
+def leave_zombie(output_dir: Path, uri: str, name: str, tags: dict[str, str]) -> None:
+    """A run that the store shows as running and whose journal is gone."""
+    folder = output_dir / "runs" / name
+    with Journal(folder) as journal:
+        journal.destination(uri, EXPERIMENT)
+        journal.start(name, {}, this_process() | tags)
+        journal.status("RUNNING")
+        say_epoch(journal, 1)
+        Sender(output_dir).carry()
+    shutil.rmtree(folder)
+
+
+def test_zombies_whose_journal_was_removed_are_ended(output_dir: Path, uri: str) -> None:
+    """Runs of dead processes of this machine end as KILLED; of living and unknown ones, none."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        process.kill()
+    dead = {"pid": str(process.pid)}
+    before_boot = {"boot_id": "another", "process_start": "2001-01-01T00:00:00+00:00"}
+    cases = {
+        "dead": (dead, "KILLED"),
+        "number taken over": ({"process_start": "2001-01-01T00:00:00+00:00"}, "KILLED"),
+        "before the last boot": (before_boot, "KILLED"),
+        "living": ({}, "RUNNING"),
+        "another host": (dead | {"host": "elsewhere"}, "RUNNING"),
+        "another host of our name": (dead | {"boot_id": "another"}, "RUNNING"),
+        "another container": (dead | {"pid_namespace": "pid:[1]"}, "RUNNING"),
+        "says nothing": (dict.fromkeys(this_process(), ""), "RUNNING"),
+    }
+    for name, (tags, _) in cases.items():
+        leave_zombie(output_dir, uri, name, tags)
+    write_run(output_dir / "runs" / "next", uri)
+    assert sync(output_dir).sent
+    runs = find_runs(uri)
+    statuses = {name: runs[name].info.status for name in cases}
+    assert statuses == {name: status for name, (_, status) in cases.items()}
+    [point] = MlflowClient(uri).get_metric_history(runs["dead"].info.run_id, "val/loss")
+    assert runs["dead"].info.end_time == point.timestamp
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The data of a run, and the hash of the weights that it ends with."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    data = make_data(root / "data")
+    folder = train_on(data, root / "outputs", "sqlite:////nowhere.db")
+    return data, folder.tags()["weights_sha256"]
+
+
+def train_on(data: Path, output_dir: Path, uri: str, observer: Observer = QUIET) -> RunFolder:
+    """The same small run, or the rest of it; sent when somebody asks."""
+    words = ["model.hidden_sizes=[6]", "training.epochs=4", "training.checkpoint_seconds=0"]
+    words += ["training.threads=1", f"output_dir={output_dir}", f"tracking.uri={uri}"]
+    config = make_config(data, *words, "tracking.offline=always", "evaluation.test=never")
+    [result] = train([Request(config)], load(data), observer)
+    assert result.error is None
+    return result.folder
+
+
+def die_in_epoch_3(stack: Stack, _step: int) -> None:
+    """Saves nothing, as kill -9 does."""
+    if stack.epoch == 2:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_finished"),
+    [
+        ("a bit flipped", False),
+        ("zeros to the end", False),
+        ("cut at a line's end", True),
+        ("garbage in the middle", True),
+    ],
+)
+def test_run_with_a_damaged_journal_ends_as_if_undisturbed(
+    fault: str,
+    is_finished: bool,
+    undisturbed: tuple[Path, str],
+    output_dir: Path,
+    uri: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The same command warns, goes on to the same weights, and all is in the store once."""
+    data, weights = undisturbed
+    if is_finished:
+        folder = train_on(data, output_dir, uri)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            train_on(data, output_dir, uri, Observer(die_in_epoch_3, QUIET.on_epoch))
+        [path] = (output_dir / "runs").iterdir()
+        folder = RunFolder(path)
+    assert sync(output_dir).sent
+    break_journal(folder.path, fault, Random(fault))
+    warnings(caplog)
+    again = train_on(data, output_dir, uri)
+    assert again == folder
+    assert "journal.damaged-1.jsonl" in warnings(caplog)
+    assert again.status() == "FINISHED"
+    assert again.tags()["weights_sha256"] == weights
+    assert [row["epoch"] for row in again.history()] == [1, 2, 3, 4]
+    assert sync(output_dir).sent
+    assert_recorded_once(uri, output_dir)

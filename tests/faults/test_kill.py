@@ -1,0 +1,80 @@
+"""`kill -9` at fifty random moments: the same command goes on, as if nothing had happened."""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from tests.builders import data_overrides, make_data
+from tests.faults.kills import (
+    Campaign,
+    sender,
+    trainer,
+    trainer_and_sender,
+    whole_group,
+    worker,
+    workers,
+)
+from tests.faults.processes import ForkServer, kill_senders, wait_for
+
+SMALL = (
+    "data.validation_size=20",
+    "training.batch_size=16",
+    "training.threads=1",
+    "training.epochs=40",
+    "training.checkpoint_seconds=0",
+    "model.width=8",
+)
+SWEEP = ("-m", "model.width=5,6", "sweep.processes=2")
+SEARCH = (
+    "sweep.sampler=tpe",
+    "sweep.n_trials=4",
+    "sweep.stack_size=2",
+    "optimizer.lr=tag(log,interval(1e-4,1e-1))",
+)
+
+
+@pytest.fixture(scope="module")
+def campaign(server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
+    """One for all tests: a sender takes longer to start than many commands to be killed."""
+    folder = tmp_path_factory.mktemp("killed")
+    words = ["train", *data_overrides(make_data(folder / "data")), *SMALL]
+    campaign = Campaign(folder, words, server.start, random.Random(0))
+    yield campaign
+    kill_senders(campaign.output_dir)
+
+
+def test_a_run_is_killed_with_its_sender(campaign: Campaign) -> None:
+    """Both at once, also while the store is created; and the sender alone."""
+    campaign.outlive([*[trainer_and_sender] * 3, sender], first_seed=0)
+    campaign.check()
+
+
+def test_a_run_is_killed(campaign: Campaign) -> None:
+    """Wherever it is: it starts, makes a checkpoint, draws its figures, waits for the store."""
+    campaign.outlive([trainer] * 34, first_seed=100)
+    campaign.check()
+
+
+def test_a_sweep_is_killed(campaign: Campaign) -> None:
+    """With its workers, and so that they are orphans."""
+    campaign.outlive([whole_group, trainer] * 2, *SWEEP, first_seed=200)
+    campaign.check()
+
+
+def test_workers_of_a_sweep_are_killed(campaign: Campaign) -> None:
+    """The sweep does not even stop for it."""
+    words = ("-m", "model.width=5,6,7,8", "sweep.processes=4", "training.epochs=200")
+    child = campaign.start(*words, "seed=300")
+    wait_for(lambda: len(workers(child, campaign.output_dir)) == 4, "four workers at work")
+    for _ in range(3):
+        assert worker(child, campaign.output_dir, campaign.random), child.text()
+    assert child.wait() == 0, child.text()
+    assert child.text().count("a process died") == 3
+    campaign.check()
+
+
+def test_a_search_is_killed(campaign: Campaign) -> None:
+    """It has as many trials as were wanted, and each is what it would be alone."""
+    campaign.outlive([trainer] * 5, *SEARCH, first_seed=400)
+    campaign.check()

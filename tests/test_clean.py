@@ -1,0 +1,175 @@
+"""`fmnist clean`: what nobody needs any more goes, on demand; what was recorded stays."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fashion_mnist.atomic import is_abandoned, replacing
+from fashion_mnist.clean import DAMAGED, EMPTY, ENDED_CHECKPOINT, PART, UNFINISHED, clean
+from fashion_mnist.cli import app
+from fashion_mnist.journal import Journal
+from fashion_mnist.lock import run_lock
+
+OUTPUTS = Path("outputs")
+
+
+@pytest.fixture
+def dead_pid() -> int:
+    """The number of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        pass
+    return process.pid
+
+
+def write(path: Path, num_bytes: int = 10) -> Path:
+    """A file of that size."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(num_bytes))
+    return path
+
+
+def make_run(name: str, status: str, kind: str = "runs") -> Path:
+    """A run with a journal, a lock, a network, figures and both checkpoints."""
+    folder = OUTPUTS / kind / name
+    with Journal(folder) as journal:
+        journal.start(name, {}, {})
+        journal.status(status)
+    names = ("lock", "model.safetensors", "artifacts/curves.png", "sent/receipt.json")
+    for own in (*names, "checkpoint.safetensors", "checkpoint.previous.safetensors"):
+        write(folder / own)
+    return folder
+
+
+def files() -> set[Path]:
+    """All that there is, but for locks."""
+    return {path for path in OUTPUTS.rglob("*") if path.is_file() and path.name != "lock"}
+
+
+@pytest.fixture
+def outputs(dead_pid: int) -> Iterator[dict[str, set[Path]]]:
+    """Leftovers of every kind, by kind, among what must stay; one run is being trained."""
+    ended = [make_run("finished", "FINISHED"), make_run("failed", "FAILED")]
+    unfinished = [make_run("killed", "KILLED"), make_run("zombie", "RUNNING")]
+    sweep = make_run("search", "FINISHED", "sweeps")
+    for path in sweep.glob("checkpoint*"):
+        path.unlink()
+    write(sweep / "study.log")
+    write(sweep / "journal.damaged-1.jsonl")
+    write(OUTPUTS / "runs/silent/study.log")  # no journal, and yet somebody's
+    write(OUTPUTS / "hydra/2026-01-01/0/.hydra/config.yaml")
+    write(OUTPUTS / f".sender.{os.getpid()}.part.json")
+    write(ended[0] / f"sent/.receipt.{os.getpid()}.part.json")
+    busy = make_run("busy", "FINISHED")
+    write(busy / f".checkpoint.{dead_pid}.part.safetensors")
+    (OUTPUTS / "runs/begun/artifacts").mkdir(parents=True)
+    write(OUTPUTS / "runs/begun/lock", 0)
+    write(OUTPUTS / "runs/begun/journal.jsonl", 0)
+    (OUTPUTS / "sweeps/begun").mkdir()
+    lock = run_lock(busy)
+    with lock:
+        yield {
+            PART: {
+                write(ended[0] / f".checkpoint.{dead_pid}.part.safetensors", 100),
+                write(ended[1] / f"artifacts/test/.curves.{dead_pid}.part.png"),
+                write(OUTPUTS / f"hydra/2026-01-01/.sweep.{dead_pid}.part.json"),
+                write(OUTPUTS / f".sender.{dead_pid}.part.json"),
+            },
+            DAMAGED: {
+                write(unfinished[0] / "checkpoint.damaged-1.safetensors"),
+                write(unfinished[0] / "checkpoint.previous.damaged-12.safetensors"),
+            },
+            ENDED_CHECKPOINT: {path for run in ended for path in run.glob("checkpoint*")},
+            EMPTY: {OUTPUTS / "runs/begun", OUTPUTS / "sweeps/begun"},
+            UNFINISHED: {
+                run / name
+                for run in unfinished
+                for name in ("checkpoint.safetensors", "checkpoint.previous.safetensors")
+            },
+        }
+
+
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_every_kind_is_found_and_nothing_is_touched(
+    outputs: dict[str, set[Path]], unfinished: bool
+) -> None:
+    """Without being asked it deletes nothing; what a living process holds is left out."""
+    before = files()
+    found = clean(OUTPUTS, unfinished=unfinished, delete=False)
+    wanted = {kind: own for kind, own in outputs.items() if unfinished or kind != UNFINISHED}
+    by_kind = {kind: {each.path for each in found if each.kind == kind} for kind in wanted}
+    assert by_kind == wanted
+    assert len(found) == sum(map(len, wanted.values()))
+    assert sum(each.num_bytes for each in found if each.kind == PART) == 130
+    assert files() == before
+
+
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_just_what_was_shown_is_deleted(outputs: dict[str, set[Path]], unfinished: bool) -> None:
+    """Everything else is as it was, and there is nothing left to free."""
+    shown = {each.path for each in clean(OUTPUTS, unfinished=unfinished, delete=False)}
+    before = {path: path.read_bytes() for path in files()}
+    gone = {each.path for each in clean(OUTPUTS, unfinished=unfinished, delete=True)}
+    assert gone == shown
+    assert not any(path.exists() for path in gone)
+    inside = {path for path in before if shown & {path, *path.parents}}
+    assert {path: path.read_bytes() for path in files()} == {
+        path: content for path, content in before.items() if path not in inside
+    }
+    assert clean(OUTPUTS, unfinished=unfinished, delete=True) == []
+    assert all(path.exists() for path in outputs[UNFINISHED]) is not unfinished
+
+
+def test_command_shows_sizes_and_how_to_free_them(outputs: dict[str, set[Path]]) -> None:
+    """A table with totals and the command; with --delete what was freed; then nothing."""
+    shown = CliRunner().invoke(app, ["clean"])
+    assert shown.exit_code == 0
+    assert "half-written files of dead processes" in shown.stdout
+    assert "130 bytes" in shown.stdout
+    assert "to free it: fmnist clean --delete" in shown.stdout
+    as_json = json.loads(CliRunner().invoke(app, ["clean", "--json"]).stdout)
+    assert as_json["deleted"] is False
+    total = sum(each["bytes"] for each in as_json["leftovers"])
+    assert f"{total} bytes" in shown.stdout
+    assert {each["path"] for each in as_json["leftovers"] if each["kind"] == DAMAGED} == set(
+        map(str, outputs[DAMAGED])
+    )
+    more = CliRunner().invoke(app, ["clean", "--unfinished"])
+    assert "fmnist clean --delete --unfinished; unfinished runs then begin again" in more.stdout
+    freed = CliRunner().invoke(app, ["clean", "--delete"])
+    assert f"deleted, {total} bytes are free" in freed.stdout
+    again = CliRunner().invoke(app, ["clean"])
+    assert again.stdout == "there is nothing to free below outputs\n"
+
+
+def test_folder_that_is_not_there_has_nothing_to_free() -> None:
+    """Before the first run; it is not made for that."""
+    said = CliRunner().invoke(app, ["clean", "--output-dir", "nowhere"])
+    assert (said.exit_code, said.stdout) == (0, "there is nothing to free below nowhere\n")
+    assert not Path("nowhere").exists()
+
+
+def test_links_lead_nowhere(tmp_path: Path) -> None:
+    """What is linked to from a run's place is not the run's to be freed."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    OUTPUTS.joinpath("runs").mkdir(parents=True)
+    OUTPUTS.joinpath("runs/linked").symlink_to(elsewhere)
+    assert clean(OUTPUTS, unfinished=True, delete=True) == []
+    assert elsewhere.is_dir()
+
+
+def test_half_written_file_is_abandoned_when_its_process_is_dead(tmp_path: Path) -> None:
+    """Not while it is written; and when a later process has only taken the number over."""
+    with replacing(tmp_path / "file.json") as beside:
+        beside.write_text("{}")
+        assert not is_abandoned(beside)
+        os.utime(beside, (0, 0))  # long before this process began
+        assert is_abandoned(beside)
+    assert not is_abandoned(tmp_path / "file.json")
+    assert not is_abandoned(tmp_path / ".file.part.json")
