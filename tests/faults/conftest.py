@@ -11,10 +11,17 @@ from tests.faults.processes import ForkServer, fork_server
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[ForkServer]:
-    """Starts `fmnist` processes; it takes seconds to get ready, and a child next to nothing."""
+def the_server() -> Iterator[ForkServer]:
+    """It takes seconds to get ready."""
     with fork_server() as server:
         yield server
+
+
+@pytest.fixture
+def server(the_server: ForkServer) -> Iterator[ForkServer]:
+    """Starts `fmnist` processes, each in next to no time; none outlives its test."""
+    yield the_server
+    the_server.end_children()
 
 
 @pytest.fixture(scope="session")

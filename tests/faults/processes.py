@@ -141,10 +141,14 @@ class ForkServer:
         self._statuses[pid] = None
         return Child(pid, output, lambda: self._poll(pid))
 
-    def close(self) -> None:
-        """Kill what is left of the children, and end."""
+    def end_children(self) -> None:
+        """Kill what is left of them."""
         for pid in [pid for pid in self._statuses if self._poll(pid) is None]:
             end_session(pid)
+
+    def close(self) -> None:
+        """Kill what is left of the children, and end."""
+        self.end_children()
         assert self._server.stdin is not None
         self._server.stdin.close()
         self._server.wait(PATIENCE_SECONDS)

@@ -13,6 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from hydra.core.plugins import Plugins
+
 
 def serve() -> None:
     """Fork what is asked for, and tell how each child ended; returns in every child."""
@@ -49,6 +51,7 @@ def _import_everything() -> None:
         "sklearn.metrics",
     ):
         import_module(name)
+    Plugins.instance()  # has Hydra import every plugin that there is
     gc.freeze()
 
 

@@ -354,10 +354,12 @@ def slow_door(server: Server) -> Iterator[tuple[str, list[str]]]:
     door = ThreadingHTTPServer(("127.0.0.1", 0), Door)
     thread = threading.Thread(target=door.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{door.server_port}", asked
-    door.shutdown()
-    thread.join()
-    door.server_close()
+    try:
+        yield f"http://127.0.0.1:{door.server_port}", asked
+    finally:
+        door.shutdown()
+        thread.join()
+        door.server_close()
 
 
 def test_run_whose_making_is_answered_too_late_is_made_once(

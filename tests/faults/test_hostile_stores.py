@@ -1,0 +1,237 @@
+"""Runs, searches and servers of other people: what is in them leads nowhere and runs nothing."""
+
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from typer.testing import CliRunner
+
+from fashion_mnist.cli import app
+from fashion_mnist.console import printable
+from fashion_mnist.entries import JOURNAL_FILE, START, make_entry
+from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.sweep.axes import Axis
+from fashion_mnist.sweep.study import LOG_FILE, Search
+from fashion_mnist.terminal import summarize_run
+from fashion_mnist.tracking.sender import sync
+from fashion_mnist.tracking.ui import say_links
+from fashion_mnist.tracking.views import VERSION_TAG
+from tests.builders import data_overrides, make_data
+from tests.faults.test_hostile_names import ESCAPES, HTML, STEERING
+
+
+@pytest.fixture
+def hostile_run(tmp_path: Path) -> Path:
+    """A finished run of somebody else, whose journal names files and stores of others."""
+    folder = tmp_path / "outputs/runs/0123456789abcdef-1"
+    secret = tmp_path / "secret.txt"
+    secret.write_text("SECRET")
+    (folder / "artifacts").mkdir(parents=True)
+    (folder / "artifacts/link.txt").symlink_to(secret)
+    (folder / "artifacts/good.txt").write_text("good")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    paths = [
+        "../../../../secret.txt",
+        str(secret),
+        "link.txt",
+        "good.txt",
+        "../journal.jsonl",
+        "",
+        ".",
+    ]
+    said: list[dict[str, Any]] = [
+        {"kind": "journal", "id": "0" * 32},
+        {"kind": "destination", "uri": uri, "experiment": "../../x"},
+        {"kind": "destination", "uri": "sqlite:///relative.db", "experiment": "x"},
+        {"kind": "destination", "uri": f"file://{tmp_path}/store", "experiment": "x"},
+        {"kind": "destination", "uri": "sqlite:////" + "x" * 5000, "experiment": "x"},
+        {"kind": "start", "name": f"../../{HTML}\x1b[2J\n", "params": {"p": HTML}, "tags": {}},
+        *({"kind": "artifact", "path": path} for path in paths),
+        *({"kind": "model", "path": path} for path in paths),
+        *({"kind": "image", "key": "../../k", "path": path, "step": 0} for path in paths[:3]),
+        {"kind": "metrics", "step": 0, "values": {"test/accuracy": 0.5}},
+        {"kind": "status", "status": "FINISHED"},
+    ]
+    mark = START
+    with (folder / JOURNAL_FILE).open("wb") as file:
+        for content in said:
+            entry, line = make_entry({"time": 1_700_000_000_000, **content}, mark)
+            mark = entry.mark
+            file.write(line)
+    return folder
+
+
+def test_names_of_a_run_lead_nowhere_else(hostile_run: Path, tmp_path: Path) -> None:
+    """Nothing outside the run's folder is sent, nothing outside the store's is written."""
+    outcome = sync(tmp_path / "outputs")
+    assert outcome.sent, outcome.reason
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    [experiment] = client.search_experiments(filter_string="name = '../../x'")
+    [run] = client.search_runs([experiment.experiment_id])
+    sent = [path for path in (tmp_path / "mlruns").rglob("*") if path.is_file()]
+    assert [path.name for path in sent] == ["good.txt"]
+    assert not [path for path in sent if "SECRET" in path.read_text()]
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["good.txt"]
+    there = {path.name for path in tmp_path.iterdir()}
+    assert there == {"outputs", "secret.txt", "mlflow.db", "mlflow.db.lock", "mlruns"}
+    words = printable(summarize_run(RunFolder(hostile_run), note="", where=[]))
+    assert not STEERING.search(words)
+
+
+class Impostor(BaseHTTPRequestHandler):
+    """A server that is no MLflow."""
+
+    answer = b""
+
+    def do_POST(self) -> None:
+        """Any question gets the one answer."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.answer)))
+        self.end_headers()
+        self.wfile.write(self.answer)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Not to be seen."""
+
+
+@pytest.fixture(scope="module")
+def impostor() -> Iterator[str]:
+    """Its address."""
+    with HTTPServer(("127.0.0.1", 0), Impostor) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"\xff", b"[]", b"null", b'{"experiments": 5}', b'{"experiments": [5]}', b'{"a":' * 9999],
+)
+def test_a_server_that_is_none_is_said_so(answer: bytes, impostor: str) -> None:
+    """`fmnist ui` ends with one line, whatever the address answers."""
+    Impostor.answer = answer
+    with pytest.raises(OSError, match="does not answer as MLflow does"):
+        say_links(impostor, lambda _line: None)
+
+
+def test_experiments_of_a_server_are_shown_harmlessly(impostor: str) -> None:
+    """Names and ids that a server tells are written out, and no link is built of anything else."""
+    tags = [5, {"key": VERSION_TAG, "value": "1"}]
+    named = [{"name": text, "experiment_id": text, "tags": tags} for text in ESCAPES.values()]
+    Impostor.answer = json.dumps({"experiments": [*named, {"name": "x"}]}).encode()
+    said: list[str] = []
+    say_links(impostor, said.append)
+    assert len(said) == 3 * len(named)
+    assert not STEERING.search("".join(said))
+
+
+class MakesFolder:
+    """Unpickled, it is a folder."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (self.path,)
+
+
+def test_a_search_of_somebody_else_is_not_unpickled(tmp_path: Path) -> None:
+    """Optuna's CMA-ES keeps a pickle of its state among the trials; ours has none."""
+    axes = [Axis(("a",), low=0.0, high=1.0), Axis(("b",), low=0.0, high=1.0)]
+
+    def search(n_trials: int) -> int:
+        """Ask and tell until there are so many trials; how many were new."""
+        with Search(
+            tmp_path,
+            axes,
+            sampler="cmaes",
+            objectives=["final/val_accuracy"],
+            pruner="none",
+            seed=0,
+            n_trials=n_trials,
+            batch_size=4,
+            num_epochs=1,
+        ) as opened:
+            count = 0
+            while trials := opened.ask(4):
+                count += len(trials)
+                for trial in trials:
+                    opened.tell(trial.number, [float(trial.values["a"])])
+        return count
+
+    assert search(12) == 12
+    file, marker = tmp_path / LOG_FILE, tmp_path / "MARKER"
+    assert "cma:optimizer" not in file.read_text()
+    evil = {"cma:optimizer:0": pickle.dumps(MakesFolder(str(marker))).hex()}
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for line in lines:
+        if "cma:generation" in line.get("system_attr", {}):  # of a trial that is told later
+            line["system_attr"] |= evil
+    assert any("cma:optimizer:0" in line.get("system_attr", {}) for line in lines)
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert search(16) == 4
+    assert not marker.exists()
+
+
+HOOK = """
+import json, os, sys
+def note(event, *words):
+    with open(os.environ["CONNECTIONS"], "a") as file:
+        file.write(json.dumps([event, *map(repr, words)]) + "\\n")
+def hook(event, args):
+    if event in ("socket.connect", "socket.sendto"):
+        note(event, args[1])
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        note(event, args[0])
+note("begun")
+sys.addaudithook(hook)
+"""
+AT_HOME = re.compile(
+    r"\('(127\.\d+\.\d+\.\d+|::1|localhost)', .*|b?'/.*"
+)  # or a socket in a folder
+
+
+def test_nobody_is_told_of_a_training(tmp_path: Path) -> None:
+    """Training, recording in sqlite and sending open no connection, in any of the processes."""
+    hooks, log = tmp_path / "hooks", tmp_path / "connections.txt"
+    hooks.mkdir()
+    (hooks / "sitecustomize.py").write_text(HOOK)
+    data = data_overrides(make_data(tmp_path / "data"))
+    small = ["data.validation_size=20", "training.batch_size=16", "training.epochs=1"]
+    quiet = {"CI", "GITHUB_ACTIONS", "PYTEST_CURRENT_TEST"}  # where MLflow reports nothing anyway
+    environment = {key: value for key, value in os.environ.items() if key not in quiet}
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("fmnist")), "train", *data, *small],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": str(hooks), "CONNECTIONS": str(log)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search("#/experiments/.*/runs/", done.stdout)  # it is in the store
+    calls = [json.loads(line) for line in log.read_text().splitlines()]
+    assert calls.count(["begun"]) >= 2  # training and sending were both listened to
+    assert not [call for call in calls if call != ["begun"] and not AT_HOME.fullmatch(call[1])]
+
+
+def test_commands_say_errors_harmlessly(tmp_path: Path) -> None:
+    """A file name with escapes, in the message of a command."""
+    folder = tmp_path / "a\x1b[2Jb"
+    folder.write_text("")
+    result = CliRunner().invoke(app, ["ui", "--uri", f"sqlite:///{folder}/mlflow.db"])
+    assert result.exit_code == 1
+    assert not STEERING.search(result.output)
+    assert "\\x1b[2J" in result.output
