@@ -17,17 +17,22 @@ from hydra.core.plugins import Plugins
 
 
 def serve() -> None:
-    """Fork what is asked for, and tell how each child ended; returns in every child."""
+    """Fork what is asked for, and tell how each child ended; returns in every child.
+
+    When nobody asks any more, however that came about, what is left of the children is killed.
+    """
     questions, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
     _import_everything()
+    living = set()
     for question in questions:
         request = json.loads(question)
         if "poll" in request:
             pid, status = os.waitpid(request["poll"], os.WNOHANG)
             answer = os.waitstatus_to_exitcode(status) if pid else None
+            living.discard(pid)
         else:
             answer = os.fork()
             if answer == 0:
@@ -35,7 +40,10 @@ def serve() -> None:
                 os.close(answers.fileno())
                 _become(request)
                 return
+            living.add(answer)
         print(json.dumps(answer), file=answers, flush=True)
+    for pid in living:
+        os.killpg(pid, signal.SIGKILL)
     os._exit(0)
 
 

@@ -35,11 +35,13 @@ SEARCH = (
 
 
 @pytest.fixture(scope="module")
-def campaign(server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
+def campaign(
+    the_server: ForkServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Campaign]:
     """One for all tests: a sender takes longer to start than many commands to be killed."""
     folder = tmp_path_factory.mktemp("killed")
     words = ["train", *data_overrides(make_data(folder / "data")), *SMALL]
-    campaign = Campaign(folder, words, server.start, random.Random(0))
+    campaign = Campaign(folder, words, the_server.start, random.Random(0))
     yield campaign
     kill_senders(campaign.output_dir)
 
