@@ -8,7 +8,8 @@ Only a search imports this: Optuna takes a third of a second.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -22,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from fashion_mnist.config import ConfigError
 from fashion_mnist.entries import cut_torn_line
 from fashion_mnist.lock import take
+from fashion_mnist.runs.request import RunError
 from fashion_mnist.sweep.axes import Axis
 from fashion_mnist.sweep.objectives import DIRECTIONS
 from fashion_mnist.sweep.samplers import build_pruner, build_sampler, distribution, override_texts
@@ -47,6 +49,7 @@ class Search:
 
     Raises:
         ConfigError: another process is searching in this folder.
+        RunError: the file is damaged, or of another search.
     """
 
     def __init__(
@@ -69,14 +72,18 @@ class Search:
         self._asked: dict[int, optuna.Trial] = {}
         self._lock = lock_search(folder)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        storage = open_storage(folder, self._lock)
-        self._study = optuna.create_study(
-            study_name=STUDY_NAME,  # also what Hyperband draws its brackets from
-            storage=storage,
-            directions=[StudyDirection[DIRECTIONS[name].upper()] for name in objectives],
-            pruner=build_pruner(pruner, num_epochs),
-            load_if_exists=True,
-        )
+        with reading(folder / LOG_FILE):
+            storage = open_storage(folder, self._lock)
+            self._study = optuna.create_study(
+                study_name=STUDY_NAME,  # also what Hyperband draws its brackets from
+                storage=storage,
+                directions=[StudyDirection[DIRECTIONS[name].upper()] for name in objectives],
+                pruner=build_pruner(pruner, num_epochs),
+                load_if_exists=True,
+            )
+            for trial in self._trials():
+                if trial.state.is_finished():
+                    self._told(trial)
         self._study.sampler = build_sampler(
             sampler,
             seed=seed,
@@ -184,6 +191,17 @@ class Search:
                 self._study.tell(trial.number, state=TrialState.FAIL)
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Within, what Optuna raises over a log that it did not write is a RunError."""
+    try:
+        yield
+    except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{path} is damaged, or no log of this search: move it away to begin the search anew"
+        ) from error
+
+
 def lock_search(folder: Path) -> FileLock:
     """The search's lock, taken. The system frees it when its holder dies, however it dies.
 
@@ -223,6 +241,8 @@ def trials_done(folder: Path) -> int:
     if not path.exists():
         return 0
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = JournalStorage(JournalFileBackend(str(path)))
-    trials = optuna.load_study(study_name=STUDY_NAME, storage=storage).get_trials(deepcopy=False)
-    return sum(trial.state.is_finished() for trial in trials) - len(continued(trials))
+    with reading(path):
+        storage = JournalStorage(JournalFileBackend(str(path)))
+        study = optuna.load_study(study_name=STUDY_NAME, storage=storage)
+        trials = study.get_trials(deepcopy=False)
+        return sum(trial.state.is_finished() for trial in trials) - len(continued(trials))

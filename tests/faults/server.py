@@ -9,6 +9,7 @@ import os
 import runpy
 import signal
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ def serve() -> None:
             living.add(answer)
         print(json.dumps(answer), file=answers, flush=True)
     for pid in living:
-        os.killpg(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has not begun
+            os.killpg(pid, signal.SIGKILL)
     os._exit(0)
 
 

@@ -175,12 +175,13 @@ def test_a_search_of_somebody_else_is_not_unpickled(tmp_path: Path) -> None:
     file, marker = tmp_path / LOG_FILE, tmp_path / "MARKER"
     assert "cma:optimizer" not in file.read_text()
     evil = {"cma:optimizer:0": pickle.dumps(MakesFolder(str(marker))).hex()}
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
-    for line in lines:
-        if "cma:generation" in line.get("system_attr", {}):  # of a trial that is told later
-            line["system_attr"] |= evil
-    assert any("cma:optimizer:0" in line.get("system_attr", {}) for line in lines)
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    lines = []
+    for line in file.read_text().splitlines(keepends=True):
+        lines.append(line)
+        if "cma:generation" in line:  # of a trial that is told later
+            lines.append(json.dumps(json.loads(line) | {"system_attr": evil}) + "\n")
+    file.write_text("".join(lines))
+    assert "cma:optimizer" in file.read_text()
     assert search(16) == 4
     assert not marker.exists()
 
