@@ -12,6 +12,7 @@ from fashion_mnist.console import first_line_of
 from fashion_mnist.schema import did_you_mean, shorten, shown
 
 RECIPE = "experiment"  # the group of named recipes; one may choose a sweep too
+LONGEST_OVERRIDE = 100_000  # characters; of a terminal's line Linux takes little more
 _NO_OVERRIDE = "is no override as key=value (no space around =, quotes around a list: 'key=[1,2]')"
 
 
@@ -41,6 +42,9 @@ def read_word(text: str, folders: Sequence[Path]) -> Word:
 
 def parse_override(text: str, problems: list[str]) -> Override | None:
     """An override as Hydra reads it; None and a problem where it cannot."""
+    if len(text) > LONGEST_OVERRIDE:
+        problems.append(f"{shown(text)} is too long: at most {LONGEST_OVERRIDE:,} characters")
+        return None
     try:
         override = OverridesParser.create().parse_override(text)
     except (HydraException, ValueError, RecursionError) as error:  # too many digits, or brackets
