@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from fashion_mnist.model import StackedMLP
-from fashion_mnist.products import slab
 
 
 class WeightAverage:
@@ -16,11 +15,10 @@ class WeightAverage:
     def __init__(self, model: StackedMLP, *, decays: Sequence[float]) -> None:
         """Start the averages at the model's present weights."""
         self.decays = list(decays)
-        self.sources = model.tensors()
-        self.values = [
-            slab(*source.value.shape, device=source.value.device).copy_(source.value)
-            for source in self.sources
-        ]
+        self.parameters = model.parameters
+        buffers = {buffer.name: buffer.value for buffer in model.buffers}
+        self.sources = {"parameters": model.parameters.values, **buffers}
+        self.values = {name: source.clone() for name, source in self.sources.items()}
 
     def update(self, num_steps: int) -> None:
         """Take in the weights after step `num_steps` (from 1).
@@ -30,31 +28,33 @@ class WeightAverage:
         """
         for r, limit in enumerate(self.decays):
             decay = min(limit, (1 + num_steps) / (10 + num_steps))
-            average = [value[r] for value in self.values]
+            average = [value[r] for value in self.values.values()]
             update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch has none
-            update(average, [source.value[r] for source in self.sources], 0)
+            update(average, [source[r] for source in self.sources.values()], 0)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Within, the model computes with the averages."""
-        self._swap()
+        own = {name: source.clone() for name, source in self.sources.items()}
+        self._set(self.values)
         try:
             yield
         finally:
-            self._swap()
+            self._set(own)
 
     def state_dict(self, member: int) -> dict[str, Tensor]:
         """One member's averages on the CPU."""
-        return {
-            source.name: value[member].detach().cpu().clone()
-            for source, value in zip(self.sources, self.values, strict=True)
-        }
+        return {name: value.cpu().clone() for name, value in self._by_name(member).items()}
 
     def load_state_dict(self, member: int, state: dict[str, Tensor]) -> None:
         """Set one member's averages from what `state_dict` gave."""
-        for source, value in zip(self.sources, self.values, strict=True):
-            value[member].copy_(state[source.name])
+        for name, value in self._by_name(member).items():
+            value.copy_(state[name])
 
-    def _swap(self) -> None:
-        for k, source in enumerate(self.sources):
-            source.value, self.values[k] = self.values[k], source.value
+    def _by_name(self, member: int) -> dict[str, Tensor]:
+        values = {name: value[member] for name, value in self.values.items()}
+        return self.parameters.by_name_in(values.pop("parameters")) | values
+
+    def _set(self, values: dict[str, Tensor]) -> None:
+        for name, source in self.sources.items():
+            source.copy_(values[name])

@@ -1,7 +1,8 @@
 """The layers of a stack: each computes its output and, by hand or by autograd, its gradients.
 
 R runs in the stack, B batch, I inputs, O outputs, H features. Members are independent: no
-operation sums over R. A layer keeps what its backward needs from the last training forward.
+operation sums over R. Layers take and give the parts of a stack's tensors (see `products`), each
+`[B, ·]` on a CPU, and keep what their backward needs from the last training forward.
 """
 
 from collections.abc import Sequence
@@ -11,42 +12,40 @@ from torch import Tensor
 
 from fashion_mnist import products
 from fashion_mnist.parameters import Buffer, Parameter
-from fashion_mnist.products import slab
 from fashion_mnist.rowwise import BatchNorm, Elementwise, RowWise
 
 
 class Linear:
-    """`x W + b`, with both products in `dtype` and everything around them in float32."""
+    """`x W + b`, with all products in the dtype of the operands and the rest in float32."""
 
-    def __init__(self, weight: Parameter, bias: Parameter, *, dtype: torch.dtype) -> None:
-        self.weight, self.bias, self.dtype = weight, bias, dtype
+    def __init__(self, weight: Parameter, bias: Parameter) -> None:
+        self.weight, self.bias = weight, bias
         self.needs_input_gradient = True
-        self.parameters = [weight, bias]
         self.buffers: list[Buffer] = []
 
-    def forward(self, x: Tensor, *, training: bool) -> Tensor:
-        """x `[R, B, I]` to `[R, B, O]`."""
-        x = _cast(x, self.dtype)
+    def forward(self, parts: list[Tensor], *, training: bool) -> list[Tensor]:
+        """Parts `[B, I]` to `[B, O]`."""
+        operands = self._narrow(parts)
         if training:
-            self.x = x
-        weight, bias = (_cast(p.value, self.dtype) for p in self.parameters)
-        return _cast(products.affine(x, weight, bias), torch.float32)
+            self.inputs = operands
+        each = zip(operands, self.weight.operands, self.bias.operands, strict=True)
+        return [products.affine(x, weight, bias).float() for x, weight, bias in each]
 
-    def backward(self, gradient: Tensor) -> Tensor:
-        """Gradient of the output `[R, B, O]` to that of the input `[R, B, I]`."""
-        products.bias_gradient(gradient, self.bias.gradient)
-        gradient = _cast(gradient, self.dtype)
-        weight_gradient = self.weight.gradient
-        if self.dtype == torch.float32:
-            products.weight_gradient(self.x, gradient, weight_gradient)
-        else:
-            narrow = slab(*weight_gradient.shape, device=weight_gradient.device, dtype=self.dtype)
-            products.weight_gradient(self.x, gradient, narrow)
-            weight_gradient.copy_(narrow)
+    def backward(self, gradients: list[Tensor]) -> list[Tensor]:
+        """Gradients of the output, parts `[B, O]`, to those of the input, `[B, I]`."""
+        for gradient, out in zip(gradients, self.bias.gradients, strict=True):
+            products.bias_gradient(gradient, out)
+        operands = self._narrow(gradients)
+        places = self.weight.operand_gradients
+        for x, gradient, out in zip(self.inputs, operands, places, strict=True):
+            products.weight_gradient(x, gradient, out)
         if not self.needs_input_gradient:  # the first layer: nobody asks for the pixels' gradient
-            return gradient
-        weight = _cast(self.weight.value, self.dtype)
-        return _cast(products.input_gradient(gradient, weight), torch.float32)
+            return []
+        each = zip(operands, self.weight.operands, strict=True)
+        return [products.input_gradient(gradient, weight).float() for gradient, weight in each]
+
+    def _narrow(self, parts: list[Tensor]) -> list[Tensor]:
+        return [part.to(self.weight.operand.dtype) for part in parts]
 
 
 class Dropout:
@@ -60,28 +59,29 @@ class Dropout:
         device = generators[0].device
         dropped = [min(round(rate * 256), 255) for rate in rates]
         scales = [256 / (256 - count) for count in dropped]
-        self.threshold = torch.tensor(dropped, dtype=torch.uint8, device=device).view(-1, 1, 1)
-        self.scale = torch.tensor(scales, dtype=torch.float32, device=device).view(-1, 1, 1)
-        self.generators = list(generators)
-        self.parameters: list[Parameter] = []
+        thresholds = torch.tensor(dropped, dtype=torch.uint8, device=device).view(-1, 1, 1)
+        self.thresholds = products.members(thresholds)
+        self.scales = products.members(torch.tensor(scales, device=device).view(-1, 1, 1))
+        by_part = len(generators) // len(self.scales)  # one on a CPU, else all
+        self.generators = [
+            generators[start : start + by_part] for start in range(0, len(generators), by_part)
+        ]
         self.buffers: list[Buffer] = []
 
-    def forward(self, x: Tensor, *, training: bool) -> Tensor:
-        """x `[R, B, H]` to the same shape; the identity outside training."""
+    def forward(self, parts: list[Tensor], *, training: bool) -> list[Tensor]:
+        """Parts `[B, H]` to the same shape; the identity outside training."""
         if not training:
-            return x
-        bytes_ = random_bytes(x.shape[1] * x.shape[2], self.generators).reshape(x.shape)
-        # a product of booleans and floats takes five times as long as this
-        kept = slab(*x.shape, device=x.device).copy_(bytes_ >= self.threshold)
-        self.kept = kept.mul_(self.scale)
-        return self._mask(x)
+            return parts
+        each = zip(parts, self.generators, self.thresholds, self.scales, strict=True)
+        self.kept = [_kept(*own) for own in each]
+        return self._mask(parts)
 
-    def backward(self, gradient: Tensor) -> Tensor:
-        """Gradient of the output to that of the input, both `[R, B, H]`."""
-        return self._mask(gradient)
+    def backward(self, gradients: list[Tensor]) -> list[Tensor]:
+        """Gradients of the output to those of the input, parts `[B, H]`."""
+        return self._mask(gradients)
 
-    def _mask(self, x: Tensor) -> Tensor:
-        return torch.mul(x, self.kept, out=slab(*x.shape, device=x.device))
+    def _mask(self, parts: list[Tensor]) -> list[Tensor]:
+        return [part * kept for part, kept in zip(parts, self.kept, strict=True)]
 
 
 class Block:
@@ -89,22 +89,21 @@ class Block:
 
     def __init__(self, layers: Sequence["Layer"], *, residual: bool) -> None:
         self.layers, self.residual = list(layers), residual
-        self.parameters: list[Parameter] = [p for layer in layers for p in layer.parameters]
         self.buffers: list[Buffer] = [b for layer in layers for b in layer.buffers]
 
-    def forward(self, x: Tensor, *, training: bool) -> Tensor:
-        """x `[R, B, I]` to `[R, B, O]`."""
-        out = x
+    def forward(self, parts: list[Tensor], *, training: bool) -> list[Tensor]:
+        """Parts `[B, I]` to `[B, O]`."""
+        out = parts
         for layer in self.layers:
             out = layer.forward(out, training=training)
-        return _add(out, x) if self.residual else out
+        return _add(out, parts) if self.residual else out
 
-    def backward(self, gradient: Tensor) -> Tensor:
-        """Gradient of the output `[R, B, O]` to that of the input `[R, B, I]`."""
-        inner = gradient
+    def backward(self, gradients: list[Tensor]) -> list[Tensor]:
+        """Gradients of the output, parts `[B, O]`, to those of the input, `[B, I]`."""
+        inner = gradients
         for layer in reversed(self.layers):
             inner = layer.backward(inner)
-        return _add(inner, gradient) if self.residual else inner
+        return _add(inner, gradients) if self.residual else inner
 
 
 Layer = Linear | RowWise | Elementwise | BatchNorm | Dropout | Block
@@ -121,11 +120,14 @@ def random_bytes(count: int, generators: Sequence[torch.Generator]) -> Tensor:
     return words.view(torch.uint8)[:, :count]
 
 
-def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
-    if x.dtype == dtype:
-        return x
-    return slab(*x.shape, device=x.device, dtype=dtype).copy_(x)
+def _kept(
+    part: Tensor, generators: Sequence[torch.Generator], threshold: Tensor, scale: Tensor
+) -> Tensor:
+    """What to multiply a part by: 0, or the inverse of the share that is kept."""
+    bytes_ = random_bytes(part.shape[-2] * part.shape[-1], generators).view(part.shape)
+    # a product of booleans and floats takes five times as long as this
+    return (bytes_ >= threshold).float().mul_(scale)
 
 
-def _add(a: Tensor, b: Tensor) -> Tensor:
-    return torch.add(a, b, out=slab(*a.shape, device=a.device))
+def _add(these: list[Tensor], those: list[Tensor]) -> list[Tensor]:
+    return [a + b for a, b in zip(these, those, strict=True)]

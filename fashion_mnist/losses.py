@@ -38,21 +38,22 @@ def cross_entropy(
     The same numbers as `torch.nn.CrossEntropyLoss(weight=…, label_smoothing=…)`.
     """
     smoothing = torch.tensor(list(label_smoothing), device=device).view(-1, 1, 1)
-    weights = _class_weights(class_weights, num_classes, device)
+    weights, weight_of = _class_weights(class_weights, num_classes, device)
     one_hot = torch.eye(num_classes, device=device)
     # targets of every label: the label keeps 1 - s, and s is spread over all classes
     targets = (one_hot * (1 - smoothing) + smoothing / num_classes) * weights
-    rows = torch.arange(len(targets), device=device).view(-1, 1)
+    first_row = num_classes * torch.arange(len(targets), device=device).view(-1, 1)
+    targets = targets.flatten(0, 1)  # a row for each label of each member
 
     def loss(logits: Tensor, labels: Tensor) -> BatchLoss:
         log_probabilities = torch.log_softmax(logits, -1)
-        target = targets[rows, labels]
+        target = targets.index_select(0, (first_row + labels).flatten()).view(logits.shape)
         weighted = (target * log_probabilities).sum(-1).neg_()
-        weight = weights[labels]
+        weight, total = weight_of(labels)
         gradient = log_probabilities.exp_()
         if class_weights is not None:  # else a target's sum is 1
             gradient.mul_(target.sum(-1, keepdim=True))
-        return BatchLoss(weighted, weight, _of_mean(gradient.sub_(target), weight))
+        return BatchLoss(weighted, weight, _divided(gradient.sub_(target), total))
 
     return loss
 
@@ -64,17 +65,17 @@ def brier(
     device: torch.device | str = "cpu",
 ) -> Loss:
     """Squared error on the probabilities, summed over the classes (Brier, 1950)."""
-    weights = _class_weights(class_weights, num_classes, device)
+    _, weight_of = _class_weights(class_weights, num_classes, device)
     one_hot = torch.eye(num_classes, device=device)
 
     def loss(logits: Tensor, labels: Tensor) -> BatchLoss:
         probabilities = torch.softmax(logits, -1)
         error = probabilities - one_hot[labels]
-        weight = weights[labels]
+        weight, total = weight_of(labels)
         # d/dz_k of sum_c (p_c - y_c)² is 2 p_k ((p_k - y_k) - sum_c (p_c - y_c) p_c)
         inner = (error * probabilities).sum(-1, keepdim=True)
         gradient = 2 * probabilities * (error - inner) * weight.unsqueeze(-1)
-        return BatchLoss(error.square().sum(-1) * weight, weight, _of_mean(gradient, weight))
+        return BatchLoss(error.square().sum(-1) * weight, weight, _divided(gradient, total))
 
     return loss
 
@@ -96,12 +97,19 @@ def _long_sum(values: Tensor) -> Tensor:
 
 def _class_weights(
     weights: Sequence[float] | None, num_classes: int, device: torch.device | str
-) -> Tensor:
-    if weights is None:
-        return torch.ones(num_classes, device=device)
-    return torch.tensor(list(weights), dtype=torch.float32, device=device)
+) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor | int]]]:
+    """The weights `[C]`, and what gives those of labels `[R, B]` with their sums `[R, 1, 1]`."""
+    own = torch.tensor(weights or [1.0] * num_classes, dtype=torch.float32, device=device)
+    one = own[:1]
+
+    def weight_of(labels: Tensor) -> tuple[Tensor, Tensor | int]:
+        if weights is None:
+            return one.expand(labels.shape), labels.shape[1]
+        weight = own[labels]
+        return weight, member_sums(weight).view(-1, 1, 1)
+
+    return own, weight_of
 
 
-def _of_mean(gradient: Tensor, weight: Tensor) -> Tensor:
-    total = member_sums(weight).view(-1, 1, 1)
+def _divided(gradient: Tensor, total: Tensor | int) -> Tensor:
     return torch.div(gradient, total, out=slab(*gradient.shape, device=gradient.device))

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from fashion_mnist.layers import Block, Dropout, Layer, Linear
 from fashion_mnist.network import Architecture, build_activation
-from fashion_mnist.parameters import Buffer, Parameter
-from fashion_mnist.products import slab
+from fashion_mnist.parameters import Buffer, Parameter, Parameters
+from fashion_mnist.products import join, members, slab
 from fashion_mnist.randomness import make_generators
 from fashion_mnist.rowwise import (
     DERIVATIVES,
@@ -59,7 +59,10 @@ class StackedMLP:
         """
         self.architecture = architecture
         self.num_members = len(seeds)
-        self.device, self.dtype = torch.device(device), dtype
+        self.device = torch.device(device)
+        self.parameters = Parameters(
+            *_shapes(architecture), num_members=len(seeds), dtype=dtype, device=device
+        )
         self.dropout_generators = make_generators(seeds, "dropout", device)
         # apart from the layers: nobody asks for the gradient of pixels
         self.input_dropout = (
@@ -68,28 +71,31 @@ class StackedMLP:
         self.layers: list[Layer] = []
         for k in range(len(architecture.hidden_sizes)):
             self.layers.append(self._hidden(k, dropout))
-        self.layers.append(self._linear("output", *architecture.layer_sizes[-1]))
-        self.parameters: list[Parameter] = [p for layer in self.layers for p in layer.parameters]
+        self.layers.append(self._linear("output"))
         self.buffers: list[Buffer] = [b for layer in self.layers for b in layer.buffers]
         self._linears()[0].needs_input_gradient = False
         self._initialize(seeds, INITIALIZATIONS[initialization])
 
     def forward(self, x: Tensor, *, training: bool) -> Tensor:
         """Normalised pixels `[R, B, P]` float32 to logits `[R, B, C]` float32."""
+        self.parameters.narrow()
+        parts = members(x)
         if self.input_dropout is not None:
-            x = self.input_dropout.forward(x, training=training)
+            parts = self.input_dropout.forward(parts, training=training)
         for layer in self.layers:
-            x = layer.forward(x, training=training)
-        return x
+            parts = layer.forward(parts, training=training)
+        return join(parts)
 
     def backward(self, gradient: Tensor) -> None:
         """From the logits' gradient `[R, B, C]`, write the gradient of every parameter."""
+        gradients = members(gradient)
         for layer in reversed(self.layers):
-            gradient = layer.backward(gradient)
+            gradients = layer.backward(gradients)
+        self.parameters.widen_gradients()
 
     def tensors(self) -> list[Parameter | Buffer]:
         """Everything that training changes."""
-        return [*self.parameters, *self.buffers]
+        return [*self.parameters.by_name.values(), *self.buffers]
 
     def state_dict(self, member: int) -> dict[str, Tensor]:
         """One member's tensors, on the CPU, as the state dict of the exported network."""
@@ -106,9 +112,9 @@ class StackedMLP:
             target.copy_(source.t() if _is_matrix(tensor) else source.view(target.shape))
 
     def _hidden(self, k: int, dropout: Sequence[float] | None) -> Block:
-        name, sizes = f"hidden{k + 1}", self.architecture.layer_sizes[k]
-        layers: list[Layer] = [self._linear(f"{name}.linear", *sizes)]
-        layers += self._normalization(f"{name}.normalization", sizes[1])
+        name = f"hidden{k + 1}"
+        layers: list[Layer] = [self._linear(f"{name}.linear")]
+        layers += self._normalization(f"{name}.normalization")
         layers.append(self._activation())
         if dropout is not None:
             layers.append(Dropout(dropout, self.dropout_generators))
@@ -121,33 +127,24 @@ class StackedMLP:
             return Elementwise(function, partial(DERIVATIVES[name], **options))
         return Activation(function)
 
-    def _linear(self, name: str, num_inputs: int, num_outputs: int) -> Linear:
-        weight = self._parameter(f"{name}.weight", num_inputs, num_outputs)
-        weight.is_matrix = True
-        bias = self._parameter(f"{name}.bias", 1, num_outputs)
-        return Linear(weight, bias, dtype=self.dtype)
+    def _linear(self, name: str) -> Linear:
+        own = self.parameters.by_name
+        return Linear(own[f"{name}.weight"], own[f"{name}.bias"])
 
-    def _normalization(self, name: str, size: int) -> list[Layer]:
+    def _normalization(self, name: str) -> list[Layer]:
         kind = self.architecture.normalization
         if kind == "none":
             return []
-        weight = self._parameter(f"{name}.weight", 1, size)
+        weight = self.parameters.by_name[f"{name}.weight"]
         weight.value.fill_(1)
         if kind == "rms":
             return [RMSNorm([weight])]
-        bias = self._parameter(f"{name}.bias", 1, size)
-        bias.value.zero_()
+        bias = self.parameters.by_name[f"{name}.bias"]
         if kind == "layer":
             return [LayerNorm([weight, bias])]
-        mean = Buffer(f"{name}.running_mean", self._slab(1, size).zero_())
-        variance = Buffer(f"{name}.running_var", self._slab(1, size).fill_(1))
-        return [BatchNorm(weight, bias, mean, variance)]
-
-    def _parameter(self, name: str, *shape: int) -> Parameter:
-        return Parameter(name, self._slab(*shape), self._slab(*shape))
-
-    def _slab(self, *shape: int) -> Tensor:
-        return slab(self.num_members, *shape, device=self.device)
+        means, variances = (slab(*weight.value.shape, device=self.device) for _ in range(2))
+        mean = Buffer(f"{name}.running_mean", means.zero_())
+        return [BatchNorm(weight, bias, mean, Buffer(f"{name}.running_var", variances.fill_(1)))]
 
     def _initialize(self, seeds: Sequence[int], fill: Callable[..., Tensor]) -> None:
         generators = make_generators(seeds, "weights")
@@ -163,6 +160,21 @@ class StackedMLP:
     def _linears(self) -> list[Linear]:
         inner = [part for layer in self.layers if isinstance(layer, Block) for part in layer.layers]
         return [part for part in [*inner, *self.layers] if isinstance(part, Linear)]
+
+
+def _shapes(architecture: Architecture) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:
+    """Of the weights of linear layers, inputs and outputs; of every other parameter, its size."""
+    matrices, vectors = dict[str, tuple[int, int]](), dict[str, int]()
+    for k, (num_inputs, num_outputs) in enumerate(architecture.layer_sizes, 1):
+        is_output = k == len(architecture.layer_sizes)
+        linear = "output" if is_output else f"hidden{k}.linear"
+        matrices[f"{linear}.weight"] = (num_inputs, num_outputs)
+        vectors[f"{linear}.bias"] = num_outputs
+        if architecture.normalization != "none" and not is_output:
+            vectors[f"hidden{k}.normalization.weight"] = num_outputs
+            if architecture.normalization != "rms":
+                vectors[f"hidden{k}.normalization.bias"] = num_outputs
+    return matrices, vectors
 
 
 def _is_matrix(tensor: Parameter | Buffer) -> bool:

@@ -1,23 +1,26 @@
 """Optimisers: torch's own, one parameter group for each member of the stack.
 
-R runs in the stack. A member's parameters are views into the stack's tensors, so that every
-number an optimiser takes may differ from member to member.
+R runs in the stack. A member's parameters are a view into the stack's, so that every number an
+optimiser takes may differ from member to member.
 """
 
 import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from fashion_mnist.parameters import Parameter
+from fashion_mnist.parameters import Parameters
 
 _REFUSED = {
     "lbfgs": "it wants the loss recomputed within a step",
     "sparseadam": "it takes sparse gradients, and an MLP's are dense",
     "muon": "it takes matrices alone, and a network has biases too",
 }
+# These see a network's numbers matrix by matrix. All others see them one by one, and so get them
+# in one piece: one pass over the memory, and one call.
+_BY_MATRIX = {"adafactor"}
 # options of torch that say how to compute, or that the program itself sets
 _OWN_OPTIONS = {"params", "lr", "foreach", "fused", "capturable", "differentiable", "maximize"}
 _OWN_OPTIONS |= {"initial_accumulator_value"}  # of no group: torch takes one for all members
@@ -64,7 +67,7 @@ class StackedOptimizer:
 
     def __init__(
         self,
-        parameters: Sequence[Parameter],
+        parameters: Parameters,
         *,
         name: str,
         options: Sequence[Mapping[str, Any]],
@@ -77,11 +80,13 @@ class StackedOptimizer:
             options: for each member `lr` and what else the optimiser takes.
             clip_grad_norm: for each member the largest norm of its gradient; None for no clipping.
         """
-        self.names = [parameter.name for parameter in parameters]
         self.base_rates = [float(own["lr"]) for own in options]
         self.clip_grad_norm = clip_grad_norm
+        by_matrix = name in _BY_MATRIX
+        self.pieces = [_pieces(parameters, r, by_matrix=by_matrix) for r in range(len(options))]
         groups = [
-            {"params": [_view(p, r) for p in parameters], **own} for r, own in enumerate(options)
+            {"params": [piece.numbers for piece in pieces], **own}
+            for pieces, own in zip(self.pieces, options, strict=True)
         ]
         self.torch_optimizer = build_torch_optimizer(name, groups)
 
@@ -103,34 +108,61 @@ class StackedOptimizer:
     def state_dict(self, member: int) -> dict[str, Tensor]:
         """One member's state on the CPU, under `parameter name/state name`."""
         return {
-            f"{name}/{key}": torch.as_tensor(value).detach().cpu().clone()
-            for name, parameter in self._parameters(member)
-            for key, value in self.torch_optimizer.state[parameter].items()
+            f"{name}/{key}": part.detach().cpu().clone()
+            for piece in self.pieces[member]
+            for key, value in self.torch_optimizer.state[piece.numbers].items()
             if value is not None
+            for name, part in piece.parts_of(torch.as_tensor(value)).items()
         }
 
     def load_state_dict(self, member: int, state: Mapping[str, Tensor]) -> None:
         """Set one member's state from what `state_dict` gave."""
-        for name, parameter in self._parameters(member):
-            own = {k.split("/", 1)[1]: v for k, v in state.items() if k.split("/", 1)[0] == name}
-            # as torch does: only fused kernels want the count of steps on the device
-            is_fused = self.torch_optimizer.param_groups[member].get("fused")
-            self.torch_optimizer.state[parameter] = {
-                key: value.clone()
-                if key == "step" and not is_fused
-                else value.to(parameter.device, copy=True)
-                for key, value in own.items()
-            }
+        # as torch does: only fused kernels want the count of steps on the device
+        is_fused = self.torch_optimizer.param_groups[member].get("fused")
+        for piece in self.pieces[member]:
+            own = self.torch_optimizer.state[piece.numbers] = {}
+            shapes = {name: part.shape for name, part in piece.split(piece.numbers).items()}
+            name, shape = next(iter(shapes.items()))
+            for key in [k.split("/", 1)[1] for k in state if k.split("/", 1)[0] == name]:
+                value = state[f"{name}/{key}"]
+                if value.shape == shape:
+                    own[key] = torch.zeros_like(piece.numbers)
+                    for each, place in piece.split(own[key]).items():
+                        place.copy_(state[f"{each}/{key}"])
+                else:
+                    device = "cpu" if key == "step" and not is_fused else piece.numbers.device
+                    own[key] = value.to(device, copy=True)
 
-    def _parameters(self, member: int) -> list[tuple[str, Tensor]]:
-        group = self.torch_optimizer.param_groups[member]
-        return list(zip(self.names, group["params"], strict=True))
+
+class _Piece(NamedTuple):
+    """What torch sees as one parameter."""
+
+    numbers: Tensor
+    split: Callable[[Tensor], dict[str, Tensor]]  # numbers of that shape, by parameter's name
+
+    def parts_of(self, value: Tensor) -> dict[str, Tensor]:
+        """What torch keeps of a piece, by parameter: its part, or the one value that all share."""
+        if value.shape == self.numbers.shape:
+            return self.split(value)
+        return dict.fromkeys(self.split(self.numbers), value)
 
 
-def _view(parameter: Parameter, member: int) -> Tensor:
-    view = parameter.value[member]
-    view.grad = parameter.gradient[member]
-    return view
+def _pieces(parameters: Parameters, member: int, *, by_matrix: bool) -> list[_Piece]:
+    """One member's numbers with their gradients: all at once, or each parameter by itself."""
+    values, gradients = parameters.values[member], parameters.gradients[member]
+    if not by_matrix:
+        return [_Piece(_with_gradient(values, gradients), parameters.by_name_in)]
+    own = parameters.by_name_in(gradients)
+
+    def piece(name: str, value: Tensor) -> _Piece:
+        return _Piece(_with_gradient(value, own[name]), lambda numbers: {name: numbers})
+
+    return [piece(name, value) for name, value in parameters.by_name_in(values).items()]
+
+
+def _with_gradient(values: Tensor, gradients: Tensor) -> Tensor:
+    values.grad = gradients
+    return values
 
 
 def _classes() -> dict[str, type[torch.optim.Optimizer]]:

@@ -3,12 +3,13 @@
 R runs in the stack, B batch, I inputs and O outputs of a layer.
 
 On a CPU a run must give the same bits alone and beside any neighbours. So there each member has
-products of its own, on slabs that start at multiples of 64 bytes: a batched product takes other
+products of its own, on memory that starts at multiples of 64 bytes: a batched product takes other
 routes through the library for one member than for several, at some sizes (512 inputs, a last batch
-of 6, two threads) with other roundings. Elsewhere it is one batched product.
+of 6, two threads) with other roundings. Elsewhere it is one batched product. Layers therefore work
+on the parts of a stack's tensors: R of `[B, ·]` on a CPU, elsewhere one `[R, B, ·]`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 
 import torch
@@ -35,7 +36,7 @@ def slab(
 
 
 def members(x: Tensor) -> list[Tensor]:
-    """What row-wise functions are called on: each `[B, ·]` on a CPU, else the whole `[R, B, ·]`.
+    """The parts of a stack's tensor: R of `[·]` on a CPU, else `[R, ·]` as it is.
 
     On a CPU the vectorised loops end in a scalar remainder that rounds differently; called member
     by member, a remainder lies where it lies when the run is trained alone.
@@ -44,7 +45,7 @@ def members(x: Tensor) -> list[Tensor]:
 
 
 def join(parts: Sequence[Tensor]) -> Tensor:
-    """The slab `[R, …]` of what was computed for `members`."""
+    """The slab `[R, …]` of the parts that `members` gives."""
     first = parts[0]
     if first.device.type != "cpu":
         return first
@@ -57,44 +58,24 @@ def join(parts: Sequence[Tensor]) -> Tensor:
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """`x W + b`: x `[R, B, I]`, weight `[R, I, O]`, bias `[R, 1, O]` give `[R, B, O]`."""
-    out = slab(x.shape[0], x.shape[1], weight.shape[2], device=x.device, dtype=x.dtype)
-    if x.device.type != "cpu":
-        return torch.baddbmm(bias, x, weight, out=out)
-    for r in range(len(x)):
-        torch.addmm(bias[r], x[r], weight[r], out=out[r])
-    return out
+    """`x W + b` of a part: x `[B, I]`, weight `[I, O]`, bias `[1, O]` give `[B, O]`."""
+    return torch.addmm(bias, x, weight) if x.dim() == 2 else torch.baddbmm(bias, x, weight)
 
 
 def weight_gradient(x: Tensor, gradient: Tensor, out: Tensor) -> None:
-    """Write `xᵀ g` to out `[R, I, O]`: x `[R, B, I]`, gradient `[R, B, O]`."""
-    if x.device.type != "cpu":
-        torch.bmm(x.transpose(1, 2), gradient, out=out)
-    else:
-        for r in range(len(x)):
-            torch.mm(x[r].t(), gradient[r], out=out[r])
+    """Write `xᵀ g` of a part to out `[I, O]`: x `[B, I]`, gradient `[B, O]`."""
+    _product(x)(x.mT, gradient, out=out)
 
 
 def bias_gradient(gradient: Tensor, out: Tensor) -> None:
-    """Write the sum over the batch of gradient `[R, B, O]` to out `[R, 1, O]`."""
-    if gradient.device.type != "cpu":
-        torch.sum(gradient, 1, keepdim=True, out=out)
-    else:
-        for r in range(len(gradient)):
-            torch.sum(gradient[r], 0, keepdim=True, out=out[r])
+    """Write the sum over the batch of a part's gradient `[B, O]` to out `[1, O]`."""
+    torch.sum(gradient, -2, keepdim=True, out=out)
 
 
 def input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
-    """`g Wᵀ`: gradient `[R, B, O]`, weight `[R, I, O]` give `[R, B, I]`."""
-    out = slab(
-        gradient.shape[0],
-        gradient.shape[1],
-        weight.shape[1],
-        device=gradient.device,
-        dtype=gradient.dtype,
-    )
-    if gradient.device.type != "cpu":
-        return torch.bmm(gradient, weight.transpose(1, 2), out=out)
-    for r in range(len(gradient)):
-        torch.mm(gradient[r], weight[r].t(), out=out[r])
-    return out
+    """`g Wᵀ` of a part: gradient `[B, O]`, weight `[I, O]` give `[B, I]`."""
+    return _product(gradient)(gradient, weight.mT)
+
+
+def _product(x: Tensor) -> Callable[..., Tensor]:
+    return torch.mm if x.dim() == 2 else torch.bmm

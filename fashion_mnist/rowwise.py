@@ -1,8 +1,9 @@
-"""The layers between the products: activations and normalizations, called member by member.
+"""The layers between the products: activations and normalizations.
 
-R runs in the stack, B batch, H features. Where torch has the derivative as one operation of its
-own (`torch.ops.aten.…_backward`, what its autograd calls), it is called directly: setting autograd
-up takes longer than the function of a small layer. The rest is left to autograd.
+R runs in the stack, B batch, H features. Parts are as in `layers`. Where torch has the derivative
+as one operation of its own (`torch.ops.aten.…_backward`, what its autograd calls), it is called
+directly: setting autograd up takes longer than the function of a small layer. The rest is left to
+autograd.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fashion_mnist import products
 from fashion_mnist.parameters import Buffer, Parameter
 
 _aten: Any = torch.ops.aten
@@ -42,21 +42,19 @@ class Elementwise:
     ) -> None:
         """Take the function and what gives the gradient of x from that of y, x and y."""
         self.function, self.derivative = function, derivative
-        self.parameters: list[Parameter] = []
         self.buffers: list[Buffer] = []
 
-    def forward(self, x: Tensor, *, training: bool) -> Tensor:
-        """x `[R, B, H]` to the same shape."""
-        inputs = products.members(x)
-        outputs = [self.function(part) for part in inputs]
+    def forward(self, parts: list[Tensor], *, training: bool) -> list[Tensor]:
+        """Parts `[B, H]` to the same shape."""
+        outputs = [self.function(part) for part in parts]
         if training:
-            self.inputs, self.outputs = inputs, outputs
-        return products.join(outputs)
+            self.inputs, self.outputs = parts, outputs
+        return outputs
 
-    def backward(self, gradient: Tensor) -> Tensor:
-        """Gradient of the output to that of the input, both `[R, B, H]`."""
-        parts = zip(products.members(gradient), self.inputs, self.outputs, strict=True)
-        return products.join([self.derivative(*part) for part in parts])
+    def backward(self, gradients: list[Tensor]) -> list[Tensor]:
+        """Gradients of the output to those of the input, parts `[B, H]`."""
+        each = zip(gradients, self.inputs, self.outputs, strict=True)
+        return [self.derivative(gradient, x, y) for gradient, x, y in each]
 
 
 class RowWise:
@@ -67,14 +65,16 @@ class RowWise:
         self.buffers: list[Buffer] = []
 
     def compute(self, x: Tensor, weights: list[Tensor]) -> Tensor:
-        """One member's `[B, H]` with weights `[1, H]`, or `[R, B, H]` with `[R, 1, H]`."""
+        """A part `[B, H]` with weights `[1, H]`, or `[R, B, H]` with `[R, 1, H]`."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor, *, training: bool) -> Tensor:
-        """x `[R, B, H]` to the same shape."""
-        inputs = [part.detach() for part in products.members(x)]
-        values = [parameter.value.detach() for parameter in self.parameters]
-        weights = _by_member(values, len(inputs))
+    def forward(self, parts: list[Tensor], *, training: bool) -> list[Tensor]:
+        """Parts `[B, H]` to the same shape."""
+        inputs = [part.detach() for part in parts]
+        weights = [
+            [parameter.values[k].detach() for parameter in self.parameters]
+            for k in range(len(parts))
+        ]
         if training:
             self.leaves = [*inputs, *(w for row in weights for w in row)]
             for leaf in self.leaves:
@@ -83,17 +83,17 @@ class RowWise:
             outputs = [self.compute(part, row) for part, row in zip(inputs, weights, strict=True)]
         if training:
             self.outputs = outputs
-        return products.join([output.detach() for output in outputs])
+        return [output.detach() for output in outputs]
 
-    def backward(self, gradient: Tensor) -> Tensor:
-        """Gradient of the output to that of the input, both `[R, B, H]`."""
-        parts = products.members(gradient)
-        gradients = torch.autograd.grad(self.outputs, self.leaves, parts)
+    def backward(self, gradients: list[Tensor]) -> list[Tensor]:
+        """Gradients of the output to those of the input, parts `[B, H]`."""
+        own = torch.autograd.grad(self.outputs, self.leaves, gradients)
+        count = len(gradients)
         for k, parameter in enumerate(self.parameters):
-            own = gradients[len(parts) + k :: len(self.parameters)]
-            for target, source in zip(products.members(parameter.gradient), own, strict=True):
+            weights = own[count + k :: len(self.parameters)]
+            for target, source in zip(parameter.gradients, weights, strict=True):
                 target.copy_(source)
-        return products.join(gradients[: len(parts)])
+        return list(own[:count])
 
 
 class Activation(RowWise):
@@ -116,40 +116,36 @@ class BatchNorm:
         """Take tensors `[R, 1, H]`."""
         self.parameters, self.buffers = [scale, offset], [mean, variance]
 
-    def forward(self, x: Tensor, *, training: bool) -> Tensor:
-        """x `[R, B, H]` to the same shape."""
-        inputs = [_columns(part) for part in products.members(x)]
+    def forward(self, parts: list[Tensor], *, training: bool) -> list[Tensor]:
+        """Parts `[B, H]` to the same shape."""
+        inputs, tensors = [_columns(part) for part in parts], self._tensors()
         normalised = [
-            torch.native_batch_norm(part, w, b, mean, var, training, self.momentum, self.epsilon)
-            for part, (w, b, mean, var) in zip(inputs, self._tensors(), strict=True)
+            torch.native_batch_norm(x, w, b, mean, var, training, self.momentum, self.epsilon)
+            for x, (w, b, mean, var) in zip(inputs, tensors, strict=True)
         ]
         if training:
-            self.inputs = inputs
-            self.saved = [own for _, *own in normalised]  # means and deviations of the batch
-        return products.join([_like(out, x) for out, *_ in normalised])
+            self.inputs, self.tensors = inputs, tensors
+            self.saved = [saved for _, *saved in normalised]  # means and deviations of the batch
+        return [_like(out, x) for (out, *_), x in zip(normalised, parts, strict=True)]
 
-    def backward(self, gradient: Tensor) -> Tensor:
-        """Gradient of the output to that of the input, both `[R, B, H]`."""
-        parts = [_columns(part) for part in products.members(gradient)]
-        places = _by_member([p.gradient for p in self.parameters], len(parts))
+    def backward(self, gradients: list[Tensor]) -> list[Tensor]:
+        """Gradients of the output to those of the input, parts `[B, H]`."""
+        places = zip(*(parameter.gradients for parameter in self.parameters), strict=True)
+        each = zip(gradients, self.inputs, self.tensors, self.saved, places, strict=True)
         outputs = []
-        for part, x, weights, saved, own in zip(
-            parts, self.inputs, self._tensors(), self.saved, places, strict=True
-        ):
-            scale, _offset, mean, variance = weights
-            out, *gradients = _aten.native_batch_norm_backward(
-                part, x, scale, mean, variance, *saved, True, self.epsilon, [True] * 3
+        for gradient, x, (scale, _offset, mean, variance), saved, own in each:
+            out, *values = _aten.native_batch_norm_backward(
+                _columns(gradient), x, scale, mean, variance, *saved, True, self.epsilon, [True] * 3
             )
-            for place, value in zip(own, gradients, strict=True):
-                place.view(-1).copy_(value)
+            for place, value in zip(own, values, strict=True):
+                place.copy_(value.view(place.shape))
             outputs.append(_like(out, gradient))
-        return products.join(outputs)
+        return outputs
 
     def _tensors(self) -> list[list[Tensor]]:
         """Of each part: scale, offset, running mean and variance, each `[H]`."""
-        values = [*(p.value for p in self.parameters), *(b.value for b in self.buffers)]
-        rows = _by_member(values, len(products.members(values[0])))
-        return [[tensor.flatten() for tensor in row] for row in rows]
+        columns = [*(p.values for p in self.parameters), *(b.values for b in self.buffers)]
+        return [[tensor.flatten() for tensor in row] for row in zip(*columns, strict=True)]
 
 
 class LayerNorm(RowWise):
@@ -167,19 +163,13 @@ class RMSNorm(RowWise):
         return F.rms_norm(x, x.shape[-1:]) * weights[0]
 
 
-def _columns(x: Tensor) -> Tensor:
-    """One member's `[B, H]` as it is; `[R, B, H]` as torch's kernel wants it, `[B, R·H]`."""
-    return x if x.dim() == 2 else x.transpose(0, 1).flatten(1)
+def _columns(part: Tensor) -> Tensor:
+    """A part `[B, H]` as it is; `[R, B, H]` as torch's kernel wants it, `[B, R·H]`."""
+    return part if part.dim() == 2 else part.transpose(0, 1).flatten(1)
 
 
-def _like(columns: Tensor, x: Tensor) -> Tensor:
-    """What `_columns` made, in the form of a member of x `[R, B, H]`, or of the whole."""
-    if x.device.type == "cpu":
+def _like(columns: Tensor, part: Tensor) -> Tensor:
+    """What `_columns` made in the form of the part again."""
+    if part.dim() == 2:
         return columns
-    return columns.view(x.shape[1], x.shape[0], -1).transpose(0, 1)
-
-
-def _by_member(values: Sequence[Tensor], count: int) -> list[list[Tensor]]:
-    """Tensors `[R, …]` as `count` lists, one for each part that `products.members` gives."""
-    parts = [products.members(value) for value in values]
-    return [[part[k] for part in parts] for k in range(count)]
+    return columns.view(part.shape[1], part.shape[0], -1).transpose(0, 1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fashion_mnist.optim import StackedOptimizer, optimizer_names, option_defaults, refusal
-from fashion_mnist.parameters import Parameter
+from fashion_mnist.parameters import Parameters
 
 
 @pytest.mark.parametrize("name", optimizer_names())
@@ -12,8 +12,10 @@ def test_each_member_is_torchs_own(name: str) -> None:
     """With a learning rate and a factor for each member, over some steps."""
     options = [{"lr": 0.01}, {"lr": 0.1}]
     values = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
-    parameter = Parameter("weight", values.clone(), torch.zeros(2, 4, 3))
-    stacked = StackedOptimizer([parameter], name=name, options=options)
+    parameters = Parameters({"weight": (4, 3)}, {}, num_members=2)
+    parameter = parameters.by_name["weight"]
+    parameter.value.copy_(values)
+    stacked = StackedOptimizer(parameters, name=name, options=options)
     alone = [value.clone().requires_grad_() for value in values]
     kind = next(k for n, k in vars(torch.optim).items() if n.lower() == name)
     torchs = [kind([tensor], **own) for tensor, own in zip(alone, options, strict=True)]
@@ -31,10 +33,11 @@ def test_each_member_is_torchs_own(name: str) -> None:
 
 def test_clipping_bounds_each_members_own_gradient() -> None:
     """A large gradient of one member does not shrink another's."""
-    parameter = Parameter("weight", torch.zeros(2, 1, 2), torch.zeros(2, 1, 2))
+    parameters = Parameters({}, {"bias": 2}, num_members=2)
+    parameter = parameters.by_name["bias"]
     parameter.gradient.copy_(torch.tensor([[[30.0, 40.0]], [[0.3, 0.4]]]))
     optimizer = StackedOptimizer(
-        [parameter], name="sgd", options=[{"lr": 1.0}] * 2, clip_grad_norm=[5.0, 5.0]
+        parameters, name="sgd", options=[{"lr": 1.0}] * 2, clip_grad_norm=[5.0, 5.0]
     )
     optimizer.step([1.0, 1.0])
     assert parameter.value.flatten().tolist() == pytest.approx([-3, -4, -0.3, -0.4], abs=1e-5)

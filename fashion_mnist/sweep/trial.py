@@ -237,10 +237,11 @@ def _num_bytes(stack: Stack) -> int:
     """What a stack holds on its device, without the activations."""
     states = stack.optimizer.torch_optimizer.state.values()
     tensors = [
-        *(tensor.value for tensor in stack.model.tensors()),
-        *(parameter.gradient for parameter in stack.model.parameters),
+        stack.model.parameters.values,
+        stack.model.parameters.gradients,
+        *(buffer.value for buffer in stack.model.buffers),
         *(value for state in states for value in state.values() if isinstance(value, Tensor)),
-        *(stack.average.values if stack.average else []),
+        *(stack.average.values.values() if stack.average else []),
         stack.batches.train_index,
     ]
     num_images = stack.batches.train_index.numel()
