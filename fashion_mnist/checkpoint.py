@@ -20,7 +20,7 @@ from fashion_mnist.atomic import flush_names, replacing
 from fashion_mnist.network import Architecture, build_network
 from fashion_mnist.stack import MemberState
 
-FORMAT = "2"
+FORMAT = "3"
 # what Python and torch raise for a description of something else
 _NO_NETWORK = (
     AttributeError,

@@ -16,7 +16,7 @@ from fashion_mnist.rowwise import BatchNorm, Elementwise, RowWise
 
 
 class Linear:
-    """`x W + b`, with all products in the dtype of the operands and the rest in float32."""
+    """`x Wᵀ + b`, with all products in the dtype of the operands and the rest in float32."""
 
     def __init__(self, weight: Parameter, bias: Parameter) -> None:
         self.weight, self.bias = weight, bias
@@ -36,9 +36,10 @@ class Linear:
         for gradient, out in zip(gradients, self.bias.gradients, strict=True):
             products.bias_gradient(gradient, out)
         operands = self._narrow(gradients)
-        places = self.weight.operand_gradients
-        for x, gradient, out in zip(self.inputs, operands, places, strict=True):
-            products.weight_gradient(x, gradient, out)
+        self.weight.gradients = [
+            products.weight_gradient(gradient, x).float()
+            for gradient, x in zip(operands, self.inputs, strict=True)
+        ]
         if not self.needs_input_gradient:  # the first layer: nobody asks for the pixels' gradient
             return []
         each = zip(operands, self.weight.operands, strict=True)

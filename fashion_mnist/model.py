@@ -91,7 +91,6 @@ class StackedMLP:
         gradients = members(gradient)
         for layer in reversed(self.layers):
             gradients = layer.backward(gradients)
-        self.parameters.widen_gradients()
 
     def tensors(self) -> list[Parameter | Buffer]:
         """Everything that training changes."""
@@ -99,7 +98,9 @@ class StackedMLP:
 
     def state_dict(self, member: int) -> dict[str, Tensor]:
         """One member's tensors, on the CPU, as the state dict of the exported network."""
-        state = {tensor.name: _exported(tensor, member) for tensor in self.tensors()}
+        vectors: list[Parameter | Buffer] = [*self.parameters.vectors, *self.buffers]
+        state = {p.name: _exported(p.value[member]) for p in self.parameters.matrices}
+        state |= {vector.name: _exported(vector.value[member].flatten()) for vector in vectors}
         for name in [name for name in state if name.endswith("running_var")]:
             state[name.replace("running_var", "num_batches_tracked")] = torch.tensor(0)
         return state
@@ -108,8 +109,7 @@ class StackedMLP:
         """Set one member's tensors from what `state_dict` gave."""
         for tensor in self.tensors():
             target = tensor.value[member]
-            source = state[tensor.name]
-            target.copy_(source.t() if _is_matrix(tensor) else source.view(target.shape))
+            target.copy_(state[tensor.name].view(target.shape))
 
     def _hidden(self, k: int, dropout: Sequence[float] | None) -> Block:
         name = f"hidden{k + 1}"
@@ -149,11 +149,11 @@ class StackedMLP:
     def _initialize(self, seeds: Sequence[int], fill: Callable[..., Tensor]) -> None:
         generators = make_generators(seeds, "weights")
         for linear in self._linears():
-            num_inputs, num_outputs = linear.weight.value.shape[1:]
+            num_outputs, num_inputs = linear.weight.value.shape[1:]
             bound = num_inputs**-0.5  # torch.nn.Linear's, for every initialisation
             for r, generator in enumerate(generators):
                 weight = fill(torch.empty(num_outputs, num_inputs), generator=generator)
-                linear.weight.value[r].copy_(weight.t())
+                linear.weight.value[r].copy_(weight)
                 bias = torch.empty(1, num_outputs).uniform_(-bound, bound, generator=generator)
                 linear.bias.value[r].copy_(bias)
 
@@ -163,12 +163,12 @@ class StackedMLP:
 
 
 def _shapes(architecture: Architecture) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:
-    """Of the weights of linear layers, inputs and outputs; of every other parameter, its size."""
+    """Of the weights of linear layers, outputs and inputs; of every other parameter, its size."""
     matrices, vectors = dict[str, tuple[int, int]](), dict[str, int]()
     for k, (num_inputs, num_outputs) in enumerate(architecture.layer_sizes, 1):
         is_output = k == len(architecture.layer_sizes)
         linear = "output" if is_output else f"hidden{k}.linear"
-        matrices[f"{linear}.weight"] = (num_inputs, num_outputs)
+        matrices[f"{linear}.weight"] = (num_outputs, num_inputs)
         vectors[f"{linear}.bias"] = num_outputs
         if architecture.normalization != "none" and not is_output:
             vectors[f"hidden{k}.normalization.weight"] = num_outputs
@@ -177,11 +177,5 @@ def _shapes(architecture: Architecture) -> tuple[dict[str, tuple[int, int]], dic
     return matrices, vectors
 
 
-def _is_matrix(tensor: Parameter | Buffer) -> bool:
-    return isinstance(tensor, Parameter) and tensor.is_matrix
-
-
-def _exported(tensor: Parameter | Buffer, member: int) -> Tensor:
-    value = tensor.value[member]
-    plain = value.t() if _is_matrix(tensor) else value.flatten()
-    return plain.detach().cpu().clone(memory_format=torch.contiguous_format)
+def _exported(value: Tensor) -> Tensor:
+    return value.detach().cpu().clone(memory_format=torch.contiguous_format)

@@ -6,21 +6,23 @@ optimiser takes may differ from member to member.
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from fashion_mnist.parameters import Parameters
+from fashion_mnist.parameters import Parameter, Parameters
+from fashion_mnist.products import member_of
 
 _REFUSED = {
     "lbfgs": "it wants the loss recomputed within a step",
     "sparseadam": "it takes sparse gradients, and an MLP's are dense",
     "muon": "it takes matrices alone, and a network has biases too",
 }
-# These see a network's numbers matrix by matrix. All others see them one by one, and so get them
-# in one piece: one pass over the memory, and one call.
-_BY_MATRIX = {"adafactor"}
+# These look at a whole tensor. All others look at each number by itself, and so get the small
+# tensors of a network in one piece.
+_BY_TENSOR = {"adafactor"}
 # options of torch that say how to compute, or that the program itself sets
 _OWN_OPTIONS = {"params", "lr", "foreach", "fused", "capturable", "differentiable", "maximize"}
 _OWN_OPTIONS |= {"initial_accumulator_value"}  # of no group: torch takes one for all members
@@ -82,8 +84,9 @@ class StackedOptimizer:
         """
         self.base_rates = [float(own["lr"]) for own in options]
         self.clip_grad_norm = clip_grad_norm
-        by_matrix = name in _BY_MATRIX
-        self.pieces = [_pieces(parameters, r, by_matrix=by_matrix) for r in range(len(options))]
+        self.parameters = parameters
+        by_tensor = name in _BY_TENSOR
+        self.pieces = [_pieces(parameters, r, by_tensor=by_tensor) for r in range(len(options))]
         groups = [
             {"params": [piece.numbers for piece in pieces], **own}
             for pieces, own in zip(self.pieces, options, strict=True)
@@ -91,7 +94,12 @@ class StackedOptimizer:
         self.torch_optimizer = build_torch_optimizer(name, groups)
 
     def step(self, factors: Sequence[float]) -> None:
-        """One step of every member, its learning rate multiplied by its factor."""
+        """One step of every member, its learning rate multiplied by its factor.
+
+        The gradients are gone after it.
+        """
+        for piece in chain(*self.pieces):
+            piece.numbers.grad = piece.gradient()
         groups = self.torch_optimizer.param_groups
         for r, (group, rate, factor) in enumerate(
             zip(groups, self.base_rates, factors, strict=True)
@@ -100,6 +108,9 @@ class StackedOptimizer:
             if self.clip_grad_norm is not None:
                 torch.nn.utils.clip_grad_norm_(group["params"], self.clip_grad_norm[r])
         self.torch_optimizer.step()
+        for piece in chain(*self.pieces):
+            piece.numbers.grad = None
+        self.parameters.forget_gradients()
 
     def learning_rates(self) -> list[float]:
         """The learning rate of each member's last step."""
@@ -138,6 +149,7 @@ class _Piece(NamedTuple):
     """What torch sees as one parameter."""
 
     numbers: Tensor
+    gradient: Callable[[], Tensor]  # of the last backward
     split: Callable[[Tensor], dict[str, Tensor]]  # numbers of that shape, by parameter's name
 
     def parts_of(self, value: Tensor) -> dict[str, Tensor]:
@@ -147,22 +159,23 @@ class _Piece(NamedTuple):
         return dict.fromkeys(self.split(self.numbers), value)
 
 
-def _pieces(parameters: Parameters, member: int, *, by_matrix: bool) -> list[_Piece]:
-    """One member's numbers with their gradients: all at once, or each parameter by itself."""
-    values, gradients = parameters.values[member], parameters.gradients[member]
-    if not by_matrix:
-        return [_Piece(_with_gradient(values, gradients), parameters.by_name_in)]
-    own = parameters.by_name_in(gradients)
-
-    def piece(name: str, value: Tensor) -> _Piece:
-        return _Piece(_with_gradient(value, own[name]), lambda numbers: {name: numbers})
-
-    return [piece(name, value) for name, value in parameters.by_name_in(values).items()]
+def _pieces(parameters: Parameters, member: int, *, by_tensor: bool) -> list[_Piece]:
+    """One member's matrices, and its vectors: all at once, or each by itself."""
+    alone = [*parameters.matrices, *(parameters.vectors if by_tensor else [])]
+    pieces = [_piece(parameter, member) for parameter in alone]
+    if by_tensor:
+        return pieces
+    gradients = parameters.vector_gradients[member]
+    numbers = parameters.vectors_in(parameters.values[member])
+    return [*pieces, _Piece(numbers, lambda: gradients, parameters.by_name_in_vectors)]
 
 
-def _with_gradient(values: Tensor, gradients: Tensor) -> Tensor:
-    values.grad = gradients
-    return values
+def _piece(parameter: Parameter, member: int) -> _Piece:
+    return _Piece(
+        parameter.value[member],
+        lambda: member_of(parameter.gradients, member),
+        lambda numbers: {parameter.name: numbers},
+    )
 
 
 def _classes() -> dict[str, type[torch.optim.Optimizer]]:

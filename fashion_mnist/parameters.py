@@ -21,26 +21,17 @@ PADDING_IN_ALL = 16 * 48
 
 @dataclass
 class Parameter:
-    """A trained tensor of all members and the place where backward writes its gradient.
-
-    The operands are what products compute with. In float32 they are the same tensors.
-    """
+    """A trained tensor of all members, and its gradient."""
 
     name: str  # its name in the exported network's state dict
-    is_matrix: bool  # [R, I, O] here, [O, I] in the exported network
-    value: Tensor  # float32 [R, I, O] of a linear layer's weight, else [R, 1, O]
-    gradient: Tensor  # like value
-    operand: Tensor  # the value in the products' dtype
-    operand_gradient: Tensor  # of a matrix: where its gradient is written in the products' dtype
-    values: list[Tensor] = field(init=False)  # of these tensors, the parts that layers work on
-    gradients: list[Tensor] = field(init=False)
+    value: Tensor  # float32 [R, O, I] of a linear layer's weight, else [R, 1, O]
+    operand: Tensor  # what products compute with: the value in their dtype, in float32 itself
+    gradients: list[Tensor]  # as parts: of a matrix what backward gave, else where it writes
+    values: list[Tensor] = field(init=False)  # the parts of these tensors
     operands: list[Tensor] = field(init=False)
-    operand_gradients: list[Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.values, self.gradients = members(self.value), members(self.gradient)
-        self.operands = members(self.operand)
-        self.operand_gradients = members(self.operand_gradient)
+        self.values, self.operands = members(self.value), members(self.operand)
 
 
 @dataclass
@@ -56,7 +47,7 @@ class Buffer:
 
 
 class Parameters:
-    """All that a stack learns, each member's numbers in one piece: one pass updates them all."""
+    """All that a stack learns: each member's numbers in one piece, matrices before vectors."""
 
     def __init__(
         self,
@@ -70,7 +61,7 @@ class Parameters:
         """Make room, all zero.
 
         Args:
-            matrices: I and O of each weight of a linear layer, by name.
+            matrices: O and I of each weight of a linear layer, by name.
             vectors: O of everything else.
             dtype: of the products.
         """
@@ -81,36 +72,45 @@ class Parameters:
             size += _padded(prod(shape), PADDING)
         num_numbers = _padded(size, PADDING_IN_ALL)
         self.values = slab(num_members, num_numbers, device=device).zero_()
-        self.gradients = torch.zeros_like(self.values)
-        self.is_narrow = dtype != torch.float32
         self.operands = self.values.to(dtype)
-        self.operand_gradients = self.gradients.to(dtype)
-        # matrices come first: biases have their gradients summed in float32
-        self.num_in_matrices = sum(_padded(prod(shape), PADDING) for shape in matrices.values())
-        flat = (self.values, self.gradients, self.operands, self.operand_gradients)
-        named = [self.by_name_in(numbers) for numbers in flat]
-        self.by_name = {
-            name: Parameter(name, name in matrices, *(own[name] for own in named))
-            for name in self.shapes
-        }
+        first_vector = min((self.starts[name] for name in vectors), default=num_numbers)
+        self.vector_span = slice(first_vector, num_numbers)
+        self.vector_gradients = torch.zeros_like(self.vectors_in(self.values))
+        values, operands = self.by_name_in(self.values), self.by_name_in(self.operands)
+        places = self.by_name_in_vectors(self.vector_gradients)
+        self.matrices = [Parameter(name, values[name], operands[name], []) for name in matrices]
+        self.vectors = [
+            Parameter(name, values[name], operands[name], members(places[name])) for name in vectors
+        ]
+        self.by_name = {parameter.name: parameter for parameter in (*self.matrices, *self.vectors)}
 
     def by_name_in(self, numbers: Tensor) -> dict[str, Tensor]:
-        """Views of numbers `[…, n]` as tensors `[…, I, O]` and `[…, 1, O]`, by name."""
-        return {
-            name: numbers[..., start : start + prod(shape)].view(*numbers.shape[:-1], *shape)
-            for (name, shape), start in zip(self.shapes.items(), self.starts.values(), strict=True)
-        }
+        """Views of all numbers `[…, n]` as tensors `[…, O, I]` and `[…, 1, O]`, by name."""
+        return {name: self._view(name, numbers, start) for name, start in self.starts.items()}
+
+    def by_name_in_vectors(self, numbers: Tensor) -> dict[str, Tensor]:
+        """Views of the vectors' numbers, what `vectors_in` gives, by name."""
+        first = self.vector_span.start
+        starts = {name: start - first for name, start in self.starts.items() if start >= first}
+        return {name: self._view(name, numbers, start) for name, start in starts.items()}
+
+    def vectors_in(self, numbers: Tensor) -> Tensor:
+        """The vectors' part of all numbers `[…, n]`, in one piece for each member."""
+        return numbers[..., self.vector_span]
 
     def narrow(self) -> None:
         """Bring the operands up to date with the values."""
-        if self.is_narrow:
+        if self.operands.dtype != self.values.dtype:
             self.operands.copy_(self.values)
 
-    def widen_gradients(self) -> None:
-        """Bring the matrices' gradients up to date with what the products wrote."""
-        if self.is_narrow:
-            wide, narrow = self.gradients, self.operand_gradients
-            wide[:, : self.num_in_matrices].copy_(narrow[:, : self.num_in_matrices])
+    def forget_gradients(self) -> None:
+        """Give back the room of the matrices' gradients: the next ones come into it."""
+        for parameter in self.matrices:
+            parameter.gradients = []
+
+    def _view(self, name: str, numbers: Tensor, start: int) -> Tensor:
+        shape = self.shapes[name]
+        return numbers[..., start : start + prod(shape)].view(*numbers.shape[:-1], *shape)
 
 
 def _padded(size: int, unit: int) -> int:

@@ -109,7 +109,7 @@ def test_a_file_of_another_format_is_refused_by_name(tmp_path: Path) -> None:
         (None, "has no format"),
     ):
         save_file(weights, path, metadata)
-        with pytest.raises(FormatError, match=f"{path} {words}, and this program reads format 2"):
+        with pytest.raises(FormatError, match=f"{path} {words}, and this program reads format 3"):
             load_model(path)
 
 

@@ -71,7 +71,7 @@ def test_derivatives_take_the_options_of_their_function(options: dict[str, float
     own = model.parameters.by_name["hidden1.linear.weight"]
     expected = dict(network.named_parameters())["hidden1.linear.weight"].grad
     assert expected is not None
-    assert torch.allclose(own.gradient[0].t(), expected, atol=1e-6)
+    assert torch.allclose(own.gradients[0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("normalization", ["none", "batch", "layer", "rms"])
@@ -98,11 +98,9 @@ def test_gradients_are_those_of_autograd(normalization: Normalization, residual:
         expected.backward(upstream[member])
         torch.testing.assert_close(logits[member], expected)
         for name, parameter in network.named_parameters():
-            own = model.parameters.by_name[name]
-            gradient = own.gradient[member]
+            gradient = model.parameters.by_name[name].gradients[member]
             assert parameter.grad is not None
-            plain = gradient.t() if own.is_matrix else gradient.flatten()
-            torch.testing.assert_close(plain, parameter.grad, msg=name)
+            torch.testing.assert_close(gradient.view_as(parameter), parameter.grad, msg=name)
 
 
 def test_running_statistics_are_torchs() -> None:

@@ -2,40 +2,64 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from fashion_mnist.optim import StackedOptimizer, optimizer_names, option_defaults, refusal
-from fashion_mnist.parameters import Parameters
+from fashion_mnist.parameters import Parameter, Parameters
+
+SHAPES = {"weight": (4, 3), "bias": (1, 4), "scale": (1, 5)}
 
 
 @pytest.mark.parametrize("name", optimizer_names())
 def test_each_member_is_torchs_own(name: str) -> None:
     """With a learning rate and a factor for each member, over some steps."""
     options = [{"lr": 0.01}, {"lr": 0.1}]
-    values = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
-    parameters = Parameters({"weight": (4, 3)}, {}, num_members=2)
-    parameter = parameters.by_name["weight"]
-    parameter.value.copy_(values)
+    parameters = Parameters({"weight": (4, 3)}, {"bias": 4, "scale": 5}, num_members=2)
+    for parameter in parameters.by_name.values():
+        parameter.value.copy_(draw(SHAPES[parameter.name], seed=-1))
     stacked = StackedOptimizer(parameters, name=name, options=options)
-    alone = [value.clone().requires_grad_() for value in values]
+    alone = [
+        {key: p.value[r].clone().requires_grad_() for key, p in parameters.by_name.items()}
+        for r in range(2)
+    ]
     kind = next(k for n, k in vars(torch.optim).items() if n.lower() == name)
-    torchs = [kind([tensor], **own) for tensor, own in zip(alone, options, strict=True)]
+    torchs = [
+        kind(own.values(), **own_options) for own, own_options in zip(alone, options, strict=True)
+    ]
     for step in range(5):
-        gradient = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(step))
-        parameter.gradient.copy_(gradient)
+        for key, parameter in parameters.by_name.items():
+            gradient = draw(SHAPES[key], seed=step)
+            give(parameter, gradient)
+            for r, own in enumerate(alone):
+                own[key].grad = gradient[r].clone()
         stacked.step([1.0, 0.5])
-        for r, (tensor, optimizer) in enumerate(zip(alone, torchs, strict=True)):
+        for r, optimizer in enumerate(torchs):
             optimizer.param_groups[0]["lr"] = options[r]["lr"] * [1.0, 0.5][r]
-            tensor.grad = gradient[r].clone()
             optimizer.step()
-    for own, tensor in zip(parameter.value, alone, strict=True):
-        torch.testing.assert_close(own, tensor.detach())
+    for r, own in enumerate(alone):
+        for key, tensor in own.items():
+            torch.testing.assert_close(parameters.by_name[key].value[r], tensor.detach())
+
+
+def draw(shape: tuple[int, int], *, seed: int) -> Tensor:
+    """A normal tensor for each of two members."""
+    return torch.randn(2, *shape, generator=torch.Generator().manual_seed(seed + 1))
+
+
+def give(parameter: Parameter, gradient: Tensor) -> None:
+    """Be the backward of a parameter of two members."""
+    if parameter.gradients:
+        for place, part in zip(parameter.gradients, gradient, strict=True):
+            place.copy_(part)
+    else:
+        parameter.gradients = list(gradient)
 
 
 def test_clipping_bounds_each_members_own_gradient() -> None:
     """A large gradient of one member does not shrink another's."""
     parameters = Parameters({}, {"bias": 2}, num_members=2)
     parameter = parameters.by_name["bias"]
-    parameter.gradient.copy_(torch.tensor([[[30.0, 40.0]], [[0.3, 0.4]]]))
+    give(parameter, torch.tensor([[[30.0, 40.0]], [[0.3, 0.4]]]))
     optimizer = StackedOptimizer(
         parameters, name="sgd", options=[{"lr": 1.0}] * 2, clip_grad_norm=[5.0, 5.0]
     )

@@ -238,7 +238,7 @@ def _num_bytes(stack: Stack) -> int:
     states = stack.optimizer.torch_optimizer.state.values()
     tensors = [
         stack.model.parameters.values,
-        stack.model.parameters.gradients,
+        stack.model.parameters.values,  # as much again: the gradients
         *(buffer.value for buffer in stack.model.buffers),
         *(value for state in states for value in state.values() if isinstance(value, Tensor)),
         *(stack.average.values.values() if stack.average else []),
