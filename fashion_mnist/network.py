@@ -61,6 +61,11 @@ class Architecture:
         sizes = (self.num_inputs, *self.hidden_sizes, self.num_classes)
         return list(pairwise(sizes))
 
+    @property
+    def num_weights(self) -> int:
+        """Numbers in the weight matrices of all linear layers."""
+        return sum(num_inputs * num_outputs for num_inputs, num_outputs in self.layer_sizes)
+
     def is_residual(self, layer: int) -> bool:
         """Whether hidden layer `layer` adds its input to its output: where the sizes agree."""
         num_inputs, num_outputs = self.layer_sizes[layer]

@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ALIGNMENT_BYTES = 64
-# Multiply-adds from which on a product is given to oneDNN. In float32 torch itself asks MKL, which
+# Multiply-adds above which a product is given to oneDNN. In float32 torch itself asks MKL, which
 # leaves a processor of AMD's half idle: 107 against 232 GFLOP/s on one Zen 5 core. A call takes
 # 10 µs longer.
-LARGE_PRODUCT = 2**21
+LARGE_PRODUCT = 2**20
 _onednn: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 _has_onednn = _onednn is not None and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch has none
 
@@ -80,7 +80,10 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
     """`gᵀ x` of a part: gradient `[B, O]` and x `[B, I]` give `[O, I]`."""
-    return _product(gradient.mT, x.mT)
+    if gradient.device.type != "cpu" or _is_for_onednn(gradient.mT, x.mT):
+        return _product(gradient.mT, x.mT)
+    # MKL's bits depend on the number of threads for 10 rows, and not for 10 columns
+    return (x.mT @ gradient).mT.contiguous()
 
 
 def bias_gradient(gradient: Tensor, out: Tensor) -> None:
@@ -97,8 +100,13 @@ def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     """`a bᵀ`: `[M, K]` and `[N, K]` to `[M, N]`, or R of them at once; bias `[N]` is added."""
     if a.dim() == 3:
         return torch.bmm(a, b.mT)
-    is_large = a.shape[0] * a.shape[1] * b.shape[0] >= LARGE_PRODUCT
-    if is_large and _has_onednn and a.device.type == "cpu":
+    if _is_for_onednn(a, b):
         product: Tensor = _onednn(a, b, bias, "none", [], "")
         return product
     return F.linear(a, b, bias)
+
+
+def _is_for_onednn(a: Tensor, b: Tensor) -> bool:
+    """Whether `a bᵀ` is one large product on a CPU."""
+    is_large = a.dim() == 2 and a.shape[0] * a.shape[1] * b.shape[0] > LARGE_PRODUCT
+    return is_large and _has_onednn and a.device.type == "cpu"

@@ -12,6 +12,7 @@ from fashion_mnist.rules import size_problems
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.identity import fingerprint, next_folder, run_folders
 from fashion_mnist.runs.results import FAILURE_TAG
+from fashion_mnist.runs.stacks import build_architecture
 from fashion_mnist.tracking.address import absolute_uri, check_store
 from fashion_mnist.tracking.outbox import spawn
 
@@ -82,10 +83,16 @@ def _decide(decision: str, auto: bool) -> bool:
     return auto if decision == "auto" else decision == "always"
 
 
-def resolve_machine_of(config: Config) -> Machine:
+def resolve_machine_of(config: Config, dataset: Dataset) -> Machine:
     """What this machine trains the run on."""
     own = config.training
-    return resolve_machine(device=own.device, precision=own.precision, threads=own.threads)
+    return resolve_machine(
+        device=own.device,
+        precision=own.precision,
+        threads=own.threads,
+        batch_size=own.batch_size,
+        num_weights=build_architecture(config, dataset).num_weights,
+    )
 
 
 def demand_store(config: Config) -> None:

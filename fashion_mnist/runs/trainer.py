@@ -78,7 +78,7 @@ def train(
         begun = []
         for number, (request, result) in enumerate(zip(requests, results, strict=True)):
             try:
-                run = _open(request, result, held)
+                run = _open(request, result, dataset, held)
                 if result.was_known:
                     _extend(run, dataset)
                 else:
@@ -101,10 +101,10 @@ def train(
     return results
 
 
-def _open(request: Request, result: RunResult, held: ExitStack) -> _Begun:
+def _open(request: Request, result: RunResult, dataset: Dataset, held: ExitStack) -> _Begun:
     """Take the run's lock, open its journal and say where it is to be recorded."""
     config, folder = request.config, result.folder
-    machine = resolve_machine_of(config)
+    machine = resolve_machine_of(config, dataset)
     held.enter_context(hold(folder.path, "run"))
     journal = held.enter_context(Journal(folder.path))
     if config.tracking.uri is not None:

@@ -122,7 +122,7 @@ def job_key(job: Job) -> str:
 
 def machine_for(job: Job) -> Machine:
     """What the job is trained on if it is new."""
-    return resolve_machine_of(job.config)
+    return resolve_machine_of(job.config, job.dataset)
 
 
 def stack_seconds(jobs: Sequence[Job], trial: Trial | None) -> float:

@@ -253,7 +253,7 @@ def rewrite(path: Path, version: str | None) -> None:
     save_file(tensors, path, metadata)
 
 
-@pytest.mark.parametrize("version", ["1", "3", None])
+@pytest.mark.parametrize("version", ["2", "4", None])
 def test_checkpoint_of_another_format_is_refused_by_name(
     interrupted: Interrupted, version: str | None, tmp_path: Path
 ) -> None:
@@ -265,7 +265,7 @@ def test_checkpoint_of_another_format_is_refused_by_name(
     refused, neighbour = train_all(configs, interrupted.dataset)
     found = f"has format {version}" if version else "has no format"
     with pytest.raises(
-        RunError, match=f"{folder.checkpoint} {found}, .* reads format 2: "
+        RunError, match=f"{folder.checkpoint} {found}, .* reads format 3: "
     ) as error:
         outcome_of(refused)
     assert "begin again" in str(error.value)
@@ -403,7 +403,7 @@ def test_sweep_goes_on_from_damaged_checkpoints(interrupted: Interrupted, tmp_pa
     said = done.stdout + done.stderr
     assert done.returncode == 1, said
     assert "the run goes back to epoch 2" in said
-    assert "has format 1, and this program reads format 2" in said
+    assert "has format 1, and this program reads format 3" in said
     assert "Traceback" not in said
     assert folder.tags()["weights_sha256"] == interrupted.undisturbed[0].tags()["weights_sha256"]
     assert len(foreign.checkpoints()) == 2
