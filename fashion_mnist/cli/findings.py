@@ -1,0 +1,5 @@
+"""Commands that tell what recorded runs say."""
+
+import typer
+
+commands = typer.Typer()
