@@ -43,7 +43,9 @@ def told_in_a_line() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        # nobody reads on, `| head` for one: the command ends without a word
+        is_unread = isinstance(error, BrokenPipeError)
+        if is_unread or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         from fashion_mnist.console import disk_trouble
 

@@ -11,7 +11,9 @@ from fashion_mnist.tracking.reading import Reader
 
 LATEST, BEST = "latest", "best"
 SHORT = 8  # digits of an id that tables show
+SHORTEST = 4  # digits by which near ids are judged
 MOST_NAMED = 5  # runs in an error
+MOST_NEAR = 3
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -89,7 +91,8 @@ def _choose(
     if word == BEST:
         return _best([run for run in runs if is_ranked(run)], kind)
     for match in (_has_id, _has_name, _begins):
-        found = without_copies([run for run in runs if match(run, word)])
+        found = [run for run in runs if match(run, word)]
+        found = found if match is _has_id else without_copies(found)
         if len(found) == 1:
             return found[0]
         if found:
@@ -140,16 +143,19 @@ def _listed(runs: Sequence[RecordedRun]) -> str:
 
 
 def _near(runs: Sequence[RecordedRun], word: str) -> str:
-    """Near names and beginnings of ids, as a question."""
-    ids = short_ids(runs)
-    beginnings = {run.run_id[: max(len(word), SHORT)]: run for run in runs}
+    """Runs that were perhaps meant: names that the word is part of, near names and ids."""
+    if not runs:
+        return ": none has been recorded here"
+    ids, asked = short_ids(runs), word.lower()[:200]
+    beginnings = {run.run_id[: max(len(asked), SHORTEST)]: run for run in runs}
     names = {run.name.lower(): run for run in reversed(runs)}  # of equal ones the newest
     known = {**beginnings, **names}
-    near = difflib.get_close_matches(word.lower()[:200], known, n=3, cutoff=0.6)
-    found = list(dict.fromkeys(ids[known[each].run_id] for each in near))
-    by_id = {short: run for run in runs if (short := ids[run.run_id]) in found}
-    if not found:
-        return (
-            f": there are {len(runs):,}, and `fmnist runs` lists them" if runs else ": it is empty"
-        )
-    return f"; near: {', '.join(f'{each} ({by_id[each].name})' for each in found)}"
+    parts = [name for name in names if asked and asked in name][:MOST_NEAR]
+    near = [*parts, *difflib.get_close_matches(asked, [*known, LATEST, BEST], n=MOST_NEAR)]
+    words = [
+        f"{ids[known[each].run_id]} ({known[each].name})" if each in known else each
+        for each in near
+    ]
+    if not words:
+        return f"; there are {len(runs):,}: `fmnist runs --all`"
+    return f"; near: {', '.join(list(dict.fromkeys(words))[:MOST_NEAR])}"

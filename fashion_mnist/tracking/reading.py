@@ -51,7 +51,7 @@ class Reader:
             ValueError: this cannot be the address of a store.
             OSError: there is no store, or it does not answer within seconds.
         """
-        self.uri = absolute_uri(uri)
+        self.uri = absolute_uri(uri, name="the store")
         path = sqlite_path(self.uri)
         if path is not None and not path.is_file():
             raise OSError(f"there is no store {path}: start in the folder of mlflow.db, or name it")
@@ -103,13 +103,18 @@ class Reader:
 
         Raises:
             ValueError: the path would lead out of the folder.
+            OSError: there is no such file, or the store does not give it.
         """
         if not _is_inside(path):
             raise ValueError(f"an artifact's path must lead down from the run's, got {path!r}")
         folder.mkdir(parents=True, exist_ok=True)
         with self._answering():
-            local = self._repository(run).download_artifacts(path, str(folder.resolve()))  # type: ignore[no-untyped-call] # MLflow's are untyped
-        there = Path(local)
+            repository = self._repository(run)
+        try:
+            there = Path(repository.download_artifacts(path, str(folder.resolve())))  # type: ignore[no-untyped-call] # MLflow's are untyped
+        except Exception as error:  # the boundary, as below: MLflow tells the reason last
+            reason = str(error).strip().rpartition("\n")[2] or type(error).__name__
+            raise OSError(f"the run {run.name!r} gives no file {path!r}: {reason}") from error
         if not there.resolve().is_relative_to(folder.resolve()):
             raise OSError(f"the store put {path!r} outside of {folder}")
         return there
