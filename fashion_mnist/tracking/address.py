@@ -10,7 +10,7 @@ from contextlib import closing
 from http.client import HTTPException
 from pathlib import Path
 from threading import Thread
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from fashion_mnist.console import first_line_of
 
@@ -18,8 +18,11 @@ SQLITE = "sqlite:///"
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
-def absolute_uri(uri: str, folder: Path | None = None) -> str:
+def absolute_uri(uri: str, folder: Path | None = None, *, name: str = "tracking.uri") -> str:
     """The address with a relative sqlite path taken from `folder` (default: the current one).
+
+    Args:
+        name: what an error calls it.
 
     Raises:
         ValueError: this cannot be the address of an MLflow store.
@@ -35,7 +38,7 @@ def absolute_uri(uri: str, folder: Path | None = None) -> str:
     elif scheme in {"http", "https", *DATABASE_PORTS} and has_host(uri):
         return uri.rstrip("/")
     raise ValueError(
-        "tracking.uri must be sqlite:///FILE, http(s)://HOST:PORT or a postgresql, mysql or mssql "
+        f"{name} must be sqlite:///FILE, http(s)://HOST:PORT or a postgresql, mysql or mssql "
         f"address, got {without_password(uri)!r}"
     )
 
@@ -114,7 +117,7 @@ def check_sqlite(path: Path) -> None:
     """Raises OSError or sqlite3.Error unless the file is, or can become, a database."""
     if path.exists():
         # mode=rw: a plain connect would create what it does not find
-        with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True)) as database:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as database:
             database.execute("SELECT count(*) FROM sqlite_master")
         return
     existing = next(parent for parent in path.parents if parent.exists())

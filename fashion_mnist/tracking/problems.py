@@ -93,3 +93,16 @@ def problems_path(output_dir: Path) -> Path:
 def problem_key(folder: Path, destination: Destination) -> str:
     """Names what concerns one run alone."""
     return f"{destination.id} {folder.name}"
+
+
+def root_cause(error: BaseException) -> str:
+    """The innermost reason in one line: "Connection refused", not four layers of retries.
+
+    A disk's is the one that names the file.
+    """
+    while (inner := error.__cause__ or error.__context__) is not None:
+        if isinstance(error, OSError) and error.filename is not None:
+            break
+        error = inner
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:300]

@@ -19,7 +19,7 @@ from fashion_mnist.tracking.outbox import (
     sender_lock,
     wait_until_sent,
 )
-from fashion_mnist.tracking.problems import Problems, problem_key
+from fashion_mnist.tracking.problems import Problems, problem_key, root_cause
 from fashion_mnist.tracking.receipt import Receipt
 from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.watch import Watch, end_abandoned, sweeps_by_id
@@ -206,19 +206,6 @@ class Sender:
 
     def _answers(self, uri: str) -> bool:
         return check_store(uri, ANSWER_SECONDS) is None
-
-
-def root_cause(error: BaseException) -> str:
-    """The innermost reason in one line: "Connection refused", not four layers of retries.
-
-    A disk's is the one that names the file.
-    """
-    while (inner := error.__cause__ or error.__context__) is not None:
-        if isinstance(error, OSError) and error.filename is not None:
-            break
-        error = inner
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]
 
 
 def sync(output_dir: Path, timeout_seconds: float = 600) -> Outcome:

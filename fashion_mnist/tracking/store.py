@@ -16,12 +16,14 @@ from uuid import UUID
 
 from filelock import FileLock
 
-# Read when mlflow is imported, or at each request: no usage reports, and no silent quarter of an
-# hour in front of a server that is down. MLflow would repeat any request that was not answered,
-# also the one that makes a run: the sender repeats what can be repeated.
+# Read when mlflow is imported, or at each request: no usage reports, no bar for each small file,
+# and no silent quarter of an hour in front of a server that is down. MLflow would repeat any
+# request that was not answered, also the one that makes a run: the sender repeats what can be
+# repeated.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from mlflow import MlflowClient
 from mlflow.entities import (
@@ -204,9 +206,7 @@ class Store:
 
     def _keep_artifacts(self, run: Run) -> None:
         # the client would read the whole run once more to learn where its files belong
-        root = run.info.artifact_uri
-        address = add_databricks_profile_info_to_artifact_uri(root, self.uri)  # type: ignore[no-untyped-call] # the same
-        self._artifacts[run.info.run_id] = get_artifact_repository(address, tracking_uri=self.uri)
+        self._artifacts[run.info.run_id] = artifact_repository(run.info.artifact_uri, self.uri)
 
     def _add_views(self, experiment: Experiment) -> None:
         for key, value in experiment_tags(experiment.tags).items():
@@ -216,6 +216,17 @@ class Store:
                 now = self._client.get_experiment(experiment.experiment_id)
                 if key not in now.tags:  # else another process was faster
                     raise
+
+
+def open_client(uri: str) -> MlflowClient:
+    """MLflow's client of a server, which is bounded by the settings above; not of a database."""
+    return MlflowClient(uri)
+
+
+def artifact_repository(root: str, uri: str) -> ArtifactRepository:
+    """The files of the run with this artifact address, in the store with that one."""
+    address = add_databricks_profile_info_to_artifact_uri(root, uri)  # type: ignore[no-untyped-call] # the same
+    return get_artifact_repository(address, tracking_uri=uri)
 
 
 @contextlib.contextmanager

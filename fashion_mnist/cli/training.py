@@ -1,4 +1,4 @@
-"""The commands of `fmnist`. Each imports what it needs when it is called: `--help` is quick."""
+"""Commands that train, and look after what training needs and leaves."""
 
 import gc
 import json
@@ -7,18 +7,23 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    name="fmnist",
-    help="Multilayer perceptrons on Fashion-MNIST: described in YAML, recorded in MLflow.",
-    no_args_is_help=True,
-    add_completion=True,
+from fashion_mnist.cli.conventions import (
+    DEFAULT_STORE,
+    FINDINGS,
+    TRAINING,
+    UPKEEP,
+    AsJson,
+    OutputDir,
+    Uri,
+    failed,
+    told_in_a_line,
 )
-DEFAULT_STORE = "sqlite:///mlflow.db"
-OutputDir = Annotated[Path, typer.Option(help="Where the runs are.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+commands = typer.Typer()
 
 
-@app.command(
+@commands.command(
+    rich_help_panel=TRAINING,
     context_settings={
         "allow_extra_args": True,
         "ignore_unknown_options": True,
@@ -40,7 +45,7 @@ def train(context: typer.Context) -> None:
     train_main(context.args)
 
 
-@app.command()
+@commands.command(rich_help_panel=TRAINING)
 def fetch(
     folder: Annotated[Path, typer.Option(help="Where it is looked for first.")] = Path(
         "data/fashion_mnist"
@@ -56,15 +61,13 @@ def fetch(
     try:
         files = load_files(name="fashion_mnist", folder=folder, num_classes=10)
     except DataError as error:
-        raise _failed(str(error)) from None
+        raise failed(str(error)) from None
     typer.echo(f"Fashion-MNIST is in {files.folder}")
 
 
-@app.command()
+@commands.command(rich_help_panel=FINDINGS)
 def ui(
-    uri: Annotated[str, typer.Option(help="MLflow's store.", envvar="MLFLOW_TRACKING_URI")] = (
-        DEFAULT_STORE
-    ),
+    uri: Uri = DEFAULT_STORE,
     port: Annotated[int, typer.Option(help="On 127.0.0.1.", min=1, max=65535)] = 5000,
 ) -> None:
     """Show the recorded runs in a browser, to this machine alone.
@@ -75,13 +78,11 @@ def ui(
     """
     from fashion_mnist.tracking.ui import ui as serve
 
-    try:
+    with told_in_a_line():
         serve(uri, port)
-    except (ValueError, OSError) as error:
-        raise _failed(str(error)) from None
 
 
-@app.command()
+@commands.command(rich_help_panel=UPKEEP)
 def sync(output_dir: OutputDir = Path("outputs"), as_json: AsJson = False) -> None:
     """Send what was recorded while the store could not be reached.
 
@@ -94,7 +95,7 @@ def sync(output_dir: OutputDir = Path("outputs"), as_json: AsJson = False) -> No
     try:
         outcome = send(output_dir)
     except OSError as error:
-        raise _failed(disk_trouble(error)) from None
+        raise failed(disk_trouble(error)) from None
     rows = [
         {"run": run.run_id, "store": without_password(run.destination.uri), "sent": run.complete}
         for run in outcome.runs
@@ -106,10 +107,10 @@ def sync(output_dir: OutputDir = Path("outputs"), as_json: AsJson = False) -> No
         none = f"there are no runs below {output_dir}"
         typer.echo(f"{sent} of {len(rows)} runs are recorded" if rows else none)
     if outcome.reason:
-        raise _failed(outcome.reason)
+        raise failed(outcome.reason)
 
 
-@app.command()
+@commands.command(rich_help_panel=UPKEEP)
 def clean(
     output_dir: OutputDir = Path("outputs"),
     delete: Annotated[bool, typer.Option("--delete", help="Delete it; else it is shown.")] = False,
@@ -135,7 +136,7 @@ def clean(
     try:
         found = find(output_dir, unfinished=unfinished, delete=delete)
     except OSError as error:
-        raise _failed(disk_trouble(error)) from None
+        raise failed(disk_trouble(error)) from None
     if as_json:
         rows = [
             {"path": str(each.path), "kind": each.kind, "bytes": each.num_bytes} for each in found
@@ -144,11 +145,3 @@ def clean(
     else:
         table = table_of(found, output_dir, unfinished=unfinished, is_deleted=delete)
         typer.echo(printable(table))
-
-
-def _failed(reason: str) -> typer.Exit:
-    """Says why a command fails; what it then raises."""
-    from fashion_mnist.console import printable
-
-    typer.echo(printable(reason), err=True)
-    return typer.Exit(1)

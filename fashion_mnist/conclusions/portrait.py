@@ -1,0 +1,63 @@
+"""All that a store has of one run: curves, scores, confused classes, files."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fashion_mnist.recorded import ArtifactFile, RecordedRun
+from fashion_mnist.tracking.reading import Reader
+
+CURVES = ("train/loss", "val/loss", "val/accuracy")
+SPLITS = ("validation", "test")  # the first that was recorded is told of
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A run and what belongs to it."""
+
+    run: RecordedRun
+    curves: Mapping[str, Mapping[int, float]]  # metric -> epoch -> value
+    confused_split: str  # whose mistakes are told; empty for none
+    confused: Sequence[Mapping[str, str | int]]  # true, predicted, count, support
+    files: Sequence[ArtifactFile]
+    files_missing: str  # why the files could not be listed; empty if they were
+
+
+def portray(store: Reader, run: RecordedRun, *, every_curve: bool = False) -> Portrait:
+    """Read what the store has of the run; files that are gone are said to be.
+
+    Raises:
+        OSError: the store does not answer.
+    """
+    curves = store.history(run, None if every_curve else CURVES)
+    try:
+        files, reason = store.artifacts(run), ""
+    except OSError as error:  # a folder that was moved: the rest is worth telling
+        files, reason = [], str(error)
+    split, confused = _confused(store, run, files)
+    return Portrait(run, curves, split, confused, files, reason)
+
+
+def _confused(
+    store: Reader, run: RecordedRun, files: Sequence[ArtifactFile]
+) -> tuple[str, list[dict[str, str | int]]]:
+    """The split, and its most frequent mistakes."""
+    there = {file.path for file in files}
+    for split in SPLITS:
+        path = f"{split}/confusion_matrix.json"
+        if path not in there:
+            continue
+        # takes a second: a run without the file is told of without
+        import torch
+
+        from fashion_mnist import metrics
+        from fashion_mnist.runs.artifacts import read_confusion
+
+        with tempfile.TemporaryDirectory() as folder:
+            store.download(run, path, Path(folder))
+            confusion = read_confusion(Path(folder), split)
+        if confusion is not None:
+            worst = metrics.most_confused(torch.tensor(confusion[0]), confusion[1])
+            return split, [each._asdict() for each in worst]
+    return "", []

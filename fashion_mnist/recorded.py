@@ -1,0 +1,82 @@
+"""A run as an MLflow store has it, in plain values. No MLflow here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+PARENT_TAG = "mlflow.parentRunId"
+COPY_TAG = "copy_of"
+FINGERPRINT_TAG = "fingerprint"  # of networks alone: sweeps and comparisons have none
+SWEEP_TAG = "sweep.axes"  # of the run that stands for a sweep
+SCORE = "final/val_accuracy"
+SWEEP_SCORE = "best/val_accuracy"  # a sweep's: the mean of its best setting
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """What the store says; anybody may have written it.
+
+    `metrics` are the last values; `status` is RUNNING, FINISHED, KILLED, FAILED or SCHEDULED.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    experiment: str
+    start: datetime | None  # UTC
+    end: datetime | None
+    parameters: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    artifact_uri: str
+
+    @property
+    def parent_id(self) -> str:
+        """The run that this one belongs to, a sweep for one; empty for none."""
+        return self.tags.get(PARENT_TAG, "")
+
+    @property
+    def original_id(self) -> str:
+        """The same training, recorded before in this experiment; empty where this is the first."""
+        return self.tags.get(COPY_TAG, "")
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it is the training of one network, by this program."""
+        return FINGERPRINT_TAG in self.tags
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether it stands for a sweep, whose networks have it as `parent_id`."""
+        return SWEEP_TAG in self.tags
+
+    @property
+    def score(self) -> float | None:
+        """Validation accuracy of the weights that a finished run is left with; a sweep's, its best.
+
+        None for a run that is not finished, or has none.
+        """
+        key = SWEEP_SCORE if self.is_sweep else SCORE
+        return self.metrics.get(key) if self.status == "FINISHED" else None
+
+    @property
+    def duration(self) -> timedelta | None:
+        """From its first start to its last end, pauses included; None while it is not ended."""
+        return self.end - self.start if self.start and self.end else None
+
+
+@dataclass(frozen=True)
+class ArtifactFile:
+    """A file of a run, by its path below the run's artifacts."""
+
+    path: str
+    num_bytes: int | None  # None where the store does not say
+
+
+def time_of(milliseconds: int | None) -> datetime | None:
+    """A time of MLflow's, in ms since the epoch; None also for one that no calendar has."""
+    try:
+        # MLflow's server says 0 of a run that is not ended
+        return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -1,0 +1,66 @@
+"""A real MLflow store with real runs in it: what tests of findings read."""
+
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.runs.request import Request
+from fashion_mnist.runs.trainer import train
+from fashion_mnist.sweep.parent import open_parent
+from fashion_mnist.tracking.address import absolute_uri
+from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.sender import sync
+from tests.builders import QUIET, load, make_config, make_data
+
+SMALL = ("training.epochs=3", "training.threads=1", "tracking.offline=always")
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Where they are: `uri` is the store's address, `data` holds what the runs were trained on."""
+
+    folder: Path
+    uri: str
+    data: Path
+
+    def reader(self) -> Reader:
+        """The store, opened."""
+        return Reader(self.uri)
+
+    def run(self, name: str) -> RecordedRun:
+        """The run of this name that is no copy."""
+        [only] = [run for run in self.reader().runs() if run.name == name and not run.original_id]
+        return only
+
+
+def record_runs(folder: Path) -> Recordings:
+    """Train six networks and record them; takes some seconds.
+
+    A sweep `widths` has four, of two widths and two seeds, and a sweep `wide` two of these as
+    copies; `alone` has its test set read and its network recorded; `diverged` failed.
+    """
+    uri = absolute_uri("sqlite:///mlflow.db", folder)
+    data, outputs = make_data(folder / "data"), folder / "outputs"
+    where = (f"tracking.uri={uri}", f"output_dir={outputs}", *SMALL)
+    dataset = load(data)
+
+    def record(name: str, *words: str, parent: str = "", auto: bool = False) -> None:
+        config = make_config(data, *where, *words)
+        train([Request(config, name=name, parent=parent, auto=auto)], dataset, QUIET)
+
+    for sweep, widths in (("widths", (4, 8)), ("wide", (8,))):
+        axes = {"model.width": [str(width) for width in widths], "seed": ["1", "2"]}
+        config = make_config(data, *where)
+        with open_parent(outputs / "sweeps" / sweep, config, name=sweep, axes=axes) as parent:
+            for width, seed in product(widths, (1, 2)):
+                words = (f"model.width={width}", f"seed={seed}")
+                record(" ".join(words), *words, parent=parent.journal.id)
+            counts = {"finished": 2 * len(widths), "failed": 0}
+            figures = {"best/val_accuracy": sum(widths) / 100}
+            parent.end("FINISHED", description="", counts=counts, figures=figures, artifacts=[])
+    record("diverged", "optimizer=sgd", "optimizer.lr=1.0e+30")
+    record("alone", "model.width=6", auto=True)
+    outcome = sync(outputs)
+    assert outcome.sent, outcome.reason
+    return Recordings(folder, uri, data)

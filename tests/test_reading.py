@@ -1,0 +1,171 @@
+"""Recorded runs as they are read: what MLflow says of them, and the store is left as it was."""
+
+import hashlib
+import math
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fashion_mnist.recorded import RecordedRun, time_of
+from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.server import Server
+from tests.recordings import Recordings, record_runs
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
+    return record_runs(tmp_path_factory.mktemp("recordings"))
+
+
+@pytest.fixture
+def reader(recordings: Recordings) -> Reader:
+    return recordings.reader()
+
+
+def state_of(folder: Path) -> dict[str, str]:
+    """Every file below the folder and the digest of what is in it."""
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_database_says_what_mlflows_client_says(recordings: Recordings, reader: Reader) -> None:
+    """Every run, with every parameter, metric and tag, time, address and point, in one order."""
+    client = Server(recordings.uri)
+    assert client.experiments() == reader._backend.experiments()
+    own, theirs = reader.runs(), client.runs(list(client.experiments()))
+    assert len(own) == 10
+    # the client says nothing of NaN that compares
+    assert repr(sorted_maps(own)) == repr(sorted_maps(theirs))
+    run = recordings.run("alone")
+    assert client.run(run.run_id) == run == reader.run(run.run_id)
+    assert client.run("0" * 32) is reader.run("0" * 32) is None
+    keys = sorted(run.metrics)
+    assert client.history(run.run_id, keys) == reader.history(run, keys)
+    assert list(reader.history(run, ["val/loss"])["val/loss"]) == [1, 2, 3]
+
+
+def sorted_maps(runs: list[RecordedRun]) -> list[list[object]]:
+    """The runs with what they hold in one order."""
+    return [
+        [
+            sorted(value.items()) if isinstance(value, dict) else value
+            for value in vars(run).values()
+        ]
+        for run in runs
+    ]
+
+
+def test_reading_writes_nothing(recordings: Recordings, reader: Reader) -> None:
+    """Not into the database, nor beside it, nor into what the runs have left."""
+    before = state_of(recordings.folder)
+    for run in reader.runs():
+        reader.history(run)
+        reader.artifacts(run)
+    assert state_of(recordings.folder) == before
+
+
+def test_an_older_or_foreign_database_is_left_alone(tmp_path: Path, recordings: Recordings) -> None:
+    """MLflow would migrate it; what can be read is, what is no store of its is said to be none."""
+    older = tmp_path / "older%20#1.db"
+    shutil.copy(recordings.folder / "mlflow.db", older)
+    with sqlite3.connect(older) as database:
+        database.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
+        database.execute("DROP TABLE logged_model_tags")
+    database.close()
+    foreign = sqlite3.connect(tmp_path / "foreign.db")
+    foreign.execute("CREATE TABLE mine (x)")
+    foreign.close()
+    before = state_of(tmp_path)
+    assert len(Reader("sqlite:///older%20#1.db").runs()) == 10
+    with pytest.raises(OSError, match="no such table"):
+        Reader("sqlite:///foreign.db")
+    assert state_of(tmp_path) == before
+
+
+def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    """Neither the file nor its folder; a server that is down is said to be within seconds."""
+    with pytest.raises(OSError, match=r"there is no store .*/no/mlflow\.db"):
+        Reader("sqlite:///no/mlflow.db")
+    began = time.monotonic()
+    with pytest.raises(OSError, match="does not answer"):
+        Reader("http://127.0.0.1:9")
+    assert time.monotonic() - began < 6
+    with pytest.raises(ValueError, match="the store must be sqlite"):
+        Reader("file:///tmp/mlruns")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_run_is_to_others(recordings: Recordings, reader: Reader) -> None:
+    """Networks, sweeps, their members and copies are told apart; a failed run has no score."""
+    runs = reader.runs("fashion-mnist")
+    networks, sweeps = ([r for r in runs if r.is_network], [r for r in runs if r.is_sweep])
+    assert sorted(run.name for run in sweeps) == ["wide", "widths"]
+    assert len(networks) == 8
+    wide, widths = recordings.run("wide"), recordings.run("widths")
+    members = [run for run in networks if run.parent_id == wide.run_id]
+    originals = {run.run_id for run in networks if run.parent_id == widths.run_id}
+    assert len(members) == 2
+    assert {run.original_id for run in members} < originals
+    assert (wide.score, widths.score) == (0.08, 0.12)
+    alone, diverged = recordings.run("alone"), recordings.run("diverged")
+    assert (alone.parent_id, alone.score) == ("", alone.metrics["final/val_accuracy"])
+    assert (diverged.status, diverged.score) == ("FAILED", None)
+    assert alone.duration is not None
+    assert alone.duration.total_seconds() >= 0
+    assert reader.experiments() == ["Default", "fashion-mnist"]
+    assert reader.runs("Default") == []
+    with pytest.raises(ValueError, match="no experiment 'x'; there are: Default, fashion-mnist"):
+        reader.runs("x")
+
+
+def test_files_are_listed_and_fetched(
+    recordings: Recordings, reader: Reader, tmp_path: Path
+) -> None:
+    """Each with its size, from folders too; a path that leads elsewhere is refused."""
+    alone = recordings.run("alone")
+    files = {file.path: file.num_bytes for file in reader.artifacts(alone)}
+    assert {"config/resolved.yaml", "model/data/model.safetensors", "curves.png"} < set(files)
+    fetched = reader.download(alone, "config/resolved.yaml", tmp_path / "here")
+    assert fetched == tmp_path / "here/config/resolved.yaml"
+    assert fetched.stat().st_size == files["config/resolved.yaml"]
+    [network] = reader.artifacts(alone, "model/data")
+    assert network.path == "model/data/model.safetensors"
+    for path in ("../mlflow.db", "/etc/hostname", "config/../../x", ""):
+        with pytest.raises(ValueError, match="must lead down"):
+            reader.download(alone, path, tmp_path / "here")
+    with pytest.raises(OSError, match="gives no file 'nothing'"):
+        reader.download(alone, "nothing", tmp_path / "here")
+
+
+def test_a_time_that_no_calendar_has_is_none() -> None:
+    """A store of somebody else may hold any number."""
+    assert [time_of(value) for value in (None, 0, 2**62, -(2**62))] == [None] * 4
+    assert time_of(1000).timestamp() == 1  # type: ignore[union-attr] # it is none of those
+
+
+def test_not_a_number_is_read_as_it_was_meant(tmp_path: Path, recordings: Recordings) -> None:
+    """MLflow keeps it in a column of its own."""
+    shutil.copy(recordings.folder / "mlflow.db", tmp_path / "mlflow.db")
+    run = recordings.run("alone")
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        database.execute("UPDATE latest_metrics SET value = 0, is_nan = 1 WHERE key = 'test/loss'")
+    database.close()
+    again = Reader("sqlite:///mlflow.db").run(run.run_id)
+    assert again is not None
+    assert math.isnan(again.metrics["test/loss"])
+
+
+def test_listing_needs_no_mlflow(recordings: Recordings) -> None:
+    """Its import takes more than a thousand runs do."""
+    code = "import sys; from fashion_mnist.tracking.reading import Reader; "
+    code += f"Reader({recordings.uri!r}).runs(); print('mlflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
