@@ -1,7 +1,8 @@
 """What this program is compared with: loops that a user would write or pick instead, and the roof.
 
 Each function prepares one epoch on all training images (config's network, batch size, dropout,
-normalisation, AdamW) and returns it as a function to be timed. N images, B batch, P pixels.
+normalisation, AdamW) and returns it as a function to be timed, which gives the mean training loss
+where there is one. N images, B batch, P pixels.
 """
 
 import itertools
@@ -12,27 +13,31 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from measuring import DATA
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision import transforms
 from torchvision.datasets import FashionMNIST
 
+from fashion_mnist import products
 from fashion_mnist.config import Config
 from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.data.files import NAMES, load_files
+from fashion_mnist.data.idx import write_idx
 from fashion_mnist.loop import train_epoch
 from fashion_mnist.machine import Machine
-from fashion_mnist.runs.stacks import build_stack, view_data
+from fashion_mnist.runs.stacks import build_architecture, build_stack, view_data
 
-Epoch = Callable[[], object]
+Epoch = Callable[[], float | None]
 
 
 def ours(config: Config, dataset: Dataset, machine: Machine) -> Epoch:
     """As `fmnist train` trains: a stack of one."""
     stack = build_stack([config], [view_data(config, dataset)], dataset, machine)
 
-    def run() -> None:
+    def run() -> float:
         stack.epoch = 0  # no schedule goes beyond its last epoch
-        train_epoch(stack)
+        return train_epoch(stack).rows[0]["train/loss"]
 
     return run
 
@@ -53,12 +58,15 @@ def classic(config: Config, dataset: Dataset, folder: Path, num_workers: int) ->
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.optimizer.lr)
     criterion = nn.CrossEntropyLoss()
 
-    def run() -> None:
+    def run() -> float:
+        losses = []
         for pixels, labels in loader:
             optimizer.zero_grad()
             loss: Tensor = criterion(network(pixels.flatten(1)), labels)
             loss.backward()  # type: ignore[no-untyped-call]  # torch's is untyped
             optimizer.step()
+            losses.append(loss.detach())
+        return float(torch.stack(losses).mean())
 
     return run
 
@@ -70,13 +78,16 @@ def in_memory(config: Config, dataset: Dataset, dtype: torch.dtype) -> Epoch:
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.optimizer.lr, fused=True)
     narrow = torch.autocast("cpu", dtype, enabled=dtype != torch.float32)
 
-    def run() -> None:
+    def run() -> float:
+        losses = []
         for index in torch.split(torch.randperm(len(pixels)), config.training.batch_size):
             optimizer.zero_grad()
             with narrow:
                 loss = nn.functional.cross_entropy(network(pixels[index]), labels[index])
             loss.backward()  # type: ignore[no-untyped-call]  # the same
             optimizer.step()
+            losses.append(loss.detach())
+        return float(torch.stack(losses).mean())
 
     return run
 
@@ -93,9 +104,12 @@ def lightning(config: Config, dataset: Dataset) -> Epoch | None:
         def __init__(self) -> None:
             super().__init__()
             self.network = build(config)
+            self.losses = list[Tensor]()
 
         def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-            return nn.functional.cross_entropy(self.network(batch[0]), batch[1])
+            loss = nn.functional.cross_entropy(self.network(batch[0]), batch[1])
+            self.losses.append(loss.detach())
+            return loss
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.AdamW(self.parameters(), lr=config.optimizer.lr)
@@ -104,8 +118,9 @@ def lightning(config: Config, dataset: Dataset) -> Epoch | None:
     loader = DataLoader(TensorDataset(*normalised(config, dataset)), size, shuffle=True)
     module = Module()
 
-    def run() -> None:
+    def run() -> float:
         warnings.simplefilter("ignore")
+        module.losses = []
         trainer = lightning.Trainer(
             max_epochs=1,
             accelerator="cpu",
@@ -115,6 +130,7 @@ def lightning(config: Config, dataset: Dataset) -> Epoch | None:
             enable_model_summary=False,
         )
         trainer.fit(module, loader)
+        return float(torch.stack(module.losses).mean())
 
     return run
 
@@ -131,34 +147,78 @@ def scikit_learn(config: Config, dataset: Dataset) -> Epoch:
         max_iter=1,
     )
 
-    def run() -> None:
+    def run() -> float:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it has not converged after one epoch
             classifier.fit(pixels, labels)
+        return float(classifier.loss_curve_[0])
 
     return run
 
 
 def roof(config: Config, dataset: Dataset, dtype: torch.dtype) -> Epoch:
-    """The matrix products of an epoch alone: forward, and both of backward; no first dx."""
-    size, count = config.training.batch_size, len(dataset.train_labels)
-    shapes = [dataset.train_images.shape[1], *config.model.sizes(), dataset.num_classes]
-    layers = [
-        tuple(torch.randn(shape).to(dtype) for shape in ((size, i), (i, o), (size, o)))
-        for i, o in itertools.pairwise(shapes)
-    ]
+    """The matrix products of an epoch alone, by torch.mm: forward, and both of backward."""
     # written where they always are: a loop that allocates is no roof
-    outs = [tuple(torch.empty_like(t) for t in layer) for layer in layers]
+    layers = [
+        (*layer, *(torch.empty_like(tensor) for tensor in layer))
+        for layer in operands(config, dataset, dtype)
+    ]
 
     def run() -> None:
-        for _ in range(-(-count // size)):
-            for k, ((x, w, g), (dx, dw, y)) in enumerate(zip(layers, outs, strict=True)):
-                torch.mm(x, w, out=y)
-                torch.mm(x.t(), g, out=dw)
-                if k:
-                    torch.mm(g, w.t(), out=dx)
+        for _ in range(num_steps(config, dataset)):
+            for k, (x, weight, gradient, dx, dw, y) in enumerate(layers):
+                torch.mm(x, weight.t(), out=y)
+                torch.mm(gradient.t(), x, out=dw)
+                if k:  # nobody asks for the gradient of pixels
+                    torch.mm(gradient, weight, out=dx)
 
     return run
+
+
+def own_roof(config: Config, dataset: Dataset, dtype: torch.dtype) -> Epoch:
+    """The same products by the routes that this program takes."""
+    layers = operands(config, dataset, dtype)
+    biases = [torch.randn(1, len(weight)).to(dtype) for _, weight, _ in layers]
+
+    def run() -> None:
+        for _ in range(num_steps(config, dataset)):
+            for k, (x, weight, gradient) in enumerate(layers):
+                products.affine(x, weight, biases[k])
+                products.weight_gradient(gradient, x)
+                if k:
+                    products.input_gradient(gradient, weight)
+
+    return run
+
+
+def operands(
+    config: Config, dataset: Dataset, dtype: torch.dtype
+) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Of each layer: inputs `[B, I]`, weight `[O, I]`, gradient of the outputs `[B, O]`."""
+    size = config.training.batch_size
+    return [
+        (
+            torch.randn(size, i).to(dtype),
+            torch.randn(o, i).to(dtype),
+            torch.randn(size, o).to(dtype),
+        )
+        for i, o in build_architecture(config, dataset).layer_sizes
+    ]
+
+
+def num_steps(config: Config, dataset: Dataset) -> int:
+    """Batches of all training images."""
+    return -(-len(dataset.train_labels) // config.training.batch_size)
+
+
+def write_for_torchvision(folder: Path) -> None:
+    """The data set where torchvision looks for it."""
+    files = load_files(name="fashion_mnist", folder=DATA, num_classes=10)
+    arrays = (files.train_images, files.train_labels, files.test_images, files.test_labels)
+    raw = folder / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, array in zip(NAMES, arrays, strict=True):
+        write_idx(raw / name, array)
 
 
 def normalised(config: Config, dataset: Dataset) -> tuple[Tensor, Tensor]:

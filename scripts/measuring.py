@@ -1,0 +1,85 @@
+"""What every measurement shares: things run in turn, medians, tables, the machine in a line."""
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from fashion_mnist.compose import check
+from fashion_mnist.data.dataset import Dataset, load_dataset
+from fashion_mnist.machine import physical_cores, process_tags
+
+FMNIST = Path(sys.executable).with_name("fmnist")
+DATA = Path("data/fashion_mnist")
+
+
+class Table(NamedTuple):
+    """What a part has measured."""
+
+    head: list[str]
+    rows: list[list[str]]
+
+    def markdown(self) -> str:
+        """As it stands in the README."""
+        lines = [self.head, ["---"] * len(self.head), *self.rows]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def describe_machine() -> str:
+    """The machine, its load and the versions, in one line."""
+    tags = process_tags()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    return (
+        f"{tags['cpu']}, {physical_cores()} cores, load {load:.1f} at the start, "
+        f"{platform.system()}, Python {tags['python']}, torch {tags['torch']}"
+    )
+
+
+def real_dataset() -> Dataset:
+    """Fashion-MNIST."""
+    names = check([]).data.class_names
+    return load_dataset(name="fashion_mnist", folder=DATA, class_names=names)
+
+
+def whole_command(folder: str, words: Sequence[object]) -> Callable[[], None]:
+    """A command in a folder, to its end."""
+
+    def run() -> None:
+        command = [str(word) for word in words]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)} ended with {done.returncode}: {done.stderr}")
+
+    return run
+
+
+def seconds_of(subject: Callable[[], object]) -> float:
+    """How long one call takes."""
+    began = time.perf_counter()
+    subject()
+    return time.perf_counter() - began
+
+
+def in_turn(subjects: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
+    """Seconds of each in each round, after a round that is not counted."""
+    for subject in subjects:
+        subject()
+    seconds = [[seconds_of(subject) for subject in subjects] for _ in range(rounds)]
+    return [list(own) for own in zip(*seconds, strict=True)]
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """The median, and the smallest and largest value."""
+    middle, low, high = statistics.median(values), min(values), max(values)
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def ratio(slower: Sequence[float], faster: Sequence[float], digits: int = 1) -> str:
+    """The median of the ratios round by round."""
+    middle = statistics.median(a / b for a, b in zip(slower, faster, strict=True))
+    return f"{middle:.{digits}f}"
