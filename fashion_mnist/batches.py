@@ -37,7 +37,7 @@ class Normalizer:
     def __call__(self, pixels: Tensor) -> Tensor:
         """uint8 `[R, B, P]` to float32 `[R, B, P]`."""
         out = slab(*pixels.shape, device=pixels.device)
-        return torch.sub(pixels, self.offset, out=out).mul_(self.scale)
+        return out.copy_(pixels).sub_(self.offset).mul_(self.scale)
 
 
 class Batches:

@@ -24,6 +24,7 @@ from measure_training import (
     measure_epochs,
     measure_gpu,
     measure_growth,
+    measure_memory,
     measure_precision,
     step_milliseconds,
 )
@@ -37,7 +38,7 @@ QUICK = ["epoch", "growth", "start", "recording", "publishing", "reading"]
 def main() -> None:
     """Run the parts that were asked for and print a Markdown table of each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    more = "also grid, precision, neighbour, gpu"
+    more = "also grid, memory, precision, neighbour, gpu"
     parser.add_argument("parts", nargs="*", default=QUICK, help=f"{', '.join(QUICK)}; {more}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--runs", type=int, default=64, help="of a grid")
@@ -54,6 +55,7 @@ def main() -> None:
         "epoch": lambda rounds: measure_epochs(rounds, options.networks),
         "precision": measure_precision,
         "growth": measure_growth,
+        "memory": measure_memory,
         "grid": lambda rounds: measure_grids(rounds, options.runs, options.grids),
         "start": measure_start,
         "recording": measure_recording,

@@ -1,5 +1,6 @@
 """How fast networks are trained, in one process: beside other loops, and as the work grows."""
 
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -7,11 +8,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import contestants
+import psutil
 import torch
 from contestants import Epoch
 from measuring import Table, in_turn, ratio, real_dataset, seconds_of, spread
@@ -22,8 +25,9 @@ from fashion_mnist.data.dataset import Dataset
 from fashion_mnist.loop import train_epoch, validate
 from fashion_mnist.machine import Machine, is_fast_in_bf16, physical_cores
 from fashion_mnist.metrics import accuracy
-from fashion_mnist.runs.stacks import build_stack, validation_index, view_data
+from fashion_mnist.runs.stacks import View, build_stack, validation_index, view_data
 from fashion_mnist.stack import Stack
+from fashion_mnist.sweep.trial import measure
 
 NETWORKS = {
     "784-128-64-10": ["model.hidden_sizes=[128,64]"],
@@ -184,6 +188,55 @@ def mean_step(stack: Stack, num_steps: int) -> float:
     with suppress(_EnoughError):
         train_epoch(stack, on_step=note)
     return (times[-1] - times[3]) / (len(times) - 4)
+
+
+def measure_memory(rounds: int) -> Table:
+    """What a stack holds, as a sweep's preflight says it and as a process grows."""
+    rows = []
+    for size in (16, 64, 256):
+        said, grown = ([in_a_process(f, size) for _ in range(rounds)] for f in (bytes_said, growth))
+        cells = [spread([value / 2**20 for value in values], 0) for values in (said, grown)]
+        rows.append([f"{size} × 784-128-64-10", *cells, ratio(said, grown, 2)])
+    return Table(["stack", "MiB as preflight says", "MiB that the process grew", "ratio"], rows)
+
+
+def in_a_process(function: Callable[[int], float], size: int) -> float:
+    """What a function gives in a process of its own, whose memory nobody used before."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, size).result()
+
+
+def bytes_said(size: int) -> float:
+    """What a trial of at most that many members says of as many."""
+    configs, views, dataset = small_runs(size)
+    machine = Machine("cpu", "fp32", physical_cores())
+    trial = measure(configs, views, dataset, machine, largest=size, memory_bytes=2**33)
+    return size * trial.bytes_per_member
+
+
+def growth(size: int) -> float:
+    """How much a process grows by an epoch of a stack, its validation and its states."""
+    configs, views, dataset = small_runs(size)
+    machine, process, most = Machine("cpu", "fp32", physical_cores()), psutil.Process(), 0
+    mean_step(build_stack(configs[:1], views[:1], dataset, machine), 5)  # what torch itself takes
+    before = process.memory_info().rss
+
+    def note(_step: int) -> None:
+        nonlocal most
+        most = max(most, process.memory_info().rss)
+
+    stack = build_stack(configs, views, dataset, machine)
+    train_epoch(stack, validation_index=validation_index(views, machine), on_step=note)
+    states = [stack.tensors(member) for member in range(size)]
+    note(len(states))
+    return most - before
+
+
+def small_runs(size: int) -> tuple[list[Config], list[View], Dataset]:
+    """Runs of one shape, with different seeds."""
+    dataset = real_dataset()
+    configs = [check(["model.hidden_sizes=[128,64]", f"seed={seed}"]) for seed in range(size)]
+    return configs, [view_data(config, dataset) for config in configs], dataset
 
 
 def measure_beside_a_neighbour(rounds: int) -> Table:
