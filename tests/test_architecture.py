@@ -26,6 +26,7 @@ FLOORS = [
         "mending",
         "process",
         "recorded",
+        "inference",
     },
     {"data", "journal", "plots", "parameters", "losses"},
     {"rowwise"},
