@@ -27,6 +27,7 @@ FLOORS = [
         "process",
         "recorded",
         "inference",
+        "page",
     },
     {"data", "journal", "plots", "parameters", "losses"},
     {"rowwise"},

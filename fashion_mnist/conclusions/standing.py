@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from fashion_mnist.conclusions.predictions import Predictions, PredictionsError
 from fashion_mnist.inference import (
     ALPHA,
     Interval,
@@ -13,7 +14,6 @@ from fashion_mnist.inference import (
     mcnemar_test,
     paired_test,
 )
-from fashion_mnist.conclusions.predictions import Predictions, PredictionsError
 
 Verdict = Literal["best", "not told apart", "worse", "not tested"]
 Test = Literal["", "paired t", "McNemar"]

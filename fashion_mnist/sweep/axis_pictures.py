@@ -19,6 +19,7 @@ from fashion_mnist.canvas import (
     text_width,
     write_heading,
 )
+from fashion_mnist.inference import Statistic
 from fashion_mnist.sweep.chart import (
     MOST_LABELLED,
     WIDTH,
@@ -37,13 +38,8 @@ from fashion_mnist.sweep.chart import (
     span_over,
     straight,
 )
-from fashion_mnist.sweep.leaderboard import (
-    Leaderboard,
-    Statistic,
-    effects_of,
-    figure_name,
-    lower_is_better,
-)
+from fashion_mnist.sweep.figures import figure_name
+from fashion_mnist.sweep.leaderboard import Leaderboard, effects_of, lower_is_better
 from fashion_mnist.sweep.scale import ABSENT, scale_of, short_names
 
 MOST_PANELS = 12

@@ -24,7 +24,7 @@ from fashion_mnist.canvas import (
     ramp,
     text_width,
 )
-from fashion_mnist.sweep.leaderboard import Statistic
+from fashion_mnist.inference import Statistic
 from fashion_mnist.sweep.scale import Scale
 
 RGB = tuple[float, float, float]

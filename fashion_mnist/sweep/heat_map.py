@@ -32,13 +32,8 @@ from fashion_mnist.sweep.chart import (
     scale_ticks,
     span_of_scale,
 )
-from fashion_mnist.sweep.leaderboard import (
-    Leaderboard,
-    effects_of,
-    figure_name,
-    figure_text,
-    lower_is_better,
-)
+from fashion_mnist.sweep.figures import figure_name, figure_text
+from fashion_mnist.sweep.leaderboard import Leaderboard, effects_of, lower_is_better
 from fashion_mnist.sweep.scale import Scale, scale_of, short_names
 
 Cells = dict[tuple[str, str], list[float]]  # the scores of the settings with two values

@@ -27,14 +27,8 @@ from fashion_mnist.sweep.chart import (
     power_ticks,
     span_over,
 )
-from fashion_mnist.sweep.leaderboard import (
-    Leaderboard,
-    Setting,
-    count_text,
-    figure_name,
-    lower_is_better,
-    statistic_text,
-)
+from fashion_mnist.sweep.figures import figure_name, statistic_text
+from fashion_mnist.sweep.leaderboard import Leaderboard, Setting, count_text, lower_is_better
 
 
 def pareto_picture(board: Leaderboard, objectives: Sequence[str]) -> Canvas | None:

@@ -29,14 +29,9 @@ from fashion_mnist.sweep.chart import (
     span_over,
 )
 from fashion_mnist.sweep.curves import curves_picture
+from fashion_mnist.sweep.figures import figure_name, statistic_text
 from fashion_mnist.sweep.heat_map import heat_map_picture
-from fashion_mnist.sweep.leaderboard import (
-    Leaderboard,
-    Setting,
-    count_text,
-    figure_name,
-    statistic_text,
-)
+from fashion_mnist.sweep.leaderboard import Leaderboard, Setting, count_text
 from fashion_mnist.sweep.pareto import pareto_picture
 from fashion_mnist.sweep.scale import ABSENT, short_names, short_value
 
