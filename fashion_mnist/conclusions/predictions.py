@@ -1,5 +1,6 @@
 """What a run's network said of every image of a split, as it was stored. N images, C classes."""
 
+import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -7,6 +8,9 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.tracking.reading import Reader
 
 
 class PredictionsError(Exception):
@@ -50,6 +54,21 @@ def read_predictions(path: Path) -> Predictions:
     if not _fits(read):
         raise PredictionsError(f"{path.name} does not hold a row of probabilities for each label")
     return read
+
+
+def stored_predictions(store: Reader, run: RecordedRun, split: str) -> Predictions:
+    """What a recorded run said of its `validation` split, or of the `test` set.
+
+    Raises:
+        PredictionsError: it left none, or none that can be had and read.
+    """
+    path = f"{split}/predictions.npz"
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            file = store.download(run, path, Path(folder))
+        except OSError as error:
+            raise PredictionsError(f"{path} cannot be had: {error}") from error
+        return read_predictions(file)
 
 
 def _fits(read: Predictions) -> bool:

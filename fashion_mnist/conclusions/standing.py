@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -18,7 +19,9 @@ from fashion_mnist.inference import (
 Verdict = Literal["best", "not told apart", "worse", "not tested"]
 Test = Literal["", "paired t", "McNemar"]
 Replicate = tuple[str, str]  # the seed and the fold
-OTHER_IMAGES = "measured on other images than the best"
+MOST_READ = 50  # settings whose predictions are read
+OTHER_IMAGES = "measured on another split"
+NOT_READ = "too far behind to be looked at"
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class ScoredRun:
     predictions: Callable[[], Predictions]  # read where they are needed; raises PredictionsError
 
 
-Setting = Mapping[Replicate, ScoredRun]  # a run for each seed and fold
+ScoredRuns = Mapping[Replicate, ScoredRun]  # of one setting: one for each seed and fold
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Standing:
     why: str = ""  # it is not tested
 
 
-def standings(settings: Sequence[Setting], *, num_settings: int | None = None) -> list[Standing]:
+def standings(settings: Sequence[ScoredRuns], *, most_read: int = MOST_READ) -> list[Standing]:
     """How each setting stands beside the first, which is the one of the best mean score.
 
     Where both have runs of two seeds (and folds) or more in common, measured on the same images,
@@ -68,14 +71,20 @@ def standings(settings: Sequence[Setting], *, num_settings: int | None = None) -
 
     Args:
         settings: the best first; each has a run.
-        num_settings: how many there are in all, where these are the first of them: all count as
-            compared with the best.
+        most_read: the first so many settings are compared by their predictions, which have to be
+            fetched; later ones are not, but count as compared.
     """
-    best, others = settings[0], settings[1:]
-    num_hidden = (num_settings or len(settings)) - len(settings)
-    compared = [_compare(best, other) for other in others]
+    best = settings[0]
+    read_best = cache(lambda: _read(*best.values()))
+    compared = [
+        _compare_networks(best, other, read_best, is_read=place <= most_read)
+        if len(best) == len(other) == 1
+        else _compare_means(best, other)
+        for place, other in enumerate(settings[1:], start=1)
+    ]
     p_values = [standing.p for standing in compared if standing.p is not None]
-    corrected = iter(holm(p_values, len(p_values) + num_hidden))
+    num_unread = sum(standing.why == NOT_READ for standing in compared)
+    corrected = iter(holm(p_values, len(p_values) + num_unread))
     return [
         Standing("best"),
         *(each if each.p is None else _judged(each, next(corrected)) for each in compared),
@@ -89,31 +98,39 @@ def _judged(standing: Standing, p_holm: float) -> Standing:
     return replace(standing, verdict="worse" if is_worse else "not told apart", p_holm=p_holm)
 
 
-def _compare(best: Setting, other: Setting) -> Standing:
-    """The test that fits, without a verdict yet."""
-    if len(best) == len(other) == 1:
-        return _compare_networks(*best.values(), *other.values())
+def _compare_means(best: ScoredRuns, other: ScoredRuns) -> Standing:
+    """By the seeds of both, without a verdict yet."""
     common = [replicate for replicate in best if replicate in other]
     pairs = [key for key in common if _are_same_images(best[key].split, other[key].split)]
     if len(common) < 2:
-        return _untested(f"seeds in common with the best: {len(common)}, and 2 are needed")
+        return _untested("one seed in common" if common else "no seed in common")
     if len(pairs) < 2:
         return _untested(OTHER_IMAGES)
     test = paired_test([best[key].score for key in pairs], [other[key].score for key in pairs])
     gap = test.difference
     if test.p is None:
-        return _untested("every seed differs by the same: no scatter to judge by")
+        return _untested("all seeds differ by the same")
     return Standing("not tested", "paired t", gap.n, gap.mean, gap.interval, test.p)
 
 
-def _compare_networks(best: ScoredRun, other: ScoredRun) -> Standing:
-    """One network against another, by the images of both."""
-    if best.split and other.split and best.split != other.split:
-        return _untested(OTHER_IMAGES)  # found without a look at predictions
-    try:
-        first, second = best.predictions(), other.predictions()
-    except PredictionsError as error:
-        return _untested(str(error))
+def _compare_networks(
+    best: ScoredRuns,
+    other: ScoredRuns,
+    read_best: Callable[[], Predictions | str],
+    *,
+    is_read: bool,
+) -> Standing:
+    """One network against another, by the images of both, without a verdict yet."""
+    [own], [others] = best.values(), other.values()
+    if own.split and others.split and own.split != others.split:
+        return _untested(OTHER_IMAGES)
+    if not is_read:
+        return _untested(NOT_READ)
+    first, second = read_best(), _read(others)
+    if isinstance(first, str):
+        return _untested(f"the best's {first}")
+    if isinstance(second, str):
+        return _untested(second)
     if not are_comparable(first, second):
         return _untested(OTHER_IMAGES)
     test = mcnemar_test(first.is_right, second.is_right)
@@ -124,6 +141,14 @@ def are_comparable(first: Predictions, second: Predictions) -> bool:
     """Whether both are of the same images: by the hash of their split, and by their labels."""
     same_split = _are_same_images(first.split_sha256, second.split_sha256)
     return same_split and np.array_equal(first.labels, second.labels)
+
+
+def _read(run: ScoredRun) -> Predictions | str:
+    """What it said of the images, or why that is not known."""
+    try:
+        return run.predictions()
+    except PredictionsError as error:
+        return str(error)
 
 
 def _are_same_images(first: str, second: str) -> bool:

@@ -14,7 +14,14 @@ from fashion_mnist.inference import Statistic, statistic
 from fashion_mnist.sweep.figures import figure_name, statistic_text
 from fashion_mnist.sweep.objectives import DIRECTIONS
 from fashion_mnist.sweep.results import JobResult
-from fashion_mnist.sweep.scale import ABSENT, differing_axes, scale_of, short_names, short_value
+from fashion_mnist.sweep.scale import (
+    ABSENT,
+    differing_axes,
+    in_words,
+    scale_of,
+    short_names,
+    short_value,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -75,9 +82,7 @@ class Leaderboard:
 
     def label(self, setting: Setting) -> str:
         """What makes the setting differ from others, in one line: `width=512 lr=3e-3`."""
-        names = short_names(self.axes)
-        own = [(names[axis], setting.values[axis]) for axis in self.axes if axis in setting.values]
-        return " ".join(f"{name}={short_value(value)}" for name, value in own) or "all runs"
+        return in_words(setting.values, self.axes) or "all runs"
 
     def size(self) -> str:
         """`54 runs, 18 settings`."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fashion_mnist.conclusions.predictions import Predictions, PredictionsError
-from fashion_mnist.conclusions.standing import ScoredRun, Setting, Standing, standings
+from fashion_mnist.conclusions.standing import ScoredRun, ScoredRuns, Standing, standings
 
 SPLIT = "a" * 64
 
@@ -15,7 +15,7 @@ def never() -> Predictions:
     raise AssertionError("predictions are read for single runs alone")
 
 
-def setting(*scores: float, split: str = "fold", first_seed: int = 0) -> Setting:
+def setting(*scores: float, split: str = "fold", first_seed: int = 0) -> ScoredRuns:
     """A setting with a run for each seed."""
     return {
         (str(first_seed + number), "0"): ScoredRun(score, split, never)
@@ -30,7 +30,7 @@ def single(
     is_known: bool = True,
     seed: int = 0,
     size: int = 1000,
-) -> Setting:
+) -> ScoredRuns:
     """A setting with one run, which has the first so many of 1000 images right."""
 
     def read() -> Predictions:
@@ -65,13 +65,13 @@ def test_only_common_seeds_are_paired() -> None:
 @pytest.mark.parametrize(
     ("other", "why"),
     [
-        (setting(0.8, 0.81, first_seed=5), "seeds in common with the best: 0"),
-        (setting(0.8), "seeds in common with the best: 1"),
-        (setting(0.8, 0.81, split="another"), "other images"),
-        (setting(0.88, 0.89), "the same: no scatter"),
+        (setting(0.8, 0.81, first_seed=5), "no seed in common"),
+        (setting(0.8), "one seed in common"),
+        (setting(0.8, 0.81, split="another"), "another split"),
+        (setting(0.88, 0.89), "all seeds differ by the same"),
     ],
 )
-def test_what_cannot_be_tested_says_why(other: Setting, why: str) -> None:
+def test_what_cannot_be_tested_says_why(other: ScoredRuns, why: str) -> None:
     """No test without common seeds, on other images, or where nothing scatters."""
     _, standing = standings([setting(0.9, 0.91), other])
     assert (standing.verdict, standing.test, standing.p) == ("not tested", "", None)
@@ -101,13 +101,10 @@ def test_single_runs_are_judged_by_their_images() -> None:
         single(80, size=100),
     ],
 )
-def test_other_images_are_not_compared(other: Setting) -> None:
+def test_other_images_are_not_compared(other: ScoredRuns) -> None:
     """Neither another split's hash, nor the same one over other labels."""
     _, standing = standings([single(900), other])
-    assert (standing.verdict, standing.why) == (
-        "not tested",
-        "measured on other images than the best",
-    )
+    assert (standing.verdict, standing.why) == ("not tested", "measured on another split")
 
 
 def test_predictions_that_are_gone_are_no_comparison() -> None:
@@ -122,7 +119,7 @@ def test_predictions_that_are_gone_are_no_comparison() -> None:
 
 
 @pytest.mark.parametrize("twice", [lambda: setting(0.9, 0.91, 0.92), lambda: single(900)])
-def test_identical_settings_are_never_told_apart(twice: Callable[[], Setting]) -> None:
+def test_identical_settings_are_never_told_apart(twice: Callable[[], ScoredRuns]) -> None:
     """p = 1, however many others there are."""
     result = standings([twice(), twice(), twice()])
     assert verdicts(result) == ["best", "not told apart", "not told apart"]
@@ -135,7 +132,9 @@ def test_many_comparisons_ask_for_more() -> None:
     assert verdicts(standings([best, other])) == ["best", "worse"]
     crowd = [best, other, *(single(899) for _ in range(9))]
     assert verdicts(standings(crowd))[1] == "not told apart"
-    assert verdicts(standings([best, other], num_settings=11))[1] == "not told apart"
+    some = standings(crowd, most_read=3)
+    assert [standing.p_holm for standing in some[1:4]] == pytest.approx([0.3125, 1, 1])
+    assert {standing.why for standing in some[4:]} == {"too far behind to be looked at"}
 
 
 def test_whoever_wins_on_common_seeds_is_not_worse() -> None:
