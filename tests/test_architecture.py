@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "fashion_mnist"
 FLOORS = [
     {
         "atomic",
+        "calibration",
         "canvas",
         "console",
         "products",
