@@ -19,16 +19,15 @@ from fashion_mnist.canvas import (
     write_heading,
 )
 from fashion_mnist.inference import Statistic, statistic
-from fashion_mnist.sweep.chart import (
-    WIDTH,
+from fashion_mnist.plots.axes import (
     Span,
     clipped,
     draw_ticks_below,
     draw_ticks_left,
-    ends,
     span_over,
     straight,
 )
+from fashion_mnist.sweep.chart import WIDTH, ends
 from fashion_mnist.sweep.figures import statistic_text
 from fashion_mnist.sweep.leaderboard import Leaderboard, Setting
 

@@ -17,18 +17,20 @@ from fashion_mnist.canvas import (
     text_width,
     write_heading,
 )
-from fashion_mnist.sweep.chart import (
-    MOST_LABELLED,
-    WIDTH,
+from fashion_mnist.plots.axes import (
     Span,
-    apart,
     clipped,
-    colors_of,
     depth_below,
-    draw_color_key,
     draw_dots,
     draw_ticks_below,
     draw_ticks_left,
+)
+from fashion_mnist.sweep.chart import (
+    MOST_LABELLED,
+    WIDTH,
+    apart,
+    colors_of,
+    draw_color_key,
     scale_ticks,
     span_of_scale,
 )
