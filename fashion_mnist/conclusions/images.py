@@ -3,19 +3,20 @@
 `N` images of `H` × `W` pixels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from fashion_mnist.checkpoint import Model
 from fashion_mnist.conclusions.network import setting
 from fashion_mnist.data.dataset import Dataset, load_dataset, split
 from fashion_mnist.data.files import missing_names
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.data.pair import read_pair
 from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.schema import shown
 
 VALIDATION, TEST = "validation", "test"
 SPLITS = (VALIDATION, TEST)
@@ -39,11 +40,17 @@ class LabelledImages:
 
 
 def read_images(
-    run: RecordedRun, model: Model, *, wanted: str | None = None, folder: Path | None = None
+    run: RecordedRun,
+    class_names: Sequence[str],
+    *,
+    image_shape: tuple[int, int] | None = None,
+    wanted: str | None = None,
+    folder: Path | None = None,
 ) -> LabelledImages:
     """The run's validation split or test set; or the test files of a folder with other data.
 
     Args:
+        image_shape: (H, W) that the network takes; None where there is none to be asked.
         wanted: a name of SPLITS; None for validation, and of other data for its test files.
         folder: of IDX files; None for where the run had its data from.
 
@@ -51,8 +58,11 @@ def read_images(
         DataError: the data is missing, damaged, or not what the run or the network takes.
         ValueError: there is no such split.
     """
-    own = _own_data(run, model, folder)
+    if wanted not in (None, *SPLITS):
+        raise ValueError(f"--split must be {' or '.join(SPLITS)}, got {shown(wanted)}")
+    own = _own_data(run, class_names, folder)
     if own is not None:
+        _check_shape(own.image_shape, image_shape, Path(own.source))
         return _split(run, own, wanted or VALIDATION)
     assert folder is not None
     if wanted == VALIDATION:
@@ -60,8 +70,8 @@ def read_images(
             f"{folder} is other data than {run.name} was trained on, and has none of its "
             "validation split: leave --split out, for its t10k files"
         )
-    images, labels = read_pair(folder, "t10k", num_classes=len(model.class_names))
-    _check_shape(images.shape[1:], model, folder)
+    images, labels = read_pair(folder, "t10k", num_classes=len(class_names))
+    _check_shape(images.shape[1:], image_shape, folder)
     return LabelledImages(
         name=f"other-{folder.resolve().name or 'data'}",
         images=torch.tensor(images),
@@ -71,20 +81,28 @@ def read_images(
     )
 
 
-def _own_data(run: RecordedRun, model: Model, folder: Path | None) -> Dataset | None:
+def class_names_of(run: RecordedRun) -> list[str]:
+    """The names of the run's classes, as its config has them. Raises ValueError for none."""
+    names = setting(run, "data.class_names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{run.name} does not say which classes it knows, got {shown(names)}")
+    return names
+
+
+def _own_data(run: RecordedRun, class_names: Sequence[str], folder: Path | None) -> Dataset | None:
     """The data set that the run was trained on; None where the folder holds another one."""
     expected = run.tags.get(DATA_TAG)
     if folder is not None:
         if missing_names(folder):
             return None
         # under a name of no published data: else a system's copy might be taken instead
-        found = load_dataset(name="", folder=folder, class_names=model.class_names)
+        found = load_dataset(name="", folder=folder, class_names=class_names)
         return found if found.sha256 == expected else None
     name, place = setting(run, "data.name"), setting(run, "data.dir")
     if not isinstance(name, str) or not isinstance(place, str):
         raise DataError(f"{run.name} does not say what it was trained on: name the folder (--data)")
     try:
-        found = load_dataset(name=name, folder=Path(place), class_names=model.class_names)
+        found = load_dataset(name=name, folder=Path(place), class_names=class_names)
     except DataError as error:
         raise DataError(f"{error}; or name the folder of the run's data (--data)") from error
     if found.sha256 != expected:
@@ -92,7 +110,6 @@ def _own_data(run: RecordedRun, model: Model, folder: Path | None) -> Dataset | 
             f"{found.source} has changed since {run.name} was trained: SHA-256 must be "
             f"{expected}, got {found.sha256}"
         )
-    _check_shape(found.image_shape, model, Path(found.source))
     return found
 
 
@@ -122,7 +139,9 @@ def _split(run: RecordedRun, data: Dataset, name: str) -> LabelledImages:
     )
 
 
-def _check_shape(shape: tuple[int, ...], model: Model, folder: Path) -> None:
-    if tuple(shape) != model.image_shape:
-        wanted, got = (" × ".join(map(str, each)) for each in (model.image_shape, shape))
-        raise DataError(f"{folder}: images must be {wanted} pixels for this network, got {got}")
+def _check_shape(shape: tuple[int, ...], wanted: tuple[int, int] | None, folder: Path) -> None:
+    if wanted is not None and tuple(shape) != wanted:
+        sizes = [" × ".join(map(str, each)) for each in (wanted, shape)]
+        raise DataError(
+            f"{folder}: images must be {sizes[0]} pixels for this network, got {sizes[1]}"
+        )

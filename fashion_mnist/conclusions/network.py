@@ -67,6 +67,18 @@ class Network:
         return stack
 
 
+def demand_network(run: RecordedRun) -> RecordedRun:
+    """The run itself, if it is one that has become a network. Raises ValueError."""
+    if run.is_sweep:
+        raise ValueError(
+            f"{run.name} is a sweep: name one of its networks (fmnist runs --sweep {run.name})"
+        )
+    if not run.is_network or run.status != "FINISHED":
+        what = f"it is {run.status}" if run.is_network else "it is no training of a network"
+        raise ValueError(f"{run.name} ({run.run_id}) has no network: {what}")
+    return run
+
+
 def load_network(store: Reader, run: RecordedRun) -> Network:
     """The network of a recorded run: from its folder on this machine, else from the store.
 
