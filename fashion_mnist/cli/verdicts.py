@@ -1,6 +1,7 @@
 """What networks are found to be, on the terminal and as JSON."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from fashion_mnist.cli.tables import (
     table_of,
 )
 from fashion_mnist.conclusions.answers import Answer, Answers
+from fashion_mnist.conclusions.images import VALIDATION
 from fashion_mnist.conclusions.judging import Judged
 from fashion_mnist.conclusions.jury import Jury
 from fashion_mnist.conclusions.verdict import (
@@ -96,11 +98,12 @@ def print_jury(jury: Jury, files: Sequence[Path], *, as_json: bool) -> None:
     test = jury.beside_the_best()
     if as_json:
         beside = {"run": jury.runs[jury.best].run_id, "difference": test.difference, "p": test.p}
-        steps = [{**vars(step), "added": jury.runs[step.added].run_id} for step in jury.steps]
         print_json(
             {
                 "runs": _members(jury),
-                "steps": steps,
+                "steps": [
+                    {**asdict(step), "added": jury.runs[step.added].run_id} for step in jury.steps
+                ],
                 "beside_the_best_alone": beside,
                 "data": jury.images.source,
                 **content_of(jury.verdict),
@@ -118,7 +121,9 @@ def print_jury(jury: Jury, files: Sequence[Path], *, as_json: bool) -> None:
     rows = [row | {"id": row["id"][:8]} for row in _members(jury)]
     print_on_terminal(table_of(rows, columns))
     if jury.steps:
-        print_text(f"chosen on the validation split, in {plural(len(jury.steps), 'step')}")
+        flattered = ", whose figures flatter it" if jury.images.name == VALIDATION else ""
+        steps = plural(len(jury.steps), "step")
+        print_text(f"chosen in {steps} on the validation split{flattered}")
     print_text(f"images from {jury.images.source}")
     _print_verdict(jury.verdict)
     told = "can be told apart" if test.p < ALPHA else "cannot be told apart"

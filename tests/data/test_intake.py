@@ -50,6 +50,15 @@ def test_a_light_background_is_inverted(tmp_path: Path) -> None:
     assert taken.words == "inverted, for its background is light"
 
 
+def test_the_border_decides_and_not_the_garment(tmp_path: Path) -> None:
+    """Large and dark on white is inverted, large and light on black is not."""
+    dark = np.full(SHAPE, 255, np.uint8)
+    dark[2:26, 2:26] = 30
+    assert dark.mean() < 127
+    assert (take_in(written(tmp_path / "a.png", dark), SHAPE)[0].image == 255 - dark).all()
+    assert (take_in(written(tmp_path / "b.png", 255 - dark), SHAPE)[0].image == 255 - dark).all()
+
+
 def test_the_user_may_decide_what_is_inverted(tmp_path: Path) -> None:
     """Always and never, whatever the border is."""
     light = written(tmp_path / "a.png", 255 - garment())
