@@ -11,6 +11,8 @@ from typing import NamedTuple, TypedDict
 import torch
 from torch import Tensor
 
+from fashion_mnist.calibration import calibration_error, reliability
+
 
 class Confusion(NamedTuple):
     """One kind of mistake: `count` of the `support` examples of `true` were called `predicted`."""
@@ -85,19 +87,11 @@ def summarize(counts: Tensor) -> dict[str, Tensor]:
 
 
 def expected_calibration_error(probabilities: Tensor, labels: Tensor, num_bins: int = 15) -> float:
-    """How far confidence is from accuracy, in `[0, 1]`: 0 is calibrated.
+    """How far confidence is from accuracy, in `[0, 1]`: 0 is calibrated; see `calibration`.
 
-    Probabilities `[N, C]`, labels `[N]`, N ≥ 1. The top probabilities fall into `num_bins` bins
-    of equal width, closed on the right; each bin's |accuracy - confidence| weighs by its examples.
-
-    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.
+    Probabilities `[N, C]`, labels `[N]`, N ≥ 1.
     """
-    confidence, predictions = probabilities.double().max(-1)
-    inner_edges = torch.linspace(0, 1, num_bins + 1, dtype=torch.float64)[1:-1]
-    bins = torch.bucketize(confidence, inner_edges)
-    gap = (predictions == labels).double() - confidence
-    gap_of_bin = torch.bincount(bins, weights=gap, minlength=num_bins)
-    return float(gap_of_bin.abs().sum() / len(labels))
+    return calibration_error(reliability(probabilities, labels, num_bins))
 
 
 def classification_report(counts: Tensor, class_names: Sequence[str]) -> list[ReportRow]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 PARENT_TAG = "mlflow.parentRunId"
+FOLDER_TAG = "journal_folder"  # the run's own, on the host that it names
 COPY_TAG = "copy_of"
 FINGERPRINT_TAG = "fingerprint"  # of networks alone: sweeps and comparisons have none
 SWEEP_TAG = "sweep.axes"  # of the run that stands for a sweep

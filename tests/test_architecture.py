@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "fashion_mnist"
 FLOORS = [
     {
         "atomic",
+        "calibration",
         "canvas",
         "console",
         "products",
@@ -26,6 +27,8 @@ FLOORS = [
         "mending",
         "process",
         "recorded",
+        "inference",
+        "page",
     },
     {"data", "journal", "plots", "parameters", "losses"},
     {"rowwise"},

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from fashion_mnist.inference import Statistic
 from fashion_mnist.sweep.description import best_figures, describe
 from fashion_mnist.sweep.importance import importances
-from fashion_mnist.sweep.leaderboard import Statistic, leaderboard_table, main_effects, rank
+from fashion_mnist.sweep.leaderboard import leaderboard_table, main_effects, rank
 from fashion_mnist.sweep.pareto import pareto_front
 from fashion_mnist.sweep.results import JobResult
 from fashion_mnist.sweep.scale import scale_of, short_names

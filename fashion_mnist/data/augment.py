@@ -56,7 +56,7 @@ def augment(
         pictures = _flip(pictures, draws[0] < flips)
     if any(shift):
         offsets = (draws[1:3] * (2 * shifts + 1)).floor() - shifts
-        pictures = _shift(pictures, offsets.long(), largest=max(shift))
+        pictures = shift_pictures(pictures, offsets.long(), largest=max(shift))
     if any(erase):
         pictures = _erase(pictures, draws[3] < erases, draws[4:])
     return pictures.reshape(images.shape)
@@ -92,7 +92,7 @@ def _flip(pictures: Tensor, mirrored: Tensor) -> Tensor:
     return both.index_select(0, chosen).view(pictures.shape)
 
 
-def _shift(pictures: Tensor, offsets: Tensor, *, largest: int) -> Tensor:
+def shift_pictures(pictures: Tensor, offsets: Tensor, *, largest: int) -> Tensor:
     """Move `[R, B, H, W]` down and right by int64 `offsets: [2, R, B]`, in [-largest, largest]."""
     height, width = pictures.shape[-2:]
     padded = pad(pictures, (largest,) * 4)

@@ -14,14 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fashion_mnist.data.damage import find_damages, set_damaged_aside
-from fashion_mnist.data.idx import (
-    DataError,
-    check_digest,
-    find_idx,
-    num_dimensions,
-    parse_idx,
-    read_content,
-)
+from fashion_mnist.data.idx import DataError, find_idx
+from fashion_mnist.data.pair import check_pair, read_file
 
 log = logging.getLogger("fashion_mnist")
 
@@ -183,7 +177,7 @@ def read_files(
     # Threads: decompression and SHA-256 release the GIL.
     with ThreadPoolExecutor(len(NAMES)) as pool:
         reads = [
-            pool.submit(_read_file, path, name=name, expected=expected or {})
+            pool.submit(read_file, path, name=name, expected=expected or {})
             for name, path in paths.items()
         ]
     arrays, digests = zip(*(read.result() for read in reads), strict=True)
@@ -200,15 +194,6 @@ def read_files(
     return files
 
 
-def _read_file(
-    path: Path, *, name: str, expected: Mapping[str, str]
-) -> tuple[NDArray[np.uint8], str]:
-    """Values and SHA-256 of one file, images where its name says so."""
-    content = read_content(path)
-    digest = check_digest(content, name=name, expected=expected, origin=str(path))
-    return parse_idx(content, num_dimensions=num_dimensions(name), origin=str(path)), digest
-
-
 def _check_together(files: Files, paths: Mapping[str, Path], *, num_classes: int) -> None:
     """Raise a DataError unless counts, image sizes and labels fit together."""
     train_images, train_labels, test_images, test_labels = (paths[name] for name in NAMES)
@@ -216,19 +201,7 @@ def _check_together(files: Files, paths: Mapping[str, Path], *, num_classes: int
         (files.train_images, train_images, files.train_labels, train_labels),
         (files.test_images, test_images, files.test_labels, test_labels),
     ):
-        if images.size == 0:
-            shape = " x ".join(map(str, images.shape))
-            raise DataError(f"{images_path}: must hold at least one pixel, got {shape}")
-        if len(images) != len(labels):
-            raise DataError(
-                f"{labels_path}: must hold one label for each of the {len(images)} images of "
-                f"{images_path.name}, got {len(labels)} labels"
-            )
-        if labels.max() >= num_classes:
-            raise DataError(
-                f"{labels_path}: labels must be 0 to {num_classes - 1} for the {num_classes} names "
-                f"in data.class_names, got {labels.max()}"
-            )
+        check_pair(images, images_path, labels, labels_path, num_classes=num_classes)
     train_size, test_size = files.train_images.shape[1:], files.test_images.shape[1:]
     if train_size != test_size:
         raise DataError(

@@ -1,4 +1,4 @@
-"""A run's figures. Each `plot_…` writes the picture that its `…_figure` builds.
+"""Figures of a run and its network. Each `plot_…` writes the picture that its `…_figure` builds.
 
 Font sizes are points; a chart of MLflow shows a figure at about one pixel per point, so what must
 be read there is 8 points high or more.
@@ -9,6 +9,7 @@ from fashion_mnist.plots.confusion import (
     confusion_figure,
     plot_confusion_matrix,
 )
+from fashion_mnist.plots.coverage import coverage_figure, plot_coverage
 from fashion_mnist.plots.curves import curves_figure, plot_curves
 from fashion_mnist.plots.gallery import (
     first_of_each_class,
@@ -17,16 +18,25 @@ from fashion_mnist.plots.gallery import (
     plot_samples,
     samples_figure,
 )
+from fashion_mnist.plots.reliability import plot_reliability, reliability_figure
+from fashion_mnist.plots.robustness import Level, plot_robustness, robustness_figure
 
 __all__ = [
+    "Level",
     "confusion_colors",
     "confusion_figure",
+    "coverage_figure",
     "curves_figure",
     "first_of_each_class",
     "mistakes_figure",
     "plot_confusion_matrix",
+    "plot_coverage",
     "plot_curves",
     "plot_mistakes",
+    "plot_reliability",
+    "plot_robustness",
     "plot_samples",
+    "reliability_figure",
+    "robustness_figure",
     "samples_figure",
 ]

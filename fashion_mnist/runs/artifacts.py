@@ -77,12 +77,22 @@ def record_training(
 
 
 def record_split(journal: Journal, result: SplitResult, class_names: Sequence[str]) -> None:
-    """Write the tables, figures and predictions of one split."""
-    folder, counts = result.name, result.counts
-    _write_confusion(journal, folder, counts, class_names)
+    """Write the tables, figures and predictions of one split, and tell the journal."""
+    for name in write_split(journal.artifacts, result, class_names):
+        journal.artifact(name)
+    stem = f"{result.name}/confusion_matrix"
+    journal.image(stem, f"{stem}.png")
+
+
+def write_split(folder: Path, result: SplitResult, class_names: Sequence[str]) -> Iterator[str]:
+    """Write the tables, figures and predictions of one split below `folder`; names each, once it
+    is there.
+    """
+    split, counts = result.name, result.counts
+    yield from _write_confusion(folder, split, counts, class_names)
     report = metrics.classification_report(counts, class_names)
-    _write_table(journal, f"{folder}/classification_report", report)
-    with _artifact(journal, f"{folder}/mistakes.png") as path:
+    yield from write_table(folder, f"{split}/classification_report", report)
+    with replacing(folder / split / "mistakes.png") as path:
         plots.plot_mistakes(
             result.images.numpy(),
             result.labels.numpy(),
@@ -90,13 +100,15 @@ def record_split(journal: Journal, result: SplitResult, class_names: Sequence[st
             class_names,
             path,
         )
-    with _artifact(journal, f"{folder}/predictions.npz") as path:
+    yield f"{split}/mistakes.png"
+    with replacing(folder / split / "predictions.npz") as path:
         np.savez(
             path,
             probabilities=result.probabilities.numpy(),
             labels=result.labels.numpy(),
             split_sha256=np.array(result.sha256),
         )
+    yield f"{split}/predictions.npz"
 
 
 def read_confusion(artifacts: Path, split: str) -> tuple[list[list[int]], list[str]] | None:
@@ -112,28 +124,33 @@ def read_confusion(artifacts: Path, split: str) -> tuple[list[list[int]], list[s
     return (counts, names) if is_square and are_counts else None
 
 
+def write_table(folder: Path, stem: str, rows: Sequence[Any]) -> Iterator[str]:
+    """Write rows with the same keys as `stem`.json and `stem`.csv; names each, once it is there."""
+    with replacing(folder / f"{stem}.json") as path:
+        path.write_text(json.dumps(rows, indent=1))
+    yield f"{stem}.json"
+    with replacing(folder / f"{stem}.csv") as path:
+        _write_csv(path, list(rows[0]), (list(row.values()) for row in rows))
+    yield f"{stem}.csv"
+
+
 def _write_confusion(
-    journal: Journal, folder: str, counts: Tensor, class_names: Sequence[str]
-) -> None:
-    stem = f"{folder}/confusion_matrix"
+    folder: Path, split: str, counts: Tensor, class_names: Sequence[str]
+) -> Iterator[str]:
+    stem = f"{split}/confusion_matrix"
     rows = counts.tolist()
-    with _artifact(journal, f"{stem}.json") as path:
+    with replacing(folder / f"{stem}.json") as path:
         path.write_text(json.dumps({"labels": list(class_names), "counts": rows}))
-    with _artifact(journal, f"{stem}.csv") as path:
+    yield f"{stem}.json"
+    with replacing(folder / f"{stem}.csv") as path:
         shares = [[f"{100 * n / max(sum(row), 1):.1f}" for n in row] for row in rows]
         header = ["true \\ predicted", *class_names, *(f"{name} %" for name in class_names)]
         table = zip(class_names, rows, shares, strict=True)
         _write_csv(path, header, ([name, *row, *share] for name, row, share in table))
-    with _artifact(journal, f"{stem}.png") as path:
-        plots.plot_confusion_matrix(counts.numpy(), class_names, path, folder.capitalize())
-    journal.image(stem, f"{stem}.png")
-
-
-def _write_table(journal: Journal, stem: str, rows: Sequence[Any]) -> None:
-    with _artifact(journal, f"{stem}.json") as path:
-        path.write_text(json.dumps(rows, indent=1))
-    with _artifact(journal, f"{stem}.csv") as path:
-        _write_csv(path, list(rows[0]), (list(row.values()) for row in rows))
+    yield f"{stem}.csv"
+    with replacing(folder / f"{stem}.png") as path:
+        plots.plot_confusion_matrix(counts.numpy(), class_names, path, split.capitalize())
+    yield f"{stem}.png"
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

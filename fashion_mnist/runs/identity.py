@@ -26,9 +26,14 @@ _NOT_IDENTITY = (
 
 def fingerprint(settings: dict[str, Any], *, data_sha256: str) -> str:
     """64 hexadecimal digits over a flat config, the data and the version of the numerics."""
-    own = {key: value for key, value in settings.items() if not key.startswith(_NOT_IDENTITY)}
+    own = {key: value for key, value in settings.items() if is_identity(key)}
     content = {"numerics": NUMERICS_VERSION, "data_sha256": data_sha256, "settings": own}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def is_identity(key: str) -> bool:
+    """Whether a run with another value of this key is another run."""
+    return not key.startswith(_NOT_IDENTITY)
 
 
 def run_folders(output_dir: Path, fingerprint: str) -> list[Path]:

@@ -19,31 +19,29 @@ from fashion_mnist.canvas import (
     text_width,
     write_heading,
 )
-from fashion_mnist.sweep.chart import (
-    MOST_LABELLED,
-    WIDTH,
+from fashion_mnist.inference import Statistic
+from fashion_mnist.plots.axes import (
     Span,
-    apart,
     clipped,
-    colors_of,
     depth_below,
     draw_dots,
     draw_ticks_below,
     draw_ticks_left,
+    span_over,
+    straight,
+)
+from fashion_mnist.sweep.chart import (
+    MOST_LABELLED,
+    WIDTH,
+    apart,
+    colors_of,
     draw_whisker,
     ends,
     scale_ticks,
     span_of_scale,
-    span_over,
-    straight,
 )
-from fashion_mnist.sweep.leaderboard import (
-    Leaderboard,
-    Statistic,
-    effects_of,
-    figure_name,
-    lower_is_better,
-)
+from fashion_mnist.sweep.figures import figure_name
+from fashion_mnist.sweep.leaderboard import Leaderboard, effects_of, lower_is_better
 from fashion_mnist.sweep.scale import ABSENT, scale_of, short_names
 
 MOST_PANELS = 12

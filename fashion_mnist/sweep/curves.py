@@ -18,23 +18,18 @@ from fashion_mnist.canvas import (
     text_width,
     write_heading,
 )
-from fashion_mnist.sweep.chart import (
-    WIDTH,
+from fashion_mnist.inference import Statistic, statistic
+from fashion_mnist.plots.axes import (
     Span,
     clipped,
     draw_ticks_below,
     draw_ticks_left,
-    ends,
     span_over,
     straight,
 )
-from fashion_mnist.sweep.leaderboard import (
-    Leaderboard,
-    Setting,
-    Statistic,
-    statistic,
-    statistic_text,
-)
+from fashion_mnist.sweep.chart import WIDTH, ends
+from fashion_mnist.sweep.figures import statistic_text
+from fashion_mnist.sweep.leaderboard import Leaderboard, Setting
 
 CURVE_COLORS = (  # a line and its whiskers; after Okabe and Ito
     (BLUE, "#a6cde4"),

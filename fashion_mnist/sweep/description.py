@@ -4,15 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from fashion_mnist.markdown import code, plain
-from fashion_mnist.sweep.leaderboard import (
-    Leaderboard,
-    Setting,
-    count_text,
-    figure_name,
-    outcome,
-    rank,
-    statistic_text,
-)
+from fashion_mnist.sweep.figures import figure_name, statistic_text
+from fashion_mnist.sweep.leaderboard import Leaderboard, Setting, count_text, outcome, rank
 from fashion_mnist.sweep.results import JobResult
 from fashion_mnist.sweep.scale import ABSENT, short_names, short_value
 

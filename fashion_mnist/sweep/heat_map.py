@@ -17,28 +17,25 @@ from fashion_mnist.canvas import (
     text_width,
     write_heading,
 )
-from fashion_mnist.sweep.chart import (
-    MOST_LABELLED,
-    WIDTH,
+from fashion_mnist.plots.axes import (
     Span,
-    apart,
     clipped,
-    colors_of,
     depth_below,
-    draw_color_key,
     draw_dots,
     draw_ticks_below,
     draw_ticks_left,
+)
+from fashion_mnist.sweep.chart import (
+    MOST_LABELLED,
+    WIDTH,
+    apart,
+    colors_of,
+    draw_color_key,
     scale_ticks,
     span_of_scale,
 )
-from fashion_mnist.sweep.leaderboard import (
-    Leaderboard,
-    effects_of,
-    figure_name,
-    figure_text,
-    lower_is_better,
-)
+from fashion_mnist.sweep.figures import figure_name, figure_text
+from fashion_mnist.sweep.leaderboard import Leaderboard, effects_of, lower_is_better
 from fashion_mnist.sweep.scale import Scale, scale_of, short_names
 
 Cells = dict[tuple[str, str], list[float]]  # the scores of the settings with two values

@@ -7,35 +7,24 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from fashion_mnist.console import printable
+from fashion_mnist.inference import Statistic, statistic
+from fashion_mnist.sweep.figures import figure_name, statistic_text
 from fashion_mnist.sweep.objectives import DIRECTIONS
 from fashion_mnist.sweep.results import JobResult
-from fashion_mnist.sweep.scale import ABSENT, scale_of, short_names, short_value
+from fashion_mnist.sweep.scale import (
+    ABSENT,
+    differing_axes,
+    in_words,
+    scale_of,
+    short_names,
+    short_value,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-FIGURE_NAMES = {
-    "final/val_accuracy": "validation accuracy",
-    "final/val_f1_macro": "validation macro F1",
-    "final/val_loss": "validation loss",
-    "final/epoch": "epoch",
-    "test/accuracy": "test accuracy",
-    "test/f1_macro": "test macro F1",
-    "test/loss": "test loss",
-}
-
-
-@dataclass(frozen=True)
-class Statistic:
-    """What n values say of one figure."""
-
-    mean: float
-    std: float | None  # with n - 1; None for one value
-    n: int
 
 
 @dataclass(frozen=True)
@@ -93,9 +82,7 @@ class Leaderboard:
 
     def label(self, setting: Setting) -> str:
         """What makes the setting differ from others, in one line: `width=512 lr=3e-3`."""
-        names = short_names(self.axes)
-        own = [(names[axis], setting.values[axis]) for axis in self.axes if axis in setting.values]
-        return " ".join(f"{name}={short_value(value)}" for name, value in own) or "all runs"
+        return in_words(setting.values, self.axes) or "all runs"
 
     def size(self) -> str:
         """`54 runs, 18 settings`."""
@@ -138,12 +125,6 @@ def outcome(run: JobResult) -> str:
     return run.status.lower() or "not begun"
 
 
-def differing_axes(values: Sequence[Mapping[str, str]]) -> list[str]:
-    """The axes that have more than one value; having none is a value too."""
-    axes = dict.fromkeys(axis for own in values for axis in own)
-    return [axis for axis in axes if len({own.get(axis) for own in values}) > 1]
-
-
 def main_effects(results: Sequence[JobResult], score: str) -> dict[str, dict[str, Statistic]]:
     """For each axis with several values: value -> mean and std over the settings that have it.
 
@@ -164,31 +145,6 @@ def effects_of(board: Leaderboard) -> dict[str, dict[str, Statistic]]:
         if scores:
             effects[axis] = {value: statistic(scores[value]) for value in scale_of(scores).values}
     return effects
-
-
-def statistic(values: Sequence[float]) -> Statistic:
-    """Mean and standard deviation (n - 1) of one value or more."""
-    return Statistic(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
-
-
-def figure_name(key: str) -> str:
-    """What people call a figure."""
-    return FIGURE_NAMES.get(key, key)
-
-
-def figure_text(key: str, value: float) -> str:
-    """A figure's value with the digits that are worth reading."""
-    return f"{value:,.0f}" if key == "parameters" else f"{value:.4f}"
-
-
-def statistic_text(key: str, figure: Statistic | None) -> str:
-    """`0.8912 ± 0.0021`, or the one value; how many there are is for the caller to say."""
-    if figure is None:
-        return ABSENT
-    mean = figure_text(key, figure.mean)
-    # sizes that are the same for all runs of a setting have no spread worth a word
-    is_spread = figure.std is not None and (figure.std > 0 or key != "parameters")
-    return f"{mean} ± {figure_text(key, figure.std or 0)}" if is_spread else mean
 
 
 def count_text(setting: Setting) -> str:

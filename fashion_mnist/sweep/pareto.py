@@ -17,24 +17,10 @@ from fashion_mnist.canvas import (
     text_width,
     write_heading,
 )
-from fashion_mnist.sweep.chart import (
-    WIDTH,
-    clipped,
-    draw_ticks_below,
-    draw_ticks_left,
-    draw_whisker,
-    ends,
-    power_ticks,
-    span_over,
-)
-from fashion_mnist.sweep.leaderboard import (
-    Leaderboard,
-    Setting,
-    count_text,
-    figure_name,
-    lower_is_better,
-    statistic_text,
-)
+from fashion_mnist.plots.axes import clipped, draw_ticks_below, draw_ticks_left, span_over
+from fashion_mnist.sweep.chart import WIDTH, draw_whisker, ends, power_ticks
+from fashion_mnist.sweep.figures import figure_name, statistic_text
+from fashion_mnist.sweep.leaderboard import Leaderboard, Setting, count_text, lower_is_better
 
 
 def pareto_picture(board: Leaderboard, objectives: Sequence[str]) -> Canvas | None:

@@ -17,26 +17,13 @@ from fashion_mnist.canvas import (
     text_width,
     write_heading,
 )
+from fashion_mnist.plots.axes import Span, clipped, draw_dots, draw_ticks_below, span_over
 from fashion_mnist.sweep.axis_pictures import effects_picture, parallel_picture
-from fashion_mnist.sweep.chart import (
-    WIDTH,
-    Span,
-    clipped,
-    draw_dots,
-    draw_ticks_below,
-    draw_whisker,
-    ends,
-    span_over,
-)
+from fashion_mnist.sweep.chart import WIDTH, draw_whisker, ends
 from fashion_mnist.sweep.curves import curves_picture
+from fashion_mnist.sweep.figures import figure_name, statistic_text
 from fashion_mnist.sweep.heat_map import heat_map_picture
-from fashion_mnist.sweep.leaderboard import (
-    Leaderboard,
-    Setting,
-    count_text,
-    figure_name,
-    statistic_text,
-)
+from fashion_mnist.sweep.leaderboard import Leaderboard, Setting, count_text
 from fashion_mnist.sweep.pareto import pareto_picture
 from fashion_mnist.sweep.scale import ABSENT, short_names, short_value
 

@@ -69,6 +69,19 @@ def short_names(axes: Sequence[str]) -> dict[str, str]:
     }
 
 
+def in_words(values: Mapping[str, str], axes: Sequence[str]) -> str:
+    """The values on these axes in one line: `width=512 lr=3e-3`."""
+    names = short_names(axes)
+    own = [(names[axis], values[axis]) for axis in axes if axis in values]
+    return " ".join(f"{name}={short_value(value)}" for name, value in own)
+
+
+def differing_axes(values: Sequence[Mapping[str, str]]) -> list[str]:
+    """The axes that have more than one value; having none is a value too."""
+    axes = dict.fromkeys(axis for own in values for axis in own)
+    return [axis for axis in axes if len({own.get(axis) for own in values}) > 1]
+
+
 def _spacing(numbers: Sequence[float]) -> Spacing:
     """How sorted numbers are spread best: as they are, as logarithms, or one place each."""
     if numbers[0] <= 0:

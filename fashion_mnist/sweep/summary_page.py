@@ -1,48 +1,17 @@
 """The summary of a sweep as one HTML page that needs nothing beside it."""
 
-import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from fashion_mnist.sweep.leaderboard import (
-    Leaderboard,
-    Setting,
-    count_text,
-    effects_of,
-    figure_name,
-    outcome,
-    statistic_text,
-)
+from fashion_mnist.page import code, html_page, picture, section, table
+from fashion_mnist.sweep.figures import figure_name, statistic_text
+from fashion_mnist.sweep.leaderboard import Leaderboard, Setting, count_text, effects_of, outcome
 from fashion_mnist.sweep.results import JobResult
 from fashion_mnist.sweep.scale import ABSENT, short_names, short_value
 
 MOST_ROWS = 100  # of a table; the CSV files have them all
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; color: #222;
-  background: #fff; max-width: 1180px; margin: 2rem auto; padding: 0 1.2rem; }
-h1 { font-size: 1.6rem; margin: 0 0 .2rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.15rem; margin: 2.4rem 0 .6rem; border-bottom: 1px solid #ddd; }
-h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
-p { margin: .4rem 0; } .faint { color: #6b6b6b; }
-.best { border-left: 4px solid #b84a00; background: #fbf5f0; padding: .6rem 1rem; margin: 1rem 0; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
-th, td { padding: .22rem .8rem .22rem 0; text-align: left; vertical-align: top;
-  border-bottom: 1px solid #eee; }
-td { max-width: 26rem; overflow-wrap: break-word; }
-th { color: #6b6b6b; font-weight: 600; white-space: nowrap; }
-.number { text-align: right; } .short { white-space: nowrap; }
-tr.winner td { font-weight: 600; } tr.partial td.runs { color: #b84a00; }
-code, pre { font: .85rem/1.45 ui-monospace, "DejaVu Sans Mono", monospace; background: #f5f5f5;
-  border-radius: 3px; overflow-wrap: anywhere; white-space: pre-wrap; }
-code { padding: 0 .2rem; } pre { padding: .5rem .8rem; margin: .4rem 0; }
-img { max-width: 100%; height: auto; display: block; margin: 1.2rem 0; }
-.effects { display: flex; flex-wrap: wrap; gap: 0 3rem; }
-""".strip()
 CAPTIONS = {
     "leaderboard": "The best settings, each run as a dot",
     "main_effects": "The score along each axis",
@@ -71,22 +40,16 @@ def summary_page(
     """
     parts = [
         *_head(board, title, num_doubles),
-        *_section("Leaderboard", _leaderboard(board)),
-        *_section("Pictures", [_picture(name, path) for name, path in pictures.items()]),
-        *_section("Main effects", _effects(board)),
-        *_section("Test scores that were read", [f"<p>{escape(n)}</p>" for n in note_of_tests]),
-        *_section("Failed", _failures(board.runs)),
-        *_section("Stopped by the search", _pruned(board.runs)),
-        *_section("Stopped or not begun", _unfinished(board.runs)),
-        *_section("How to repeat", _repeat(board, command)),
+        *section("Leaderboard", _leaderboard(board)),
+        *section("Pictures", [_embedded(name, path) for name, path in pictures.items()]),
+        *section("Main effects", _effects(board)),
+        *section("Test scores that were read", [f"<p>{escape(n)}</p>" for n in note_of_tests]),
+        *section("Failed", _failures(board.runs)),
+        *section("Stopped by the search", _pruned(board.runs)),
+        *section("Stopped or not begun", _unfinished(board.runs)),
+        *section("How to repeat", _repeat(board, command)),
     ]
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
-    # a name that is not escaped, by some mistake of ours, still runs and fetches nothing
-    policy = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-    viewport = '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    body = "\n".join(parts)
-    page = f'<html lang="en"><head>{policy}{viewport}{head}</head>\n<body>\n{body}\n</body></html>'
-    return f"<!doctype html>\n{page}\n"
+    return html_page(title, parts)
 
 
 def _head(board: Leaderboard, title: str, num_doubles: int) -> list[str]:
@@ -101,7 +64,7 @@ def _head(board: Leaderboard, title: str, num_doubles: int) -> list[str]:
     n = best.score.n
     over = f"mean ± std over {n} runs" if n > 1 else "one run: one seed tells little"
     score = f"{figure_name(board.score)} <b>{statistic_text(board.score, best.score)}</b> ({over})"
-    who = f"Best: {_code(board.label(best))}," if board.axes else "All runs:"
+    who = f"Best: {code(board.label(best))}," if board.axes else "All runs:"
     count = len(board.scored)
     chosen = f"Chosen by this score among {count} settings, so the score flatters it a little."
     lines.append(f'<div class="best"><p>{who} {score}</p>')
@@ -133,7 +96,7 @@ def _leaderboard(board: Leaderboard) -> list[str]:
     hidden = len(board.settings) - MOST_ROWS
     more = [f'<p class="faint">and {hidden} more in leaderboard.csv</p>'] if hidden > 0 else []
     note = "± is the standard deviation over a setting's runs (n − 1); runs: those the mean is of."
-    return [_table(head, rows, left=left, classes=classes), f'<p class="faint">{note}</p>', *more]
+    return [table(head, rows, left=left, classes=classes), f'<p class="faint">{note}</p>', *more]
 
 
 def _figure(setting: Setting, key: str) -> str:
@@ -155,7 +118,7 @@ def _effects(board: Leaderboard) -> list[str]:
             for value, figure in list(effect.items())[:MOST_ROWS]
         ]
         if any(figure.n > 1 for figure in effect.values()):
-            tables.append(f"<div><h3>{escape(axis)}</h3>{_table(head, rows, left={0})}</div>")
+            tables.append(f"<div><h3>{escape(axis)}</h3>{table(head, rows, left={0})}</div>")
     note = (
         "Mean ± std over the settings that have the value, each counted once by the mean of its "
         "runs. Where runs failed or a search chose the settings, the other axes are not balanced."
@@ -168,7 +131,7 @@ def _effects(board: Leaderboard) -> list[str]:
 def _failures(runs: Sequence[JobResult]) -> list[str]:
     failed = [run for run in runs if run.status == "FAILED"]
     rows = [
-        [str(run.number), _label(run), escape(run.failure), _code(run.command)]
+        [str(run.number), _label(run), escape(run.failure), code(run.command)]
         for run in failed[:MOST_ROWS]
     ]
     return _listing(["job", "", "why", "the command that repeats it"], rows, len(failed))
@@ -191,7 +154,7 @@ def _listing(head: Sequence[str], rows: Sequence[Sequence[str]], count: int) -> 
     """A table of runs, nothing where there are none."""
     more = f'<p class="faint">and {count - len(rows)} more in summary.csv</p>'
     left = set(range(1, len(head)))
-    return [_table(head, rows, left=left), more if count > len(rows) else ""] if rows else []
+    return [table(head, rows, left=left), more if count > len(rows) else ""] if rows else []
 
 
 def _repeat(board: Leaderboard, command: str) -> list[str]:
@@ -202,45 +165,11 @@ def _repeat(board: Leaderboard, command: str) -> list[str]:
     return lines
 
 
-def _section(title: str, content: Sequence[str]) -> list[str]:
-    """A heading and what is below it; nothing where there is nothing."""
-    return [f"<h2>{escape(title)}</h2>", *content] if any(content) else []
-
-
-def _picture(name: str, path: Path) -> str:
-    data = base64.b64encode(path.read_bytes()).decode()
-    caption = escape(CAPTIONS.get(name, name))
-    return f'<img alt="{caption}" title="{caption}" src="data:image/png;base64,{data}">'
+def _embedded(name: str, path: Path) -> str:
+    return picture(path.read_bytes(), CAPTIONS.get(name, name))
 
 
 def _label(run: JobResult) -> str:
     names = short_names(list(run.values))
     words = [f"{names[axis]}={short_value(value)}" for axis, value in run.values.items()]
     return escape(" ".join(words))
-
-
-def _code(text: str) -> str:
-    return f"<code>{escape(text)}</code>"
-
-
-def _table(
-    head: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    *,
-    left: set[int],
-    classes: Sequence[str] = (),
-) -> str:
-    """A table of cells that are HTML already; columns are right-aligned but those in `left`."""
-
-    def cell(tag: str, number: int, text: str) -> str:
-        is_short = number not in left or len(text) <= 24
-        names = ["" if number in left else "number", "short" * is_short]
-        names += ["runs" if head[number] == "runs" else ""]
-        return f'<{tag} class="{" ".join(filter(None, names))}">{text}</{tag}>'
-
-    lines = ["<tr>" + "".join(cell("th", n, escape(t)) for n, t in enumerate(head)) + "</tr>"]
-    for number, row in enumerate(rows):
-        name = classes[number] if classes else ""
-        cells = "".join(cell("td", column, text) for column, text in enumerate(row))
-        lines.append(f'<tr class="{name}">{cells}</tr>')
-    return f'<div class="wide"><table>{"".join(lines)}</table></div>'

@@ -48,7 +48,6 @@ from fashion_mnist.tracking.packaging import save_preview
 from fashion_mnist.tracking.views import VIEW_TAG, experiment_tags
 
 JOURNAL_TAG = "journal_id"
-FOLDER_TAG = "journal_folder"  # on the host that it names
 IMAGES_TAG = "mlflow.loggedImages"  # without it the charts do not look for images
 LONGEST_NAME = 250  # characters of a run's name: PostgreSQL takes no more
 MOST_NAMES = 100  # parameters or tags in one request

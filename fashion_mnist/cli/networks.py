@@ -1,0 +1,148 @@
+"""Commands that ask trained networks."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fashion_mnist.cli.conventions import (
+    DEFAULT_STORE,
+    NETWORKS,
+    AsJson,
+    Experiment,
+    Run,
+    Uri,
+    told_in_a_line,
+)
+
+if TYPE_CHECKING:
+    from fashion_mnist.conclusions.judging import Judged
+
+commands = typer.Typer()
+
+EVALUATIONS = Path("outputs/evaluations")
+Split = Annotated[
+    str | None, typer.Option("--split", help="validation (if nothing is said) or test.")
+]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="Folder of IDX files: the run's data, or other images."),
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", help=f"Where files go; else below {EVALUATIONS}.")
+]
+Runs = Annotated[list[str], typer.Argument(help="As RUN of `fmnist show`.", metavar="RUN…")]
+
+
+@commands.command(rich_help_panel=NETWORKS)
+def evaluate(
+    run: Run,
+    split: Split = None,
+    data: Data = None,
+    output: Output = None,
+    record: Annotated[
+        bool, typer.Option(help="Add it to the run's record; its test set then counts as read.")
+    ] = True,
+    robustness: Annotated[bool, typer.Option(help="Disturb the images too.")] = True,
+    experiment: Experiment = None,
+    uri: Uri = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a run's network: every score, calibration, abstaining, robustness.
+
+    On its validation split; --split test reads its test set, which counts.
+
+    Example: fmnist evaluate best --split test
+    """
+    with told_in_a_line():
+        from fashion_mnist.cli.verdicts import print_judged
+        from fashion_mnist.conclusions.choice import find_run
+        from fashion_mnist.conclusions.judging import judge, record_verdict
+        from fashion_mnist.conclusions.verdict_files import write_verdict
+        from fashion_mnist.tracking.reading import Reader
+
+        store = Reader(uri)
+        found = find_run(store, run, experiment)
+        judged = judge(store, found, wanted=split, folder=data, with_robustness=robustness)
+        _say_that_the_test_set_is_read(judged, record)
+        files = write_verdict(output or EVALUATIONS / found.run_id[:8], judged.verdict)
+        places = record_verdict(store, judged, files) if record else []
+        print_judged(judged, files, places, as_json=as_json)
+
+
+@commands.command(rich_help_panel=NETWORKS)
+def predict(
+    run: Run,
+    images: Annotated[
+        list[Path], typer.Argument(help="PNG, JPEG, .npy, .npz or IDX files.", metavar="IMAGE…")
+    ],
+    top: Annotated[int, typer.Option(help="Classes that are told of each image.", min=1)] = 3,
+    invert: Annotated[
+        str, typer.Option(help="auto (where the border is light), always or never.")
+    ] = "auto",
+    limit: Annotated[int, typer.Option(help="Rows at most; 0 for all.", min=0)] = 50,
+    experiment: Experiment = None,
+    uri: Uri = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is in pictures of any size, and how they were brought to the network's form.
+
+    Example: fmnist predict best shirt.jpg drawings.npy
+    """
+    with told_in_a_line():
+        from fashion_mnist.cli.verdicts import print_answers
+        from fashion_mnist.conclusions.answers import answer
+        from fashion_mnist.conclusions.choice import find_run
+        from fashion_mnist.tracking.reading import Reader
+
+        store = Reader(uri)
+        found = find_run(store, run, experiment)
+        answers = answer(store, found, images, invert=invert)
+        print_answers(answers, top=top, limit=limit, as_json=as_json)
+
+
+@commands.command(rich_help_panel=NETWORKS)
+def ensemble(
+    runs: Runs,
+    greedy: Annotated[
+        bool, typer.Option("--greedy", help="Choose who is in it on the validation split.")
+    ] = False,
+    split: Split = None,
+    data: Data = None,
+    output: Output = None,
+    robustness: Annotated[bool, typer.Option(help="Disturb the images too.")] = False,
+    experiment: Experiment = None,
+    uri: Uri = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Judge the average of several networks' probabilities; a sweep means all of its networks.
+
+    Example: fmnist ensemble latest --greedy --split test
+    """
+    with told_in_a_line():
+        from fashion_mnist.cli.verdicts import print_jury
+        from fashion_mnist.conclusions.jury import convene, find_members
+        from fashion_mnist.conclusions.verdict_files import write_verdict
+        from fashion_mnist.tracking.reading import Reader
+
+        store = Reader(uri)
+        members = find_members(store, runs, experiment)
+        jury = convene(
+            store, members, greedy=greedy, wanted=split, folder=data, with_robustness=robustness
+        )
+        if jury.images.is_own_test:
+            typer.echo("the test set is read, for an ensemble: no record counts it", err=True)
+        files = write_verdict(output or EVALUATIONS / f"ensemble-{jury.id}", jury.verdict)
+        print_jury(jury, files, as_json=as_json)
+
+
+def _say_that_the_test_set_is_read(judged: "Judged", record: bool) -> None:
+    if not judged.images.is_own_test:
+        return
+    if not judged.is_first_test:
+        how = "it was read before, and counts"
+    elif record:
+        how = "the first time: it counts from now on, as test/… of the run"
+    else:
+        how = "no record counts it (--no-record)"
+    typer.echo(f"the test set of {judged.run.name} is read: {how}", err=True)

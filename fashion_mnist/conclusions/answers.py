@@ -1,0 +1,65 @@
+"""What a recorded run's network says of pictures that somebody has."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fashion_mnist.conclusions.network import Network, demand_network, load_network
+from fashion_mnist.data.intake import Inversion, Taken, take_in
+from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.schema import shown
+from fashion_mnist.tracking.reading import Reader
+
+BATCH = 1000  # images that are asked about at a time
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One picture: what was done to it, and the probability of each class, the likeliest first."""
+
+    taken: Taken
+    ranked: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A network's answers about all pictures."""
+
+    network: Network
+    answers: tuple[Answer, ...]
+
+
+def answer(
+    store: Reader, run: RecordedRun, paths: Sequence[Path], *, invert: str = "auto"
+) -> Answers:
+    """Every picture in the files, brought to the network's form and named.
+
+    Raises:
+        DataError: a file holds no pictures.
+        ValueError: the run has no network, or `invert` is none of auto, always and never.
+        OSError: the network is nowhere to be had.
+    """
+    allowed: tuple[Inversion, ...] = get_args(Inversion)
+    inversion = next((each for each in allowed if each == invert), None)
+    if inversion is None:
+        raise ValueError(f"--invert must be {', '.join(allowed)}, got {shown(invert)}")
+    network = load_network(store, demand_network(run))
+    shape = network.model.image_shape
+    taken = [one for path in paths for one in take_in(path, shape, inversion)]
+    found: list[Answer] = []
+    for start in range(0, len(taken), BATCH):
+        part = taken[start : start + BATCH]
+        images = np.stack([one.image for one in part])
+        rows = network.model.probabilities(torch.from_numpy(images)).numpy()
+        found += [Answer(one, _ranked(network, row)) for one, row in zip(part, rows, strict=True)]
+    return Answers(network, tuple(found))
+
+
+def _ranked(network: Network, row: NDArray[np.float32]) -> tuple[tuple[str, float], ...]:
+    names, order = network.model.class_names, np.argsort(-row, kind="stable")
+    return tuple((names[place], float(row[place])) for place in order)

@@ -1,0 +1,98 @@
+"""A recorded run's network is judged, and what is found is added to its record."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fashion_mnist.conclusions.images import TEST, LabelledImages, read_images
+from fashion_mnist.conclusions.network import Network, demand_network, load_network
+from fashion_mnist.conclusions.verdict import Verdict, robustness_of
+from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.runs.artifacts import SplitResult, write_split
+from fashion_mnist.tracking.addition import add_to_run
+from fashion_mnist.tracking.reading import Reader
+
+FOLDER = "evaluation"  # of a run's artifacts
+TEST_SCORE = "test/accuracy"  # what says that a run has read its test set
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A network, the images that it was judged by, and the verdict."""
+
+    network: Network
+    images: LabelledImages
+    verdict: Verdict
+
+    @property
+    def run(self) -> RecordedRun:
+        """The run that became the network."""
+        return self.network.run
+
+    @property
+    def is_first_test(self) -> bool:
+        """Whether the test set was read that the run had left alone."""
+        return self.images.is_own_test and TEST_SCORE not in self.run.metrics
+
+
+def judge(
+    store: Reader,
+    run: RecordedRun,
+    *,
+    wanted: str | None = None,
+    folder: Path | None = None,
+    with_robustness: bool = True,
+) -> Judged:
+    """Every figure of the run's network on a split of its data, or on somebody's folder.
+
+    Args:
+        wanted: `validation` or `test`; None for validation.
+        folder: of IDX files; None for where the run had its data from.
+
+    Raises:
+        DataError: the data is missing, damaged, or not what the run or the network takes.
+        ValueError: the run has no network, or no such split.
+        OSError: the network is nowhere to be had.
+    """
+    network = load_network(store, demand_network(run))
+    model = network.model
+    images = read_images(
+        run, model.class_names, image_shape=model.image_shape, wanted=wanted, folder=folder
+    )
+    evaluation = network.evaluate(images.images, images.labels)
+    result = SplitResult.of(images.name, evaluation, images.images, images.sha256)
+    robustness = (
+        robustness_of(network.probabilities, images.images, images.labels)
+        if with_robustness
+        else {}
+    )
+    return Judged(network, images, Verdict(result, model.class_names, robustness))
+
+
+def record_verdict(store: Reader, judged: Judged, files: Sequence[Path]) -> list[str]:
+    """Add the verdict to the run's record; returns where in its artifacts it is.
+
+    Below `evaluation/`; and where the run had left its test set alone, as what a run records that
+    reads it: files below `test/`, figures `test/…`. Then it counts as read.
+
+    Args:
+        files: that `write_verdict` wrote.
+
+    Raises:
+        OSError: the store does not take it.
+    """
+    name, result = judged.images.name, judged.verdict.result
+    with tempfile.TemporaryDirectory() as place:
+        whole, own = Path(place, FOLDER), Path(place, TEST)
+        whole.mkdir()
+        for file in files:
+            shutil.copyfile(file, whole / file.name)
+        folders, figures = {f"{FOLDER}/{name}": whole}, {}
+        if judged.is_first_test:
+            list(write_split(Path(place), result, judged.verdict.class_names))
+            folders[TEST] = own
+            figures = {f"{TEST}/{key}": value for key, value in result.figures().items()}
+        add_to_run(store.uri, judged.run, figures=figures, folders=folders)
+    return list(folders)

@@ -1,0 +1,195 @@
+"""Recorded runs whose networks answer together, weighed or chosen by their validation split.
+
+`M` runs, `N` images, `C` classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fashion_mnist.calibration import negative_log_likelihood
+from fashion_mnist.conclusions.choice import find_runs, networks_of, without_copies
+from fashion_mnist.conclusions.ensemble import Step, average, select_greedily, weights_of
+from fashion_mnist.conclusions.images import (
+    DATA_TAG,
+    VALIDATION,
+    LabelledImages,
+    class_names_of,
+    read_images,
+)
+from fashion_mnist.conclusions.network import demand_network, load_network
+from fashion_mnist.conclusions.predictions import PredictionsError, stored_predictions
+from fashion_mnist.conclusions.verdict import (
+    Robustness,
+    Share,
+    Verdict,
+    robustness_of,
+    split_result,
+)
+from fashion_mnist.inference import McNemarTest, mcnemar_test
+from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.tracking.reading import Reader
+
+SPLIT_TAG = "split_sha256"
+
+
+@dataclass(frozen=True)
+class Jury:
+    """Networks that answered together about the same images."""
+
+    runs: tuple[RecordedRun, ...]
+    weights: tuple[int, ...]  # how often each counts; 0: not chosen
+    steps: tuple[Step, ...]  # of the greedy selection; empty where all count once
+    images: LabelledImages
+    probabilities: tuple[Tensor, ...]  # of each run
+    verdict: Verdict  # on all together
+
+    @property
+    def id(self) -> str:
+        """Short and the same for the same runs with the same weights."""
+        words = [f"{run.run_id}×{n}" for run, n in zip(self.runs, self.weights, strict=True) if n]
+        return sha256(" ".join(sorted(words)).encode()).hexdigest()[:8]
+
+    @cached_property
+    def accuracies(self) -> list[Share]:
+        """Of each run alone."""
+        return [Share(int(self._is_right(each).sum()), len(each)) for each in self.probabilities]
+
+    @cached_property
+    def likelihoods(self) -> list[float]:
+        """Negative log likelihood of each run alone."""
+        return [negative_log_likelihood(each, self.images.labels) for each in self.probabilities]
+
+    @cached_property
+    def best(self) -> int:
+        """Which run is best alone, on these images."""
+        return max(range(len(self.runs)), key=lambda number: self.accuracies[number].count)
+
+    def beside_the_best(self) -> McNemarTest:
+        """The best alone, first, and all together, second."""
+        alone, together = self.probabilities[self.best], self.verdict.result.probabilities
+        return mcnemar_test(self._is_right(alone).numpy(), self._is_right(together).numpy())
+
+    def _is_right(self, probabilities: Tensor) -> Tensor:
+        return probabilities.argmax(-1) == self.images.labels
+
+
+def find_members(
+    store: Reader, words: Sequence[str], experiment: str | None = None
+) -> list[RecordedRun]:
+    """The runs that the words mean, each once; a sweep means all its networks that are finished.
+
+    Raises:
+        ValueError: a word means no run, or one without a network.
+    """
+    found = find_runs(store, words, experiment)
+    runs = store.runs(experiment) if any(run.is_sweep for run in found) else []
+    members: dict[str, RecordedRun] = {}
+    for run in found:
+        own = networks_of(run, runs) if run.is_sweep else [demand_network(run)]
+        members |= {each.run_id: each for each in own if each.status == "FINISHED"}
+    return without_copies(list(members.values()))
+
+
+def convene(
+    store: Reader,
+    runs: Sequence[RecordedRun],
+    *,
+    greedy: bool = False,
+    wanted: str | None = None,
+    folder: Path | None = None,
+    with_robustness: bool = False,
+) -> Jury:
+    """What the average of the runs' probabilities says of a split of their data.
+
+    Probabilities are those that were stored with the runs, where they are of these images; else
+    the network is asked.
+
+    Args:
+        greedy: choose runs, and how often each counts, on the validation split alone.
+        wanted: `validation` or `test`; None for validation.
+        folder: of IDX files; None for where the first run had its data from.
+
+    Raises:
+        DataError: the data is missing, damaged, or not what the runs were trained on.
+        ValueError: fewer than two runs, or they have not the same split.
+        OSError: a network is nowhere to be had.
+    """
+    if len(runs) < 2:
+        raise ValueError(f"an ensemble needs two networks at least, got {len(runs)}")
+    names = class_names_of(runs[0])
+    images = read_images(runs[0], names, wanted=wanted, folder=folder)
+    if greedy or images.name == VALIDATION:
+        _check_same(runs, SPLIT_TAG, "were validated on")
+    _check_same(runs, DATA_TAG, "were trained on")
+    steps: list[Step] = []
+    if greedy:
+        chosen_on = read_images(runs[0], names, wanted=VALIDATION, folder=folder)
+        steps = select_greedily(
+            [_probabilities(store, run, chosen_on) for run in runs], chosen_on.labels
+        )
+    weights = weights_of(steps, len(runs)) if greedy else [1] * len(runs)
+    probabilities = [_probabilities(store, run, images) for run in runs]
+    if {each.shape[-1] for each in probabilities} != {len(names)}:
+        raise ValueError(f"an ensemble's networks must know the same {len(names)} classes")
+    together = average(probabilities, weights).float()
+    result = split_result(
+        images.name,
+        together,
+        images.labels,
+        images.images,
+        images.sha256,
+        loss=negative_log_likelihood(together, images.labels),
+    )
+    robustness = _robustness(store, runs, weights, images) if with_robustness else {}
+    verdict = Verdict(result, tuple(names), robustness)
+    return Jury(tuple(runs), tuple(weights), tuple(steps), images, tuple(probabilities), verdict)
+
+
+def _probabilities(store: Reader, run: RecordedRun, images: LabelledImages) -> Tensor:
+    """What the run says of the images, float32 `[N, C]`."""
+    stored = _stored(store, run, images)
+    return load_network(store, run).probabilities(images.images) if stored is None else stored
+
+
+def _stored(store: Reader, run: RecordedRun, images: LabelledImages) -> Tensor | None:
+    """What was stored with the run, if it is of these images."""
+    if not images.sha256:
+        return None
+    try:
+        found = stored_predictions(store, run, images.name)
+    except PredictionsError:
+        return None
+    is_same = found.split_sha256 == images.sha256
+    is_same = is_same and np.array_equal(found.labels, images.labels.numpy())
+    return torch.tensor(found.probabilities) if is_same else None
+
+
+def _robustness(
+    store: Reader, runs: Sequence[RecordedRun], weights: Sequence[int], images: LabelledImages
+) -> Robustness:
+    chosen = [(run, n) for run, n in zip(runs, weights, strict=True) if n]
+    networks = [load_network(store, run) for run, _ in chosen]
+    counts = [n for _, n in chosen]
+
+    def probabilities_of(pictures: Tensor) -> Tensor:
+        return average([network.probabilities(pictures) for network in networks], counts)
+
+    return robustness_of(probabilities_of, images.images, images.labels)
+
+
+def _check_same(runs: Sequence[RecordedRun], tag: str, what: str) -> None:
+    """Raise ValueError unless the runs agree in a tag."""
+    first = runs[0]
+    others = [run for run in runs[1:] if run.tags.get(tag) != first.tags.get(tag)]
+    if others:
+        raise ValueError(
+            f"an ensemble's runs must be judged by the same images: {first.name} and "
+            f"{others[0].name} {what} different ones"
+        )

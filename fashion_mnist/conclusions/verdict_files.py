@@ -1,0 +1,79 @@
+"""The files that a verdict leaves: tables, pictures, all figures as JSON."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from fashion_mnist import plots
+from fashion_mnist.atomic import replacing
+from fashion_mnist.calibration import calibration_error
+from fashion_mnist.conclusions.verdict import (
+    Verdict,
+    class_rows,
+    content_of,
+    coverage_rows,
+    figure_rows,
+    reliability_rows,
+    robustness_rows,
+)
+from fashion_mnist.console import plural
+from fashion_mnist.runs.artifacts import write_split, write_table
+
+
+def write_verdict(folder: Path, verdict: Verdict) -> list[Path]:
+    """Write all files of a verdict below `folder`, in a folder with the split's name.
+
+    Those that a run records of a split are among them, under the same names.
+
+    Raises:
+        OSError: one cannot be written.
+    """
+    names = [*write_split(folder, verdict.result, verdict.class_names)]
+    names += _write_tables(folder, verdict)
+    names += _write_pictures(folder, verdict)
+    return [folder / name for name in names]
+
+
+def _write_tables(folder: Path, verdict: Verdict) -> Iterator[str]:
+    split = verdict.result.name
+    tables = {
+        "figures": figure_rows(verdict),
+        "classes": class_rows(verdict),
+        "reliability": reliability_rows(verdict),
+        "coverage": coverage_rows(verdict),
+        "robustness": robustness_rows(verdict),
+    }
+    for name, rows in tables.items():
+        if rows:
+            yield from write_table(folder, f"{split}/{name}", rows)
+    with replacing(folder / split / "verdict.json") as path:
+        path.write_text(json.dumps(content_of(verdict)))
+    yield f"{split}/verdict.json"
+
+
+def _write_pictures(folder: Path, verdict: Verdict) -> Iterator[str]:
+    split, figures, bins = verdict.result.name, verdict.figures, verdict.reliability
+    title, images = split.capitalize(), plural(len(verdict.result.labels), "image")
+    with replacing(folder / split / "reliability.png") as path:
+        scores = f"ECE {calibration_error(bins):.4f}, Brier score {figures['brier']:.4f}"
+        caption = f"{scores}, negative log likelihood {figures['nll']:.4f}; {images}"
+        plots.plot_reliability(
+            bins.examples.numpy(),
+            bins.confidence.numpy(),
+            bins.accuracy.numpy(),
+            path,
+            f"{title}: calibration",
+            caption,
+        )
+    yield f"{split}/reliability.png"
+    with replacing(folder / split / "coverage.png") as path:
+        caption = f"Area under the risk-coverage curve {figures['area_under_risk']:.4f}; {images}"
+        heading = f"{title}: accuracy where the network may abstain"
+        plots.plot_coverage(verdict.selection.accuracy.numpy(), path, heading, caption)
+    yield f"{split}/coverage.png"
+    if verdict.robustness:
+        with replacing(folder / split / "robustness.png") as path:
+            caption = f"Whiskers: 95 % intervals (Wilson); {images}"
+            heading = f"{title}: accuracy on disturbed images"
+            plots.plot_robustness(verdict.robustness, path, heading, caption)
+        yield f"{split}/robustness.png"

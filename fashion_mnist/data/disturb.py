@@ -1,0 +1,70 @@
+"""Disturbed images: shifted, noisy and occluded ones, to see how much a network can bear.
+
+`N` images of `H` × `W` pixels. The same images, strength and seed give the same images; a growing
+strength goes on in the same directions, with the same noise, about the same places.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from fashion_mnist.data.augment import shift_pictures
+
+WHITE = 255
+# down and right, of the eight neighbours of a pixel
+DIRECTIONS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """A way to disturb images, in growing strengths, of which the first is none."""
+
+    name: str
+    unit: str  # of the strengths
+    strengths: tuple[float, ...]
+    apply: Callable[[Tensor, float, Generator], Tensor]
+
+    def disturb(self, images: Tensor, strength: float, seed: int = 0) -> Tensor:
+        """Images uint8 `[N, H, W]` on the host, disturbed; they themselves stay as they are."""
+        return self.apply(images, strength, Generator().manual_seed(seed))
+
+
+def shift(images: Tensor, strength: float, generator: Generator) -> Tensor:
+    """Each image moved `strength` pixels in one of eight directions; black comes in."""
+    chosen = torch.randint(0, len(DIRECTIONS), (len(images),), generator=generator)
+    offsets = round(strength) * torch.tensor(DIRECTIONS)[chosen]
+    moved = shift_pictures(images[None], offsets.T[:, None], largest=round(strength))
+    return moved[0]
+
+
+def add_noise(images: Tensor, strength: float, generator: Generator) -> Tensor:
+    """Gaussian noise with standard deviation `strength` on pixels / 255, cut to what pixels are."""
+    noise = torch.randn(images.shape, generator=generator)
+    noisy = images + WHITE * strength * noise
+    return noisy.round().clamp(0, WHITE).to(torch.uint8)
+
+
+def occlude(images: Tensor, strength: float, generator: Generator) -> Tensor:
+    """A black square with sides of `strength` pixels somewhere in each image, wholly inside.
+
+    A side longer than the image's is cut to it.
+    """
+    draws = torch.rand(2, len(images), 1, generator=generator)
+    inside = []
+    for size, draw in zip(images.shape[1:], draws, strict=True):
+        length = min(round(strength), size)
+        start = (draw * (size - length + 1)).floor()
+        places = torch.arange(size) - start
+        inside.append((places >= 0) & (places < length))
+    rows, columns = inside
+    hidden: Tensor = rows[:, :, None] & columns[:, None, :]
+    return images * ~hidden
+
+
+DISTURBANCES = (
+    Disturbance("shift", "pixels", (0, 1, 2, 3, 4), shift),
+    Disturbance("noise", "standard deviation", (0, 0.1, 0.2, 0.3, 0.4, 0.5), add_noise),
+    Disturbance("occlusion", "pixels a side", (0, 4, 8, 12, 16), occlude),
+)

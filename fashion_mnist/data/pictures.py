@@ -1,0 +1,238 @@
+"""Pictures in files of any of the usual kinds, as grey images: PNG, JPEG, NumPy's, IDX.
+
+A file's content says what it is, not its name. Nothing in a file is run as code, and none takes
+more memory than a limit. `N` images of `H` × `W` pixels.
+"""
+
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fashion_mnist.data.idx import GZIP_MAGIC, DataError, parse_idx, read_content
+
+MOST_PIXELS = 50_000_000  # of a picture, or of all in a file of arrays
+WHITE, DEEP_WHITE = 255, 65535  # of 8 and of 16 bits
+KINDS = "PNG, JPEG, NumPy's .npy or .npz, IDX (plain or .gz)"
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey: ITU-R BT.601, as Pillow has it
+# what Pillow, NumPy and zipfile raise for content that is damaged, or made to do damage
+_UNREADABLE = (
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a file holds: images float32 `[N, H, W]` from 0 to 255, and what was done to get them.
+
+    `is_series`: an array of images and no single picture.
+    """
+
+    images: NDArray[np.float32]
+    steps: tuple[str, ...]
+    is_series: bool
+
+
+def read_pictures(path: Path, image_shape: tuple[int, int]) -> Pictures:
+    """The pictures in a file, grey.
+
+    Args:
+        image_shape: (H, W) of the data set: which of the axes of an array are which may hang on it.
+
+    Raises:
+        DataError: names the file, what is allowed and what came.
+    """
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "there is no such file"
+        raise DataError(f"{path}: must be a file ({KINDS}), {what}")
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+        if not head:
+            raise DataError(f"{path}: must be {KINDS}, got an empty file")
+        read = _reader_of(head)
+        if read is None:
+            raise DataError(f"{path}: must be {KINDS}, got a file that begins {head[:4].hex(' ')}")
+        return read(path, image_shape)
+    except DataError:
+        raise
+    except _UNREADABLE as error:
+        raise DataError(f"{path}: cannot be read, damaged or cut short: {error}") from error
+
+
+def _reader_of(head: bytes) -> Callable[[Path, tuple[int, int]], Pictures] | None:
+    """What reads a file that begins like this; None for a kind that is not known."""
+    readers: dict[bytes, Callable[[Path, tuple[int, int]], Pictures]] = {
+        b"\x89PNG": _read_picture,
+        b"\xff\xd8\xff": _read_picture,
+        b"\x93NUMPY": _read_npy,
+        b"PK\x03\x04": _read_npz,
+        GZIP_MAGIC: _read_idx,
+        b"\0\0": _read_idx,
+    }
+    return next((read for magic, read in readers.items() if head.startswith(magic)), None)
+
+
+def _read_idx(path: Path, _: tuple[int, int]) -> Pictures:
+    images = parse_idx(read_content(path), num_dimensions=3, origin=str(path))
+    _check_size(path, images.shape)
+    return Pictures(images.astype(np.float32), (), is_series=True)
+
+
+def _read_picture(path: Path, _: tuple[int, int]) -> Pictures:
+    from PIL import Image, ImageOps
+
+    with warnings.catch_warnings():
+        # Pillow warns of a size, and raises at twice that; ours is asked before a pixel is read
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            with Image.open(path, formats=("PNG", "JPEG")) as opened:
+                _check_size(path, opened.size[::-1])
+                upright = ImageOps.exif_transpose(opened)
+                turned = (
+                    ("turned upright, as its EXIF says",) if opened.size != upright.size else ()
+                )
+                pixels, steps = _grey(upright)
+        except Image.DecompressionBombError as error:
+            raise DataError(f"{path}: must have at most {MOST_PIXELS:,} pixels: {error}") from error
+    return Pictures(pixels[None], turned + steps, is_series=False)
+
+
+def _grey(picture: Any) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Grey pixels `[H, W]` of an image of Pillow's in any mode, and what was done."""
+    if picture.mode.startswith("I"):  # 16 bits, grey
+        deep = np.asarray(picture).astype(np.float32)
+        return deep * (WHITE / DEEP_WHITE), ("16 bits turned to 8",)
+    steps = []
+    if picture.mode not in ("L", "LA", "1"):
+        steps.append("colours turned to grey")
+    if picture.has_transparency_data:
+        rgba = picture.convert("RGBA")
+        array = np.asarray(rgba)
+        if (array[..., 3] < WHITE).any():
+            pixels, step = _on_a_ground(array.astype(np.float32))
+            return pixels, (*steps, step)
+        picture = rgba.convert("RGB")
+    return np.asarray(picture.convert("L")).astype(np.float32), tuple(steps)
+
+
+def _on_a_ground(rgba: NDArray[np.float32]) -> tuple[NDArray[np.float32], str]:
+    """Grey pixels `[H, W]` of `[H, W, 4]` on white, or on black where white would hide them."""
+    grey, share = rgba[..., :3] @ np.array(LUMA, np.float32), rgba[..., 3] / np.float32(WHITE)
+    drawn = grey[share > 0.5]
+    is_hidden = len(drawn) and drawn.min() > 0.9 * WHITE
+    ground, name = (0, "black") if is_hidden else (WHITE, "white")
+    pixels: NDArray[np.float32] = grey * share + np.float32(ground) * (1 - share)
+    return pixels, f"its transparent ground taken for {name}"
+
+
+def _read_npy(path: Path, image_shape: tuple[int, int]) -> Pictures:
+    # mapped: a header that speaks of more than the file holds is an error, and takes no memory
+    return _series(path, np.load(path, mmap_mode="r", allow_pickle=False), image_shape)
+
+
+def _read_npz(path: Path, image_shape: tuple[int, int]) -> Pictures:
+    with zipfile.ZipFile(path) as archive:
+        size = max((entry.file_size for entry in archive.infolist()), default=0)
+    if size > 8 * MOST_PIXELS:
+        raise DataError(f"{path}: must hold at most {MOST_PIXELS:,} pixels, got {size:,} bytes")
+    with np.load(path, allow_pickle=False) as archive:
+        names = list(archive.files)
+        chosen = "images" if "images" in names else names[0] if len(names) == 1 else None
+        if chosen is None:
+            raise DataError(
+                f"{path}: must hold one array, or one of the name images, "
+                f"got {', '.join(names[:8]) or 'none'}"
+            )
+        # an entry that is no array comes as its bytes
+        return _series(path, np.asarray(archive[chosen]), image_shape)
+
+
+def _series(path: Path, array: NDArray[Any], image_shape: tuple[int, int]) -> Pictures:
+    """The images in an array, whatever its axes and numbers are."""
+    if array.dtype.kind not in "buif":
+        raise DataError(f"{path}: must hold numbers, got an array of {array.dtype}")
+    _check_size(path, array.shape)
+    arranged, steps, is_series = _arrange(path, array, image_shape)
+    pixels, step = _scale(path, np.asarray(arranged))
+    if pixels.ndim == 4:
+        pixels = pixels @ np.array(LUMA, np.float32)
+        steps = (*steps, "colours turned to grey")
+    return Pictures(pixels.astype(np.float32), (*steps, *step), is_series)
+
+
+def _arrange(
+    path: Path, array: NDArray[Any], image_shape: tuple[int, int]
+) -> tuple[NDArray[Any], tuple[str, ...], bool]:
+    """The array as `[N, H, W]` or, in colour, `[N, H, W, 3]`; and whether it is a series."""
+    height, width = image_shape
+    match array.shape:
+        case (pixels,) if pixels == height * width:
+            return array.reshape(1, height, width), (_rows(image_shape),), False
+        case (_, pixels) if pixels == height * width and array.shape[0] != pixels:
+            return array.reshape(-1, height, width), (_rows(image_shape),), True
+        case (_, _):
+            return array[None], (), False
+        case (_, _, channels) if channels in (1, 3, 4) and array.shape[1:] != image_shape:
+            return _without_channels(array[None]), (), False
+        case (_, _, _):
+            return array, (), True
+        case (_, _, _, channels) if channels in (1, 3, 4):
+            return _without_channels(array), (), True
+        case (_, channels, _, _) if channels in (1, 3, 4):
+            return _without_channels(np.moveaxis(array, 1, -1)), (), True
+    raise DataError(
+        f"{path}: must be of shape [H, W], [N, H, W], [H, W, colours], [N, H, W, colours] or "
+        f"[N, {height * width}], got {list(array.shape)}"
+    )
+
+
+def _rows(image_shape: tuple[int, int]) -> str:
+    height, width = image_shape
+    return f"rows of {height * width} pixels read as {height} × {width}"
+
+
+def _without_channels(array: NDArray[Any]) -> NDArray[Any]:
+    """`[N, H, W, 1, 3 or 4]` as `[N, H, W]` or `[N, H, W, 3]`; what is transparent is not asked."""
+    return array[..., 0] if array.shape[-1] == 1 else array[..., :3]
+
+
+def _scale(path: Path, array: NDArray[Any]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """The pixels from 0 to 255, as floats."""
+    pixels = array.astype(np.float32)
+    if not np.isfinite(pixels).all():
+        raise DataError(f"{path}: pixels must be numbers, got NaN or infinity")
+    low, high = float(pixels.min()), float(pixels.max())
+    if low < 0 or high > WHITE:
+        raise DataError(
+            f"{path}: pixels must be 0 to 255, or 0 to 1, and not normalised: "
+            f"got {low:g} to {high:g}"
+        )
+    if high <= 1 and (array.dtype.kind in "bf" or high > 0):
+        return WHITE * pixels, ("pixels from 0 to 1 taken times 255",)
+    return pixels, ()
+
+
+def _check_size(path: Path, shape: tuple[int, ...]) -> None:
+    """Raise DataError unless there are pixels, and not too many."""
+    number = int(np.prod(shape, dtype=object))
+    if not 1 <= number <= MOST_PIXELS:
+        size = " × ".join(map(str, shape))
+        raise DataError(f"{path}: must have 1 to {MOST_PIXELS:,} pixels, got {size}")
