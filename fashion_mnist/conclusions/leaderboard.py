@@ -49,7 +49,7 @@ class Leaderboard:
     settings: tuple[Setting, ...]
     standings: tuple[Standing, ...]  # of each beside the best
     test_use: TestUse
-    limit: int  # settings that are shown
+    limit: int | None  # settings that are shown; None for all
 
     @cached_property
     def axes(self) -> list[str]:
@@ -88,7 +88,7 @@ class Leaderboard:
 
 
 def leaderboard(
-    store: Reader, word: str | None = None, *, experiment: str | None = None, limit: int
+    store: Reader, word: str | None = None, *, experiment: str | None = None, limit: int | None
 ) -> Leaderboard:
     """The settings of a sweep or an experiment; without a word, of the experiment used last.
 
@@ -97,7 +97,7 @@ def leaderboard(
     Args:
         word: an experiment's name, or what `choose_sweep` takes.
         experiment: the sweep is looked for in this one.
-        limit: how many settings are shown.
+        limit: how many settings are shown; None for all.
 
     Raises:
         ChoiceError: there is no such thing, or no network in it.
@@ -130,7 +130,7 @@ def build_leaderboard(
     runs: Sequence[RecordedRun],
     all_runs: Sequence[RecordedRun],
     *,
-    limit: int,
+    limit: int | None,
 ) -> Leaderboard:
     """The settings of these runs; `all_runs` of the experiment say how often the test was read.
 
@@ -141,7 +141,7 @@ def build_leaderboard(
     if not settings:
         raise ChoiceError(f"{title} has no trained networks")
     scored = [_scored(store, setting) for setting in settings if setting.score]
-    known = standings(scored, most_read=max(limit, MOST_READ)) if scored else []
+    known = standings(scored, most_read=max(limit or len(scored), MOST_READ)) if scored else []
     unscored = [Standing("not tested", why="no score")] * (len(settings) - len(known))
     test_use = TestUse.of([run for run in all_runs if run.is_network])
     return Leaderboard(title, tuple(settings), (*known, *unscored), test_use, limit)

@@ -1,6 +1,5 @@
 """Commands that set recorded runs beside each other."""
 
-import json
 from typing import Annotated
 
 import typer
@@ -29,7 +28,7 @@ def leaderboard(
     ] = None,
     uri: Uri = DEFAULT_STORE,
     experiment: Experiment = None,
-    limit: Annotated[int, typer.Option(help="Settings that are shown and tested.", min=1)] = 20,
+    limit: Annotated[int, typer.Option(help="Settings shown at most; 0 for all.", min=0)] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Rank settings by validation accuracy, and mark those that can't be told from the best.
@@ -38,19 +37,10 @@ def leaderboard(
 
     Example: fmnist leaderboard latest --limit 10
     """
-    from fashion_mnist.conclusions.leaderboard import leaderboard as build
-    from fashion_mnist.tracking.reading import Reader
-
     with told_in_a_line():
-        board = build(Reader(uri), what, experiment=experiment, limit=limit)
-    if as_json:
-        typer.echo(json.dumps(board.as_json()))
-        return
-    from rich.console import Console
+        from fashion_mnist.cli.leaderboards import print_leaderboard
+        from fashion_mnist.conclusions.leaderboard import leaderboard as build
+        from fashion_mnist.tracking.reading import Reader
 
-    from fashion_mnist.conclusions.leaderboard_table import leaderboard_table, notes
-
-    console = Console()
-    console.print(leaderboard_table(board, console.width))
-    for note in notes(board):
-        console.print(note, style="dim", markup=False, highlight=False)
+        board = build(Reader(uri), what, experiment=experiment, limit=limit or None)
+        print_leaderboard(board, as_json=as_json)

@@ -1,10 +1,11 @@
-"""The leaderboard on the terminal."""
+"""A leaderboard on the terminal: what `fmnist leaderboard` prints."""
 
 from __future__ import annotations  # rich is imported for the type checker alone
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from fashion_mnist.cli.tables import print_json, print_on_terminal, print_text
 from fashion_mnist.conclusions.leaderboard import Leaderboard
 from fashion_mnist.conclusions.settings import TEST_SCORE, Setting
 from fashion_mnist.conclusions.standing import Standing
@@ -19,6 +20,20 @@ if TYPE_CHECKING:
 WIDE = 110  # characters: a narrower table has two lines for each setting
 
 
+def print_leaderboard(board: Leaderboard, *, as_json: bool) -> None:
+    """Print the settings that are shown, and what a reader must know of them."""
+    from rich.console import Console
+
+    if as_json:
+        print_json(board.as_json())
+        return
+    console = Console()
+    print_text(f"{board.title}: {_size(board)}")
+    print_on_terminal(leaderboard_table(board, console.width if console.is_terminal else WIDE))
+    for note in notes(board):
+        print_text(note)
+
+
 def leaderboard_table(board: Leaderboard, width: int) -> Table:
     """The settings that are shown, the best first; on a narrow terminal, two lines for each.
 
@@ -29,9 +44,7 @@ def leaderboard_table(board: Leaderboard, width: int) -> Table:
     from rich.text import Text
 
     gap = "  " if width >= WIDE else "\n"
-    # as text: rich would read square brackets as its markup
-    title = Text(printable(f"{board.title}: {_size(board)}"))
-    table = Table(title=title, box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
     has_test = any(setting.test for setting, _ in board.shown)
     table.add_column("", justify="right")
     table.add_column("setting", overflow="fold", min_width=14)
@@ -43,7 +56,7 @@ def leaderboard_table(board: Leaderboard, width: int) -> Table:
     for place, (setting, standing) in enumerate(board.shown, start=1):
         cells: list[str | Text] = [
             str(place) if setting.score else ABSENT,
-            Text(printable(board.label(setting))),
+            Text(printable(board.label(setting))),  # rich would read [] as its markup
             gap.join(filter(None, [statistic_text(SCORE, setting.score), _interval(setting)])),
             _count(setting),
             Text(printable(standing_text(standing, gap))),
@@ -59,7 +72,7 @@ def notes(board: Leaderboard) -> list[str]:
     """What a reader of the table must know, a paragraph each."""
     shown = [standing for _, standing in board.shown]
     num_hidden = len(board.settings) - len(shown)
-    lines = [f"and {plural(num_hidden, 'more setting')}: --limit shows more"] if num_hidden else []
+    lines = [f"and {plural(num_hidden, 'more setting')}: --limit 0 for all"] if num_hidden else []
     tests = {standing.test for standing in shown if standing.test}
     if tests:
         lines.append(_explanation(tests))
