@@ -27,6 +27,8 @@ code, pre { font: .85rem/1.45 ui-monospace, "DejaVu Sans Mono", monospace; backg
 code { padding: 0 .2rem; } pre { padding: .5rem .8rem; margin: .4rem 0; }
 img { max-width: 100%; height: auto; display: block; margin: 1.2rem 0; }
 .effects { display: flex; flex-wrap: wrap; gap: 0 3rem; }
+.beside { display: flex; flex-wrap: wrap; gap: 0 1.5rem; }
+.beside img { max-width: min(100%, 450px); }
 """.strip()
 
 

@@ -11,7 +11,7 @@ from fashion_mnist.conclusions.settings import TEST_SCORE, Setting
 from fashion_mnist.conclusions.standing import Standing
 from fashion_mnist.console import plural, printable
 from fashion_mnist.recorded import SCORE
-from fashion_mnist.sweep.figures import figure_name, figure_text, statistic_text
+from fashion_mnist.sweep.figures import figure_name, figure_text, p_text, statistic_text
 from fashion_mnist.sweep.scale import ABSENT
 
 if TYPE_CHECKING:
@@ -103,11 +103,6 @@ def standing_text(standing: Standing, gap: str = "  ") -> str:
     if standing.p_holm is None:
         return standing.verdict
     return f"{standing.verdict}{gap}{p_text(standing.p_holm)}"
-
-
-def p_text(p: float) -> str:
-    """`p = 0.21`, `p < 0.001`."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
 def _interval(setting: Setting) -> str:

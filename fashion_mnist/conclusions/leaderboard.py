@@ -27,14 +27,14 @@ from fashion_mnist.tracking.reading import Reader
 
 
 @dataclass(frozen=True)
-class TestUse:
+class UseOfTestSet:
     """How often an experiment has looked at the test set."""
 
     num_runs: int
     num_settings: int
 
     @classmethod
-    def of(cls, networks: Sequence[RecordedRun]) -> "TestUse":
+    def of(cls, networks: Sequence[RecordedRun]) -> "UseOfTestSet":
         """By all networks of the experiment, copies and repetitions counted once."""
         read = [run for run in networks if TEST_SCORE in run.metrics]
         settings = rank_settings(read)
@@ -48,7 +48,7 @@ class Leaderboard:
     title: str  # what they are the settings of
     settings: tuple[Setting, ...]
     standings: tuple[Standing, ...]  # of each beside the best
-    test_use: TestUse
+    test_use: UseOfTestSet
     limit: int | None  # settings that are shown; None for all
 
     @cached_property
@@ -143,7 +143,7 @@ def build_leaderboard(
     scored = [_scored(store, setting) for setting in settings if setting.score]
     known = standings(scored, most_read=max(limit or len(scored), MOST_READ)) if scored else []
     unscored = [Standing("not tested", why="no score")] * (len(settings) - len(known))
-    test_use = TestUse.of([run for run in all_runs if run.is_network])
+    test_use = UseOfTestSet.of([run for run in all_runs if run.is_network])
     return Leaderboard(title, tuple(settings), (*known, *unscored), test_use, limit)
 
 

@@ -13,8 +13,8 @@ from fashion_mnist.recorded import RecordedRun
 from fashion_mnist.tracking.reading import Reader
 
 
-class PredictionsError(Exception):
-    """Predictions that cannot be read, or not be compared; one line that says why."""
+class PredictionsError(OSError):
+    """Predictions that cannot be had or read; one line that says why."""
 
 
 @dataclass(frozen=True, eq=False)  # arrays do not say in one word whether they are equal
@@ -69,6 +69,18 @@ def stored_predictions(store: Reader, run: RecordedRun, split: str) -> Predictio
         except OSError as error:
             raise PredictionsError(f"{path} cannot be had: {error}") from error
         return read_predictions(file)
+
+
+def are_comparable(first: Predictions, second: Predictions) -> bool:
+    """Whether both are of the same images: by the hash of their split, and by their labels."""
+    same_split = are_same_images(first.split_sha256, second.split_sha256)
+    same_classes = first.probabilities.shape == second.probabilities.shape
+    return same_split and same_classes and np.array_equal(first.labels, second.labels)
+
+
+def are_same_images(first: str, second: str) -> bool:
+    """Whether two names of images are those of the same ones; an unknown one is empty."""
+    return bool(first) and first == second
 
 
 def _fits(read: Predictions) -> bool:

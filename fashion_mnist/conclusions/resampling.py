@@ -3,7 +3,7 @@
 N images, C classes, S resamples; counts `[C, C]` have rows true, columns predicted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ from fashion_mnist.inference import CONFIDENCE, Interval
 
 NUM_RESAMPLES = 10_000
 MOST_NUMBERS = 2_000_000  # int64, held at a time: 16 MB for each array
+
+SCORES = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 
 Integers = NDArray[np.int64]
 
@@ -31,8 +33,7 @@ class Difference:
 class Differences:
     """How a second classifier differs from a first on the same images."""
 
-    accuracy: Difference
-    f1_macro: Difference
+    scores: Mapping[str, Difference]  # those of `metrics.summarize`
     f1: tuple[Difference, ...]  # of each class
 
 
@@ -45,7 +46,7 @@ def bootstrap(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> Differences:
-    """The differences of accuracy and F1 with their intervals, paired over images.
+    """The differences of scores, each with its interval, paired over images.
 
     Each resample draws N of the N images with replacement, the same ones for both classifiers; an
     interval lies between the 2.5th and the 97.5th percentile of what they give. It holds for
@@ -67,11 +68,12 @@ def bootstrap(
     )
     tails = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
     low, high = np.quantile(drawn, tails, axis=0)
-    accuracy, f1_macro, *f1 = (
+    differences = [
         Difference(float(value), Interval(float(start), float(end)))
         for value, start, end in zip(observed, low, high, strict=True)
-    )
-    return Differences(accuracy, f1_macro, tuple(f1))
+    ]
+    scores = dict(zip(SCORES, differences, strict=False))
+    return Differences(scores, tuple(differences[len(SCORES) :]))
 
 
 def _cells(
@@ -100,12 +102,12 @@ def _resamples(
 
 
 def _scores(images: Integers, cells: Integers, num_classes: int) -> NDArray[np.float64]:
-    """`[s, 2 + C]` of images `[s, K]`: second less first of accuracy, macro F1, F1 by class."""
+    """`[s, 4 + C]` of images `[s, K]`: second less first of each score, then of F1 by class."""
     scores = []
     for who in (1, 2):
         counts = torch.from_numpy(_counts(images, cells[:, 0], cells[:, who], num_classes))
-        f1 = metrics.f1(counts)
-        scores.append(torch.column_stack([metrics.accuracy(counts), metrics.macro(f1), f1]))
+        summary = metrics.summarize(counts)
+        scores.append(torch.column_stack([*(summary[key] for key in SCORES), metrics.f1(counts)]))
     return np.asarray((scores[1] - scores[0]).numpy())
 
 

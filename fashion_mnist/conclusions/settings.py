@@ -48,9 +48,14 @@ def rank_settings(runs: Sequence[RecordedRun]) -> list[Setting]:
 
 def values_of(run: RecordedRun) -> dict[str, str]:
     """What makes the run's setting, by key in alphabetical order."""
+    return {key: value for key, value in identity_of(run).items() if key not in (SEED, FOLD)}
+
+
+def identity_of(run: RecordedRun) -> dict[str, str]:
+    """What makes the run, seed and fold too, by key in alphabetical order."""
     own = {key: value for key, value in run.parameters.items() if is_identity(key)}
     own |= {DATA_TAG: run.tags.get(DATA_TAG, "")}
-    return {key: own[key] for key in sorted(own) if key not in (SEED, FOLD)}
+    return {key: own[key] for key in sorted(own)}
 
 
 def replicate_of(run: RecordedRun) -> Replicate:

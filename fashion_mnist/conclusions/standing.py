@@ -5,9 +5,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
-import numpy as np
-
-from fashion_mnist.conclusions.predictions import Predictions, PredictionsError
+from fashion_mnist.conclusions.predictions import (
+    Predictions,
+    PredictionsError,
+    are_comparable,
+    are_same_images,
+)
 from fashion_mnist.inference import (
     ALPHA,
     Interval,
@@ -101,7 +104,7 @@ def _judged(standing: Standing, p_holm: float) -> Standing:
 def _compare_means(best: ScoredRuns, other: ScoredRuns) -> Standing:
     """By the seeds of both, without a verdict yet."""
     common = [replicate for replicate in best if replicate in other]
-    pairs = [key for key in common if _are_same_images(best[key].split, other[key].split)]
+    pairs = [key for key in common if are_same_images(best[key].split, other[key].split)]
     if len(common) < 2:
         return _untested("one seed in common" if common else "no seed in common")
     if len(pairs) < 2:
@@ -137,22 +140,12 @@ def _compare_networks(
     return Standing("not tested", "McNemar", test.num_images, test.difference, p=test.p)
 
 
-def are_comparable(first: Predictions, second: Predictions) -> bool:
-    """Whether both are of the same images: by the hash of their split, and by their labels."""
-    same_split = _are_same_images(first.split_sha256, second.split_sha256)
-    return same_split and np.array_equal(first.labels, second.labels)
-
-
 def _read(run: ScoredRun) -> Predictions | str:
     """What it said of the images, or why that is not known."""
     try:
         return run.predictions()
     except PredictionsError as error:
         return str(error)
-
-
-def _are_same_images(first: str, second: str) -> bool:
-    return bool(first) and first == second
 
 
 def _untested(why: str) -> Standing:

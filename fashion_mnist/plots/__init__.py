@@ -11,7 +11,13 @@ from fashion_mnist.plots.confusion import (
 )
 from fashion_mnist.plots.coverage import coverage_figure, plot_coverage
 from fashion_mnist.plots.curves import curves_figure, plot_curves
+from fashion_mnist.plots.difference import (
+    difference_colors,
+    difference_figure,
+    plot_difference,
+)
 from fashion_mnist.plots.gallery import (
+    disagreements_figure,
     first_of_each_class,
     mistakes_figure,
     plot_mistakes,
@@ -27,11 +33,15 @@ __all__ = [
     "confusion_figure",
     "coverage_figure",
     "curves_figure",
+    "difference_colors",
+    "difference_figure",
+    "disagreements_figure",
     "first_of_each_class",
     "mistakes_figure",
     "plot_confusion_matrix",
     "plot_coverage",
     "plot_curves",
+    "plot_difference",
     "plot_mistakes",
     "plot_reliability",
     "plot_robustness",

@@ -30,6 +30,7 @@ WRONG_RAMP = ((1.00, 0.96, 0.90), (0.96, 0.66, 0.36), (0.60, 0.20, 0.02))
 # the same for every run, so that two runs' pictures can be compared by eye
 WORST_SHARE = 0.25  # of a row: mistakes at least this frequent are drawn darkest
 ROOM_FOR_SHARES = 30.0  # points: smaller cells hold the count alone
+Grid = tuple[float, float, float]  # left and top of the first cell, length of a cell's side
 
 
 def plot_confusion_matrix(
@@ -45,25 +46,38 @@ def confusion_figure(counts: npt.ArrayLike, class_names: Sequence[str], title: s
     Every count but zero is written in its cell, with its share of the row where there is room.
     """
     counts = np.asarray(counts, dtype=np.int64)
+    heading = _confusion_heading(counts, class_names, title)
+    canvas, grid = matrix_sheet(class_names, heading, foot="%: of the true class")
+    _draw_cells(canvas, counts, grid)
+    return canvas
+
+
+def matrix_sheet(
+    class_names: Sequence[str], heading: Sequence[tuple[str, float, str]], foot: str
+) -> tuple[Canvas, Grid]:
+    """A sheet for `[C, C]` cells, rows true, columns predicted, with all but the cells on it.
+
+    Args:
+        foot: a remark at the bottom left, where the cells have room for two lines.
+    """
     num_classes = len(class_names)
     cell = max(370 / num_classes, 16.0)
     names_width = max(text_width(name, 9) for name in class_names)
     left, top, side = names_width + 26, 48.0, cell * num_classes
     slant = 0.71 * (names_width + 9)  # a name turned by 45°
     canvas = Canvas(left + side + 8, top + side + slant + 24)
-    write_heading(canvas, _confusion_heading(counts, class_names, title))
+    write_heading(canvas, heading)
     for index, name in enumerate(class_names):
         middle = cell * (index + 0.5)
-        foot = left + middle + 3, top + side + 7
+        place = left + middle + 3, top + side + 7
         canvas.texts.append(Text(left - 5, top + middle, name, 9, anchor=END))
-        canvas.texts.append(Text(*foot, name, 9, anchor=END, angle=45))
+        canvas.texts.append(Text(*place, name, 9, anchor=END, angle=45))
     bottom = top + side + slant + 14
     canvas.texts.append(Text(left + side / 2, bottom, "predicted", 9, FAINT, MIDDLE))
     canvas.texts.append(Text(12, top + side / 2, "true", 9, FAINT, MIDDLE, angle=90))
     if cell >= ROOM_FOR_SHARES:
-        canvas.texts.append(Text(8, bottom, "%: of the true class", 7, FAINT))
-    _draw_cells(canvas, counts, (left, top, cell))
-    return canvas
+        canvas.texts.append(Text(8, bottom, foot, 7, FAINT))
+    return canvas, (left, top, cell)
 
 
 def confusion_colors(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -95,9 +109,7 @@ def _confusion_heading(
     ]
 
 
-def _draw_cells(
-    canvas: Canvas, counts: npt.NDArray[np.int64], grid: tuple[float, float, float]
-) -> None:
+def _draw_cells(canvas: Canvas, counts: npt.NDArray[np.int64], grid: Grid) -> None:
     """Draws each cell, its count but zero, and its share of the row where there is room."""
     left, top, cell = grid
     colors, digits, gap = confusion_colors(counts), len(str(counts.max())), min(0.6, cell / 40)

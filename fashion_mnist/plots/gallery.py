@@ -88,7 +88,11 @@ def mistakes_figure(
     # stable, so that equal confidences come in the examples' order on every machine
     shown = wrong[np.argsort(-confidence[wrong], kind="stable")[:limit]]
     captions = [
-        (class_names[labels[n]], f"→ {class_names[predictions[n]]}", f"{confidence[n]:.1%}")
+        (
+            (class_names[labels[n]], BLUE),
+            (f"→ {class_names[predictions[n]]}", VERMILION),
+            (f"{confidence[n]:.1%}", FAINT),
+        )
         for n in shown
     ]
     title = f"The {len(shown)} most confident of {len(wrong):,} mistakes"
@@ -99,14 +103,55 @@ def mistakes_figure(
     return _gallery(images[shown], captions, heading)
 
 
+def disagreements_figure(
+    images: npt.NDArray[np.uint8],
+    labels: npt.ArrayLike,
+    probabilities: tuple[npt.ArrayLike, npt.ArrayLike],
+    class_names: Sequence[str],
+    names: tuple[str, str],
+    limit: int = 24,
+) -> Canvas:
+    """The images on which two networks disagree: image, true class, what each took it for.
+
+    First come those where their probabilities for the true class differ most.
+
+    Args:
+        probabilities: of both, `[N, C]` each.
+        names: of both, as short as letters.
+    """
+    labels, (first, second) = np.asarray(labels), map(np.asarray, probabilities)
+    predicted = first.argmax(axis=1), second.argmax(axis=1)
+    apart = np.flatnonzero(predicted[0] != predicted[1])
+    own = labels[apart]
+    gap = np.abs(first[apart, own] - second[apart, own])
+    shown = apart[np.argsort(-gap, kind="stable")[:limit]]
+    captions = [
+        [(class_names[labels[n]], INK)]
+        + [
+            (f"{name}: {class_names[own[n]]}", BLUE if own[n] == labels[n] else VERMILION)
+            for name, own in zip(names, predicted, strict=True)
+        ]
+        for n in shown
+    ]
+    right = [int((own[apart] == labels[apart]).sum()) for own in predicted]
+    title = f"{len(shown)} of {len(apart):,} images on which {names[0]} and {names[1]} disagree"
+    caption = (
+        f"of these {names[0]} has {right[0]:,} right, {names[1]} {right[1]:,}: true class, "
+        "what each took it for, blue where that is right"
+    )
+    if not len(apart):
+        title, caption = f"{names[0]} and {names[1]} agree", f"on all of {len(labels):,} images"
+    return _gallery(images[shown], captions, [(title, 12.0, INK), (caption, 9.0, FAINT)])
+
+
 def _gallery(
     images: npt.NDArray[np.uint8],
-    captions: Sequence[tuple[str, str, str]],
+    captions: Sequence[Sequence[tuple[str, str]]],
     heading: Sequence[tuple[str, float, str]],
     num_columns: int = 6,
 ) -> Canvas:
-    """Images `[N, H, W]` in rows of six, three lines of caption under each, below a heading."""
-    texts = [text_width(line, 8) for caption in captions for line in caption]
+    """Images `[N, H, W]` in rows of six, three lines (text, colour) under each, below a heading."""
+    texts = [text_width(words, 8) for caption in captions for words, _ in caption]
     # 28 pixels on 56 points are 4 dots each
     side, column, row, top = 56.0, max([73.0, *(text + 8 for text in texts)]), 98.0, 46.0
     num_rows = -(-len(images) // num_columns)
@@ -116,6 +161,6 @@ def _gallery(
         middle = 8 + (index % num_columns + 0.5) * column
         y = top + index // num_columns * row
         canvas.images.append(Image(middle - side / 2, y, middle + side / 2, y + side, image))
-        for line, (words, color) in enumerate(zip(caption, (BLUE, VERMILION, FAINT), strict=True)):
+        for line, (words, color) in enumerate(caption):
             canvas.texts.append(Text(middle, y + 64 + 10 * line, words, 8, color, MIDDLE))
     return canvas

@@ -32,3 +32,8 @@ def statistic_text(key: str, figure: Statistic | None) -> str:
     # sizes that are the same for all runs of a setting have no spread worth a word
     is_spread = figure.std is not None and (figure.std > 0 or key != "parameters")
     return f"{mean} ± {figure_text(key, figure.std or 0)}" if is_spread else mean
+
+
+def p_text(p: float) -> str:
+    """`p = 0.21`, `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, precision_score, recall_score
 
 from fashion_mnist.conclusions import resampling
 from fashion_mnist.conclusions.resampling import Difference, bootstrap
@@ -29,9 +29,9 @@ def test_two_images_by_hand() -> None:
     """One image apart: a resample holds it never, once or twice, in 1/4, 1/2, 1/4 of cases."""
     labels, first, second = classes(0, 1), classes(0, 1), classes(0, 0)
     result = bootstrap(labels, first, second, num_classes=2)
-    assert result.accuracy == Difference(-0.5, (-1, 0))  # type: ignore[arg-type]  # as a tuple
+    assert result.scores["accuracy"] == Difference(-0.5, (-1, 0))  # type: ignore[arg-type]  # as a tuple
     # first: F1 is 1, 1. second: class 0 is predicted twice, 2/3; class 1 never, 0
-    assert result.f1_macro.value == pytest.approx(-2 / 3)
+    assert result.scores["f1_macro"].value == pytest.approx(-2 / 3)
     assert [each.value for each in result.f1] == pytest.approx([-1 / 3, -1])
     assert result.f1[0].interval == pytest.approx((-1 / 3, 0))
 
@@ -40,12 +40,15 @@ def test_figures_are_sklearns() -> None:
     """The observed differences, of accuracy and of each F1."""
     labels, first, second = pair(400, seed=1)
     result = bootstrap(labels, first, second, num_classes=3, num_resamples=10)
-    assert result.accuracy.value == pytest.approx(
+    assert result.scores["accuracy"].value == pytest.approx(
         (second == labels).mean() - (first == labels).mean()
     )
     f1 = f1_score(labels, second, average=None) - f1_score(labels, first, average=None)
     assert [each.value for each in result.f1] == pytest.approx(f1)
-    assert result.f1_macro.value == pytest.approx(f1.mean())
+    assert result.scores["f1_macro"].value == pytest.approx(f1.mean())
+    for name, score in (("precision_macro", precision_score), ("recall_macro", recall_score)):
+        gap = score(labels, second, average="macro") - score(labels, first, average="macro")
+        assert result.scores[name].value == pytest.approx(gap)
 
 
 def test_accuracys_interval_is_the_normal_one() -> None:
@@ -53,7 +56,7 @@ def test_accuracys_interval_is_the_normal_one() -> None:
     labels, first, second = pair(5000, seed=2)
     gaps = (second == labels).astype(float) - (first == labels)
     reach = 1.96 * gaps.std() / np.sqrt(len(gaps))
-    interval = bootstrap(labels, first, second, num_classes=3).accuracy.interval
+    interval = bootstrap(labels, first, second, num_classes=3).scores["accuracy"].interval
     assert interval == pytest.approx((gaps.mean() - reach, gaps.mean() + reach), abs=0.03 * reach)
 
 
@@ -65,14 +68,14 @@ def test_resampling_kinds_is_resampling_images() -> None:
         own = random.integers(0, len(labels), len(labels))
         scores = [f1_of(labels[own], predicted[own]) for predicted in (first, second)]
         drawn.append(scores[1] - scores[0])
-    interval = bootstrap(labels, first, second, num_classes=3).f1_macro.interval
+    interval = bootstrap(labels, first, second, num_classes=3).scores["f1_macro"].interval
     assert interval == pytest.approx(np.percentile(drawn, [2.5, 97.5]), abs=0.01)
 
 
 def test_interval_covers_the_truth_in_95_of_100_cases() -> None:
     """Accuracies of 0.8 and 0.7: their difference lies within for 93 to 97 % of data sets."""
     intervals = [
-        bootstrap(*pair(300, seed), num_classes=3, num_resamples=600).accuracy.interval
+        bootstrap(*pair(300, seed), num_classes=3, num_resamples=600).scores["accuracy"].interval
         for seed in range(600)
     ]
     covered = [low <= -0.1 <= high for low, high in intervals]
@@ -83,7 +86,7 @@ def test_a_network_does_not_differ_from_itself() -> None:
     """Every difference and every end of an interval is 0."""
     labels, first, _ = pair(200, seed=4)
     result = bootstrap(labels, first, first, num_classes=3, num_resamples=200)
-    for difference in (result.accuracy, result.f1_macro, *result.f1):
+    for difference in (*result.scores.values(), *result.f1):
         assert difference == Difference(0.0, (0.0, 0.0))  # type: ignore[arg-type]  # the same
 
 
