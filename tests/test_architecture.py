@@ -45,7 +45,7 @@ FLOORS = [
     {"hydra_settings", "overrides", "user_yaml"},
     {"compose", "whereabouts", "clean"},
     {"sweep"},
-    {"conclusions"},
+    {"conclusions", "doctor"},
     {"errors", "terminal", "reproduction"},
     {"train", "plugins"},
     {"cli"},
