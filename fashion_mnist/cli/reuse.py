@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from fashion_mnist.tracking.reading import Reader
 
 commands = typer.Typer()
+MODEL_NAME, CHAMPION = "fashion-mnist-mlp", "champion"
+ModelName = Annotated[str, typer.Option("--name", help="Of the registered model.")]
 
 
 @commands.command(rich_help_panel=NETWORKS)
@@ -37,12 +39,12 @@ def reproduce(
     uri: Uri = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
-    """Train a recorded run again from what is stored, and compare: same bits, near, different.
+    """Train a recorded run again, and compare: the same bits, near, or different.
 
-    With the device, precision and threads that it was trained with; it is recorded nowhere. Near:
-    the validation accuracy differs by at most two standard errors of a proportion, and the loss by
-    at most 5 %. What else differs (code, data, versions, machine) is listed. The exit status is 1
-    if the two are different.
+    From what is stored, with the device, precision and threads that it was trained with; it is
+    recorded nowhere. Near: the validation accuracy differs by at most two standard errors of a
+    proportion, and the loss by at most 5 %. What else differs (code, data, versions, machine) is
+    listed. The exit status is 1 if the two are different.
 
     Example: fmnist reproduce best
     """
@@ -57,6 +59,103 @@ def reproduce(
         print_reproduction(again, as_json=as_json)
     if again.comparison.verdict == "different":
         raise typer.Exit(1)
+
+
+@commands.command(rich_help_panel=NETWORKS)
+def register(
+    run: Run,
+    alias: Annotated[str, typer.Option(help="What points to it from now on.")] = CHAMPION,
+    name: ModelName = MODEL_NAME,
+    experiment: Experiment = None,
+    uri: Uri = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Put a recorded network into MLflow's model registry, under an alias.
+
+    It is compared with the network that has the alias so far, on the validation images; if the
+    two cannot be told apart, that is said. A network is registered once, however often asked.
+
+    Example: fmnist register best --alias champion
+    """
+    with told_in_a_line():
+        from fashion_mnist.cli.registrations import print_registration, unrecorded
+        from fashion_mnist.conclusions.champion import challenge
+        from fashion_mnist.conclusions.choice import find_run
+        from fashion_mnist.conclusions.network import demand_network
+        from fashion_mnist.tracking.reading import Reader
+        from fashion_mnist.tracking.registry import MODEL_FOLDER, Registry
+
+        store = Reader(uri)
+        found = demand_network(find_run(store, run, experiment))
+        if not store.artifacts(found, MODEL_FOLDER):
+            raise OSError(unrecorded(store, found))
+        registry = Registry(uri)
+        before = registry.with_alias(name, alias)
+        other = before and before.run_id != found.run_id and store.run(before.run_id)
+        version = registry.register(name, found)
+        registry.give_alias(version, alias)
+        print_registration(
+            found,
+            version,
+            alias,
+            before,
+            challenge(store, other, found) if other else None,
+            as_json=as_json,
+        )
+
+
+@commands.command(rich_help_panel=NETWORKS)
+def serve(
+    run: Annotated[
+        str | None,
+        typer.Argument(help="As elsewhere; left out, the registered one.", metavar="[RUN]"),
+    ] = None,
+    alias: Annotated[str, typer.Option(help="Of the registered network.")] = CHAMPION,
+    name: ModelName = MODEL_NAME,
+    port: Annotated[int, typer.Option(help="On 127.0.0.1.", min=1, max=65535)] = 5001,
+    experiment: Experiment = None,
+    uri: Uri = DEFAULT_STORE,
+) -> None:
+    """Answer requests with a network, over HTTP, for this machine alone.
+
+    As `mlflow models serve` does, with a look at what is asked: a wrong shape, what is no pixel
+    and what is too large are answered with 4xx and a reason. A client sends images of 28 rows of
+    28 pixels: curl -H 'content-type: application/json' -d '{"inputs": [[[0, …], …]]}'
+    http://127.0.0.1:5001/invocations
+
+    Example: fmnist serve --alias champion --port 5001
+    """
+    with told_in_a_line():
+        import tempfile
+
+        from fashion_mnist.checkpoint import save_model
+        from fashion_mnist.cli.tables import print_text
+        from fashion_mnist.conclusions.choice import find_run
+        from fashion_mnist.conclusions.network import demand_network, load_network
+        from fashion_mnist.tracking.reading import Reader
+        from fashion_mnist.tracking.scoring import serve as answer
+
+        store = Reader(uri)
+        found = find_run(store, run, experiment) if run else _registered(store, uri, name, alias)
+        network = load_network(store, demand_network(found))
+        with tempfile.TemporaryDirectory() as folder:
+            save_model(Path(folder, "model.safetensors"), network.model)
+            answer(Path(folder, "model.safetensors"), name=found.name, port=port, say=print_text)
+
+
+def _registered(store: "Reader", uri: str, name: str, alias: str) -> "RecordedRun":
+    """The run whose network has the alias."""
+    from fashion_mnist.tracking.registry import Registry
+
+    version = Registry(uri).with_alias(name, alias)
+    if version is None:
+        raise ValueError(
+            f"no version of {name!r} has the alias {alias!r}: fmnist register RUN --alias {alias}"
+        )
+    found = store.run(version.run_id)
+    if found is None:
+        raise OSError(f"version {version.number} of {name!r} is of a run that is gone")
+    return found
 
 
 def _train_again(
