@@ -147,7 +147,7 @@ def table_of(
         table.add_row(kind, f"{len(own):,}", _total(own), escape(place))
     table.add_row("all", f"{len(found):,}", _total(found), "")
     text = io.StringIO()
-    Console(file=text, width=120).print(table)
+    Console(file=text, width=120, force_terminal=False).print(table)
     return f"{text.getvalue().rstrip()}\n{_advice(found, output_dir, unfinished, is_deleted)}"
 
 

@@ -62,6 +62,22 @@ class PrintableFormatter(logging.Formatter):
 
 
 @contextmanager
+def lines_on_stdout() -> Iterator[None]:
+    """Within, what the program logs is written to the standard output, `printable`."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(PrintableFormatter("%(message)s"))
+    ours, everybodys = logging.getLogger("fashion_mnist"), logging.getLogger()
+    level = ours.level
+    everybodys.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        ours.setLevel(level)
+        everybodys.removeHandler(handler)
+
+
+@contextmanager
 def lines_above_the_display() -> Iterator[None]:
     """Logging holds the standard output of before a live display; let it write to the display's."""
     before = getattr(sys.stdout, "rich_proxied_file", sys.stdout)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 PARENT_TAG = "mlflow.parentRunId"
-FOLDER_TAG = "journal_folder"  # the run's own, on the host that it names
 COPY_TAG = "copy_of"
+JOURNAL_TAG = "journal_id"
+FOLDER_TAG = "journal_folder"  # on the host that it names
 FINGERPRINT_TAG = "fingerprint"  # of networks alone: sweeps and comparisons have none
 SWEEP_TAG = "sweep.axes"  # of the run that stands for a sweep
 COMPARISON_TAG = "comparison.runs"  # of the run that stands for a comparison: whose, by id

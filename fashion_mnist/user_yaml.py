@@ -12,6 +12,8 @@ from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult
 from omegaconf import Container, OmegaConf
 
+from fashion_mnist.console import first_line_of
+
 MOST_BYTES = 200_000  # of a file
 # What repeats others may repeat what repeats others: nine lines can stand for a billion values.
 MOST_VALUES = 20_000  # of a file, with its aliases written out
@@ -48,6 +50,21 @@ class UserFolder(FileConfigSource):
 
 
 SourcesRegistry.instance().register(UserFolder)
+
+
+def plain_tree(path: Path) -> Any:
+    """What a file of YAML holds, in plain values; interpolations stay as they are written.
+
+    Raises:
+        ValueError: it cannot be read, is no YAML, or too much of it.
+    """
+    try:
+        _check_size(path)
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path.name} is nested too deeply") from None
+    except (HydraException, yaml.YAMLError, OSError, ValueError) as error:
+        raise ValueError(f"{path.name} is no config: {first_line_of(error)}") from error
 
 
 def num_interpolations(config: Container) -> int:

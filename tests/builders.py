@@ -31,13 +31,14 @@ def make_data(
     num_train: int = 90,
     num_test: int = 30,
     image_shape: tuple[int, int] = (6, 5),
+    num_classes: int = len(CLASS_NAMES),
 ) -> Path:
     """Write four IDX files of pictures that can be learnt; returns their folder."""
     folder.mkdir(parents=True)
     random = np.random.RandomState(0)
-    prototypes = random.randint(0, 256, (len(CLASS_NAMES), *image_shape))
+    prototypes = random.randint(0, 256, (num_classes, *image_shape))
     for part, count in (("train", num_train), ("t10k", num_test)):
-        labels = random.randint(0, len(CLASS_NAMES), count)
+        labels = random.randint(0, num_classes, count)
         noise = random.normal(0, 60, (count, *image_shape))
         images = np.clip(prototypes[labels] + noise, 0, 255)
         write_idx(folder / f"{part}-images-idx3-ubyte", images.astype(np.uint8))

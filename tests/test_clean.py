@@ -173,3 +173,12 @@ def test_half_written_file_is_abandoned_when_its_process_is_dead(tmp_path: Path)
         assert is_abandoned(beside)
     assert not is_abandoned(tmp_path / "file.json")
     assert not is_abandoned(tmp_path / ".file.part.json")
+
+
+@pytest.mark.usefixtures("outputs")
+def test_the_table_is_plain_where_colours_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook's kernel and some CI want colours in all that is printed; this is text."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    result = CliRunner().invoke(app, ["clean"])
+    assert result.exit_code == 0
+    assert "x1b" not in result.output

@@ -9,6 +9,7 @@ from typing import Any
 # Raised when the golden weights of tests/test_golden.py change: the same config then means
 # other numbers, and what was trained before is another run.
 NUMERICS_VERSION = 1
+NUMERICS_TAG = "numerics"  # what a run is recorded with
 
 # Where and how a run is computed and recorded, not what it is; the data's hash is in for its place.
 _NOT_IDENTITY = (

@@ -13,6 +13,7 @@ from fashion_mnist.data.dataset import Dataset
 from fashion_mnist.journal import Journal
 from fashion_mnist.runs.stacks import View
 
+CONFIG_FILE = "config/resolved.yaml"  # the whole config, among the run's artifacts
 # How a run is recorded may change while it goes on; MLflow's parameters may not.
 _NOT_PARAMETERS = ("rerun", "output_dir", "evaluation.", "tracking.", "sweep.")
 
@@ -70,7 +71,7 @@ def record_start(
     for context, index in (("train", view.split.train), ("validation", view.split.validation)):
         if len(index):
             record_dataset(journal, dataset, context, len(index), view.split.sha256)
-    _write_yaml(journal, "config/resolved.yaml", _nested(settings))
+    _write_yaml(journal, CONFIG_FILE, nested(settings))
     _write_yaml(journal, "config/overrides.yaml", list(overrides))
 
 
@@ -88,8 +89,12 @@ def record_dataset(
     )
 
 
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys as the tree they came from."""
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as the tree they came from.
+
+    Raises:
+        AttributeError: or TypeError, where a key stands for a value and for a part of the tree.
+    """
     tree: dict[str, Any] = {}
     for key, value in flat.items():
         *path, name = key.split(".")

@@ -14,7 +14,7 @@ from fashion_mnist.journal import Journal
 from fashion_mnist.machine import Machine, process_tags
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.hold import hold
-from fashion_mnist.runs.identity import git_commit
+from fashion_mnist.runs.identity import NUMERICS_TAG, NUMERICS_VERSION, git_commit
 from fashion_mnist.runs.records import record_start, run_name
 from fashion_mnist.runs.recovery import load_network, recover
 from fashion_mnist.runs.request import (
@@ -166,6 +166,7 @@ def _prepare(run: _Begun, dataset: Dataset, origin: Mapping[str, str], number: i
         "fingerprint": identify(config, dataset),
         "data_sha256": dataset.sha256,
         "split_sha256": view.split.sha256,
+        NUMERICS_TAG: str(NUMERICS_VERSION),
         **{key: str(value) for key, value in asdict(run.machine).items()},
         **origin,
     }

@@ -29,7 +29,7 @@ def _table(ending: Ending) -> str:
     from rich.console import Console
 
     text = io.StringIO()
-    Console(file=text, width=100).print(leaderboard_table(ending.board))
+    Console(file=text, width=100, force_terminal=False).print(leaderboard_table(ending.board))
     return text.getvalue().rstrip()
 
 

@@ -20,10 +20,10 @@ from fashion_mnist.entries import (
     last_mark,
     read_entries,
 )
-from fashion_mnist.recorded import COPY_TAG, FOLDER_TAG, PARENT_TAG
+from fashion_mnist.recorded import COPY_TAG, FOLDER_TAG, JOURNAL_TAG, PARENT_TAG
 from fashion_mnist.tracking.packaging import UnreadableError, save_network
 from fashion_mnist.tracking.receipt import Receipt, read_receipt, write_receipt
-from fashion_mnist.tracking.store import IMAGES_TAG, JOURNAL_TAG, Point, Store
+from fashion_mnist.tracking.store import IMAGES_TAG, Point, Store
 from fashion_mnist.tracking.views import sweep_view
 from fashion_mnist.tracking.watch import Watch
 

@@ -43,11 +43,11 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.utils.uri import add_databricks_profile_info_to_artifact_uri
 
 from fashion_mnist.atomic import replacing
+from fashion_mnist.recorded import JOURNAL_TAG
 from fashion_mnist.tracking.address import sqlite_path
 from fashion_mnist.tracking.packaging import save_preview
 from fashion_mnist.tracking.views import VIEW_TAG, experiment_tags
 
-JOURNAL_TAG = "journal_id"
 IMAGES_TAG = "mlflow.loggedImages"  # without it the charts do not look for images
 LONGEST_NAME = 250  # characters of a run's name: PostgreSQL takes no more
 MOST_NAMES = 100  # parameters or tags in one request

@@ -10,8 +10,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from fashion_mnist.process import is_dead
-from fashion_mnist.recorded import FOLDER_TAG
-from fashion_mnist.tracking.store import JOURNAL_TAG, Store
+from fashion_mnist.recorded import FOLDER_TAG, JOURNAL_TAG
+from fashion_mnist.tracking.store import Store
 
 log = logging.getLogger(__name__)
 

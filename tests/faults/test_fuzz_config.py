@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from fashion_mnist.compose import check, compose_sweep_settings, plain
 from fashion_mnist.config import ConfigError, SweepConfig, flatten, parse
 from fashion_mnist.overrides import parse_override
-from fashion_mnist.runs.records import _nested
+from fashion_mnist.runs.records import nested
 from fashion_mnist.sweep.definition import Sweep, check_sweep
 from fashion_mnist.sweep.space import read_space, sweep_id
 from tests.builders import compose_groups
@@ -229,7 +229,7 @@ def test_any_sweep(axes: dict[str, Any], when: dict[str, Any], limit: int | None
 def test_any_config_that_a_run_left(chance: random.Random) -> None:
     """`config/resolved.yaml` says the same config again; with letters changed, it or a mistake."""
     config = parse(plain(compose_groups(())))
-    text = yaml.safe_dump(_nested(flatten(config)), sort_keys=False)
+    text = yaml.safe_dump(nested(flatten(config)), sort_keys=False)
     assert parse(yaml.safe_load(text)) == config
     letters = list(text)
     for _ in range(chance.randint(1, 6)):

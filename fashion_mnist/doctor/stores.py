@@ -1,0 +1,103 @@
+"""A store: whether it answers, is whole, can be written to and finds its files."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from fashion_mnist.console import first_line_of, plural
+from fashion_mnist.doctor.finding import Finding, note, well, wrong
+from fashion_mnist.doctor.outputs import look_at_disk
+from fashion_mnist.recorded import JOURNAL_TAG
+from fashion_mnist.tracking.address import check_store, sqlite_path, without_password
+from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.relocation import find_moves, mend
+
+TOPIC, PATHS = "store", "paths in the store"
+BUSY_SECONDS = 2
+BACKUP = "bring back a backup; or move it away, and `fmnist sync` sends again what is in outputs"
+
+
+def look_at_store(uri: str) -> Iterator[Finding]:
+    """Whether runs can be recorded in the store with this absolute address, and read."""
+    database = sqlite_path(uri)
+    if database is not None:
+        yield from _look_at_database(database)
+        return
+    problem = check_store(uri)
+    if problem is not None:
+        yield wrong(
+            TOPIC, problem, "start it; until then runs are kept, and fmnist sync sends them"
+        )
+    else:
+        yield well(TOPIC, f"{without_password(uri)} answers")
+
+
+def look_at_paths(uri: str, *, mends: bool) -> Iterator[Finding]:
+    """Whether a database looks for files where its folder once was; mended if that is wanted."""
+    database = sqlite_path(uri)
+    if database is None or not database.exists():
+        return
+    try:
+        moves = find_moves(database)
+        if not moves:
+            yield well(PATHS, "they lead to the files that are here")
+            return
+        words = "; ".join(
+            f"the files of {plural(move.num_runs, 'run')} are in {move.new}, and the store looks "
+            f"in {move.old}"
+            for move in moves
+        )
+        if not mends:
+            yield wrong(PATHS, words, "fmnist doctor --mend puts the paths right, after a backup")
+            return
+        backup = mend(database, moves)
+        yield note(PATHS, f"mended; before, {words}", f"as it was it is kept in {backup.name}")
+    except (sqlite3.Error, OSError) as error:
+        yield wrong(PATHS, f"{database}: {first_line_of(error)}", "try again when nobody uses it")
+
+
+def known_journals(uri: str) -> set[str]:
+    """The ids of the journals that the store has runs of; none where it cannot be read."""
+    try:
+        return {run.tags.get(JOURNAL_TAG, "") for run in Reader(uri).runs()}
+    except (OSError, ValueError):
+        return set()
+
+
+def _look_at_database(path: Path) -> Iterator[Finding]:
+    if not path.exists():
+        yield note(TOPIC, f"there is no {path} yet: the first run makes it")
+        return
+    try:
+        problem = _problem_of(path)
+        num_runs = 0 if problem else len(Reader(f"sqlite:///{path}").runs())
+    except (sqlite3.Error, OSError) as error:
+        yield _unusable(path, error)
+        return
+    if problem:
+        yield wrong(TOPIC, f"{path} is damaged: {problem}", BACKUP)
+    else:
+        yield well(TOPIC, f"{path} is whole and can be written to, {plural(num_runs, 'run')}")
+        yield from (each for each in look_at_disk(path.parent) if each.state != "well")
+
+
+def _problem_of(path: Path) -> str:
+    """What sqlite finds wrong with the file; empty for nothing. Raises what it cannot say."""
+    name = f"file:{quote(str(path))}?mode=rw"
+    with closing(sqlite3.connect(name, uri=True, timeout=BUSY_SECONDS)) as database:
+        [said] = next(database.execute("PRAGMA quick_check(1)"))
+        database.execute("BEGIN IMMEDIATE")  # as a writer does
+        database.execute("ROLLBACK")
+    return "" if said == "ok" else str(said)
+
+
+def _unusable(path: Path, error: Exception) -> Finding:
+    words = first_line_of(error)
+    advice = BACKUP
+    if "locked" in words:
+        advice = "another program is writing to it: wait, or end it"
+    elif "readonly" in words or "unable to open" in words:
+        advice = "let it and its folder be written to, or choose another tracking.uri"
+    return wrong(TOPIC, words if str(path) in words else f"{path}: {words}", advice)

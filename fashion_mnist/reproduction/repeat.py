@@ -1,0 +1,76 @@
+"""Trains a recorded run again, beside what is recorded, and compares the two."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fashion_mnist.config import Config
+from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.recorded import SCORE, RecordedRun
+from fashion_mnist.reproduction.stored import stored_config
+from fashion_mnist.reproduction.verdict import Comparison, compare
+from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.request import Request, RunError, load_data, outcome_of
+from fashion_mnist.runs.trainer import train
+from fashion_mnist.runs.training import Observer
+from fashion_mnist.tracking.reading import Reader
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A run, and where the second training of it is."""
+
+    run: RecordedRun
+    folder: Path
+    comparison: Comparison
+
+
+def reproduce(
+    store: Reader,
+    run: RecordedRun,
+    observer: Observer,
+    *,
+    output_dir: Path,
+    data_dir: Path | None = None,
+) -> Reproduction:
+    """Train a finished run again below `output_dir`; its store is told nothing.
+
+    Where this was begun and stopped before, it goes on. The test set is left alone, unless it is
+    all that the run was measured on.
+
+    Args:
+        data_dir: where its data set is; None: see `stored_config`.
+
+    Raises:
+        ValueError: it is no run that could be trained.
+        RunError: there is nothing to reproduce, or it fails.
+        DataError: its data set is not to be had.
+        OSError: the store does not answer, or the disk takes no more.
+        StopRequested: from the observer.
+    """
+    if not run.is_network:
+        raise ValueError(f"{run.name!r} is no network: only what was trained can be trained again")
+    if run.status != "FINISHED":
+        raise RunError(f"{run.name!r} is {run.status}: it has no result to reproduce")
+    has_validation = SCORE in run.metrics
+    config = stored_config(
+        store,
+        run,
+        output_dir=output_dir,
+        data_dir=data_dir,
+        reads_test=not has_validation and "test/accuracy" in run.metrics,
+    )
+    dataset = load_data(config)
+    [result] = train([Request(config, name=f"again: {run.name}")], dataset, observer)
+    outcome_of(result)
+    return Reproduction(run, result.folder.path, _compare(run, result.folder, config, dataset))
+
+
+def _compare(run: RecordedRun, again: RunFolder, config: Config, dataset: Dataset) -> Comparison:
+    size = config.data.validation_size
+    return compare(
+        run.metrics,
+        again.figures(),
+        (run.tags, again.tags()),
+        prefix="final/val_" if size else "test/",
+        num_images=size or len(dataset.test_labels),
+    )

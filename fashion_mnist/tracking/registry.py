@@ -1,0 +1,84 @@
+"""MLflow's model registry: names, their numbered versions, aliases that point to a version."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.tracking.address import absolute_uri, without_password
+from fashion_mnist.tracking.problems import root_cause
+from fashion_mnist.tracking.store import at_home
+
+MODEL_FOLDER = "model"  # of a run's artifacts
+_NAME = re.compile(r"[\w. -]{1,100}")  # what filters of MLflow's take, in quotes
+_NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a registered model, and the run that it is of; empty where it names none."""
+
+    name: str
+    number: str
+    run_id: str
+
+
+class Registry:
+    """Every method raises OSError where the store does not answer, ValueError for a bad name."""
+
+    def __init__(self, uri: str) -> None:
+        """Args:
+        uri: of the store, as `Reader` takes it.
+        """
+        self.uri = absolute_uri(uri, name="the store")
+        with self._answering(), at_home(self.uri):
+            self._client = MlflowClient(self.uri, self.uri)
+
+    def with_alias(self, name: str, alias: str) -> Version | None:
+        """The version that bears the alias; None if none does."""
+        with self._answering():
+            try:
+                return _plain(self._client.get_model_version_by_alias(name, alias))
+            except MlflowException as error:
+                if error.error_code in _NOT_THERE:
+                    return None
+                raise
+
+    def register(self, name: str, run: RecordedRun) -> Version:
+        """The version of this name that is the run's recorded network, made if it is not there."""
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"a model's name takes letters, digits, space and _.-, got {name!r}")
+        with self._answering():
+            with contextlib.suppress(MlflowException):  # it is there, or the search says why not
+                self._client.create_registered_model(name)
+            self._client.get_registered_model(name)
+            for version in self._client.search_model_versions(f"name='{name}'"):
+                if version.run_id == run.run_id:
+                    return _plain(version)
+            source = f"{run.artifact_uri}/{MODEL_FOLDER}"
+            return _plain(self._client.create_model_version(name, source, run.run_id))
+
+    def give_alias(self, version: Version, alias: str) -> None:
+        """Let the alias point to this version, and to no other."""
+        with self._answering():
+            self._client.set_registered_model_alias(version.name, alias, version.number)
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except MlflowException as error:
+            if error.error_code == "INVALID_PARAMETER_VALUE":
+                raise ValueError(root_cause(error)) from error
+            raise OSError(f"{without_password(self.uri)}: {root_cause(error)}") from error
+        except Exception as error:  # the boundary: every store's library has errors of its own
+            raise OSError(f"{without_password(self.uri)}: {root_cause(error)}") from error
+
+
+def _plain(version: ModelVersion) -> Version:
+    return Version(version.name, str(version.version), version.run_id or "")

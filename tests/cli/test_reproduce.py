@@ -1,0 +1,115 @@
+"""`fmnist reproduce` on real runs: its three answers, and that nothing else changes."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from typer.testing import CliRunner, Result
+
+from fashion_mnist.cli import app
+from fashion_mnist.runs.records import CONFIG_FILE
+from tests.builders import make_data
+from tests.recordings import Recordings, record_runs
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
+    """The store alone: what training left beside it is gone."""
+    recorded = record_runs(tmp_path_factory.mktemp("recordings"))
+    (recorded.folder / "outputs").rename(recorded.folder / "elsewhere")
+    return recorded
+
+
+@pytest.fixture
+def here(recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recordings]:
+    """The store of the current folder; it has the same runs afterwards."""
+    monkeypatch.chdir(recordings.folder)
+    before = recordings.reader().runs()
+    yield recordings
+    assert recordings.reader().runs() == before
+
+
+def fmnist(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+def reproduce(*words: str, status: int = 0) -> dict[str, Any]:
+    """What it says in JSON."""
+    said = fmnist("reproduce", *words, "--json")
+    assert said.exit_code == status, said.output
+    content: dict[str, Any] = json.loads(said.stdout)
+    return content
+
+
+@pytest.mark.usefixtures("here")
+def test_the_same_machine_gives_the_same_bits() -> None:
+    """Alone, a run of a sweep; the table and the JSON say so; asked again it is trained again."""
+    said = reproduce("model.width=4 seed=1")
+    assert said["verdict"] == "identical"
+    assert said["weights_sha256"]["recorded"] == said["weights_sha256"]["here"]
+    assert all(figure["recorded"] == figure["here"] for figure in said["figures"])
+    assert [each["name"] for each in said["origins"] if each["same"] is False] == []
+    assert Path(said["folder"]).is_relative_to(Path("outputs/reproductions").absolute())
+    shown = fmnist("reproduce", "model.width=4 seed=1")
+    assert shown.exit_code == 0
+    assert "epoch 3/3" in shown.stdout
+    assert "identical to the bit" in shown.stdout
+    assert reproduce("model.width=4 seed=1")["folder"] != said["folder"]
+
+
+def test_another_precision_is_within_tolerance(here: Recordings) -> None:
+    """Other bits, near figures; of what the record does not name it says that."""
+    run = here.run("model.width=4 seed=2")
+    other = {"fp32": "bf16", "bf16": "fp32"}[run.tags["precision"]]
+    client = MlflowClient(here.uri)
+    client.set_tag(run.run_id, "precision", other)
+    client.set_tag(run.run_id, "torch", "1.0")
+    client.delete_tag(run.run_id, "git_commit")
+    try:
+        said = reproduce(run.run_id)
+        shown = fmnist("reproduce", run.run_id).stdout
+    finally:
+        for key in ("precision", "torch", "git_commit"):
+            client.set_tag(run.run_id, key, run.tags[key])
+    assert said["verdict"] == "within tolerance"
+    assert said["weights_sha256"]["recorded"] != said["weights_sha256"]["here"]
+    same = {each["name"]: each["same"] for each in said["origins"]}
+    assert (same["torch"], same["code"], same["data"]) == (False, None, True)
+    assert "what differs: torch; not known of: code" in shown
+
+
+def test_another_training_is_different(here: Recordings, tmp_path: Path) -> None:
+    """Of another learning rate: the exit status is 1. Other data is named."""
+    run = here.run("model.width=8 seed=1")
+    file = Path(run.artifact_uri.removeprefix("file://")) / CONFIG_FILE
+    before = file.read_text()
+    file.write_text(before.replace("lr: 0.001", "lr: 0.05"))
+    try:
+        assert reproduce(run.run_id, status=1)["verdict"] == "different"
+    finally:
+        file.write_text(before)
+    data = make_data(tmp_path / "other", num_train=89)
+    said = reproduce(run.run_id, "--data", str(data))
+    assert {each["name"]: each["same"] for each in said["origins"]}["data"] is False
+    assert said["verdict"] == "within tolerance"  # of 20 images nearly everything is
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["diverged"], 1, "has no result to reproduce"),
+        (["widths"], 2, "is no network"),
+        (["alone", "--data", "nowhere"], 2, "data.dir must be a folder"),
+        (["aloen"], 2, "(alone)"),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_what_cannot_be_reproduced_is_one_line(words: list[str], status: int, message: str) -> None:
+    """What came of a run that failed, of a sweep, of data that is gone."""
+    said = fmnist("reproduce", *words)
+    assert said.exit_code == status
+    assert message in said.stderr
+    assert said.stderr.count("\n") == 1

@@ -1,0 +1,229 @@
+"""What `fmnist doctor` finds: nothing where all is well, and what to do where it is not."""
+
+import json
+import shutil
+import socket
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from fashion_mnist.atomic import replacing
+from fashion_mnist.cli import app
+from fashion_mnist.data.files import NAMES
+from fashion_mnist.doctor.data_set import look_at_data
+from fashion_mnist.doctor.finding import Finding
+from fashion_mnist.doctor.hardware import look_at_gpu, look_at_threads
+from fashion_mnist.doctor.outputs import look_at_disk, look_at_journals, look_at_leftovers
+from fashion_mnist.doctor.packages import PACKAGE, look_at_packages
+from fashion_mnist.doctor.stores import known_journals, look_at_store
+from fashion_mnist.entries import JOURNAL_FILE
+from fashion_mnist.journal import Journal
+from fashion_mnist.lock import run_lock
+from fashion_mnist.tracking.address import absolute_uri
+from fashion_mnist.tracking.outbox import keep_back
+from tests.builders import make_data
+from tests.recordings import Recordings, record_runs
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
+    return record_runs(tmp_path_factory.mktemp("recordings"))
+
+
+def fmnist(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+def only(look: Iterable[Finding]) -> Finding:
+    [finding] = look
+    return finding
+
+
+def test_all_is_well_after_training(
+    recordings: Recordings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit status 0; every topic is told of, in the table and in JSON. Nothing is changed."""
+    monkeypatch.chdir(recordings.folder)
+    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*") if path.is_file()}
+    said = fmnist("doctor", "--json")
+    assert said.exit_code == 0, said.output
+    found = json.loads(said.stdout)["findings"]
+    topics = ["environment", "store", "paths in the store", "journals", "leftovers", "disk"]
+    assert {each["topic"] for each in found} >= {*topics, "data", "threads", "GPU"}
+    states = {each["topic"]: each["state"] for each in found}
+    assert {states[topic] for topic in topics} == {"well"}
+    after = {path: path.stat().st_mtime_ns for path in Path().rglob("*") if path.is_file()}
+    assert after == before
+    assert "10 runs" in fmnist("doctor").stdout
+
+
+def test_a_moved_store_is_wrong_until_it_is_mended(
+    recordings: Recordings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit status 1 with what to do; then mended; then well. Its runs count as recorded."""
+    folder = tmp_path / "moved"
+    shutil.copytree(recordings.folder, folder)
+    monkeypatch.chdir(folder)
+    said = fmnist("doctor")
+    assert said.exit_code == 1
+    assert "--mend" in said.stdout
+    assert fmnist("doctor", "--mend").exit_code == 0
+    assert "before-mending-1" not in fmnist("doctor", "--mend").stdout
+    assert "all recorded" in fmnist("doctor").stdout
+
+
+def test_a_first_start_is_well(tmp_path: Path) -> None:
+    """Neither store nor outputs are there, and nothing is made."""
+    said = fmnist("doctor")
+    assert said.exit_code == 0, said.output
+    assert "the first run makes it" in said.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_packages_are_compared_with_what_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here all fit; one that is missing and one that is too old are named."""
+    assert only(look_at_packages()).state == "well"
+    folder = tmp_path / f"{PACKAGE.replace('-', '_')}-9.dist-info"
+    folder.mkdir()
+    required = ["numpy>=99", "no-such-package", "another-one; extra == 'notebook'"]
+    lines = [f"Name: {PACKAGE}", "Version: 9", "Requires-Python: >=3.99"]
+    lines += [f"Requires-Dist: {each}" for each in required]
+    (folder / "METADATA").write_text("\n".join(["Metadata-Version: 2.1", *lines, ""]))
+    monkeypatch.syspath_prepend(tmp_path)
+    python, packages = look_at_packages()
+    assert (python.state, packages.state) == ("wrong", "wrong")
+    assert ">=3.99 is needed" in python.words
+    said = f"numpy {metadata.version('numpy')}, and >=99 is needed; no-such-package is missing"
+    assert packages.words == said
+
+
+def test_damaged_data_is_said_and_left(tmp_path: Path) -> None:
+    """Other data in the place of Fashion-MNIST, and files that are missing."""
+    folder = make_data(tmp_path / "data")
+    before = sorted(folder.iterdir())
+    first, *others = look_at_data(folder)
+    assert first.state == "wrong"
+    assert "SHA-256" in first.words
+    assert all(finding.state != "wrong" for finding in others)
+    assert sorted(folder.iterdir()) == before
+    (folder / NAMES[0]).unlink()
+    first, *others = look_at_data(folder)
+    assert (first.state, NAMES[0] in first.words) == ("wrong", True)
+
+
+def test_stores_that_cannot_be_used_are_wrong(recordings: Recordings, tmp_path: Path) -> None:
+    """No database, another program's, a damaged one, a locked one, a server that is down."""
+    path = tmp_path / "mlflow.db"
+    uri = f"sqlite:///{path}"
+    assert only(look_at_store(uri)).state == "note"
+    path.write_text("no database" * 1000)
+    assert "not a database" in only(look_at_store(uri)).words
+    path.unlink()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE mine (x)")
+    assert "no such table" in only(look_at_store(uri)).words
+    shutil.copy(recordings.folder / "mlflow.db", path)
+    assert only(look_at_store(uri)).state == "well"
+    content = bytearray(path.read_bytes())
+    content[8192:20480] = bytes(12288)
+    path.write_bytes(content)
+    assert only(look_at_store(uri)).state == "wrong"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        down = only(look_at_store(f"http://127.0.0.1:{taken.getsockname()[1]}"))
+    assert (down.state, "does not answer" in down.words) == ("wrong", True)
+
+
+def test_a_locked_store_is_said_to_be(recordings: Recordings, tmp_path: Path) -> None:
+    """Another process writes to it."""
+    path = shutil.copy(recordings.folder / "mlflow.db", tmp_path / "mlflow.db")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        finding = only(look_at_store(f"sqlite:///{path}"))
+    assert finding.state == "wrong"
+    assert "another program" in finding.advice
+
+
+def write_run(folder: Path, uri: str) -> None:
+    """A finished run that nobody has sent."""
+    with Journal(folder) as journal:
+        journal.destination(uri, "experiment")
+        journal.start("a run", {}, {})
+        journal.status("FINISHED")
+
+
+def test_runs_that_no_store_has_are_told_of(tmp_path: Path) -> None:
+    """Not those of a living process; what was kept back on purpose is a note; damage is wrong."""
+    outputs, uri = tmp_path / "outputs", absolute_uri("sqlite:///mlflow.db", tmp_path)
+    (tmp_path / "mlflow.db").touch()
+
+    def look() -> list[Finding]:
+        return list(look_at_journals(outputs, set))
+
+    assert only(look()).state == "well"
+    for name in ("a-1", "b-1"):
+        write_run(outputs / "runs" / name, uri)
+    assert only(look()).state == "wrong"
+    assert "2 runs are not recorded yet" in only(look()).words
+    with run_lock(outputs / "runs" / "a-1"):
+        assert "1 run is not recorded yet" in only(look()).words
+    for name in ("a-1", "b-1"):
+        keep_back(outputs / "runs" / name, is_wanted=True)
+    assert only(look()).state == "note"
+    journal = outputs / "runs" / "a-1" / JOURNAL_FILE
+    journal.write_bytes(journal.read_bytes().replace(b"a run", b"A run"))
+    assert [finding.state for finding in look()] == ["wrong", "note"]
+    assert "is damaged" in look()[0].words
+
+
+def test_runs_whose_store_is_gone_may_have_moved_with_it(
+    recordings: Recordings, tmp_path: Path
+) -> None:
+    """They are in the store that is here; else they are lost to it."""
+    shutil.copytree(recordings.folder / "outputs", tmp_path / "outputs")
+    hidden = recordings.folder.rename(tmp_path / "hidden")
+    try:
+        uri = absolute_uri("sqlite:///mlflow.db", hidden)
+        [found] = look_at_journals(tmp_path / "outputs", lambda: known_journals(uri))
+        [lost] = look_at_journals(tmp_path / "outputs", set)
+    finally:
+        hidden.rename(recordings.folder)
+    assert found.state == "well"
+    assert (lost.state, "which is gone" in lost.words) == ("wrong", True)
+
+
+def test_leftovers_and_room_are_told_of(tmp_path: Path) -> None:
+    """What `fmnist clean` would free is a note; a folder that takes nothing is wrong."""
+    with Journal(tmp_path / "runs" / "a-1") as journal:
+        journal.start("a run", {}, {})
+        journal.status("FINISHED")
+    (tmp_path / "runs" / "a-1" / "checkpoint.safetensors").write_bytes(bytes(2_000_000))
+    finding = only(look_at_leftovers(tmp_path))
+    assert (finding.state, "2.0 MB" in finding.words) == ("note", True)
+    assert "fmnist clean" in finding.advice
+    assert only(look_at_disk(tmp_path / "to" / "be" / "made")).state in ("well", "note")
+    with replacing(tmp_path / "file") as path:
+        path.write_text("")
+    assert only(look_at_disk(tmp_path / "file" / "below")).state in ("well", "note")
+
+
+def test_the_machine_is_measured_and_left_as_it_was() -> None:
+    """A busy one is a note: it will not stay so."""
+    before = torch.get_num_threads()
+    assert only(look_at_threads()).state in ("well", "note")
+    assert torch.get_num_threads() == before
+    assert only(look_at_gpu()).state in ("well", "note")
+
+
+def test_an_address_that_is_none_is_the_users_mistake() -> None:
+    """Exit status 2."""
+    said = fmnist("doctor", "--uri", "ftp://host")
+    assert (said.exit_code, "--uri must be" in said.stderr) == (2, True)
