@@ -1,7 +1,6 @@
-"""Commands that train, and look after what training needs and leaves."""
+"""Commands that train, fetch the images and open the UI."""
 
 import gc
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +10,6 @@ from fashion_mnist.cli.conventions import (
     DEFAULT_STORE,
     FINDINGS,
     TRAINING,
-    UPKEEP,
-    AsJson,
-    OutputDir,
     Uri,
     failed,
     told_in_a_line,
@@ -80,68 +76,3 @@ def ui(
 
     with told_in_a_line():
         serve(uri, port)
-
-
-@commands.command(rich_help_panel=UPKEEP)
-def sync(output_dir: OutputDir = Path("outputs"), as_json: AsJson = False) -> None:
-    """Send what was recorded while the store could not be reached.
-
-    Example: fmnist sync
-    """
-    from fashion_mnist.console import disk_trouble
-    from fashion_mnist.tracking.address import without_password
-    from fashion_mnist.tracking.sender import sync as send
-
-    try:
-        outcome = send(output_dir)
-    except OSError as error:
-        raise failed(disk_trouble(error)) from None
-    rows = [
-        {"run": run.run_id, "store": without_password(run.destination.uri), "sent": run.complete}
-        for run in outcome.runs
-    ]
-    if as_json:
-        typer.echo(json.dumps({"runs": rows, "reason": outcome.reason}))
-    else:
-        sent = sum(bool(row["sent"]) for row in rows)
-        none = f"there are no runs below {output_dir}"
-        typer.echo(f"{sent} of {len(rows)} runs are recorded" if rows else none)
-    if outcome.reason:
-        raise failed(outcome.reason)
-
-
-@commands.command(rich_help_panel=UPKEEP)
-def clean(
-    output_dir: OutputDir = Path("outputs"),
-    delete: Annotated[bool, typer.Option("--delete", help="Delete it; else it is shown.")] = False,
-    unfinished: Annotated[
-        bool,
-        typer.Option(
-            "--unfinished",
-            help="The checkpoints of unfinished runs too: their training then begins again.",
-        ),
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Show what nobody needs any more of what training has left, or delete it.
-
-    Never the runs themselves: journals, figures, networks and stores stay.
-
-    Example: fmnist clean --delete
-    """
-    from fashion_mnist.clean import clean as find
-    from fashion_mnist.clean import table_of
-    from fashion_mnist.console import disk_trouble, printable
-
-    try:
-        found = find(output_dir, unfinished=unfinished, delete=delete)
-    except OSError as error:
-        raise failed(disk_trouble(error)) from None
-    if as_json:
-        rows = [
-            {"path": str(each.path), "kind": each.kind, "bytes": each.num_bytes} for each in found
-        ]
-        typer.echo(json.dumps({"leftovers": rows, "deleted": delete}))
-    else:
-        table = table_of(found, output_dir, unfinished=unfinished, is_deleted=delete)
-        typer.echo(printable(table))

@@ -1,5 +1,6 @@
 """Commands that look after stores and this machine."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +12,76 @@ from fashion_mnist.cli.conventions import (
     AsJson,
     OutputDir,
     Uri,
+    failed,
     told_in_a_line,
 )
 
 commands = typer.Typer()
+
+
+@commands.command(rich_help_panel=UPKEEP)
+def sync(output_dir: OutputDir = Path("outputs"), as_json: AsJson = False) -> None:
+    """Send what was recorded while the store could not be reached.
+
+    Example: fmnist sync
+    """
+    from fashion_mnist.console import disk_trouble
+    from fashion_mnist.tracking.address import without_password
+    from fashion_mnist.tracking.sender import sync as send
+
+    try:
+        outcome = send(output_dir)
+    except OSError as error:
+        raise failed(disk_trouble(error)) from None
+    rows = [
+        {"run": run.run_id, "store": without_password(run.destination.uri), "sent": run.complete}
+        for run in outcome.runs
+    ]
+    if as_json:
+        typer.echo(json.dumps({"runs": rows, "reason": outcome.reason}))
+    else:
+        sent = sum(bool(row["sent"]) for row in rows)
+        none = f"there are no runs below {output_dir}"
+        typer.echo(f"{sent} of {len(rows)} runs are recorded" if rows else none)
+    if outcome.reason:
+        raise failed(outcome.reason)
+
+
+@commands.command(rich_help_panel=UPKEEP)
+def clean(
+    output_dir: OutputDir = Path("outputs"),
+    delete: Annotated[bool, typer.Option("--delete", help="Delete it; else it is shown.")] = False,
+    unfinished: Annotated[
+        bool,
+        typer.Option(
+            "--unfinished",
+            help="The checkpoints of unfinished runs too: their training then begins again.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what nobody needs any more of what training has left, or delete it.
+
+    Never the runs themselves: journals, figures, networks and stores stay.
+
+    Example: fmnist clean --delete
+    """
+    from fashion_mnist.clean import clean as find
+    from fashion_mnist.clean import table_of
+    from fashion_mnist.console import disk_trouble, printable
+
+    try:
+        found = find(output_dir, unfinished=unfinished, delete=delete)
+    except OSError as error:
+        raise failed(disk_trouble(error)) from None
+    if as_json:
+        rows = [
+            {"path": str(each.path), "kind": each.kind, "bytes": each.num_bytes} for each in found
+        ]
+        typer.echo(json.dumps({"leftovers": rows, "deleted": delete}))
+    else:
+        table = table_of(found, output_dir, unfinished=unfinished, is_deleted=delete)
+        typer.echo(printable(table))
 
 
 @commands.command(rich_help_panel=UPKEEP)

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 
-from fashion_mnist.conclusions.predictions import PredictionsError, stored_predictions
-from fashion_mnist.conclusions.standing import OTHER_IMAGES, are_comparable
+from fashion_mnist.conclusions.predictions import (
+    PredictionsError,
+    are_comparable,
+    stored_predictions,
+)
+from fashion_mnist.conclusions.standing import OTHER_IMAGES
 from fashion_mnist.inference import ALPHA, McNemarTest, mcnemar_test
 from fashion_mnist.recorded import RecordedRun
 from fashion_mnist.tracking.reading import Reader

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
 
+from fashion_mnist.recorded import JOURNAL_TAG
 from fashion_mnist.tracking.address import absolute_uri, without_password
 from fashion_mnist.tracking.problems import root_cause
 
@@ -25,7 +26,7 @@ def record_run(
     Raises:
         OSError: the store did not take it all, in one line.
     """
-    from fashion_mnist.tracking.store import JOURNAL_TAG, Store
+    from fashion_mnist.tracking.store import Store
 
     now = time.time_ns() // 1_000_000
     try:
