@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fashion_mnist.conclusions.network import demand_network
 from fashion_mnist.config import Config
 from fashion_mnist.data.dataset import Dataset
 from fashion_mnist.recorded import SCORE, RecordedRun
 from fashion_mnist.reproduction.stored import stored_config
 from fashion_mnist.reproduction.verdict import Comparison, compare
 from fashion_mnist.runs.folder import RunFolder
-from fashion_mnist.runs.request import Request, RunError, load_data, outcome_of
+from fashion_mnist.runs.request import Request, load_data, outcome_of
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.tracking.reading import Reader
@@ -41,16 +42,13 @@ def reproduce(
         data_dir: where its data set is; None: see `stored_config`.
 
     Raises:
-        ValueError: it is no run that could be trained.
-        RunError: there is nothing to reproduce, or it fails.
+        ValueError: it has not become a network.
+        RunError: its config is not understood, or it fails.
         DataError: its data set is not to be had.
         OSError: the store does not answer, or the disk takes no more.
         StopRequested: from the observer.
     """
-    if not run.is_network:
-        raise ValueError(f"{run.name!r} is no network: only what was trained can be trained again")
-    if run.status != "FINISHED":
-        raise RunError(f"{run.name!r} is {run.status}: it has no result to reproduce")
+    demand_network(run)
     has_validation = SCORE in run.metrics
     config = stored_config(
         store,

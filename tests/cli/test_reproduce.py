@@ -100,8 +100,8 @@ def test_another_training_is_different(here: Recordings, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        (["diverged"], 1, "has no result to reproduce"),
-        (["widths"], 2, "is no network"),
+        (["diverged"], 2, "has no network: it is FAILED"),
+        (["widths"], 2, "is a sweep"),
         (["alone", "--data", "nowhere"], 2, "data.dir must be a folder"),
         (["aloen"], 2, "(alone)"),
     ],
