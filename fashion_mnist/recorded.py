@@ -9,6 +9,7 @@ FOLDER_TAG = "journal_folder"  # the run's own, on the host that it names
 COPY_TAG = "copy_of"
 FINGERPRINT_TAG = "fingerprint"  # of networks alone: sweeps and comparisons have none
 SWEEP_TAG = "sweep.axes"  # of the run that stands for a sweep
+SWEEP_COMMAND_TAG = "sweep.command"  # what starts the sweep, or goes on with it
 COMPARISON_TAG = "comparison.runs"  # of the run that stands for a comparison: whose, by id
 SCORE = "final/val_accuracy"
 SWEEP_SCORE = "best/val_accuracy"  # a sweep's: the mean of its best setting
