@@ -2,7 +2,7 @@
 
 import typer
 
-from fashion_mnist.cli import comparing, findings, networks, training
+from fashion_mnist.cli import comparing, findings, networks, reporting, training
 
 app = typer.Typer(
     name="fmnist",
@@ -10,5 +10,5 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
 )
-for room in (training, findings, comparing, networks):
+for room in (training, findings, comparing, reporting, networks):
     app.add_typer(room.commands)  # without a name of its own: its commands become the program's
