@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -152,6 +153,13 @@ def write_png(canvas: Canvas, path: Path) -> None:
     picture = draw(canvas)
     with replacing(path) as beside:
         picture.save(beside, format="png", compress_level=1)  # higher: twice the time, 6 % less
+
+
+def png_bytes(canvas: Canvas) -> bytes:
+    """The picture as a PNG file's content, for a page that holds it."""
+    content = BytesIO()
+    draw(canvas).save(content, format="png")
+    return content.getvalue()
 
 
 def _is_grey(canvas: Canvas) -> bool:

@@ -21,7 +21,8 @@ th, td { padding: .22rem .8rem .22rem 0; text-align: left; vertical-align: top;
 td { max-width: 26rem; overflow-wrap: break-word; }
 th { color: #6b6b6b; font-weight: 600; white-space: nowrap; }
 .number { text-align: right; } .short { white-space: nowrap; }
-tr.winner td { font-weight: 600; } tr.partial td.runs { color: #b84a00; }
+tr.winner td { font-weight: 600; } tr.near td { background: #fbf5f0; }
+tr.partial td.runs { color: #b84a00; }
 code, pre { font: .85rem/1.45 ui-monospace, "DejaVu Sans Mono", monospace; background: #f5f5f5;
   border-radius: 3px; overflow-wrap: anywhere; white-space: pre-wrap; }
 code { padding: 0 .2rem; } pre { padding: .5rem .8rem; margin: .4rem 0; }
@@ -29,6 +30,19 @@ img { max-width: 100%; height: auto; display: block; margin: 1.2rem 0; }
 .effects { display: flex; flex-wrap: wrap; gap: 0 3rem; }
 .beside { display: flex; flex-wrap: wrap; gap: 0 1.5rem; }
 .beside img { max-width: min(100%, 450px); }
+.figure img { max-width: min(100%, 760px); }
+@media print {
+  @page { margin: 16mm 14mm; }
+  body { font-size: 10pt; margin: 0; max-width: none; padding: 0; }
+  h1, h2, h3 { break-after: avoid; }
+  h2.sheet { break-before: page; margin-top: 0; }
+  img, tr, .best, .effects > div { break-inside: avoid; }
+  img { max-height: 225mm; max-width: min(100%, 165mm); margin: .8rem 0; }
+  .figure img { max-height: 130mm; } .beside img { max-width: 42%; }
+  .wide { overflow: visible; }
+  table { font-size: 8pt; } thead { display: table-header-group; }
+  td { padding-right: .5rem; } code, pre { font-size: 7.5pt; }
+}
 """.strip()
 
 
@@ -43,9 +57,15 @@ def html_page(title: str, parts: Sequence[str]) -> str:
     return f"<!doctype html>\n{page}\n"
 
 
-def section(title: str, content: Sequence[str]) -> list[str]:
-    """A heading and what is below it; nothing where there is nothing."""
-    return [f"<h2>{escape(title)}</h2>", *content] if any(content) else []
+def section(title: str, content: Sequence[str], *, on_new_sheet: bool = False) -> list[str]:
+    """A heading and what is below it; nothing where there is nothing.
+
+    Args:
+        on_new_sheet: in print it begins one.
+    """
+    heading = f'<h2 class="sheet">{escape(title)}</h2>'
+    heading = heading if on_new_sheet else f"<h2>{escape(title)}</h2>"
+    return [heading, *content] if any(content) else []
 
 
 def picture(png: bytes, caption: str) -> str:
@@ -74,9 +94,11 @@ def table(
         names += ["runs" if head[number] == "runs" else ""]
         return f'<{tag} class="{" ".join(filter(None, names))}">{text}</{tag}>'
 
-    lines = ["<tr>" + "".join(cell("th", n, escape(t)) for n, t in enumerate(head)) + "</tr>"]
+    lines = []
     for number, row in enumerate(rows):
         name = classes[number] if classes else ""
         cells = "".join(cell("td", column, text) for column, text in enumerate(row))
         lines.append(f'<tr class="{name}">{cells}</tr>')
-    return f'<div class="wide"><table>{"".join(lines)}</table></div>'
+    titles = "".join(cell("th", column, escape(text)) for column, text in enumerate(head))
+    content = f"<thead><tr>{titles}</tr></thead><tbody>{''.join(lines)}</tbody>"
+    return f'<div class="wide"><table>{content}</table></div>'

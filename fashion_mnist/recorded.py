@@ -10,6 +10,7 @@ JOURNAL_TAG = "journal_id"
 FOLDER_TAG = "journal_folder"  # on the host that it names
 FINGERPRINT_TAG = "fingerprint"  # of networks alone: sweeps and comparisons have none
 SWEEP_TAG = "sweep.axes"  # of the run that stands for a sweep
+SWEEP_COMMAND_TAG = "sweep.command"  # what starts the sweep, or goes on with it
 COMPARISON_TAG = "comparison.runs"  # of the run that stands for a comparison: whose, by id
 SCORE = "final/val_accuracy"
 SWEEP_SCORE = "best/val_accuracy"  # a sweep's: the mean of its best setting

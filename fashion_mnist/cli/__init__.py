@@ -2,7 +2,15 @@
 
 import typer
 
-from fashion_mnist.cli import comparing, findings, networks, reuse, training, upkeep
+from fashion_mnist.cli import (
+    comparing,
+    findings,
+    networks,
+    reporting,
+    reuse,
+    training,
+    upkeep,
+)
 
 app = typer.Typer(
     name="fmnist",
@@ -10,5 +18,5 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
 )
-for room in (training, findings, comparing, networks, reuse, upkeep):
+for room in (training, findings, comparing, reporting, networks, reuse, upkeep):
     app.add_typer(room.commands)  # without a name of its own: its commands become the program's

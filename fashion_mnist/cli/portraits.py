@@ -11,7 +11,7 @@ from fashion_mnist.cli.tables import (
     print_text,
     table_of,
 )
-from fashion_mnist.conclusions.portrait import Portrait
+from fashion_mnist.conclusions.portrait import Portrait, grouped
 from fashion_mnist.conclusions.sparkline import sparkline
 from fashion_mnist.console import plural
 from fashion_mnist.recorded import RecordedRun
@@ -84,15 +84,6 @@ def sections(portrait: Portrait) -> Iterator[tuple[str, Rows]]:
     own = [file for file in portrait.files if not file.path.startswith("images/")]
     yield "files", [[file.path, size(file.num_bytes)] for file in own]
     yield "origin", [[name, run.tags[tag]] for tag, name in TAGS.items() if run.tags.get(tag)]
-
-
-def grouped(parameters: Mapping[str, str]) -> Rows:
-    """A row for each group of the config, with its settings; those of no group come first."""
-    groups: dict[str, list[str]] = {"": []}
-    for key in sorted(parameters):
-        group, _, name = key.partition(".") if "." in key else ("", "", key)
-        groups.setdefault(group, []).append(f"{name}={parameters[key]}")
-    return [[group, "  ".join(words)] for group, words in groups.items() if words]
 
 
 def curve_row(key: str, points: Mapping[int, float]) -> list[str]:

@@ -13,8 +13,7 @@ from fashion_mnist.canvas import write_png
 from fashion_mnist.conclusions.comparison import Comparison, Contestant
 from fashion_mnist.conclusions.comparison_page import comparison_page
 from fashion_mnist.conclusions.comparison_rows import content_of, headline
-from fashion_mnist.conclusions.images import read_images
-from fashion_mnist.data.idx import DataError
+from fashion_mnist.conclusions.images import read_images_of
 from fashion_mnist.markdown import plain
 from fashion_mnist.recorded import COMPARISON_TAG
 from fashion_mnist.runs.results import DESCRIPTION_TAG
@@ -32,14 +31,14 @@ def comparison_name(comparison: Comparison) -> str:
 
 def read_pictured(comparison: Comparison) -> tuple[NDArray[np.uint8] | None, str]:
     """The split's images `[N, H, W]`; or None, and why they cannot be shown."""
-    run, stored = comparison.first.run, comparison.first.predictions
-    try:
-        found = read_images(run, comparison.class_names, wanted=comparison.split)
-    except (DataError, ValueError, OSError) as error:
-        return None, f"The images on which they disagree are not shown: {error}"
-    if found.sha256 != stored.split_sha256:
-        return None, f"The images are not shown: those in {found.source} are split otherwise"
-    return found.images.numpy(), ""
+    first = comparison.first
+    images, why = read_images_of(
+        first.run,
+        comparison.class_names,
+        wanted=comparison.split,
+        sha256=first.predictions.split_sha256,
+    )
+    return images, f"The images on which they disagree are not shown: {why}" if why else ""
 
 
 def write_comparison(

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fashion_mnist.conclusions.network import setting
@@ -79,6 +81,29 @@ def read_images(
         sha256="",
         source=str(folder),
     )
+
+
+def read_images_of(
+    run: RecordedRun,
+    class_names: Sequence[str],
+    *,
+    wanted: str,
+    sha256: str,
+    folder: Path | None = None,
+) -> tuple[NDArray[np.uint8] | None, str]:
+    """The images `[N, H, W]` that predictions are of; or None, and why they cannot be shown.
+
+    Args:
+        sha256: of the split that the predictions are of.
+        folder: of IDX files; None for where the run had its data from.
+    """
+    try:
+        found = read_images(run, class_names, wanted=wanted, folder=folder)
+    except (DataError, ValueError, OSError) as error:
+        return None, str(error)
+    if found.sha256 != sha256:
+        return None, f"{found.source} holds other images"
+    return found.images.numpy(), ""
 
 
 def class_names_of(run: RecordedRun) -> list[str]:

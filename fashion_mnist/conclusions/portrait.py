@@ -39,6 +39,15 @@ def portray(store: Reader, run: RecordedRun, *, every_curve: bool = False) -> Po
     return Portrait(run, curves, split, confused, files, reason)
 
 
+def grouped(parameters: Mapping[str, str]) -> list[list[str]]:
+    """A row for each group of the config, with its settings; those of no group come first."""
+    groups: dict[str, list[str]] = {"": []}
+    for key in sorted(parameters):
+        group, _, name = key.partition(".") if "." in key else ("", "", key)
+        groups.setdefault(group, []).append(f"{name}={parameters[key]}")
+    return [[group, "  ".join(words)] for group, words in groups.items() if words]
+
+
 def _confused(
     store: Reader, run: RecordedRun, files: Sequence[ArtifactFile]
 ) -> tuple[str, list[dict[str, str | int]]]:

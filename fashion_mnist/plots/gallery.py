@@ -144,6 +144,45 @@ def disagreements_figure(
     return _gallery(images[shown], captions, [(title, 12.0, INK), (caption, 9.0, FAINT)])
 
 
+def pair_figure(
+    images: npt.NDArray[np.uint8],
+    labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    class_names: Sequence[str],
+    pair: tuple[int, int],
+    limit: int = 12,
+) -> Canvas:
+    """Images of two classes that were taken for each other, those that fooled most networks first.
+
+    Of equally many the surest come first: by the mean probability of the wrong class.
+
+    Args:
+        probabilities: of S networks, `[S, N, C]`.
+        pair: the two classes.
+    """
+    labels, given = np.asarray(labels), np.asarray(probabilities)
+    first, second = pair
+    # of each image the other class of the pair; images of neither are not looked at
+    wrong = np.where(labels == first, second, first)
+    votes = (given.argmax(axis=2) == wrong).sum(axis=0) * np.isin(labels, pair)
+    sure = given.mean(axis=0)[np.arange(len(labels)), wrong]
+    fooled = np.flatnonzero(votes)
+    shown = fooled[np.lexsort((-sure[fooled], -votes[fooled]))[:limit]]
+    several = len(given) > 1
+    captions = [
+        (
+            (class_names[labels[n]], BLUE),
+            (f"→ {class_names[wrong[n]]}", VERMILION),
+            ((f"{votes[n]} of {len(given)}, " if several else "") + f"{sure[n]:.1%}", FAINT),
+        )
+        for n in shown
+    ]
+    title = f"{class_names[first]} and {class_names[second]}: {len(shown)} of {len(fooled):,}"
+    who = "how many networks took it for that, their mean confidence" if several else "confidence"
+    caption = f"images that were taken for the other: true class, → what for, {who}"
+    return _gallery(images[shown], captions, [(title, 12.0, INK), (caption, 9.0, FAINT)])
+
+
 def _gallery(
     images: npt.NDArray[np.uint8],
     captions: Sequence[Sequence[tuple[str, str]]],

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fashion_mnist.console import plural
+from fashion_mnist.recorded import SWEEP_COMMAND_TAG
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.sweep.campaign import Campaign
@@ -74,6 +75,7 @@ def close_sweep(
         note_of_tests=note,
         command=command,
     )
+    parent.journal.tags({SWEEP_COMMAND_TAG: command})
     parent.end(
         "KILLED" if is_stopped else "FINISHED",
         description=describe(

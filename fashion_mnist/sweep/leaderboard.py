@@ -142,7 +142,8 @@ def effects_of(board: Leaderboard) -> dict[str, dict[str, Statistic]]:
         for setting in board.scored:
             if axis in setting.values and setting.score:
                 scores.setdefault(setting.values[axis], []).append(setting.score.mean)
-        if scores:
+        # an axis that most settings are without may have one value alone: it has no effect to show
+        if len(scores) > 1:
             effects[axis] = {value: statistic(scores[value]) for value in scale_of(scores).values}
     return effects
 

@@ -42,7 +42,7 @@ def summary_page(
         *_head(board, title, num_doubles),
         *section("Leaderboard", _leaderboard(board)),
         *section("Pictures", [_embedded(name, path) for name, path in pictures.items()]),
-        *section("Main effects", _effects(board)),
+        *section("Main effects", effect_tables(board)),
         *section("Test scores that were read", [f"<p>{escape(n)}</p>" for n in note_of_tests]),
         *section("Failed", _failures(board.runs)),
         *section("Stopped by the search", _pruned(board.runs)),
@@ -106,7 +106,8 @@ def _figure(setting: Setting, key: str) -> str:
     return statistic_text(key, figure) + n
 
 
-def _effects(board: Leaderboard) -> list[str]:
+def effect_tables(board: Leaderboard) -> list[str]:
+    """A table for each axis, and what its figures are; nothing where no value has two settings."""
     effects = effects_of(board)
     if not effects:
         return []

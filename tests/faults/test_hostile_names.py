@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import warnings
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,18 +21,26 @@ from PIL import Image
 from rich.console import Console
 
 from fashion_mnist.compose import check
+from fashion_mnist.conclusions.pooled import Pooled
+from fashion_mnist.conclusions.predictions import Predictions
+from fashion_mnist.conclusions.report import Gap, Subject, build_report
+from fashion_mnist.conclusions.report_files import write_report
+from fashion_mnist.conclusions.report_page import report_page
 from fashion_mnist.config import ConfigError
 from fashion_mnist.console import PrintableFormatter, printable
 from fashion_mnist.errors import in_words
 from fashion_mnist.journal import Journal
 from fashion_mnist.markdown import code, plain
 from fashion_mnist.plots import plot_confusion_matrix
+from fashion_mnist.recorded import RecordedRun
 from fashion_mnist.runs.artifacts import SplitResult, record_split
 from fashion_mnist.sweep.axes import text_of
 from fashion_mnist.sweep.leaderboard import leaderboard_table, rank
 from fashion_mnist.sweep.progress import Progress, table
 from fashion_mnist.sweep.results import JobResult
 from fashion_mnist.sweep.summary import write_summary
+from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.store import Store
 
 ESCAPES = {
     "colour": "\x1b[31mred\x1b[0m",
@@ -119,19 +128,8 @@ class Tags(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
-def test_the_page_of_a_sweep_runs_nothing(tmp_path: Path) -> None:
-    """No name becomes an element, and the page's policy forbids scripts and addresses."""
-    results = [job(0, HTML), job(1, "b"), job(2, HTML, status="FAILED"), job(3, "c", status=HTML)]
-    write_summary(
-        tmp_path,
-        results,
-        title=HTML,
-        score="final/val_accuracy",
-        objectives=["final/val_accuracy"],
-        note_of_tests=[HTML],
-        command=HTML,
-    )
-    page = (tmp_path / "summary.html").read_text()
+def assert_harmless(page: str) -> None:
+    """It has no element that runs or fetches anything, and a policy that forbids both."""
     tags = Tags(page).tags
     assert not {tag for tag, _ in tags} & {
         "script",
@@ -150,6 +148,63 @@ def test_the_page_of_a_sweep_runs_nothing(tmp_path: Path) -> None:
     assert policies == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
     # before anything that it is to hold for
     assert page.index("Content-Security-Policy") < page.index("<title>")
+
+
+def test_the_page_of_a_sweep_runs_nothing(tmp_path: Path) -> None:
+    """No name becomes an element, and the page's policy forbids scripts and addresses."""
+    results = [job(0, HTML), job(1, "b"), job(2, HTML, status="FAILED"), job(3, "c", status=HTML)]
+    write_summary(
+        tmp_path,
+        results,
+        title=HTML,
+        score="final/val_accuracy",
+        objectives=["final/val_accuracy"],
+        note_of_tests=[HTML],
+        command=HTML,
+    )
+    page = (tmp_path / "summary.html").read_text()
+    assert_harmless(page)
+
+
+def hostile_run(number: int) -> RecordedRun:
+    """A network's run of somebody else: every text is hostile."""
+    parameters = {"seed": str(number), "model.x": HTML, HTML: f"{HTML}{number}"}
+    tags = {"fingerprint": HTML, "data_sha256": HTML, "failure": HTML, "cpu": HTML, "torch": HTML}
+    tags |= {"sweep.axes": json.dumps({HTML: [HTML]}), "sweep.command": HTML, "stack_size": HTML}
+    return RecordedRun(
+        run_id=HTML if number else "0" * 32,
+        name=HTML,
+        status="FAILED" if number == 2 else "FINISHED",
+        experiment=HTML,
+        start=None,
+        end=None,
+        parameters=parameters,
+        metrics={"final/val_accuracy": 0.5, "test/accuracy": 0.5, "parameters": number},
+        tags=tags,
+        artifact_uri=HTML,
+    )
+
+
+def test_the_page_of_a_report_runs_nothing(tmp_path: Path) -> None:
+    """As that of a sweep; names of runs, classes, keys, values and tags are other people's."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    Store(uri)
+    runs = tuple(map(hostile_run, range(4)))
+    subject = Subject(HTML, (runs[0],), runs, runs)
+    built = build_report(Reader(uri), subject, limit=None)
+    stored = Predictions(np.eye(2, dtype=np.float32)[[1, 0]], np.array([0, 0]), "s")
+    own = tuple(
+        Pooled(split, (HTML, "Bag"), runs[:1], (stored,), (HTML,)) for split in (HTML, "test")
+    )
+    gap = Gap(own[0].counts, own[0].counts, (HTML, "Bag"), 2)
+    report = replace(
+        built, winner=own, gap=gap, images=np.zeros((2, 4, 4), np.uint8), no_images=HTML
+    )
+    write_report(report, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert_harmless(page)
+    assert page.count("onerror") > 20  # as text
+    assert_harmless(report_page(replace(built, no_winner=HTML, gap=HTML, images=None)))
 
 
 def test_tables_hold_what_was_written(tmp_path: Path) -> None:
