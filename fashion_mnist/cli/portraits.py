@@ -32,6 +32,7 @@ TAGS = {
     "stack_size": "stack size",
     "torch": "torch",
     "python": "Python",
+    "numerics": "numerics",
     "cpu": "processor",
     "host": "host",
 }

@@ -3,11 +3,11 @@
 from typing import Any
 
 from fashion_mnist.cli.tables import Column, print_json, print_rows, print_text
+from fashion_mnist.conclusions.differences import shortened
 from fashion_mnist.reproduction.repeat import Reproduction
 from fashion_mnist.reproduction.verdict import Comparison
 from fashion_mnist.whereabouts import short_path
 
-LONGEST_SHOWN = 41  # characters of a digest or a version; of a commit, all and its +
 SAME = {True: "yes", False: "no", None: "not known"}
 WORDS = {
     "identical": "identical to the bit: the weights are the same",
@@ -54,8 +54,8 @@ def origins(comparison: Comparison) -> list[dict[str, Any]]:
     return [
         {
             "name": each.name,
-            "recorded": each.recorded[:LONGEST_SHOWN] or None,
-            "here": each.here[:LONGEST_SHOWN] or None,
+            "recorded": shortened(each.recorded) or None,
+            "here": shortened(each.here) or None,
             "same": SAME[each.is_same],
         }
         for each in comparison.origins

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from fashion_mnist.conclusions.settings import DATA_TAG
 from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.runs.identity import NUMERICS_TAG
 
 WEIGHTS = "weights_sha256"
 # tags by what they tell of
 TAGS = {
     "code": ("git_commit",),
     "data": (DATA_TAG,),
-    "versions": ("python", "torch"),
+    "versions": ("python", "torch", NUMERICS_TAG),
     "machine": ("host", "cpu", "device", "precision", "threads", "stack_size"),
 }
 RESULTS = ("final/", "test/", "best/", "parameters")  # how metrics begin that are no curves

@@ -1,6 +1,7 @@
 """A run's files in the forms that MLflow shows: a network without pickle, a small picture."""
 
 import json
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,13 +36,16 @@ def save_network(weights: Path, folder: Path) -> None:
         probabilities = TensorSpec(np.dtype("float32"), (-1, len(network["class_names"])))
     except (SafetensorError, LookupError, TypeError, ValueError) as error:
         raise UnreadableError(f"{weights} is no network: {error}") from error
-    save_model(
-        folder,
-        loader_module=LOADER,
-        data_path=str(weights),
-        signature=ModelSignature(Schema([images]), Schema([probabilities])),
-        pip_requirements=requirements(),  # left out, MLflow loads the model to guess them
-    )
+    with warnings.catch_warnings():
+        # the signature says what goes in: no example is needed
+        warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+        save_model(
+            folder,
+            loader_module=LOADER,
+            data_path=str(weights),
+            signature=ModelSignature(Schema([images]), Schema([probabilities])),
+            pip_requirements=requirements(),  # left out, MLflow loads the model to guess them
+        )
 
 
 def requirements() -> list[str]:
