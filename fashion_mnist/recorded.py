@@ -13,6 +13,7 @@ SWEEP_TAG = "sweep.axes"  # of the run that stands for a sweep
 SWEEP_COMMAND_TAG = "sweep.command"  # what starts the sweep, or goes on with it
 COMPARISON_TAG = "comparison.runs"  # of the run that stands for a comparison: whose, by id
 SCORE = "final/val_accuracy"
+TEST_SCORE = "test/accuracy"  # what says that a run has read its test set
 SWEEP_SCORE = "best/val_accuracy"  # a sweep's: the mean of its best setting
 
 
@@ -58,10 +59,11 @@ class RecordedRun:
     def score(self) -> float | None:
         """Validation accuracy of the weights that a finished run is left with; a sweep's, its best.
 
-        None for a run that is not finished, or has none.
+        None for a run that is not finished, or has none that an accuracy can be.
         """
-        key = SWEEP_SCORE if self.is_sweep else SCORE
-        return self.metrics.get(key) if self.status == "FINISHED" else None
+        score = self.metrics.get(SWEEP_SCORE if self.is_sweep else SCORE)
+        is_accuracy = score is not None and 0 <= score <= 1
+        return score if is_accuracy and self.status == "FINISHED" else None
 
     @property
     def duration(self) -> timedelta | None:
@@ -75,6 +77,11 @@ class ArtifactFile:
 
     path: str
     num_bytes: int | None  # None where the store does not say
+
+
+def in_one_line(name: str) -> str:
+    """A run's name; one with a line break could be taken for two rows of a table."""
+    return " ".join(name.splitlines()).replace("\t", " ")
 
 
 def time_of(milliseconds: int | None) -> datetime | None:

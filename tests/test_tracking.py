@@ -10,9 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import mlflow
@@ -623,6 +625,7 @@ def test_artifacts_lie_beside_the_database(output_dir: Path, uri: str) -> None:
 TRAINING = """
 import sys, time
 from pathlib import Path
+from threading import Thread
 from fashion_mnist.journal import Journal
 from fashion_mnist.lock import run_lock
 from fashion_mnist.tracking.outbox import spawn
@@ -821,3 +824,13 @@ def test_run_that_ends_under_the_senders_eyes_is_not_killed(tmp_path: Path) -> N
     end_abandoned(watch)
     with Journal(tmp_path / "runs/a") as journal:
         assert journal.last_status == "FINISHED"
+
+
+def test_a_login_in_the_address_is_no_part_of_the_host() -> None:
+    """A server that is there answers, whoever asks."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            assert check_store(f"http://somebody:secret@127.0.0.1:{server.server_port}") is None
+        finally:
+            server.shutdown()

@@ -14,9 +14,9 @@ from fashion_mnist.conclusions.leaderboard_rows import (
     standing_text,
     tested_text,
 )
-from fashion_mnist.conclusions.settings import TEST_SCORE, Setting
+from fashion_mnist.conclusions.settings import Setting
 from fashion_mnist.console import printable
-from fashion_mnist.recorded import SCORE
+from fashion_mnist.recorded import SCORE, TEST_SCORE
 from fashion_mnist.sweep.figures import figure_name, statistic_text
 from fashion_mnist.sweep.scale import ABSENT
 

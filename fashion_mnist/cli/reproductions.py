@@ -65,7 +65,9 @@ def origins(comparison: Comparison) -> list[dict[str, Any]]:
 def verdict(comparison: Comparison) -> str:
     """Which of the three it is, and what may be why."""
     words = [WORDS[comparison.verdict]]
-    if comparison.verdict == "different" and not comparison.figures:
+    if comparison.verdict == "different" and comparison.has_same_weights:
+        words.append("the weights are the same, but the recorded figures are not theirs")
+    elif comparison.verdict == "different" and not comparison.figures:
         words.append("other weights, and no figure to compare")
     if comparison.verdict != "identical":
         names = {answer: _names(comparison, answer) for answer in (False, None)}

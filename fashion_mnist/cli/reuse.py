@@ -81,7 +81,7 @@ def register(
         from fashion_mnist.cli.registrations import print_registration, unrecorded
         from fashion_mnist.conclusions.champion import challenge
         from fashion_mnist.conclusions.choice import find_run
-        from fashion_mnist.conclusions.network import demand_network
+        from fashion_mnist.conclusions.network import demand_network, recorded_model
         from fashion_mnist.tracking.reading import Reader
         from fashion_mnist.tracking.registry import MODEL_FOLDER, Registry
 
@@ -89,6 +89,7 @@ def register(
         found = demand_network(find_run(store, run, experiment))
         if not store.artifacts(found, MODEL_FOLDER):
             raise OSError(unrecorded(store, found))
+        recorded_model(store, found)  # or it says that these are not the run's weights
         registry = Registry(uri)
         before = registry.with_alias(name, alias)
         other = before and before.run_id != found.run_id and store.run(before.run_id)

@@ -49,7 +49,10 @@ def in_short(first: RecordedRun, second: RecordedRun) -> str:
     is_same = weights[0] is not None and weights[0] == weights[1]
     parts = dict.fromkeys(each.part for each in found)
     where = ", ".join(part for part in parts if part != "results") or "nothing but results"
-    network = "the same weights, to the bit" if is_same else "other weights"
+    if None in weights:
+        network = "the weights of one of them are not known" if any(weights) else "no weights"
+    else:
+        network = "the same weights, to the bit" if is_same else "other weights"
     return f"{network}; what differs: {where}"
 
 

@@ -9,13 +9,12 @@ from pathlib import Path
 from fashion_mnist.conclusions.images import TEST, LabelledImages, read_images
 from fashion_mnist.conclusions.network import Network, demand_network, load_network
 from fashion_mnist.conclusions.verdict import Verdict, robustness_of
-from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.recorded import TEST_SCORE, RecordedRun
 from fashion_mnist.runs.artifacts import SplitResult, write_split
 from fashion_mnist.tracking.addition import add_to_run
 from fashion_mnist.tracking.reading import Reader
 
 FOLDER = "evaluation"  # of a run's artifacts
-TEST_SCORE = "test/accuracy"  # what says that a run has read its test set
 
 
 @dataclass(frozen=True)

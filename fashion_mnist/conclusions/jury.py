@@ -122,7 +122,9 @@ def convene(
         OSError: a network is nowhere to be had.
     """
     if len(runs) < 2:
-        raise ValueError(f"an ensemble needs two networks at least, got {len(runs)}")
+        raise ValueError(
+            f"an ensemble needs two networks at least, got {len(runs)}: name several, or a sweep"
+        )
     names = class_names_of(runs[0])
     images = read_images(runs[0], names, wanted=wanted, folder=folder)
     if greedy or images.name == VALIDATION:

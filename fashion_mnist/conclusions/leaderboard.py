@@ -8,7 +8,6 @@ from typing import Any
 from fashion_mnist.conclusions.choice import ChoiceError, choose_sweep, networks_of
 from fashion_mnist.conclusions.predictions import stored_predictions
 from fashion_mnist.conclusions.settings import (
-    TEST_SCORE,
     Setting,
     rank_settings,
     validation_split_of,
@@ -21,7 +20,7 @@ from fashion_mnist.conclusions.standing import (
     standings,
 )
 from fashion_mnist.inference import Statistic
-from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.recorded import TEST_SCORE, RecordedRun
 from fashion_mnist.sweep.scale import differing_axes, in_words
 from fashion_mnist.tracking.reading import Reader
 

@@ -3,10 +3,10 @@
 from collections.abc import Collection
 
 from fashion_mnist.conclusions.leaderboard import Leaderboard
-from fashion_mnist.conclusions.settings import TEST_SCORE, Setting
+from fashion_mnist.conclusions.settings import Setting
 from fashion_mnist.conclusions.standing import Standing
 from fashion_mnist.console import plural
-from fashion_mnist.recorded import SCORE
+from fashion_mnist.recorded import SCORE, TEST_SCORE
 from fashion_mnist.sweep.figures import figure_text, p_text, statistic_text
 
 

@@ -71,7 +71,7 @@ def demand_network(run: RecordedRun) -> RecordedRun:
     """The run itself, if it is one that has become a network. Raises ValueError."""
     if run.is_sweep:
         raise ValueError(
-            f"{run.name} is a sweep: name one of its networks (fmnist runs --sweep {run.name})"
+            f"{run.name} is a sweep: name one of its networks (fmnist runs --sweep {run.run_id})"
         )
     if not run.is_network or run.status != "FINISHED":
         what = f"it is {run.status}" if run.is_network else "it is no training of a network"
@@ -95,7 +95,7 @@ def load_network(store: Reader, run: RecordedRun) -> Network:
         # a folder's name may be taken by another run: without the weights' hash nothing tells
         if tensors_sha256(model.weights) == run.tags.get(WEIGHTS_TAG):
             return Network(run, model, f"the run's folder {path}")
-    return Network(run, _recorded_model(store, run), f"the run's artifact {MODEL_FOLDER}/")
+    return Network(run, recorded_model(store, run), f"the run's artifact {MODEL_FOLDER}/")
 
 
 def loss_of(run: RecordedRun, num_classes: int) -> Loss:
@@ -133,7 +133,12 @@ def _folders(run: RecordedRun) -> Iterator[Path]:
         yield OUTPUT_DIR / "runs" / Path(recorded).name
 
 
-def _recorded_model(store: Reader, run: RecordedRun) -> Model:
+def recorded_model(store: Reader, run: RecordedRun) -> Model:
+    """The network as the store has it.
+
+    Raises:
+        OSError: it was not recorded, or is not the one that the run says.
+    """
     files = [file.path for file in store.artifacts(run, MODEL_FOLDER)]
     weights = [path for path in files if path.endswith(SUFFIX)]
     if len(weights) != 1:

@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.recorded import TEST_SCORE, RecordedRun
 from fashion_mnist.tracking.reading import Reader
 
 
@@ -63,6 +63,10 @@ def stored_predictions(store: Reader, run: RecordedRun, split: str) -> Predictio
         PredictionsError: it left none, or none that can be had and read.
     """
     path = f"{split}/predictions.npz"
+    if split == "test" and TEST_SCORE not in run.metrics:
+        raise PredictionsError(
+            f"{run.name} has not read its test set: fmnist evaluate {run.run_id} --split test does"
+        )
     with tempfile.TemporaryDirectory() as folder:
         try:
             file = store.download(run, path, Path(folder))

@@ -15,8 +15,8 @@ from fashion_mnist.conclusions.leaderboard import Leaderboard, build_leaderboard
 from fashion_mnist.conclusions.pooled import Pooled, paired_counts, pool
 from fashion_mnist.conclusions.report_board import history_of, rank_recorded, with_curves
 from fashion_mnist.conclusions.report_origin import repetition_of
-from fashion_mnist.conclusions.settings import TEST_SCORE, Setting
-from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.conclusions.settings import Setting
+from fashion_mnist.recorded import TEST_SCORE, RecordedRun
 from fashion_mnist.stack import HistoryRow
 from fashion_mnist.sweep import leaderboard as sweep
 from fashion_mnist.sweep.importance import importances

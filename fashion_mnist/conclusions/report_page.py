@@ -32,10 +32,9 @@ from fashion_mnist.conclusions.report_rows import (
     score_rows,
 )
 from fashion_mnist.conclusions.report_words import answer, question
-from fashion_mnist.conclusions.settings import TEST_SCORE
 from fashion_mnist.console import duration, plural
 from fashion_mnist.page import code, html_page, section, table
-from fashion_mnist.recorded import SCORE, SWEEP_COMMAND_TAG
+from fashion_mnist.recorded import SCORE, SWEEP_COMMAND_TAG, TEST_SCORE
 from fashion_mnist.runs.results import FAILURE_TAG
 from fashion_mnist.sweep.figures import figure_name, statistic_text
 from fashion_mnist.sweep.scale import ABSENT, short_names, short_value

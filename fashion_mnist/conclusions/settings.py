@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 
 from fashion_mnist.conclusions.standing import Replicate
 from fashion_mnist.inference import Statistic, statistic
-from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.recorded import TEST_SCORE, RecordedRun
 from fashion_mnist.runs.identity import is_identity
 
 SEED, FOLD = "seed", "data.fold"
 DATA_TAG = "data_sha256"  # two settings of one name on other data are two
-TEST_SCORE = "test/accuracy"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from fashion_mnist.doctor.outputs import look_at_disk
 from fashion_mnist.recorded import JOURNAL_TAG
 from fashion_mnist.tracking.address import check_store, sqlite_path, without_password
 from fashion_mnist.tracking.reading import Reader
-from fashion_mnist.tracking.relocation import find_moves, mend
+from fashion_mnist.tracking.relocation import find_moves, local_path, mend
 
 TOPIC, PATHS = "store", "paths in the store"
 BUSY_SECONDS = 2
@@ -42,7 +42,7 @@ def look_at_paths(uri: str, *, mends: bool) -> Iterator[Finding]:
     try:
         moves = find_moves(database)
         if not moves:
-            yield well(PATHS, "they lead to the files that are here")
+            yield _look_for_lost_files(uri)
             return
         words = "; ".join(
             f"the files of {plural(move.num_runs, 'run')} are in {move.new}, and the store looks "
@@ -56,6 +56,17 @@ def look_at_paths(uri: str, *, mends: bool) -> Iterator[Finding]:
         yield note(PATHS, f"mended; before, {words}", f"as it was it is kept in {backup.name}")
     except (sqlite3.Error, OSError) as error:
         yield wrong(PATHS, f"{database}: {first_line_of(error)}", "try again when nobody uses it")
+
+
+def _look_for_lost_files(uri: str) -> Finding:
+    """Whether every finished network has the folder of its files."""
+    networks = [run for run in Reader(uri).runs() if run.is_network and run.status == "FINISHED"]
+    folders = [(run, local_path(run.artifact_uri)) for run in networks]
+    lost = [run for run, folder in folders if folder is not None and not folder.is_dir()]
+    if not lost:
+        return well(PATHS, "they lead to the files that are here")
+    words = f"the files of {plural(len(lost), 'run')} are gone, of {lost[0].run_id} for one"
+    return wrong(PATHS, words, "bring them back from a backup; fmnist train with rerun=true else")
 
 
 def known_journals(uri: str) -> set[str]:

@@ -70,11 +70,19 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """Identical: the same weights to the bit. Within tolerance: all figures are near."""
-        if self.weights[0] and self.weights[0] == self.weights[1]:
+        """Identical: the same weights to the bit. Within tolerance: all figures are near.
+
+        Figures that are not near are different also where the weights are the same.
+        """
+        are_near = all(figure.is_near for figure in self.figures)
+        if self.has_same_weights and are_near:
             return "identical"
-        are_near = bool(self.figures) and all(figure.is_near for figure in self.figures)
-        return "within tolerance" if are_near else "different"
+        return "within tolerance" if self.figures and are_near else "different"
+
+    @property
+    def has_same_weights(self) -> bool:
+        """To the bit."""
+        return bool(self.weights[0]) and self.weights[0] == self.weights[1]
 
 
 def compare(

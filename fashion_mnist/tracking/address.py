@@ -126,8 +126,11 @@ def check_sqlite(path: Path) -> None:
 
 def check_server(uri: str, timeout_seconds: float) -> None:
     """Raises OSError unless a server answers. A refusal is an answer: MLflow brings the login."""
+    parts = urlsplit(uri)
+    # urllib would take a login for a part of the host's name
+    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     try:
-        urllib.request.urlopen(f"{uri}/health", timeout=timeout_seconds).close()
+        urllib.request.urlopen(f"{bare}/health", timeout=timeout_seconds).close()
     except urllib.error.HTTPError as error:
         if error.code >= 500:
             raise

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from sqlalchemy import Engine, Select, column, create_engine, select, table
 from sqlalchemy.pool import NullPool
 
-from fashion_mnist.recorded import RecordedRun, time_of
+from fashion_mnist.recorded import RecordedRun, in_one_line, time_of
 from fashion_mnist.tracking.address import sqlite_path
 
 BUSY_SECONDS = 20  # a writer holds the file for a moment, as MLflow's client allows too
@@ -78,7 +78,7 @@ class Database:
         return [
             RecordedRun(
                 run_id=run_id,
-                name=name or tags.get(run_id, {}).get("mlflow.runName", ""),
+                name=in_one_line(name or tags.get(run_id, {}).get("mlflow.runName", "")),
                 status=status or "",
                 experiment=experiment,
                 start=time_of(start),

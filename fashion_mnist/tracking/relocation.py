@@ -45,7 +45,7 @@ def find_moves(database: Path) -> list[Move]:
         sqlite3.Error: it is none of MLflow's, or another process keeps it.
     """
     with _opened(database) as connection:
-        paths = [_path_of(value) for value in _values(connection, *COLUMNS[1])]
+        paths = [local_path(value) for value in _values(connection, *COLUMNS[1])]
     new = database.resolve().parent / MLRUNS
     found: dict[Path, int] = {}
     for path in paths:
@@ -122,7 +122,7 @@ def _has(connection: sqlite3.Connection, table: str, column: str) -> bool:
     return column in {row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')}
 
 
-def _path_of(value: str) -> Path | None:
+def local_path(value: str) -> Path | None:
     """An artifact address as a path; None for one that is none, as `s3://…`."""
     if value.startswith(SCHEME):
         return Path(unquote(value.removeprefix(SCHEME)))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from fashion_mnist.recorded import RecordedRun, time_of
+from fashion_mnist.recorded import RecordedRun, in_one_line, time_of
 from fashion_mnist.tracking.store import open_client
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _plain(run: "Run", experiments: dict[str, str]) -> RecordedRun:
     info, data = run.info, run.data
     return RecordedRun(
         run_id=info.run_id,
-        name=info.run_name or "",
+        name=in_one_line(info.run_name or ""),
         status=info.status,
         experiment=experiments.get(str(info.experiment_id), ""),
         start=time_of(info.start_time),

@@ -237,7 +237,7 @@ def test_the_terminal_shows_verdict_and_place() -> None:
         (("narrow", "narrow"), 2, "named twice"),
         (("narrow", "widths"), 2, "not the run of a network"),
         (("narrow", "broad", "--split", "train"), 2, "validation or test"),
-        (("narrow", "model.width=8 seed=1", "--split", "test"), 1, "test/predictions.npz"),
+        (("narrow", "model.width=8 seed=1", "--split", "test"), 1, "has not read its test set"),
         (("narrow", "diverged"), 1, "validation/predictions.npz"),
     ],
 )

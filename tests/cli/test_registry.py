@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,11 +21,13 @@ import torch
 from mlflow import MlflowClient
 from typer.testing import CliRunner, Result
 
+from fashion_mnist.checkpoint import load_model, save_model
 from fashion_mnist.cli import app
 from fashion_mnist.conclusions.network import load_network
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking.guard import MOST_BYTES
+from fashion_mnist.tracking.relocation import find_moves, mend
 from fashion_mnist.tracking.sender import sync
 from tests.builders import QUIET, load, make_config
 from tests.recordings import SMALL, Recordings, record_runs
@@ -63,6 +66,22 @@ def record_model(recordings: Recordings, *words: str) -> None:
     [result] = train([Request(config, auto=False)], load(recordings.data), QUIET)
     assert result.was_known
     assert sync(recordings.folder / "outputs").sent
+
+
+def test_other_weights_than_the_runs_are_not_registered(
+    recordings: Recordings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was exchanged in the store is noticed before anybody is given it as the champion."""
+    shutil.copytree(recordings.folder, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    mend(Path("mlflow.db"), find_moves(Path("mlflow.db")))
+    [weights] = Path("mlruns").glob(f"*/{recordings.run('alone').run_id}/**/*.safetensors")
+    model = load_model(weights)
+    model.weights["output.bias"] += 1
+    save_model(weights, model)
+    refused = fmnist("register", "alone", "--name", "exchanged")
+    assert refused.exit_code == 1
+    assert "other weights than the run says" in refused.stderr
 
 
 def test_networks_are_registered_and_challenged(here: Recordings) -> None:

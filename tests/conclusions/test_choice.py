@@ -134,3 +134,10 @@ def test_short_ids_are_unique() -> None:
     runs = [make_run("0123456789", "a"), make_run("01234567aa", "b")]
     assert list(short_ids(runs).values()) == ["012345678", "01234567a"]
     assert set(short_ids([runs[0], runs[0]]).values()) == {"01234567"}
+
+
+@pytest.mark.parametrize("score", [float("inf"), float("nan"), -0.1, 1.1])
+def test_what_is_no_accuracy_is_not_the_best(score: float) -> None:
+    """Anybody may write into a store."""
+    runs = [make_run("a", "honest", score=0.8), make_run("b", "odd", score=score)]
+    assert choose_run(runs, "best").name == "honest"

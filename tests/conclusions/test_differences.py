@@ -81,7 +81,8 @@ def test_the_same_network_is_said_to_be() -> None:
     other = replace(RUN, tags={**RUN.tags, "weights_sha256": "f" * 64})
     assert in_short(RUN, other) == "other weights; what differs: nothing but results"
     nameless = replace(RUN, tags={"host": "here"})
-    assert in_short(nameless, replace(nameless, tags={"host": "there"})).startswith("other weights")
+    assert in_short(nameless, replace(nameless, tags={"host": "there"})).startswith("no weights")
+    assert in_short(RUN, nameless).startswith("the weights of one of them are not known")
 
 
 def test_hashes_are_shortened_and_nothing_else() -> None:

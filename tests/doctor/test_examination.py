@@ -21,12 +21,13 @@ from fashion_mnist.doctor.finding import Finding
 from fashion_mnist.doctor.hardware import look_at_gpu, look_at_threads
 from fashion_mnist.doctor.outputs import look_at_disk, look_at_journals, look_at_leftovers
 from fashion_mnist.doctor.packages import PACKAGE, look_at_packages
-from fashion_mnist.doctor.stores import known_journals, look_at_store
+from fashion_mnist.doctor.stores import known_journals, look_at_paths, look_at_store
 from fashion_mnist.entries import JOURNAL_FILE
 from fashion_mnist.journal import Journal
 from fashion_mnist.lock import run_lock
 from fashion_mnist.tracking.address import absolute_uri
 from fashion_mnist.tracking.outbox import keep_back
+from fashion_mnist.tracking.relocation import find_moves, mend
 from tests.builders import make_data
 from tests.recordings import Recordings, record_runs
 
@@ -227,3 +228,17 @@ def test_an_address_that_is_none_is_the_users_mistake() -> None:
     """Exit status 2."""
     said = fmnist("doctor", "--uri", "ftp://host")
     assert (said.exit_code, "--uri must be" in said.stderr) == (2, True)
+
+
+def test_lost_files_are_noticed(recordings: Recordings, tmp_path: Path) -> None:
+    """A finished network whose folder of files is gone; the store itself is whole."""
+    shutil.copytree(recordings.folder, tmp_path / "copy")
+    uri = f"sqlite:///{tmp_path}/copy/mlflow.db"
+    mend(tmp_path / "copy" / "mlflow.db", find_moves(tmp_path / "copy" / "mlflow.db"))
+    assert only(look_at_paths(uri, mends=False)).state == "well"
+    run = recordings.run("alone")
+    [folder] = (tmp_path / "copy" / "mlruns").glob(f"*/{run.run_id}")
+    shutil.rmtree(folder)
+    found = only(look_at_paths(uri, mends=False))
+    assert found.state == "wrong"
+    assert run.run_id in found.words

@@ -20,8 +20,10 @@ def verdict(here: dict[str, float], weights: tuple[str, str] = ("a", "b"), **cha
 
 
 def test_equal_weights_are_identical() -> None:
-    """Whatever the figures say; weights that are not recorded equal none."""
+    """Unless the recorded figures are not theirs; weights that are not recorded equal none."""
     assert verdict({}, ("a", "a")) == "identical"
+    assert verdict(RECORDED, ("a", "a")) == "identical"
+    assert verdict(RECORDED | {"final/val_accuracy": 0.7}, ("a", "a")) == "different"
     assert verdict(RECORDED, ("", "")) == "within tolerance"
 
 
