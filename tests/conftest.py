@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,12 +8,22 @@ from pathlib import Path
 import pytest
 import torch
 
+STORE = "MLFLOW_TRACKING_URI"
+
 
 @pytest.fixture(autouse=True)
 def a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test writes into the checkout, or to a store of the user's."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    # set first: so it is taken away again after a test whose mlflow.set_tracking_uri sets it
+    monkeypatch.setenv(STORE, "")
+    monkeypatch.delenv(STORE)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_store_of_the_users() -> None:
+    """Nor do the fixtures that several tests share."""
+    os.environ.pop(STORE, None)
 
 
 @pytest.fixture(scope="session", autouse=True)
