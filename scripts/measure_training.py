@@ -193,7 +193,7 @@ def mean_step(stack: Stack, num_steps: int) -> float:
 def measure_memory(rounds: int) -> Table:
     """What a stack holds, as a sweep's preflight says it and as a process grows."""
     rows = []
-    for size in (16, 64, 256):
+    for size in (16, 64):
         said, grown = ([in_a_process(f, size) for _ in range(rounds)] for f in (bytes_said, growth))
         cells = [spread([value / 2**20 for value in values], 0) for values in (said, grown)]
         rows.append([f"{size} × 784-128-64-10", *cells, ratio(said, grown, 2)])
