@@ -82,8 +82,9 @@ def register(
         from fashion_mnist.conclusions.champion import challenge
         from fashion_mnist.conclusions.choice import find_run
         from fashion_mnist.conclusions.network import demand_network, recorded_model
+        from fashion_mnist.recorded import MODEL_FOLDER
         from fashion_mnist.tracking.reading import Reader
-        from fashion_mnist.tracking.registry import MODEL_FOLDER, Registry
+        from fashion_mnist.tracking.registry import Registry
 
         store = Reader(uri)
         found = demand_network(find_run(store, run, experiment))

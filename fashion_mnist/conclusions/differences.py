@@ -5,11 +5,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from fashion_mnist.conclusions.settings import DATA_TAG
-from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.recorded import DATA_TAG, WEIGHTS_TAG, RecordedRun
 from fashion_mnist.runs.identity import NUMERICS_TAG
 
-WEIGHTS = "weights_sha256"
 # tags by what they tell of
 TAGS = {
     "code": ("git_commit",),
@@ -45,7 +43,7 @@ def in_short(first: RecordedRun, second: RecordedRun) -> str:
     found = differences(first, second)
     if not found:
         return "nothing differs"
-    weights = [run.tags.get(WEIGHTS) for run in (first, second)]
+    weights = [run.tags.get(WEIGHTS_TAG) for run in (first, second)]
     is_same = weights[0] is not None and weights[0] == weights[1]
     parts = dict.fromkeys(each.part for each in found)
     where = ", ".join(part for part in parts if part != "results") or "nothing but results"
@@ -83,7 +81,7 @@ def _results(run: RecordedRun) -> dict[str, Value]:
     figures: dict[str, Value] = {
         key: value for key, value in run.metrics.items() if key.startswith(RESULTS)
     }
-    weights = {WEIGHTS: run.tags[WEIGHTS]} if WEIGHTS in run.tags else {}
+    weights = {WEIGHTS_TAG: run.tags[WEIGHTS_TAG]} if WEIGHTS_TAG in run.tags else {}
     return {"status": run.status, **figures, **weights}
 
 

@@ -17,12 +17,11 @@ from fashion_mnist.data.dataset import Dataset, load_dataset, split
 from fashion_mnist.data.files import missing_names
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.data.pair import read_pair
-from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.recorded import DATA_TAG, RecordedRun
 from fashion_mnist.schema import shown
 
 VALIDATION, TEST = "validation", "test"
 SPLITS = (VALIDATION, TEST)
-DATA_TAG = "data_sha256"
 
 
 @dataclass(frozen=True)

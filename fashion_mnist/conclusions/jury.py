@@ -17,7 +17,6 @@ from fashion_mnist.calibration import negative_log_likelihood
 from fashion_mnist.conclusions.choice import find_runs, networks_of, without_copies
 from fashion_mnist.conclusions.ensemble import Step, average, select_greedily, weights_of
 from fashion_mnist.conclusions.images import (
-    DATA_TAG,
     VALIDATION,
     LabelledImages,
     class_names_of,
@@ -33,7 +32,7 @@ from fashion_mnist.conclusions.verdict import (
     split_result,
 )
 from fashion_mnist.inference import McNemarTest, mcnemar_test
-from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.recorded import DATA_TAG, RecordedRun
 from fashion_mnist.tracking.reading import Reader
 
 SPLIT_TAG = "split_sha256"

@@ -19,14 +19,13 @@ from fashion_mnist.checkpoint import CheckpointError, Model, load_model, tensors
 from fashion_mnist.loop import Evaluation, evaluate
 from fashion_mnist.losses import Loss, brier, cross_entropy
 from fashion_mnist.model import StackedMLP
-from fashion_mnist.recorded import FOLDER_TAG, RecordedRun
+from fashion_mnist.recorded import FOLDER_TAG, MODEL_FOLDER, WEIGHTS_TAG, RecordedRun
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.schema import shown
 from fashion_mnist.tracking.reading import Reader
 
-WEIGHTS_TAG = "weights_sha256"
 OUTPUT_DIR = Path("outputs")  # where the runs of this folder are, if theirs was moved here
-MODEL_FOLDER, SUFFIX = "model", ".safetensors"  # of a recorded network
+SUFFIX = ".safetensors"  # of a recorded network's weights
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 

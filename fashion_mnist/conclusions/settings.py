@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 
 from fashion_mnist.conclusions.standing import Replicate
 from fashion_mnist.inference import Statistic, statistic
-from fashion_mnist.recorded import TEST_SCORE, RecordedRun
+from fashion_mnist.recorded import DATA_TAG, TEST_SCORE, RecordedRun
 from fashion_mnist.runs.identity import is_identity
 
 SEED, FOLD = "seed", "data.fold"
-DATA_TAG = "data_sha256"  # two settings of one name on other data are two
 
 
 @dataclass(frozen=True)

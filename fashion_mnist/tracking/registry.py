@@ -9,12 +9,11 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.recorded import MODEL_FOLDER, RecordedRun
 from fashion_mnist.tracking.address import absolute_uri, without_password
 from fashion_mnist.tracking.problems import root_cause
 from fashion_mnist.tracking.store import at_home
 
-MODEL_FOLDER = "model"  # of a run's artifacts
 _NAME = re.compile(r"[\w. -]{1,100}")  # what filters of MLflow's take, in quotes
 _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
