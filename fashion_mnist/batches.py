@@ -1,6 +1,6 @@
 """Batches of a stack: each member's own shuffle, gathered, augmented and normalised on the device.
 
-R runs in the stack, N images, n of them trained on, B batch, P pixels.
+R runs in the stack, N images, n of them trained on, B batch, P pixels, C classes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fashion_mnist.data.augment import add_noise, augment
+from fashion_mnist.data.augment import add_noise, augment, mixup
+from fashion_mnist.losses import one_hot
 from fashion_mnist.products import slab
 from fashion_mnist.randomness import make_generators
 
@@ -18,7 +19,8 @@ class Batch(NamedTuple):
     """What one step sees."""
 
     pixels: Tensor  # float32 [R, B, P], normalised
-    labels: Tensor  # int64 [R, B]
+    labels: Tensor  # int64 [R, B]; of mixed images that of the larger share
+    targets: Tensor  # float32 [R, B, C]: the share of each class
 
 
 class Normalizer:
@@ -48,6 +50,7 @@ class Batches:
         images: Tensor,
         labels: Tensor,
         *,
+        num_classes: int,
         train_index: Tensor,
         normalizer: Normalizer,
         batch_size: int,
@@ -61,15 +64,15 @@ class Batches:
             images: uint8 `[N, P]`. labels: int64 `[N]`.
             train_index: int64 `[R, n]`, which images each member is trained on.
             seeds: one for each member.
-            augmentation: for each kind that is on (flip, shift, erase, noise), a strength for
-                each member.
+            augmentation: for each kind that is on (flip, shift, erase, noise, mixup), a
+                strength for each member.
         """
-        self.images, self.labels = images, labels
+        self.images, self.labels, self.num_classes = images, labels, num_classes
         self.train_index, self.normalizer = train_index, normalizer
         self.batch_size, self.image_shape = batch_size, image_shape
         self.shuffle_generators = make_generators(seeds, "shuffle")
         self.augment_generators = make_generators(seeds, "augment", images.device)
-        self.noise = augmentation.get("noise")
+        self.noise, self.mixup = augmentation.get("noise"), augmentation.get("mixup")
         self.strengths = [augmentation.get(kind) for kind in ("flip", "shift", "erase")]
 
     @property
@@ -92,7 +95,10 @@ class Batches:
         labels = self.labels[order]
         parts = (torch.split(each, self.batch_size, 1) for each in (order, labels))
         for index, own_labels in zip(*parts, strict=True):
-            yield Batch(self._pixels(index), own_labels)
+            pixels, targets = self._pixels(index), one_hot(own_labels, self.num_classes)
+            if self.mixup is not None:
+                mixup(pixels, targets, probability=self.mixup, generators=self.augment_generators)
+            yield Batch(pixels, own_labels, targets)
 
     def _pixels(self, index: Tensor) -> Tensor:
         pixels = gather(self.images, index)

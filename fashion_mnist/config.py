@@ -49,6 +49,7 @@ class AugmentConfig:
     shift: Annotated[int, whole(minimum=0, maximum=27)]
     erase: Annotated[float, number(minimum=0, maximum=1)]
     noise: Annotated[float, number(minimum=0, maximum=1)]
+    mixup: Annotated[float, number(minimum=0, maximum=1)]
 
 
 @dataclass(frozen=True)

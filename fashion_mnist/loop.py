@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fashion_mnist.batches import Normalizer, gather
-from fashion_mnist.losses import Loss, member_sums
+from fashion_mnist.losses import Loss, member_sums, one_hot
 from fashion_mnist.metrics import confusion_counts, summarize
 from fashion_mnist.model import StackedMLP
 from fashion_mnist.stack import HistoryRow, Stack
@@ -65,7 +65,7 @@ def train_epoch(
     for step, batch in enumerate(batches.epoch()):
         on_step(step)
         logits = stack.model.forward(batch.pixels, training=True)
-        loss = stack.loss(logits, batch.labels)
+        loss = stack.loss(logits, batch.targets)
         stack.model.backward(loss.gradient)
         update(stack, step)
         weighted.append(loss.weighted)
@@ -144,7 +144,7 @@ def evaluate(
     for start in range(0, index.shape[1], EVALUATION_BATCH_SIZE):
         span = slice(start, start + EVALUATION_BATCH_SIZE)
         logits = model.forward(normalizer(gather(images, index[:, span])), training=False)
-        batch_loss = loss(logits, own_labels[:, span])
+        batch_loss = loss(logits, one_hot(own_labels[:, span], logits.shape[-1]))
         weighted.append(batch_loss.weighted)
         weights.append(batch_loss.weight)
         probabilities.append(torch.softmax(logits, -1))

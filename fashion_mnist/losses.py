@@ -1,7 +1,8 @@
 """Losses of a stack: each example's loss and, by hand, the gradient of the batch's mean.
 
-R runs in the stack, B batch, C classes. Both losses are `sum(weight · loss) / sum(weight)` over a
-batch, with weight 1 unless classes are weighted, as in `torch.nn.CrossEntropyLoss`.
+R runs in the stack, B batch, C classes. Targets are shares of the classes: 1 for a label, parts of
+1 for mixed images. Both losses are `sum(weight · loss) / sum(weight)` over a batch, with weight 1
+unless classes are weighted, as in `torch.nn.CrossEntropyLoss`.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +24,13 @@ class BatchLoss(NamedTuple):
     gradient: Tensor  # float32 [R, B, C]: of the batch's mean, with respect to the logits
 
 
-Loss = Callable[[Tensor, Tensor], BatchLoss]
+Loss = Callable[[Tensor, Tensor], BatchLoss]  # of logits and targets, both [R, B, C]
+
+
+def one_hot(labels: Tensor, num_classes: int) -> Tensor:
+    """The targets of labels: int64 `[R, B]` to float32 `[R, B, C]`."""
+    rows = torch.eye(num_classes, device=labels.device).index_select(0, labels.flatten())
+    return rows.view(*labels.shape, num_classes)
 
 
 def cross_entropy(
@@ -39,17 +46,15 @@ def cross_entropy(
     """
     smoothing = torch.tensor(list(label_smoothing), device=device).view(-1, 1, 1)
     weights, weight_of = _class_weights(class_weights, num_classes, device)
-    one_hot = torch.eye(num_classes, device=device)
-    # targets of every label: the label keeps 1 - s, and s is spread over all classes
-    targets = (one_hot * (1 - smoothing) + smoothing / num_classes) * weights
-    first_row = num_classes * torch.arange(len(targets), device=device).view(-1, 1)
-    targets = targets.flatten(0, 1)  # a row for each label of each member
 
-    def loss(logits: Tensor, labels: Tensor) -> BatchLoss:
+    def loss(logits: Tensor, targets: Tensor) -> BatchLoss:
         log_probabilities = torch.log_softmax(logits, -1)
-        target = targets.index_select(0, (first_row + labels).flatten()).view(logits.shape)
+        # a label keeps 1 - s, and s is spread over all classes
+        target = (targets * (1 - smoothing)).add_(smoothing / num_classes)
+        if class_weights is not None:
+            target.mul_(weights)
         weighted = (target * log_probabilities).sum(-1).neg_()
-        weight, total = weight_of(labels)
+        weight, total = weight_of(targets)
         gradient = log_probabilities.exp_()
         if class_weights is not None:  # else a target's sum is 1
             gradient.mul_(target.sum(-1, keepdim=True))
@@ -66,12 +71,11 @@ def brier(
 ) -> Loss:
     """Squared error on the probabilities, summed over the classes (Brier, 1950)."""
     _, weight_of = _class_weights(class_weights, num_classes, device)
-    one_hot = torch.eye(num_classes, device=device)
 
-    def loss(logits: Tensor, labels: Tensor) -> BatchLoss:
+    def loss(logits: Tensor, targets: Tensor) -> BatchLoss:
         probabilities = torch.softmax(logits, -1)
-        error = probabilities - one_hot[labels]
-        weight, total = weight_of(labels)
+        error = probabilities - targets
+        weight, total = weight_of(targets)
         # d/dz_k of sum_c (p_c - y_c)² is 2 p_k ((p_k - y_k) - sum_c (p_c - y_c) p_c)
         inner = (error * probabilities).sum(-1, keepdim=True)
         gradient = 2 * probabilities * (error - inner) * weight.unsqueeze(-1)
@@ -98,14 +102,14 @@ def _long_sum(values: Tensor) -> Tensor:
 def _class_weights(
     weights: Sequence[float] | None, num_classes: int, device: torch.device | str
 ) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor | int]]]:
-    """The weights `[C]`, and what gives those of labels `[R, B]` with their sums `[R, 1, 1]`."""
+    """The weights `[C]`, and what gives those of targets, `[R, B]`, with their sums `[R, 1, 1]`."""
     own = torch.tensor(weights or [1.0] * num_classes, dtype=torch.float32, device=device)
     one = own[:1]
 
-    def weight_of(labels: Tensor) -> tuple[Tensor, Tensor | int]:
+    def weight_of(targets: Tensor) -> tuple[Tensor, Tensor | int]:
         if weights is None:
-            return one.expand(labels.shape), labels.shape[1]
-        weight = own[labels]
+            return one.expand(targets.shape[:-1]), targets.shape[1]
+        weight = (targets * own).sum(-1)
         return weight, member_sums(weight).view(-1, 1, 1)
 
     return own, weight_of

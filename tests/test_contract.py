@@ -18,7 +18,8 @@ THREADS = (1, 2, 3)
 NEIGHBOURS = (
     "optimizer.lr=0.003 optimizer.weight_decay=0.1 data.fold=1 model.dropout=0.5",
     "optimizer.lr=0.0001 data.augment.flip=0.9 model.input_dropout=0.4 loss.label_smoothing=0.3",
-    "optimizer.betas=[0.8,0.99] data.augment.shift=2 data.augment.noise=0.3 training.ema=0.5",
+    "optimizer.betas=[0.8,0.99] data.augment.shift=2 data.augment.noise=0.3 data.augment.mixup=1.0 "
+    "training.ema=0.5",
 )
 FULL = (
     "model.dropout=0.2",
@@ -30,6 +31,7 @@ FULL = (
     "data.augment.shift=1",
     "data.augment.erase=0.3",
     "data.augment.noise=0.1",
+    "data.augment.mixup=0.5",
 )
 
 

@@ -1,6 +1,6 @@
 """Augmentation: each member of a stack alters its own batch, with its own strength and generator.
 
-Shapes: R runs in the stack, B batch, P = H·W pixels.
+Shapes: R runs in the stack, B batch, P = H·W pixels, C classes.
 
 Every call draws the same number of values from each member's generator, whatever the strengths,
 and computes with them only by operations that round the same way wherever a value stands in a
@@ -80,6 +80,31 @@ def add_noise(
     # Two operations, not addcmul, which may round once or twice depending on the place.
     draws *= torch.tensor(deviations, dtype=x.dtype, device=x.device)[:, None, None]
     return x.add_(draws)
+
+
+def mixup(
+    x: Tensor, targets: Tensor, *, probability: Sequence[float], generators: Sequence[Generator]
+) -> None:
+    """Mix images with the one before them in their batch, and their targets alike, in place.
+
+    As mixup (Zhang et al., 2018) with alpha = 1 does, for a part of the images: a share that is
+    uniform in [0, 1/2] comes from the other image. Shares above 1/2 would only name the same pairs
+    the other way round.
+
+    Args:
+        x: float32 `[R, B, P]`. targets: float32 `[R, B, C]`.
+        probability: for each member, in [0, 1], that an image is mixed.
+        generators: R generators on x's device; all draws of member r come from the r-th.
+    """
+    draws = torch.stack(
+        [torch.rand(2, x.shape[1], generator=own, device=x.device) for own in generators], dim=1
+    )
+    chance = torch.tensor(probability, dtype=torch.float32, device=x.device).view(-1, 1)
+    share = ((draws[0] < chance) * draws[1] / 2).unsqueeze(-1)
+    for values in (x, targets):
+        others = values.roll(1, dims=1)
+        # two operations, as in add_noise
+        values.mul_(1 - share).add_(others.mul_(share))
 
 
 def _flip(pictures: Tensor, mirrored: Tensor) -> Tensor:

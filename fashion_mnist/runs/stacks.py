@@ -5,7 +5,7 @@ R runs in the stack, N images, n of them trained on, v validated on.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -154,6 +154,7 @@ def build_stack(
         batches=Batches(
             dataset.train_images,
             dataset.train_labels,
+            num_classes=dataset.num_classes,
             train_index=torch.stack([view.split.train for view in views]).to(machine.device),
             normalizer=build_normalizer(views, machine),
             batch_size=training.batch_size,
@@ -194,6 +195,6 @@ def _build_average(configs: Sequence[Config], model: StackedMLP) -> WeightAverag
 
 def _augmentation(configs: Sequence[Config]) -> dict[str, list[float]]:
     """The strengths of each kind of augmentation that is on."""
-    kinds = ("flip", "shift", "erase", "noise")
+    kinds = [field.name for field in fields(configs[0].data.augment)]
     strengths = {kind: [getattr(c.data.augment, kind) for c in configs] for kind in kinds}
     return {kind: own for kind, own in strengths.items() if own[0] > 0}

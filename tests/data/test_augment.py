@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from fashion_mnist.data.augment import add_noise, augment
+from fashion_mnist.data.augment import add_noise, augment, mixup
 
 # Three members that differ in everything, one of them with nothing on.
 FLIPS, SHIFTS, ERASES = [0.5, 0.0, 1.0], [1, 0, 3], [1.0, 0.0, 0.3]
@@ -205,3 +205,45 @@ def test_noise_has_the_deviation_that_was_asked_for() -> None:
     noisy = add_noise(x, noise=[0.1], scale=[0.4], generators=seeded(1))
     assert noisy.std().item() == pytest.approx(0.25, rel=0.01)
     assert noisy.mean().item() == pytest.approx(3.0, abs=0.002)
+
+
+def mixed(x: Tensor, *, probability: float, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """One member's images `[1, B, P]`, labelled by their number, and their targets, mixed."""
+    x, targets = x.clone(), torch.eye(x.shape[1]).unsqueeze(0)
+    mixup(x, targets, probability=[probability], generators=seeded(seed))
+    return x, targets
+
+
+def test_mixup_mixes_targets_as_it_mixes_images() -> None:
+    """Each image is what its targets say, and at least half of it is its own."""
+    images = torch.randn(1, 500, 12, generator=Generator().manual_seed(3))
+    x, [targets] = mixed(images, probability=1.0)
+    torch.testing.assert_close(x[0], targets @ images[0])
+    shares = 1 - targets.diag()
+    torch.testing.assert_close(targets.roll(1, 1).diag(), shares)  # from the image before
+    assert 0 <= shares.min() <= 0.01
+    assert 0.49 <= shares.max() <= 0.5
+    assert abs(shares.mean() - 0.25) < 4 * 0.5 / math.sqrt(12 * 500)
+
+
+def test_mixup_leaves_alone_what_it_does_not_mix() -> None:
+    """At probability 0.3 about 70 % of the images keep their bits; at 0 all do."""
+    images = torch.randn(1, 1000, 3, generator=Generator().manual_seed(3))
+    x, _ = mixed(images, probability=0.3)
+    kept = (x == images).all(-1).sum().item()
+    assert abs(kept - 700) < 4 * math.sqrt(1000 * 0.21)
+    assert mixed(images, probability=0.0)[0].equal(images)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7])
+def test_mixup_member_equals_its_batch_alone(batch_size: int) -> None:
+    """Whatever the neighbours' probabilities, at odd sizes."""
+    images = torch.randn(3, batch_size, 35, generator=Generator().manual_seed(3))
+    targets = torch.eye(batch_size).repeat(3, 1, 1)
+    x, y = images.clone(), targets.clone()
+    mixup(x, y, probability=[1.0, 0.0, 0.5], generators=seeded(1, 2, 3))
+    for member, probability in enumerate([1.0, 0.0, 0.5]):
+        alone = images[member : member + 1].clone(), targets[member : member + 1].clone()
+        mixup(*alone, probability=[probability], generators=seeded(1 + member))
+        assert alone[0][0].equal(x[member])
+        assert alone[1][0].equal(y[member])
