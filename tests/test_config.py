@@ -124,7 +124,7 @@ def test_all_mistakes_come_at_once() -> None:
         (["output_dir=" + "x" * 300], "output_dir must be"),
         (["tracking.tags={a$b:1}"], "tracking.tags must be a mapping whose names"),
         (["seed=1,2"], "seed takes one value"),
-        (["experiment=long"], "experiment must be a file of yours in --config-dir"),
+        (["experiment=long"], "experiment must be one of augmented, fast, "),
         (["lr=0.1"], "lr is not a key (did you mean optimizer.lr?)"),
         (["model.width=99999", "model.depth=900"], "GiB of memory"),
         (["training.batch_size=54999", "model.normalization=batch"], "a last batch of 1 image"),

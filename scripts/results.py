@@ -1,0 +1,256 @@
+"""Trains the recipes of conf/experiment/ with several seeds and writes the README's tables of them.
+
+    .venv/bin/python scripts/results.py FOLDER                          # all: hours
+    .venv/bin/python scripts/results.py FOLDER recipes --recipes small  # one table, or a part of it
+    .venv/bin/python scripts/results.py FOLDER --write README.md        # where its marks stand
+
+What is in FOLDER already is not trained again, and what was stopped goes on. Only the table of the
+recipes reads the test set, once for each seed: the recipes were chosen on validation folds, by the
+sweeps named below.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+
+import torch
+from measuring import FMNIST, Table, describe_machine, real_dataset
+from torch import Tensor
+
+from fashion_mnist.compose import check
+from fashion_mnist.conclusions.ensemble import average
+from fashion_mnist.conclusions.predictions import read_predictions
+from fashion_mnist.config import Config
+from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.inference import Statistic, statistic, wilson_interval
+from fashion_mnist.metrics import accuracy, confusion_counts, f1, macro
+from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.request import last_attempt
+from fashion_mnist.runs.stacks import view_data
+from fashion_mnist.sweep.definition import read_sweep
+
+# Each recipe and the sweeps of conf/sweep/ that it was chosen by.
+RECIPES = {
+    "tiny": ("tiny_search",),
+    "small": ("small_search",),
+    "fast": ("fast_search",),
+    "standard": ("standard_search",),
+    "permutation_invariant": ("permutation_invariant_search",),
+    "augmented": ("augmented_search",),
+}
+SWEEPS = ("permutation_invariant_ablation", "permutation_invariant_learning_curve")
+ON_ALL_CORES = ("fast", "standard")  # their seconds are promised: nothing trains beside them
+# The probabilities of all their runs are averaged.
+ENSEMBLES = [("permutation_invariant",), ("augmented",), ("permutation_invariant", "augmented")]
+MIRRORED = "augmented"  # was trained on mirrored images too
+WORST_CLASS = "Shirt"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run."""
+
+    folder: RunFolder
+    num_images: int  # that it was trained on
+
+    @cached_property
+    def figures(self) -> dict[str, float]:
+        """Its scores on the validation split, and on the test set where it was read."""
+        return self.folder.figures()
+
+    @cached_property
+    def test_probabilities(self) -> Tensor:
+        """Of the test images, float32 `[N, C]`."""
+        path = self.folder.artifacts / "test" / "predictions.npz"
+        return torch.tensor(read_predictions(path).probabilities)
+
+    @property
+    def training_seconds(self) -> float:
+        """Of its epochs, without their validation."""
+        speeds = [row["images_per_second"] for row in self.folder.history()]
+        return sum(self.num_images / speed for speed in speeds)
+
+    def mirrored_probabilities(self, dataset: Dataset) -> Tensor:
+        """The mean of what it says of the test images and of their mirror images."""
+        images = dataset.test_images.view(-1, *dataset.image_shape)
+        model = self.folder.load_model()
+        return average([model.probabilities(each) for each in (images, images.flip(-1))])
+
+
+def main() -> None:
+    """Train what is missing; print or write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="where the runs are, or are to be trained")
+    parser.add_argument("tables", nargs="*", default=["recipes", *SWEEPS])
+    parser.add_argument("--recipes", nargs="*", choices=list(RECIPES), default=list(RECIPES))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--write", type=Path, help="a Markdown file with marks for the tables")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    dataset = real_dataset()
+    makers: dict[str, Callable[[], Table]] = {
+        "recipes": lambda: recipes_table(options.folder, options.recipes, options.seeds, dataset),
+        **{
+            name: lambda name=name: sweep_table(options.folder, name, dataset)  # type: ignore[misc]  # bound now
+            for name in SWEEPS
+        },
+    }
+    print(describe_machine())
+    for name in options.tables:
+        table = makers[name]().markdown()
+        print(f"\n{table}", flush=True)
+        if options.write:
+            write_between_marks(options.write, name, table)
+
+
+def recipes_table(folder: Path, recipes: Sequence[str], num_seeds: int, dataset: Dataset) -> Table:
+    """A row a recipe: mean ± standard deviation over its seeds; then a row an ensemble of them."""
+    results = {name: train_recipe(folder, name, num_seeds, dataset) for name in recipes}
+    rows = [recipe_row(name, own, dataset) for name, own in results.items()]
+    if MIRRORED in results:
+        mirrored = [own.mirrored_probabilities(dataset) for own in results[MIRRORED]]
+        name = f"`{MIRRORED}`, each averaged with the mirrored image"
+        rows.append([name, "", "", *scores_of(mirrored, dataset), "", ""])
+    for names in ENSEMBLES:
+        if set(names) <= set(results):
+            members = list(chain.from_iterable(results[name] for name in names))
+            rows.append(ensemble_row(names, members, dataset))
+    head = ["experiment", "parameters", "validation, %", "test, %", "macro F1", WORST_CLASS]
+    return Table([*head, "training, s", "runs of its search"], rows)
+
+
+def train_recipe(folder: Path, name: str, num_seeds: int, dataset: Dataset) -> list[Result]:
+    """Its runs; the test set is read for each."""
+    words = [f"experiment={name}", f"seed=range({num_seeds})", "evaluation.test=always"]
+    alone = ["sweep.processes=1", "sweep.stack_size=1"] if name in ON_ALL_CORES else []
+    train(folder, ["-m", *words, *alone])
+    configs = [check([f"experiment={name}", f"seed={seed}"]) for seed in range(num_seeds)]
+    return [find_result(folder, config, dataset) for config in configs]
+
+
+def train(folder: Path, words: Sequence[str]) -> None:
+    """What the public command trains, in a folder."""
+    subprocess.run([FMNIST, "train", *words], cwd=folder, check=True)
+
+
+def find_result(folder: Path, config: Config, dataset: Dataset) -> Result:
+    """The run of a config. Exits where there is none that is finished."""
+    found = last_attempt(replace(config, output_dir=str(folder / "outputs")), dataset)
+    if found is None or found.status() != "FINISHED":
+        sys.exit(f"a run is not finished: {found.path if found else config}")
+    return Result(found, len(view_data(config, dataset).split.train))
+
+
+def recipe_row(name: str, results: Sequence[Result], dataset: Dataset) -> list[str]:
+    """A recipe's scores, costs, and how many runs it took to choose it."""
+    validation = percent([own.figures["final/val_accuracy"] for own in results])
+    seconds = statistic([own.training_seconds for own in results]).mean
+    scores = scores_of([own.test_probabilities for own in results], dataset)
+    num_searched = sum(len(read_sweep([f"sweep={each}"], None).samples()) for each in RECIPES[name])
+    size = f"{results[0].figures['parameters']:,.0f}"
+    return [f"`{name}`", size, validation, *scores, f"{seconds:.0f}", str(num_searched)]
+
+
+def ensemble_row(names: Sequence[str], members: Sequence[Result], dataset: Dataset) -> list[str]:
+    """What networks say together: one score, so its interval is over the images."""
+    together = average([own.test_probabilities for own in members])
+    right, f1_macro, worst = test_scores(together, dataset)
+    num_images = len(dataset.test_labels)
+    low, high = wilson_interval(round(right * num_images), num_images)
+    size = sum(own.figures["parameters"] for own in members)
+    seconds = sum(own.training_seconds for own in members)
+    named = " and ".join(f"`{name}`" for name in names)
+    test = f"{100 * right:.2f} ({100 * low:.2f} to {100 * high:.2f})"
+    label = f"the {len(members)} networks of {named}, averaged"
+    return [
+        label,
+        f"{size:,.0f}",
+        "",
+        test,
+        f"{f1_macro:.4f}",
+        f"{worst:.3f}",
+        f"{seconds:.0f}",
+        "",
+    ]
+
+
+def scores_of(probabilities: Sequence[Tensor], dataset: Dataset) -> list[str]:
+    """Accuracy, macro F1 and the worst class's F1 on the test set, over networks."""
+    scores = [test_scores(own, dataset) for own in probabilities]
+    right, f1_macro, worst = zip(*scores, strict=True)
+    return [percent(right), spread(statistic(f1_macro), 4), spread(statistic(worst), 3)]
+
+
+def test_scores(probabilities: Tensor, dataset: Dataset) -> tuple[float, float, float]:
+    """Accuracy, macro F1 and the worst class's F1 of probabilities `[N, C]`."""
+    labels, predicted = dataset.test_labels, probabilities.argmax(-1)
+    counts = confusion_counts(labels[None], predicted[None], dataset.num_classes)[0]
+    by_class = f1(counts)
+    worst = by_class[dataset.class_names.index(WORST_CLASS)]
+    return float(accuracy(counts)), float(macro(by_class)), float(worst)
+
+
+def sweep_table(folder: Path, name: str, dataset: Dataset) -> Table:
+    """A row a setting of a sweep: its validation accuracy, and by how much the first is better.
+
+    Differences are taken seed by seed; their intervals are Student's t.
+    """
+    train(folder, [f"sweep={name}", "evaluation.test=never"])
+    sweep = read_sweep([f"sweep={name}"], None)
+    scores: dict[str, dict[str, float]] = {}
+    values = sweep.samples()
+    for own, config in zip(values, sweep.configs(values), strict=True):
+        result = find_result(folder, config, dataset)
+        score = result.figures["final/val_accuracy"]
+        scores.setdefault(setting_of(own), {})[own["seed"]] = score
+    first = next(iter(scores.values()))
+    rows = [
+        [setting, percent(list(own.values())), difference_from(first, own)]
+        for setting, own in scores.items()
+    ]
+    return Table(["setting", "validation, %", "difference from the first"], rows)
+
+
+def setting_of(values: Mapping[str, str]) -> str:
+    """What a setting says, without its seed."""
+    return " ".join(f"`{key}={value}`" for key, value in values.items() if key != "seed")
+
+
+def difference_from(first: Mapping[str, float], own: Mapping[str, float]) -> str:
+    """The mean of the differences seed by seed, in points, and its interval."""
+    found = statistic([100 * (own[seed] - first[seed]) for seed in first])
+    if first is own or found.interval is None:
+        return ""
+    return f"{found.mean:+.2f} ({found.interval.low:+.2f} to {found.interval.high:+.2f})"
+
+
+def percent(values: Sequence[float]) -> str:
+    """Mean ± standard deviation of shares, in percent."""
+    return spread(statistic([100 * value for value in values]), 2)
+
+
+def spread(values: Statistic, digits: int) -> str:
+    """Mean ± standard deviation."""
+    deviation = "" if values.std is None else f" ± {values.std:.{digits}f}"
+    return f"{values.mean:.{digits}f}{deviation}"
+
+
+def write_between_marks(path: Path, name: str, table: str) -> None:
+    """Replace what stands between a table's marks, which are comments of HTML."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    text = path.read_text(encoding="utf-8")
+    pattern = re.escape(begin) + ".*?" + re.escape(end)
+    if not re.search(pattern, text, re.DOTALL):
+        sys.exit(f"{path} has no marks {begin.strip()} and {end}")
+    new = f"{begin}{table}\n{end}"
+    path.write_text(re.sub(pattern, lambda _: new, text, flags=re.DOTALL), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""conf/experiment/: the recipes keep what their names promise."""
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from fashion_mnist.compose import check, group_options
+from fashion_mnist.config import Config
+from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.loop import train_epoch
+from fashion_mnist.machine import Machine
+from fashion_mnist.runs.stacks import build_stack, view_data
+from fashion_mnist.stack import Stack
+from tests.builders import load, make_config, make_data
+
+
+def num_parameters(config: Config) -> int:
+    """Of a network on images of 784 pixels and ten classes, without normalisation."""
+    assert config.model.normalization == "none"
+    sizes = (784, *config.model.sizes(), 10)
+    return sum(
+        num_inputs * num_outputs + num_outputs for num_inputs, num_outputs in pairwise(sizes)
+    )
+
+
+@pytest.mark.parametrize("name", group_options("experiment"))
+def test_every_recipe_is_sound(name: str) -> None:
+    """It can be chosen, and leaves the test set to whoever asks for it."""
+    config = check([f"experiment={name}"])
+    assert config.evaluation.test == "auto"
+    assert config.training.early_stopping.metric is None
+
+
+def test_the_small_ones_are_small() -> None:
+    """At most 100,000 parameters, and at most 10,000."""
+    assert 90_000 < num_parameters(check(["experiment=small"])) <= 100_000
+    assert 9_000 < num_parameters(check(["experiment=tiny"])) <= 10_000
+
+
+def test_the_standard_one_is_the_default_network() -> None:
+    """784-512-512-10, as without a recipe."""
+    assert check(["experiment=standard"]).model.sizes() == check([]).model.sizes() == (512, 512)
+
+
+def test_permutation_invariant_does_not_know_where_pixels_are(tmp_path: Path) -> None:
+    """Shuffled pixels give the same network, its first layer's columns shuffled alike.
+
+    Input dropout drops each pixel by a draw of its own; here it is off, since the draws stay where
+    they are when pixels move.
+    """
+    folder = make_data(tmp_path / "data", num_train=192, image_shape=(5, 7))
+    recipe = "experiment=permutation_invariant"
+    small = ["model.width=16", "training.epochs=2", "training.batch_size=32"]
+    config = make_config(folder, recipe, *small, "model.input_dropout=0")
+    dataset, order = load(folder), torch.randperm(35, generator=torch.Generator().manual_seed(0))
+    plain, shuffled = stack_of(config, dataset), stack_of(config, shuffle(dataset, order))
+    weight = shuffled.model.parameters.by_name["hidden1.linear.weight"].value
+    weight.copy_(plain.model.parameters.by_name["hidden1.linear.weight"].value[..., order])
+    losses = [
+        [train_epoch(stack).rows[0]["train/loss"] for _ in range(2)] for stack in (plain, shuffled)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    torch.testing.assert_close(
+        shuffled.weights(0)["hidden1.linear.weight"],
+        plain.weights(0)["hidden1.linear.weight"][:, order],
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+def stack_of(config: Config, dataset: Dataset) -> Stack:
+    """A stack of one at its beginning."""
+    return build_stack([config], [view_data(config, dataset)], dataset, Machine("cpu", "fp32", 1))
+
+
+def shuffle(dataset: Dataset, order: torch.Tensor) -> Dataset:
+    """The data set with every image's pixels in another order."""
+    return replace(dataset, train_images=dataset.train_images[:, order], sha256="shuffled")

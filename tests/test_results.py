@@ -1,0 +1,52 @@
+"""scripts/results.py: what it names is there, and what it writes stays within its marks."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from fashion_mnist.compose import group_options
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+@pytest.fixture
+def results(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The script, as Python finds it when it is started."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import results
+
+    yield results
+    sys.modules.pop("results")
+
+
+def test_every_recipe_and_sweep_it_names_is_there(results: ModuleType) -> None:
+    """All recipes have a row; what they were chosen by can be run again."""
+    assert sorted(results.RECIPES) == group_options("experiment")
+    searches = {name for own in results.RECIPES.values() for name in own}
+    assert searches | set(results.SWEEPS) <= set(group_options("sweep"))
+    assert {name for own in results.ENSEMBLES for name in own} <= set(results.RECIPES)
+    assert {results.MIRRORED, *results.ON_ALL_CORES} <= set(results.RECIPES)
+
+
+def test_differences_are_taken_seed_by_seed(results: ModuleType) -> None:
+    """Of 0.5, 0.7 and 0.9 points: the mean 0.7, and Student's interval of three values."""
+    first = {"0": 0.9, "1": 0.8, "2": 0.7}
+    other = {"2": 0.709, "1": 0.807, "0": 0.905}
+    assert results.difference_from(first, other) == "+0.70 (+0.20 to +1.20)"
+    assert results.difference_from(first, first) == ""
+
+
+def test_a_table_replaces_the_one_between_its_marks(results: ModuleType, tmp_path: Path) -> None:
+    """Nothing else changes; without marks nothing is written."""
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- a -->\nold\n<!-- /a -->\n<!-- b -->\n<!-- /b -->\nafter\n")
+    results.write_between_marks(page, "a", "| \\1 |")
+    results.write_between_marks(page, "b", "new")
+    expected = "before\n<!-- a -->\n| \\1 |\n<!-- /a -->\n<!-- b -->\nnew\n<!-- /b -->\nafter\n"
+    assert page.read_text() == expected
+    with pytest.raises(SystemExit, match="no marks <!-- c -->"):
+        results.write_between_marks(page, "c", "x")
+    assert page.read_text() == expected
