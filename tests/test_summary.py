@@ -163,6 +163,10 @@ def test_scales_order_numbers_and_keep_texts() -> None:
         "b.lr": "b.lr",
         "c.width": "width",
     }
+    assert short_names(["optimizer.name", "optimizer.lr"]) == {
+        "optimizer.name": "optimizer",
+        "optimizer.lr": "lr",
+    }
 
 
 def test_importance_finds_the_axis_that_matters() -> None:

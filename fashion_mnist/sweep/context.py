@@ -8,6 +8,7 @@ from pathlib import Path
 from fashion_mnist.atomic import replacing
 from fashion_mnist.config import Config
 from fashion_mnist.runs.request import Request, RunError
+from fashion_mnist.sweep.scale import short_names
 
 CONTEXT_FILE = "sweep.json"  # in Hydra's folder of the sweep
 
@@ -34,14 +35,9 @@ class SweepContext:
 
 def child_name(overrides: Sequence[str], axes: Sequence[str]) -> str:
     """What differs between the runs of a sweep: `width=512 lr=0.003 seed=1`."""
-    last_parts = [key.rpartition(".")[2] for key in axes]
-    words = []
-    for override in overrides:
-        key, _, value = override.lstrip("+").partition("=")
-        if key in axes:
-            short = key.rpartition(".")[2]
-            words.append(f"{short if last_parts.count(short) == 1 else key}={value}")
-    return " ".join(words)
+    names = short_names(axes)
+    pairs = [override.lstrip("+").partition("=") for override in overrides]
+    return " ".join(f"{names[key]}={value}" for key, _, value in pairs if key in names)
 
 
 def write_context(sweep_dir: Path, context: SweepContext) -> None:

@@ -62,8 +62,11 @@ def short_value(value: str) -> str:
 
 
 def short_names(axes: Sequence[str]) -> dict[str, str]:
-    """What tables call each axis: the last word of its key, the whole key where two share one."""
-    last = [axis.rpartition(".")[2] for axis in axes]
+    """What tables call each axis: the last word of its key, the whole key where two share one.
+
+    `optimizer.name` is the optimizer.
+    """
+    last = [axis.removesuffix(".name").rpartition(".")[2] for axis in axes]
     return {
         axis: axis if last.count(word) > 1 else word for axis, word in zip(axes, last, strict=True)
     }
