@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from fashion_mnist.conclusions.network import Network, demand_network, load_network
+from fashion_mnist.data.idx import DataError
 from fashion_mnist.data.intake import Inversion, Taken, take_in
 from fashion_mnist.recorded import RecordedRun
 from fashion_mnist.schema import shown
@@ -40,7 +41,7 @@ def answer(
     """Every picture in the files, brought to the network's form and named.
 
     Raises:
-        DataError: a file holds no pictures.
+        DataError: names every file that holds no pictures.
         ValueError: the run has no network, or `invert` is none of auto, always and never.
         OSError: the network is nowhere to be had.
     """
@@ -49,8 +50,7 @@ def answer(
     if inversion is None:
         raise ValueError(f"--invert must be {', '.join(allowed)}, got {shown(invert)}")
     network = load_network(store, demand_network(run))
-    shape = network.model.image_shape
-    taken = [one for path in paths for one in take_in(path, shape, inversion)]
+    taken = _take_in_all(paths, network.model.image_shape, inversion)
     found: list[Answer] = []
     for start in range(0, len(taken), BATCH):
         part = taken[start : start + BATCH]
@@ -58,6 +58,20 @@ def answer(
         rows = network.model.probabilities(torch.from_numpy(images)).numpy()
         found += [Answer(one, _ranked(network, row)) for one, row in zip(part, rows, strict=True)]
     return Answers(network, tuple(found))
+
+
+def _take_in_all(
+    paths: Sequence[Path], image_shape: tuple[int, int], inversion: Inversion
+) -> list[Taken]:
+    taken, problems = list[Taken](), list[str]()
+    for path in paths:
+        try:
+            taken += take_in(path, image_shape, inversion)
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        raise DataError("\n".join(problems))
+    return taken
 
 
 def _ranked(network: Network, row: NDArray[np.float32]) -> tuple[tuple[str, float], ...]:

@@ -172,6 +172,17 @@ def test_mistakes_are_one_line(words: list[str], status: int, reason: str) -> No
     assert re.search(reason, result.stderr)
 
 
+@pytest.mark.usefixtures("here")
+def test_every_file_without_pictures_is_named() -> None:
+    """A line each, and nothing is said of the others."""
+    result = fmnist("predict", "alone", "absent.png", "mlflow.db")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    first, second = result.stderr.splitlines()
+    assert first.startswith("absent.png: must be a file")
+    assert second.startswith("mlflow.db: must be PNG, JPEG")
+
+
 def test_pictures_are_named_whatever_their_files_are(here: Recordings, tmp_path: Path) -> None:
     """PNG, JPEG, .npy, .npz and IDX of the same image: one class, and what was done to each."""
     images = load(here.data).test_images.view(-1, 6, 5).numpy()
