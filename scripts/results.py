@@ -37,8 +37,8 @@ from fashion_mnist.sweep.definition import read_sweep
 
 # Each recipe and the sweeps of conf/sweep/ that it was chosen by.
 RECIPES = {
-    "tiny": ("tiny_search",),
-    "small": ("small_search",),
+    "tiny": ("tiny_search", "tiny_search_2"),
+    "small": ("small_search", "small_search_2"),
     "fast": ("fast_search",),
     "standard": ("standard_search",),
     "permutation_invariant": ("permutation_invariant_search",),

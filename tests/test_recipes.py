@@ -1,7 +1,6 @@
 """conf/experiment/: the recipes keep what their names promise."""
 
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,18 +11,16 @@ from fashion_mnist.config import Config
 from fashion_mnist.data.dataset import Dataset
 from fashion_mnist.loop import train_epoch
 from fashion_mnist.machine import Machine
+from fashion_mnist.network import Architecture, num_parameters
 from fashion_mnist.runs.stacks import build_stack, view_data
 from fashion_mnist.stack import Stack
 from tests.builders import load, make_config, make_data
 
 
-def num_parameters(config: Config) -> int:
-    """Of a network on images of 784 pixels and ten classes, without normalisation."""
-    assert config.model.normalization == "none"
-    sizes = (784, *config.model.sizes(), 10)
-    return sum(
-        num_inputs * num_outputs + num_outputs for num_inputs, num_outputs in pairwise(sizes)
-    )
+def size_of(recipe: str) -> int:
+    """Parameters of its network, for images of 784 pixels and ten classes."""
+    model = check([f"experiment={recipe}"]).model
+    return num_parameters(Architecture(784, model.sizes(), 10, normalization=model.normalization))
 
 
 @pytest.mark.parametrize("name", group_options("experiment"))
@@ -36,8 +33,8 @@ def test_every_recipe_is_sound(name: str) -> None:
 
 def test_the_small_ones_are_small() -> None:
     """At most 100,000 parameters, and at most 10,000."""
-    assert 90_000 < num_parameters(check(["experiment=small"])) <= 100_000
-    assert 9_000 < num_parameters(check(["experiment=tiny"])) <= 10_000
+    assert 90_000 < size_of("small") <= 100_000
+    assert 9_000 < size_of("tiny") <= 10_000
 
 
 def test_the_standard_one_is_the_default_network() -> None:
