@@ -42,6 +42,7 @@ FLOORS = [
     {"rules"},
     {"config"},
     {"runs"},
+    {"engines"},
     {"hydra_settings", "overrides", "user_yaml"},
     {"compose", "whereabouts", "clean"},
     {"sweep"},
@@ -105,6 +106,7 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
         "user_yaml",
     }
     assert "optuna" not in libraries or own == "sweep"
+    assert not libraries & {"ray", "submitit"} or own == "engines"
     knows_configs = any(name.startswith("fashion_mnist.config") for name in imports(path))
     assert not knows_configs or own in {
         "rules",

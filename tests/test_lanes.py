@@ -8,15 +8,16 @@ import pytest
 import torch
 
 from fashion_mnist.config import Config
+from fashion_mnist.engines.engine import News, Task, Width
+from fashion_mnist.engines.lanes import open_lanes
 from fashion_mnist.machine import Machine
 from fashion_mnist.runs.folder import RunFolder
-from fashion_mnist.runs.request import Request
+from fashion_mnist.runs.request import Datasets, Request
 from fashion_mnist.runs.stacks import view_data
 from fashion_mnist.signals import StopRequested
-from fashion_mnist.sweep.arrangement import Width, cut, lay_out
+from fashion_mnist.sweep.arrangement import cut, lay_out
 from fashion_mnist.sweep.execution import Orders, train_jobs
-from fashion_mnist.sweep.lanes import News, Task, open_lanes
-from fashion_mnist.sweep.plan import Datasets, Job, make_jobs
+from fashion_mnist.sweep.plan import Job, make_jobs
 from fashion_mnist.sweep.threads import gives_same_bits
 from tests.builders import load, make_config, make_data, train_stack
 
@@ -48,7 +49,7 @@ def test_lanes_give_the_bits_of_one_process(data: Path, tmp_path: Path) -> None:
     train_jobs(here, Orders(largest=2))
     there = make(data, *(f"{variant} output_dir={tmp_path / 'there'}" for variant in variants))
     with open_lanes(TWO) as lanes:
-        results = train_jobs(there, Orders(largest=2, lanes=lanes))
+        results = train_jobs(there, Orders(largest=2, workers=lanes))
     assert weights(there) == weights(here)
     assert [results[job.identity].folder.status() for job in there] == ["FINISHED"] * 6
     assert {job.folder.tags()["threads"] for job in there} == {"2"}
@@ -67,7 +68,7 @@ def test_a_lane_that_dies_loses_nothing(data: Path) -> None:
             os.kill(killed[0], signal.SIGKILL)
 
     orders.check_for_stop = kill_one
-    with open_lanes(TWO) as orders.lanes:
+    with open_lanes(TWO) as orders.workers:
         train_jobs(jobs, orders)
     assert killed
     assert killed != [os.getpid()]
@@ -86,7 +87,7 @@ def test_a_request_to_stop_saves_every_lane(data: Path) -> None:
             raise StopRequested(signal.SIGINT)
 
     orders = Orders(largest=1, check_for_stop=stop)
-    with pytest.raises(StopRequested), open_lanes(TWO) as orders.lanes:
+    with pytest.raises(StopRequested), open_lanes(TWO) as orders.workers:
         train_jobs(jobs, orders)
     assert {job.folder.status() for job in jobs} == {"KILLED"}
     assert all(job.folder.epoch() > 2 for job in jobs)
@@ -96,13 +97,13 @@ def test_a_failure_in_a_lane_is_that_of_its_run(data: Path) -> None:
     """The others finish."""
     jobs = make(data, "optimizer=sgd", "optimizer=sgd optimizer.lr=1.0e+30", "seed=3")
     with open_lanes(TWO) as lanes:
-        train_jobs(jobs, Orders(lanes=lanes))
+        train_jobs(jobs, Orders(workers=lanes))
     assert [job.folder.status() for job in jobs] == ["FINISHED", "FAILED", "FINISHED"]
 
 
 def test_lanes_without_processes_hand_everything_back() -> None:
     """As where none could be started."""
-    tasks = [Task(0, []), Task(1, [])]
+    tasks = [Task(number, [], [], [], "") for number in range(2)]
 
     def ignore(_word: Task | News) -> None:
         pass

@@ -8,13 +8,16 @@ from fashion_mnist.lock import run_lock
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.request import RunError
 
+PATIENCE_SECONDS = 3  # with a sender that looks, or an orphan that is about to end
+
 
 @contextmanager
-def hold(folder: Path, what: str) -> Iterator[None]:
+def hold(folder: Path, what: str, patience_seconds: float = PATIENCE_SECONDS) -> Iterator[None]:
     """Hold the lock of a run's or a sweep's folder, which is made where it is not there.
 
     Args:
         what: the folder stands for: run or sweep.
+        patience_seconds: with another process that has it.
 
     Raises:
         RunError: another process has it.
@@ -22,7 +25,7 @@ def hold(folder: Path, what: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = run_lock(folder)
     try:
-        lock.acquire(timeout=3)
+        lock.acquire(timeout=patience_seconds)
     except TimeoutError:
         holder = _holder(folder)
         raise RunError(

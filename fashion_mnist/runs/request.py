@@ -136,6 +136,21 @@ def read_data(data: DataConfig) -> Dataset:
     return load_dataset(name=data.name, folder=Path(data.dir), class_names=data.class_names)
 
 
+class Datasets:
+    """The data sets of many runs: each is loaded once."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[tuple[str, str, tuple[str, ...]], Dataset] = {}
+
+    def of(self, config: Config) -> Dataset:
+        """The data set of one run, on the CPU. Raises DataError where it is not to be had."""
+        data = config.data
+        key = (data.name, data.dir, data.class_names)
+        if key not in self._loaded:
+            self._loaded[key] = read_data(data)
+        return self._loaded[key]
+
+
 def identify(config: Config, dataset: Dataset) -> str:
     """The run's fingerprint."""
     return fingerprint(flatten(config), data_sha256=dataset.sha256)

@@ -13,7 +13,7 @@ from fashion_mnist.data.dataset import Dataset
 from fashion_mnist.journal import Journal
 from fashion_mnist.machine import Machine, process_tags
 from fashion_mnist.runs.folder import RunFolder
-from fashion_mnist.runs.hold import hold
+from fashion_mnist.runs.hold import PATIENCE_SECONDS, hold
 from fashion_mnist.runs.identity import NUMERICS_TAG, NUMERICS_VERSION, git_commit
 from fashion_mnist.runs.records import record_start, run_name
 from fashion_mnist.runs.recovery import load_network, recover
@@ -57,6 +57,10 @@ def train(
     observer: Observer,
     *,
     threads: int | None = None,
+    machine: Machine | None = None,
+    folders: Sequence[RunFolder] | None = None,
+    sends: bool = True,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> list[RunResult]:
     """Train runs together, or go on with them, or find that they were trained before; record them.
 
@@ -68,17 +72,24 @@ def train(
         dataset: on the CPU.
         threads: to compute with, where they give the bits of the threads that a run's record
             names; None: as recorded.
+        machine: that new runs are trained on; None: as this machine does it.
+        folders: of the runs, where whoever asks has found them; None: to be found.
+        sends: whether somebody is started here who carries what is recorded to its store.
+        patience_seconds: with another process that is at one of the runs.
 
     Raises:
         StopRequested: from the observer; what is done is recorded, the rest can be continued.
     """
-    results = [RunResult(find_run(request, dataset)) for request in requests]
+    found = folders or [find_run(request, dataset) for request in requests]
+    results = [RunResult(folder) for folder in found]
     origin = {"git_commit": git_commit(Path(__file__).parent) or "none", **process_tags()}
     with ExitStack() as held:
         begun = []
         for number, (request, result) in enumerate(zip(requests, results, strict=True)):
             try:
-                run = _open(request, result, dataset, held)
+                held.enter_context(hold(result.folder.path, "run", patience_seconds))
+                own = machine or resolve_machine_of(request.config, dataset)
+                run = _open(request, result, own, held)
                 if result.was_known:
                     _extend(run, dataset)
                 else:
@@ -88,7 +99,8 @@ def train(
                 result.error = error
             except OSError as error:
                 result.error = as_run_error(error)
-        _start_senders(requests, results)
+        if sends:
+            _start_senders(requests, results)
         begun.sort(key=_stack_of)
         try:
             for _, stack in groupby(begun, key=_stack_of):
@@ -101,11 +113,9 @@ def train(
     return results
 
 
-def _open(request: Request, result: RunResult, dataset: Dataset, held: ExitStack) -> _Begun:
-    """Take the run's lock, open its journal and say where it is to be recorded."""
+def _open(request: Request, result: RunResult, machine: Machine, held: ExitStack) -> _Begun:
+    """Open the journal of a run that is ours, and say where it is to be recorded."""
     config, folder = request.config, result.folder
-    machine = resolve_machine_of(config, dataset)
-    held.enter_context(hold(folder.path, "run"))
     journal = held.enter_context(Journal(folder.path))
     if config.tracking.uri is not None:
         uri = absolute_uri(config.tracking.uri)

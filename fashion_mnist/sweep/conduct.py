@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fashion_mnist.config import Config, ConfigError, SweepConfig
+from fashion_mnist.engines.engine import Width
 from fashion_mnist.entries import JOURNAL_FILE
 from fashion_mnist.runs.request import demand_store
 from fashion_mnist.signals import StopRequested, StopRequests, stop_requests
-from fashion_mnist.sweep.arrangement import Width, choose_lanes
+from fashion_mnist.sweep.arrangement import choose_width
 from fashion_mnist.sweep.campaign import Campaign, Launch
 from fashion_mnist.sweep.closing import Ending, close_sweep
 from fashion_mnist.sweep.context import SweepContext, write_context
@@ -18,7 +19,6 @@ from fashion_mnist.sweep.definition import read_sweep, search_mistakes
 from fashion_mnist.sweep.estimate import inspect_jobs, measure_stacks
 from fashion_mnist.sweep.execution import Orders
 from fashion_mnist.sweep.farewell import farewell
-from fashion_mnist.sweep.lanes import open_lanes
 from fashion_mnist.sweep.leaderboard import lower_is_better
 from fashion_mnist.sweep.objectives import search_notes
 from fashion_mnist.sweep.parent import open_parent, sweep_folder, view_key
@@ -54,9 +54,13 @@ def conduct(
         DataError: data is missing or damaged.
         RunError: another process is at this sweep, or the store must answer and does not.
     """
+    orders = stacked or Orders()
+    problems = orders.engine.problems()
+    if problems:
+        raise ConfigError(problems)
     sweep = read_sweep(overrides, config_dir)
     context = SweepContext("", sweep.axes, sweep.settings.retry_failed)
-    campaign = Campaign(sweep, context, stacked or Orders(), launch)
+    campaign = Campaign(sweep, context, orders, launch)
     plan = _plan(campaign, is_stacked=stacked is not None)
     log.info(full(plan.preflight) if dry_run else short(plan.preflight))
     for note in search_notes(sweep.space.searched, sweep.settings.sampler):
@@ -98,13 +102,14 @@ def _plan(campaign: Campaign, *, is_stacked: bool) -> Plan:
     """
     sweep, orders = campaign.sweep, campaign.orders
     jobs = campaign.make(sweep.samples())
-    problems = search_mistakes(sweep, jobs[0].config, is_stacked=is_stacked)
+    can_give_up = is_stacked and orders.engine.is_here
+    problems = search_mistakes(sweep, jobs[0].config, is_stacked=can_give_up)
     if problems:
         raise ConfigError(problems)
     identity = sweep.identity(job.dataset.sha256 for job in jobs)
     folder = sweep_folder(Path(jobs[0].config.output_dir).absolute(), identity)
     examples = [jobs[0], jobs[-1]] if sweep.is_search else jobs
-    width = _width(jobs, sweep.settings, is_stacked=is_stacked)
+    width = _width(orders, jobs, sweep.settings, is_stacked=is_stacked)
     orders.score = sweep.score
     orders.largest = _largest(sweep.settings, is_stacked=is_stacked)
     orders.trials = measure_stacks(
@@ -134,10 +139,13 @@ def _largest(settings: SweepConfig, *, is_stacked: bool) -> int | None:
     return None if settings.stack_size == "auto" else settings.stack_size
 
 
-def _width(jobs: Sequence[Job], settings: SweepConfig, *, is_stacked: bool) -> Width:
+def _width(
+    orders: Orders, jobs: Sequence[Job], settings: SweepConfig, *, is_stacked: bool
+) -> Width:
     """Other launchers have processes of their own; a search gives up runs in this one."""
-    uses_lanes = is_stacked and settings.pruner == "none"
-    return choose_lanes(jobs, settings.processes) if uses_lanes else Width()
+    if not is_stacked or settings.pruner != "none":
+        return Width()
+    return choose_width(orders.engine, jobs, settings.processes)
 
 
 def _carry_out(
@@ -171,7 +179,7 @@ def _train(campaign: Campaign, plan: Plan, stop: StopRequests) -> bool:
     orders.check_for_stop = stop.check
     try:
         with (
-            open_lanes(plan.width) as orders.lanes,
+            orders.engine.open(plan.width, plan.folder) as orders.workers,
             stop.interrupting(not plan.is_stacked),  # other launchers never ask
             watch(
                 num_stacks=None if is_search else num_stacks,

@@ -7,34 +7,42 @@ from dataclasses import replace
 import psutil
 import torch
 
-from fashion_mnist.machine import Machine
+from fashion_mnist.engines.engine import Width
+from fashion_mnist.machine import Machine, physical_cores
 from fashion_mnist.network import num_parameters
 from fashion_mnist.runs.request import ENDED, last_attempt
 from fashion_mnist.runs.stacks import build_architecture, view_data
-from fashion_mnist.sweep.arrangement import Width, lay_out
+from fashion_mnist.sweep.arrangement import lay_out
 from fashion_mnist.sweep.definition import Sweep
 from fashion_mnist.sweep.plan import Job, different, job_key, machine_for, stack_seconds, stacks
 from fashion_mnist.sweep.preflight import LEAST_SPREAD, Preflight, SearchPlan, StackPlan
 from fashion_mnist.sweep.trial import Trial, measure
 
-SECONDS_TO_START = 5.0  # until the processes of the lanes are there
+SECONDS_TO_START = 5.0  # until an engine's workers are there
 SHARE_OF_MEMORY = 0.5  # of what is free, for the stacks
 
 
 def measure_stacks(
     jobs: Sequence[Job], *, width: Width, largest: int | None, memory: float | str
 ) -> dict[str, Trial]:
-    """A short trial of each shape that is to be trained, by `plan.job_key`.
+    """A short trial of each shape that is to be trained, by `plan.job_key`; here, on this machine.
+
+    What is trained on GPUs of other machines is not tried: they are not here.
 
     Args:
         width: how many stacks are trained at a time.
         largest: the most runs in a stack; None: as many as gain by it.
         memory: GiB that a stack may fill, or auto.
     """
-    trials = {}
+    trials = dict[str, Trial]()
+    if width.has_gpus:
+        return trials
+    # elsewhere, as if the machines were like this one
+    neighbours = width.number if width.is_here else physical_cores() // (width.threads or 1)
+    neighbours = 1 if width.devices else max(1, neighbours)
     for key, group in stacks(jobs).items():
         machine = machine_for(group[0])
-        if width.number > 1:
+        if width.threads:
             machine = replace(machine, threads=width.threads)
         bound = _memory(machine) if memory == "auto" else float(memory) * 2**30
         trials[key] = measure(
@@ -43,7 +51,7 @@ def measure_stacks(
             group[0].dataset,
             machine,
             largest=largest or len(group),
-            memory_bytes=bound / width.number,
+            memory_bytes=bound / neighbours,
         )
     return trials
 
@@ -66,11 +74,10 @@ def inspect_jobs(
         trials_done: how far the search is.
     """
     layout = lay_out(jobs, trials=trials, largest=largest, width=width)
-    plans = [
-        *_plans(layout.beside, trials, width.number),
-        *_plans(layout.here, trials, 1),
-    ]
-    num_lanes, start = (width.number, SECONDS_TO_START) if layout.beside else (1, 0.0)
+    beside = [*layout.beside, *layout.away]
+    num_lanes = min(width.number, max(1, len(beside)))
+    plans = [*_plans(beside, trials, num_lanes), *_plans(layout.here, trials, 1)]
+    start = SECONDS_TO_START if beside else 0.0
     if sweep.is_search:
         settings = sweep.settings
         left = max(0, settings.n_trials - trials_done) * len(sweep.space.replicates())

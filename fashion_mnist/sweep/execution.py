@@ -1,18 +1,24 @@
-"""Trains the jobs of a sweep as stacks, several at a time where that gives the same bits."""
+"""Trains the jobs of a sweep as stacks, several at a time where that gives the same bits.
+
+Where they are trained is the engine's business; everything else happens here, for all of them.
+"""
 
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
-from fashion_mnist.runs.request import RunResult
+from fashion_mnist.data.idx import DataError
+from fashion_mnist.engines.engine import Engine, News, Task, Width, Workers
+from fashion_mnist.engines.processes import Processes
+from fashion_mnist.machine import Machine
+from fashion_mnist.runs.request import Datasets, RunResult, resolve_machine_of
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.stack import HistoryRow, Stack
-from fashion_mnist.sweep.arrangement import Width, lay_out
-from fashion_mnist.sweep.lanes import Lanes, News, Task
-from fashion_mnist.sweep.plan import Datasets, Job, different, job_key, stack_seconds
+from fashion_mnist.sweep.arrangement import lay_out
+from fashion_mnist.sweep.plan import Job, different, job_key, stack_seconds
 from fashion_mnist.sweep.progress import Progress
 from fashion_mnist.sweep.trial import Trial
 
@@ -30,10 +36,11 @@ def _go_on() -> None:
 class Orders:
     """How the jobs of a sweep are to be trained."""
 
+    engine: Engine = field(default_factory=Processes)
     datasets: Datasets = field(default_factory=Datasets)
     trials: Mapping[str, Trial] = field(default_factory=dict)  # by `plan.job_key`
     largest: int | None = None  # the most runs in a stack; None: as measured
-    lanes: Lanes | None = None  # processes to train in; None: this one alone
+    workers: Workers | None = None  # of the engine; None: this process alone
     progress: Progress = field(default_factory=Progress)
     score: str = "final/val_accuracy"  # the figure by which `progress` knows the best
     check_for_stop: Callable[[], None] = _go_on
@@ -49,11 +56,16 @@ def train_jobs(jobs: Sequence[Job], orders: Orders) -> dict[str, RunResult]:
     """
     results: dict[str, RunResult] = {}
     # what a search gives up, it gives up in this process
-    lanes = orders.lanes.width if orders.lanes and orders.gives_up is None else Width()
-    layout = lay_out(jobs, trials=orders.trials, largest=orders.largest, width=lanes)
+    workers = orders.workers if orders.gives_up is None else None
+    layout = lay_out(
+        jobs,
+        trials=orders.trials,
+        largest=orders.largest,
+        width=workers.width if workers else Width(),
+    )
     here = list(layout.here)
-    if orders.lanes is not None:
-        here += _train_beside(layout.beside, orders, orders.lanes, results)
+    if workers is not None:
+        here += _train_beside(layout.beside, layout.away, orders, workers, results)
     for stack in here:
         results |= _train_here(stack, orders)
     known = [job for job in different(jobs) if job.identity not in results]
@@ -66,25 +78,62 @@ def train_jobs(jobs: Sequence[Job], orders: Orders) -> dict[str, RunResult]:
 
 
 def _train_beside(
-    beside: Sequence[list[Job]], orders: Orders, lanes: Lanes, results: dict[str, RunResult]
+    beside: Sequence[list[Job]],
+    away: Sequence[list[Job]],
+    orders: Orders,
+    workers: Workers,
+    results: dict[str, RunResult],
 ) -> list[list[Job]]:
-    """Train stacks in lanes, the longest first; those that no lane could train come back."""
-    ordered = sorted(beside, key=lambda stack: -_seconds(stack, orders))
-    tasks = [Task(k, [job.request for job in stack]) for k, stack in enumerate(ordered)]
+    """Have an engine train stacks, the longest first; those that it could not train come back."""
+    threads = {job.identity: workers.width.threads for stack in beside for job in stack}
+    ordered = sorted([*beside, *away], key=lambda stack: -_seconds(stack, orders))
+    tasks = [
+        _task(number, stack, workers.width, threads.get(stack[0].identity) or None)
+        for number, stack in enumerate(ordered)
+    ]
+    refusals: list[str] = []
 
     def on_news(news: News) -> None:
-        if news.results is None:
+        if news.refusal:
+            refusals.append(news.refusal)
+        elif news.results is None:
             orders.progress.advance(news.number, news.epochs)
         else:
             _finish(ordered[news.number], news.results, news.number, orders, results)
 
-    undone = lanes.run(
+    def check_for_stop() -> None:
+        if refusals:
+            raise DataError(refusals[0])
+        orders.check_for_stop()
+
+    undone = workers.run(
         tasks,
         on_begin=lambda task: _begin(ordered[task.number], task.number, orders),
         on_news=on_news,
-        check_for_stop=orders.check_for_stop,
+        check_for_stop=check_for_stop,
     )
     return [ordered[task.number] for task in undone]
+
+
+def _task(number: int, jobs: Sequence[Job], width: Width, threads: int | None) -> Task:
+    """The stack as it is sent, with all that was decided here."""
+    return Task(
+        number,
+        [job.request for job in jobs],
+        folders=[job.folder.path for job in jobs],
+        fingerprints=[job.identity for job in jobs],
+        data_sha256=jobs[0].dataset.sha256,
+        machine=None if width.is_here or width.has_gpus else _machine_without_gpu(jobs[0]),
+        threads=threads,
+    )
+
+
+def _machine_without_gpu(job: Job) -> Machine:
+    """What the run is recorded with where it is trained on the CPU of another machine."""
+    training = job.config.training
+    device = "cpu" if training.device == "auto" else training.device
+    config = replace(job.config, training=replace(training, device=device))
+    return resolve_machine_of(config, job.dataset)
 
 
 def _seconds(stack: Sequence[Job], orders: Orders) -> float:
@@ -114,7 +163,7 @@ def _train_here(jobs: Sequence[Job], orders: Orders) -> dict[str, RunResult]:
 def _begin(jobs: Sequence[Job], number: int, orders: Orders) -> None:
     label = ", ".join(job.name for job in jobs)
     seconds = stack_seconds(jobs, orders.trials.get(job_key(jobs[0])))
-    width = orders.lanes.width.number if orders.lanes and number != HERE else 1
+    width = orders.workers.width.number if orders.workers and number != HERE else 1
     orders.progress.begin_stack(
         number,
         label,

@@ -14,12 +14,12 @@ from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.records import run_name
 from fashion_mnist.runs.request import (
     ENDED,
+    Datasets,
     Request,
     RunError,
     find_run,
     identify,
     machine_of,
-    read_data,
     resolve_machine_of,
 )
 from fashion_mnist.runs.stacks import stack_key
@@ -56,21 +56,6 @@ class Job:
     def name(self) -> str:
         """What sets it apart from the others."""
         return self.request.name or run_name(self.config, self.request.overrides)
-
-
-class Datasets:
-    """The data sets of a sweep's jobs: each is loaded once."""
-
-    def __init__(self) -> None:
-        self._loaded: dict[tuple[str, str, tuple[str, ...]], Dataset] = {}
-
-    def of(self, config: Config) -> Dataset:
-        """The data set of one run, on the CPU. Raises DataError where it is not to be had."""
-        data = config.data
-        key = (data.name, data.dir, data.class_names)
-        if key not in self._loaded:
-            self._loaded[key] = read_data(data)
-        return self._loaded[key]
 
 
 def make_jobs(

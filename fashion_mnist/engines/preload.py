@@ -6,8 +6,7 @@ from fashion_mnist.signals import ignore_signals
 
 ignore_signals()  # a terminal sends them to this server too, whose children would go with it
 gc.disable()  # see __main__
-from fashion_mnist.runs import trainer  # noqa: E402, F401 (after gc is off; imported to be there)
-from fashion_mnist.sweep import plan  # noqa: E402, F401 (the same)
+from fashion_mnist.engines import workbench  # noqa: E402, F401 (after gc is off; to be there)
 
 gc.freeze()
 gc.enable()

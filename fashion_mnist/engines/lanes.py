@@ -1,6 +1,7 @@
-"""Trains stacks beside each other, in processes that have a share of the machine's threads each.
+"""Trains stacks beside each other, in processes of this machine that have a share of it each.
 
-A process is sent a stack's requests, loads the data itself, and answers with what became of them.
+A share is some threads, or a GPU. A process is sent a stack's requests, loads the data itself, and
+answers with what became of them.
 This file is read by each process when it starts, so what is slow to import waits for its use.
 
 Whom a process waits for may be killed at any moment. So nothing is shared but pipes, whose end the
@@ -18,40 +19,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
+from fashion_mnist.engines.engine import News, Task, Width
 from fashion_mnist.signals import StopRequested, held_back, ignore_signals
 
 if TYPE_CHECKING:
-    from fashion_mnist.runs.request import Request, RunResult
     from fashion_mnist.stack import HistoryRow, Stack
-    from fashion_mnist.sweep.arrangement import Width
 
 log = logging.getLogger("fashion_mnist")
 POLL_SECONDS = 0.2  # between two looks whether somebody wants us to stop
 LONGEST_GOODBYE_SECONDS = 20  # for processes that save their runs; after 30, Slurm kills
 ORPHANS_GOODBYE_SECONDS = 2  # less than whoever goes on waits for the lock of a run
-
-
-@dataclass(frozen=True)
-class Task:
-    """A stack on its way."""
-
-    number: int
-    requests: Sequence[Request]
-
-
-@dataclass(frozen=True)
-class News:
-    """What a process says of its stack: how far it is, or, with results, that it is done."""
-
-    number: int
-    epochs: float = 0.0
-    results: Sequence[RunResult] | None = None
 
 
 @dataclass
@@ -143,10 +126,11 @@ def open_lanes(width: Width) -> Iterator[Lanes]:
     context = _context()
     told_to_stop, stop = context.Pipe(duplex=False)
     lanes = Lanes(width, stop)
-    for _ in range(width.number if width.number > 1 else 0):
+    for number in range(width.number if width.number > 1 else 0):
         ours, theirs = context.Pipe()
+        device = width.devices[number % len(width.devices)] if width.devices else None
         process: BaseProcess = context.Process(
-            target=work, args=(theirs, told_to_stop, width.threads), daemon=True
+            target=work, args=(theirs, told_to_stop, device), daemon=True
         )
         with held_back():  # else they may come before the process knows to ignore them
             process.start()
@@ -178,21 +162,27 @@ def _context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():  # as on Windows
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fashion_mnist.sweep.preload"])
+    context.set_forkserver_preload(["fashion_mnist.engines.preload"])
     resource_tracker.ensure_running()  # which lets signals through again when it has begun
     return context
 
 
-def work(connection: Connection, told_to_stop: Connection, threads: int) -> None:
-    """A process: train what is sent until there is no more, or it is told to stop, or orphaned."""
+def work(connection: Connection, told_to_stop: Connection, device: str | None) -> None:
+    """A process: train what is sent until there is no more, or it is told to stop, or orphaned.
+
+    Args:
+        device: the GPU that is its own; None: there is none, or only one.
+    """
     ignore_signals()  # the terminal's and Slurm's are for the parent
     stop = threading.Event()
     threading.Thread(target=_wait_for_stop, args=(told_to_stop, stop), daemon=True).start()
-    from fashion_mnist.runs.request import RunError
-    from fashion_mnist.runs.trainer import train
+    from fashion_mnist.engines.devices import pin
+    from fashion_mnist.engines.workbench import RefusalError, train_task
+    from fashion_mnist.runs.request import Datasets
     from fashion_mnist.runs.training import Observer
-    from fashion_mnist.sweep.plan import Datasets
 
+    if device is not None:
+        pin(device)
     datasets = Datasets()
 
     def check(*_: object) -> None:
@@ -209,19 +199,16 @@ def work(connection: Connection, told_to_stop: Connection, threads: int) -> None
             with suppress(OSError):  # nobody is there any more: no failure of the run's
                 connection.send(News(number, epochs=stack.epoch))
 
+        news = News(task.number, results=[])
         try:
-            dataset = datasets.of(task.requests[0].config)
-            results = train(
-                task.requests, dataset, Observer(check, tell, check_for_stop=check), threads=threads
-            )
+            results = train_task(task, datasets, Observer(check, tell, check_for_stop=check))
+            news = replace(news, results=results)
         except StopRequested:
             return
-        for result in results:
-            error = result.error
-            if error is not None and not isinstance(error, RunError):  # not every error travels
-                result.error = RunError(f"{type(error).__name__}: {error}")
+        except RefusalError as error:
+            news = replace(news, refusal=str(error))
         with suppress(OSError):
-            connection.send(News(task.number, results=results))
+            connection.send(news)
 
 
 def _wait_for_stop(told_to_stop: Connection, stop: threading.Event) -> None:

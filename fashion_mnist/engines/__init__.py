@@ -1,0 +1,1 @@
+"""Where stacks are trained: processes of this machine, a Ray cluster, Slurm's jobs."""

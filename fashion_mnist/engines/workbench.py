@@ -1,0 +1,70 @@
+"""Trains a stack that was sent: the same in a process of this machine and on another one."""
+
+import socket
+from functools import cache
+
+from fashion_mnist.data.idx import DataError
+from fashion_mnist.engines.engine import Task
+from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.request import Datasets, RunError, RunResult, identify
+from fashion_mnist.runs.trainer import train
+from fashion_mnist.runs.training import Observer
+
+# An orphan of a node that died may hold a run's lock until it notices, and so may a lost node
+# until a shared folder's server gives it up.
+PATIENCE_SECONDS = 60
+
+
+class RefusalError(Exception):
+    """This place cannot train what it is sent as whoever sent it would."""
+
+
+def train_task(
+    task: Task, datasets: Datasets, observer: Observer, *, is_away: bool = False
+) -> list[RunResult]:
+    """Train a stack's runs, or go on with them, or find that it was done before; record them.
+
+    Args:
+        is_away: on another machine than the sweep, whose own sender carries the journals.
+
+    Raises:
+        RefusalError: there is no data here, or other data, or another version of the program.
+        StopRequested: from the observer; the runs are saved.
+    """
+    try:
+        dataset = datasets.of(task.requests[0].config)
+    except DataError as error:
+        raise RefusalError(f"on {socket.gethostname()}: {error}") from error
+    if dataset.sha256 != task.data_sha256:
+        raise RefusalError(
+            f"data.dir must hold the same data on every machine: {dataset.source} on "
+            f"{socket.gethostname()} has the digest {dataset.sha256[:16]}, and where the sweep "
+            f"was started it is {task.data_sha256[:16]}"
+        )
+    own = [identify(request.config, dataset) for request in task.requests]
+    if own != list(task.fingerprints):
+        raise RefusalError(
+            "the program must be the same on every machine: that on "
+            f"{socket.gethostname()} makes other runs of this sweep's configs"
+        )
+    results = train(
+        task.requests,
+        dataset,
+        observer,
+        threads=task.threads,
+        machine=task.machine,
+        folders=[RunFolder(path) for path in task.folders],
+        sends=not is_away,
+        **({"patience_seconds": PATIENCE_SECONDS} if is_away else {}),
+    )
+    for result in results:
+        failure = result.error
+        if failure is not None and not isinstance(failure, RunError):  # not every error travels
+            result.error = RunError(f"{type(failure).__name__}: {failure}")
+    return results
+
+
+@cache
+def datasets_of_process() -> Datasets:
+    """Data sets that stay from one stack to the next, in a process that lives for several."""
+    return Datasets()
