@@ -52,6 +52,15 @@ class News:
     refusal: str = ""  # why it can be trained nowhere, for the whole sweep's end
 
 
+def failure(task: Task, reason: str) -> News:
+    """The stack could not be trained; it is nobody's fault, and the same command goes on."""
+    from fashion_mnist.runs.folder import RunFolder
+    from fashion_mnist.runs.request import RunError, RunResult
+
+    results = [RunResult(RunFolder(path), error=RunError(reason)) for path in task.folders]
+    return News(task.number, results=results)
+
+
 class Workers(Protocol):
     """Whoever trains stacks while a sweep lasts."""
 

@@ -88,7 +88,8 @@ def do_errand(
     """Train a stack on this machine.
 
     Args:
-        known: gives what is there of its runs, a parcel each, where folders are not shared.
+        known: gives what is there of its runs where folders are not shared: a parcel each, or
+            none where nothing was begun.
     """
     os.chdir(errand.home.folder if errand.home.folder.is_dir() else _cache_folder())
     try:
@@ -101,9 +102,10 @@ def do_errand(
 
 def deliver(answer: Answer, task: Task) -> News:
     """What an answer says of the stack, whose folders are filled where they came as parcels."""
-    failures = [
-        _fill(folder, parcel) for folder, parcel in zip(task.folders, answer.parcels, strict=False)
-    ] or [None for _ in task.folders]
+    if answer.parcels:
+        failures = [_fill(*pair) for pair in zip(task.folders, answer.parcels, strict=True)]
+    else:
+        failures = [None] * len(task.folders)
     results = answer.results and [
         replace(result, folder=RunFolder(folder), error=failure or result.error)
         for result, folder, failure in zip(answer.results, task.folders, failures, strict=True)
@@ -134,8 +136,8 @@ def _train_apart(task: Task, observer: Observer, known: Sequence[bytes]) -> Answ
     """In a folder that nobody else has."""
     with tempfile.TemporaryDirectory(prefix="fashion-mnist-") as apart:
         folders = [Path(apart, "runs", folder.name) for folder in task.folders]
-        for parcel, folder in zip(known, folders, strict=True):
-            unpack(parcel, folder)
+        for number, parcel in enumerate(known):
+            unpack(parcel, folders[number])
         results = _train(replace(task, folders=folders), observer)
         return Answer(results, [pack(folder) for folder in folders])
 

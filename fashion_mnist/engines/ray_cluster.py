@@ -6,6 +6,7 @@ else when their node dies. Only `ray_worker` and what is within functions here i
 
 import importlib.util
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from fashion_mnist.console import first_line_of
-from fashion_mnist.engines.engine import News, Task, Width
+from fashion_mnist.engines.engine import News, Task, Width, failure
 from fashion_mnist.engines.errand import Answer, Home, at_home, deliver, errand_of
 from fashion_mnist.engines.parcel import pack
 from fashion_mnist.machine import Machine, physical_cores
 from fashion_mnist.runs.folder import RunFolder
-from fashion_mnist.runs.request import RunError, RunResult
+from fashion_mnist.runs.request import RunError
 from fashion_mnist.signals import STOPPING
+
+# Ray writes pages to our standard output when a node dies; this is read when ray is imported
+os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
 
 log = logging.getLogger("fashion_mnist")
 
@@ -212,19 +216,25 @@ class _Sent:
     on_begin: Callable[[Task], None]
     on_news: Callable[[News], None]
     _begun: set[int] = field(default_factory=set)
+    _workers: dict[int, str] = field(default_factory=dict)
 
-    def hear(self, epochs: dict[int, float]) -> None:
-        """How far they are."""
+    def hear(self, words: dict[int, tuple[str, float]]) -> None:
+        """Who is at them, and how far they are."""
         by_number = {task.number: task for task in self.waiting.values()}
-        for number, done in epochs.items():
-            if number in by_number:  # else its end was heard of first
-                self._hear_of(by_number[number])
-                self.on_news(News(number, epochs=done))
+        for number, (worker, epochs) in words.items():
+            if number not in by_number:
+                continue  # its end was heard of first
+            before = self._workers.setdefault(number, worker)
+            if before != worker:
+                self._workers[number] = worker
+                log.warning("a worker died (%s): its runs go on in %s", before, worker)
+            self._hear_of(by_number[number])
+            self.on_news(News(number, epochs=epochs))
 
     def take(self, reference: Any, answer: Answer | str) -> None:
         """One has ended."""
         task = self.waiting.pop(reference)
-        news = _failure(task, answer) if isinstance(answer, str) else deliver(answer, task)
+        news = failure(task, answer) if isinstance(answer, str) else deliver(answer, task)
         if news.results is not None or news.refusal:
             self._hear_of(task)
             self.on_news(news)
@@ -233,13 +243,6 @@ class _Sent:
         if task.number not in self._begun:
             self._begun.add(task.number)
             self.on_begin(task)
-
-
-def _failure(task: Task, reason: str) -> News:
-    return News(
-        task.number,
-        results=[RunResult(RunFolder(path), error=RunError(reason)) for path in task.folders],
-    )
 
 
 def _warn_of_none_so_large(cluster: RayCluster) -> None:

@@ -3,7 +3,9 @@
 Only processes of Ray import this, and whoever starts them.
 """
 
+import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -24,16 +26,16 @@ class Mailbox:
     """An actor that keeps how far stacks are, until the sweep asks."""
 
     def __init__(self) -> None:
-        self._epochs: dict[int, float] = {}
+        self._words: dict[int, tuple[str, float]] = {}
 
-    def tell(self, number: int, epochs: float) -> None:
-        """A stack is that far; another start of it may be less far."""
-        self._epochs[number] = epochs
+    def tell(self, number: int, worker: str, epochs: float) -> None:
+        """A stack is that far, in the hands of that worker."""
+        self._words[number] = worker, epochs
 
-    def take(self) -> dict[int, float]:
-        """What was told since the last time, by the stack's number."""
-        epochs, self._epochs = self._epochs, {}
-        return epochs
+    def take(self) -> dict[int, tuple[str, float]]:
+        """What was told last since somebody asked, by the stack's number."""
+        words, self._words = self._words, {}
+        return words
 
 
 def work(errand: Errand, mailbox: Any, parcels: Sequence[Any]) -> Answer:
@@ -44,12 +46,13 @@ def work(errand: Errand, mailbox: Any, parcels: Sequence[Any]) -> Answer:
         parcels: references to what is there of its runs, where folders may not be shared.
     """
     number, spoken = errand.task.number, time.monotonic()
+    us = f"{socket.gethostname()}, process {os.getpid()}"
 
     def on_epoch(stack: Stack, _rows: list[HistoryRow]) -> None:
         nonlocal spoken
         if time.monotonic() - spoken >= SECONDS_BETWEEN_WORDS:
             spoken = time.monotonic()
-            mailbox.tell.remote(number, stack.epoch)
+            mailbox.tell.remote(number, us, stack.epoch)
 
     with _stop_when_cancelled() as stop:
 
@@ -57,7 +60,7 @@ def work(errand: Errand, mailbox: Any, parcels: Sequence[Any]) -> Answer:
             if stop.is_set():
                 raise StopRequested(signal.SIGTERM)
 
-        mailbox.tell.remote(number, 0.0)
+        mailbox.tell.remote(number, us, 0.0)
         observer = Observer(check, on_epoch, check_for_stop=check)
         return do_errand(errand, observer, lambda: ray.get(list(parcels)))
 

@@ -1,0 +1,251 @@
+"""Stacks in a Ray cluster of several nodes: the bits of this machine, whatever happens to a node.
+
+The nodes are processes on this machine. Each has a home folder of its own, and else shares the
+disk; where a test says that nothing is shared, the nodes believe it.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fashion_mnist.data.idx import DataError
+from fashion_mnist.engines.engine import Width
+from fashion_mnist.engines.errand import Home
+from fashion_mnist.engines.ray_cluster import RayCluster, RayWorkers
+from fashion_mnist.runs.request import Datasets, Request
+from fashion_mnist.signals import StopRequested
+from fashion_mnist.sweep.campaign import Campaign
+from fashion_mnist.sweep.context import SweepContext
+from fashion_mnist.sweep.definition import read_sweep
+from fashion_mnist.sweep.execution import Orders, train_jobs
+from fashion_mnist.sweep.plan import Job, make_jobs
+from tests.builders import data_overrides, make_config, make_data
+
+pytest.importorskip("ray")
+
+SMALL = ("training.epochs=2", "training.threads=2", "model.hidden_sizes=[6]")
+NOWHERE = Path("/nowhere")
+
+
+class Nodes:
+    """A cluster on this machine: a head that trains nothing, and nodes for a stack each."""
+
+    def __init__(self, folder: Path) -> None:
+        from ray.cluster_utils import Cluster
+
+        self.folder = folder
+        self.cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+        )
+        self.nodes = [self.add("first"), self.add("second")]
+
+    def add(self, name: str) -> Any:
+        """A node whose home folder has that name."""
+        home = self.folder / name
+        home.mkdir(exist_ok=True)
+        return self.cluster.add_node(num_cpus=1, env_vars={"HOME": str(home)})
+
+    def kill_first(self) -> None:
+        """A power cut of one of two."""
+        self.cluster.remove_node(self.nodes.pop(0), allow_graceful=False)
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """One cluster for all tests here: it takes ten seconds to start."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    nodes = Nodes(tmp_path_factory.mktemp("nodes"))
+    yield nodes
+    nodes.cluster.shutdown()  # type: ignore[no-untyped-call]  # as Ray has it
+
+
+@pytest.fixture(scope="module")
+def workers(nodes: Nodes) -> Iterator[RayWorkers]:
+    """The engine, connected once: each connection starts processes anew."""
+    engine = RayCluster(nodes.cluster.address, cpus=1, gpus=0, retries=3)
+    with engine.open(engine.width([], 8, "auto"), nodes.folder / "outputs") as workers:
+        yield workers
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder of real files."""
+    return make_data(tmp_path / "data")
+
+
+def make(data: Path, *variants: str, output_dir: str = "outputs") -> list[Job]:
+    """A job for each variant."""
+    own = [
+        make_config(data, *SMALL, f"output_dir={output_dir}", *variant.split())
+        for variant in variants
+    ]
+    return make_jobs([Request(config, auto=False) for config in own], Datasets())
+
+
+def weights(jobs: Sequence[Job]) -> list[str]:
+    """Which networks the runs are."""
+    return [job.folder.tags()["weights_sha256"] for job in jobs]
+
+
+def weights_here(data: Path, *variants: str) -> list[str]:
+    """Which networks the same runs are in this process."""
+    jobs = make(data, *variants, output_dir="here")
+    train_jobs(jobs, Orders())
+    return weights(jobs)
+
+
+def statuses(jobs: Sequence[Job]) -> set[str]:
+    """What became of runs."""
+    return {job.folder.status() for job in jobs}
+
+
+def when(condition: Callable[[], bool], act: Callable[[], None]) -> Callable[[], None]:
+    """Something that is asked again and again, and acts once, when the condition holds."""
+    done = list[bool]()
+
+    def check() -> None:
+        if not done and condition():
+            done.append(True)
+            act()
+
+    return check
+
+
+def test_the_bits_are_those_of_this_machine(data: Path, workers: RayWorkers) -> None:
+    """Different shapes, both nodes, threads as recorded; Ray itself would have them at one."""
+    variants = [f"seed={k} model.hidden_sizes=[{6 + k % 2}]" for k in range(8)]
+    # a sum over a batch so large that torch shares it out has other bits on one thread
+    variants += ["model.normalization=batch model.hidden_sizes=[2500]"]
+    jobs = make(data, *variants)
+    results = train_jobs(jobs, Orders(largest=2, workers=workers))
+    assert [results[job.identity].error for job in jobs] == [None] * 9
+    assert weights(jobs) == weights_here(data, *variants)
+    assert {job.folder.tags()["threads"] for job in jobs} == {"2"}
+    assert len({job.folder.tags()["pid"] for job in jobs} - {str(os.getpid())}) == 2
+    assert workers.width == Width(2, 1, is_here=False)
+
+
+def test_runs_come_back_where_nothing_is_shared(data: Path, workers: RayWorkers) -> None:
+    """Whole, also those that were begun here and go on there; a failure is that of its run."""
+    variants = ["seed=0 training.epochs=4", "optimizer=sgd optimizer.lr=1.0e+30", "seed=2"]
+    jobs = make(data, *variants)
+
+    def stop() -> None:
+        if jobs[0].folder.history():
+            raise StopRequested(signal.SIGINT)
+
+    with pytest.raises(StopRequested):
+        train_jobs(jobs[:1], Orders(check_for_stop=stop))
+    assert jobs[0].folder.epoch() > 0
+    begun = jobs[0].folder.history()
+    shared, workers._home = workers._home, Home(NOWHERE, NOWHERE / "proof")
+    try:
+        train_jobs(jobs, Orders(workers=workers))
+    finally:
+        workers._home = shared
+    assert [job.folder.status() for job in jobs] == ["FINISHED", "FAILED", "FINISHED"]
+    assert jobs[0].folder.history()[: len(begun)] == begun
+    assert not jobs[0].folder.checkpoints()
+    assert (jobs[0].folder.artifacts / "curves.png").exists()
+    here = weights_here(data, variants[0], variants[2])
+    assert weights([jobs[0], jobs[2]]) == here
+
+
+def test_a_search_tries_several_settings_at_once(data: Path, workers: RayWorkers) -> None:
+    """As many trials as are wanted, told to the search, with the bits of this machine."""
+    words = [
+        *data_overrides(data),
+        *SMALL,
+        "data.validation_size=20",
+        "training.batch_size=16",
+        "tracking.uri=null",
+        "sweep.sampler=random",
+        "sweep.n_trials=6",
+        "model.dropout=choice(0.0,0.1,0.2)",
+        "optimizer.lr=interval(1e-4,1e-2)",
+    ]
+    sweep = read_sweep(words, None)
+    orders = Orders(workers=workers)
+
+    def launch(_jobs: Sequence[Sequence[str]], first: int) -> None:
+        train_jobs(campaign.jobs[first:], orders)
+
+    campaign = Campaign(sweep, SweepContext("", sweep.axes, False), orders, launch)
+    campaign.search(Path("search"), campaign.make(sweep.samples())[0].config)
+    assert len(campaign.jobs) == 6
+    assert statuses(campaign.jobs) == {"FINISHED"}
+    assert str(os.getpid()) not in {job.folder.tags()["pid"] for job in campaign.jobs}
+
+
+def test_other_data_on_a_node_ends_the_sweep(
+    data: Path, workers: RayWorkers, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the folder that is meant and both digests; nothing is trained on it."""
+    (nodes.folder / "first" / "own").symlink_to(data)
+    other = make_data(nodes.folder / "second" / "own", num_train=91)
+    monkeypatch.setenv("HOME", str(nodes.folder / "first"))
+    jobs = make(Path("~/own"), *(f"seed={k} training.epochs=2000" for k in range(4)))
+    with pytest.raises(DataError, match=r"data.dir must hold the same data") as caught:
+        train_jobs(jobs, Orders(largest=1, workers=workers))
+    assert str(other) in str(caught.value)
+    assert jobs[0].dataset.sha256[:16] in str(caught.value)
+    assert "FINISHED" not in statuses(jobs)
+
+
+def test_a_request_to_stop_saves_every_node(data: Path, workers: RayWorkers) -> None:
+    """Runs are killed at a whole epoch, those that wait are not begun; the cluster works on."""
+    jobs = make(data, *(f"seed={k} training.epochs=100000" for k in range(4)))
+
+    def stop() -> None:
+        if sum(len(job.folder.history()) > 2 for job in jobs) == 2:
+            raise StopRequested(signal.SIGINT)
+
+    with pytest.raises(StopRequested):
+        train_jobs(jobs, Orders(largest=1, workers=workers, check_for_stop=stop))
+    begun = [job for job in jobs if job.folder.status()]
+    assert len(begun) == 2
+    assert statuses(begun) == {"KILLED"}
+    assert all(job.folder.epoch() > 2 for job in begun)
+
+
+def test_a_node_that_dies_loses_nothing(
+    data: Path, workers: RayWorkers, nodes: Nodes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its stack goes on at the other one, from its checkpoint, to the same bits."""
+    variants = [f"seed={k} training.epochs=100 training.checkpoint_seconds=0" for k in range(4)]
+    jobs = make(data, *variants)
+    orders = Orders(largest=1, workers=workers)
+    orders.check_for_stop = when(
+        lambda: sum(len(job.folder.history()) > 2 for job in jobs) >= 2, nodes.kill_first
+    )
+    results = train_jobs(jobs, orders)
+    assert len(nodes.nodes) == 1
+    assert [results[job.identity].error for job in jobs] == [None] * 4
+    assert [len(job.folder.history()) for job in jobs] == [100] * 4
+    assert "a worker died" in caplog.text
+    assert weights(jobs) == weights_here(data, *variants)
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the words that install it."""
+    engine = RayCluster(address=None, cpus=1, gpus=0, retries=3)
+    assert engine.problems() == []
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert engine.problems() == [
+        "hydra/launcher=stacked_ray needs the package ray: pip install '.[ray]'"
+    ]
+
+
+def test_options_are_checked_together() -> None:
+    """Each with what is allowed and what came."""
+    problems = RayCluster(address=None, cpus=1000, gpus=1.5, retries=-2).problems()
+    assert [problem.partition(" must ")[0] for problem in problems] == [
+        "hydra.launcher.gpus",
+        "hydra.launcher.retries",
+        "hydra.launcher.cpus",
+    ]
