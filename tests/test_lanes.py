@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from fashion_mnist.config import Config
+from fashion_mnist.engines.devices import names_of, pin
 from fashion_mnist.engines.engine import News, Task, Width
 from fashion_mnist.engines.lanes import open_lanes
+from fashion_mnist.engines.processes import gpu_width
 from fashion_mnist.machine import Machine
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.request import Datasets, Request
@@ -135,6 +137,25 @@ def test_bits_that_depend_on_threads_are_noticed(data: Path, tmp_path: Path) -> 
     wide = make_config(data, *SMALL, "model.normalization=batch", "model.hidden_sizes=[2500]")
     assert gives_same_bits(wide, dataset, two, threads=2)
     assert gives_same_bits(wide, dataset, two, threads=1) != differ(wide, "wide")
+
+
+def test_a_gpu_for_each_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Devices are named as the environment names them; one needs no process beside this one."""
+    assert names_of(0, None) == []
+    assert names_of(2, None) == ["0", "1"]
+    assert names_of(2, "2, 5") == ["2", "5"]
+    assert names_of(1, "GPU-4e6f,GPU-11aa") == ["GPU-4e6f"]  # the second is not there
+    two = gpu_width(["2", "5"], num_runs=8, wanted="auto", room=8)
+    assert (two.number, two.devices) == (2, ["2", "5"])
+    four = gpu_width(["2", "5"], num_runs=8, wanted=4, room=8)
+    assert [four.device(lane) for lane in range(4)] == ["2", "5", "2", "5"]
+    assert TWO.device(1) is None
+    assert gpu_width(["2", "5"], num_runs=1, wanted="auto", room=8) == Width()
+    assert gpu_width(["2"], num_runs=8, wanted="auto", room=8) == Width()
+    assert gpu_width([], num_runs=8, wanted=4, room=8) == Width()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    pin("5")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
 
 
 def test_stacks_are_cut_evenly_and_shared_among_lanes(data: Path) -> None:

@@ -33,31 +33,30 @@ NOWHERE = Path("/nowhere")
 
 
 class Nodes:
-    """A cluster on this machine: a head that trains nothing, and nodes for a stack each."""
+    """A cluster on this machine: a head and another node, each with room for one stack."""
 
     def __init__(self, folder: Path) -> None:
         from ray.cluster_utils import Cluster
 
         self.folder = folder
         self.cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+            initialize_head=True, head_node_args=self._words("head") | {"include_dashboard": False}
         )
-        self.nodes = [self.add("first"), self.add("second")]
+        self.others = [self.cluster.add_node(**self._words("other"))]
 
-    def add(self, name: str) -> Any:
-        """A node whose home folder has that name."""
-        home = self.folder / name
-        home.mkdir(exist_ok=True)
-        return self.cluster.add_node(num_cpus=1, env_vars={"HOME": str(home)})
+    def _words(self, name: str) -> dict[str, Any]:
+        """Of a node whose home folder has that name."""
+        (self.folder / name).mkdir()
+        return {"num_cpus": 1, "env_vars": {"HOME": str(self.folder / name)}}
 
-    def kill_first(self) -> None:
-        """A power cut of one of two."""
-        self.cluster.remove_node(self.nodes.pop(0), allow_graceful=False)
+    def kill_one(self) -> None:
+        """A power cut."""
+        self.cluster.remove_node(self.others.pop(), allow_graceful=False)
 
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    """One cluster for all tests here: it takes ten seconds to start."""
+    """One cluster for all tests here: it takes some seconds to start."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     nodes = Nodes(tmp_path_factory.mktemp("nodes"))
     yield nodes
@@ -120,7 +119,7 @@ def test_the_bits_are_those_of_this_machine(data: Path, workers: RayWorkers) -> 
     """Different shapes, both nodes, threads as recorded; Ray itself would have them at one."""
     variants = [f"seed={k} model.hidden_sizes=[{6 + k % 2}]" for k in range(8)]
     # a sum over a batch so large that torch shares it out has other bits on one thread
-    variants += ["model.normalization=batch model.hidden_sizes=[2500]"]
+    variants += ["model.normalization=batch model.hidden_sizes=[2500] training.epochs=1"]
     jobs = make(data, *variants)
     results = train_jobs(jobs, Orders(largest=2, workers=workers))
     assert [results[job.identity].error for job in jobs] == [None] * 9
@@ -186,9 +185,9 @@ def test_other_data_on_a_node_ends_the_sweep(
     data: Path, workers: RayWorkers, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the folder that is meant and both digests; nothing is trained on it."""
-    (nodes.folder / "first" / "own").symlink_to(data)
-    other = make_data(nodes.folder / "second" / "own", num_train=91)
-    monkeypatch.setenv("HOME", str(nodes.folder / "first"))
+    (nodes.folder / "head" / "own").symlink_to(data)
+    other = make_data(nodes.folder / "other" / "own", num_train=91)
+    monkeypatch.setenv("HOME", str(nodes.folder / "head"))
     jobs = make(Path("~/own"), *(f"seed={k} training.epochs=2000" for k in range(4)))
     with pytest.raises(DataError, match=r"data.dir must hold the same data") as caught:
         train_jobs(jobs, Orders(largest=1, workers=workers))
@@ -221,10 +220,10 @@ def test_a_node_that_dies_loses_nothing(
     jobs = make(data, *variants)
     orders = Orders(largest=1, workers=workers)
     orders.check_for_stop = when(
-        lambda: sum(len(job.folder.history()) > 2 for job in jobs) >= 2, nodes.kill_first
+        lambda: sum(len(job.folder.history()) > 2 for job in jobs) >= 2, nodes.kill_one
     )
     results = train_jobs(jobs, orders)
-    assert len(nodes.nodes) == 1
+    assert not nodes.others
     assert [results[job.identity].error for job in jobs] == [None] * 4
     assert [len(job.folder.history()) for job in jobs] == [100] * 4
     assert "a worker died" in caplog.text

@@ -28,6 +28,10 @@ class Width:
     is_filled: bool = True  # stacks are cut so small that no place waits long for the last one
     has_gpus: bool = False  # elsewhere: what `auto` means for a device is found out there
 
+    def device(self, number: int) -> str | None:
+        """The GPU of a process, counted from 0; None: there is none, or one for all."""
+        return self.devices[number % len(self.devices)] if self.devices else None
+
 
 @dataclass(frozen=True)
 class Task:

@@ -128,9 +128,8 @@ def open_lanes(width: Width) -> Iterator[Lanes]:
     lanes = Lanes(width, stop)
     for number in range(width.number if width.number > 1 else 0):
         ours, theirs = context.Pipe()
-        device = width.devices[number % len(width.devices)] if width.devices else None
         process: BaseProcess = context.Process(
-            target=work, args=(theirs, told_to_stop, device), daemon=True
+            target=work, args=(theirs, told_to_stop, width.device(number)), daemon=True
         )
         with held_back():  # else they may come before the process knows to ignore them
             process.start()

@@ -1,0 +1,135 @@
+"""Stacks as jobs: on submitit's local executor as on Slurm, whatever becomes of a job."""
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fashion_mnist.engines.engine import Width
+from fashion_mnist.engines.slurm import Slurm, SlurmWorkers
+from fashion_mnist.runs.request import Datasets, Request
+from fashion_mnist.signals import StopRequested
+from fashion_mnist.sweep.execution import Orders, train_jobs
+from fashion_mnist.sweep.plan import Job, make_jobs
+from tests.builders import make_config, make_data
+
+pytest.importorskip("submitit")
+
+SMALL = ("training.threads=2", "model.hidden_sizes=[6]", "training.checkpoint_seconds=0")
+LOCAL = Slurm(
+    cluster="local",
+    cpus=1,
+    gpus=0,
+    minutes=60,
+    array_parallelism=2,
+    retries=3,
+    requeues=3,
+    signal_seconds=120,
+    options={},
+)
+
+
+@pytest.fixture
+def workers() -> Iterator[SlurmWorkers]:
+    """The engine, for two jobs at a time."""
+    two = Width(2, 1, is_here=False, is_filled=False)
+    with LOCAL.open(two, Path("outputs/sweeps/some").absolute()) as workers:
+        yield workers
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder of real files."""
+    return make_data(tmp_path / "data")
+
+
+def make(data: Path, *variants: str, output_dir: str = "outputs") -> list[Job]:
+    """A job for each variant."""
+    words = (*SMALL, f"output_dir={output_dir}")
+    configs = [make_config(data, *words, *variant.split()) for variant in variants]
+    return make_jobs([Request(config, auto=False) for config in configs], Datasets())
+
+
+def weights(jobs: Sequence[Job]) -> list[str]:
+    """Which networks the runs are."""
+    return [job.folder.tags()["weights_sha256"] for job in jobs]
+
+
+def test_jobs_that_die_make_way_or_are_stopped_lose_nothing(
+    data: Path, workers: SlurmWorkers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One is killed and sent again; one is told that its time is over, requeued, and stopped."""
+    short = [f"seed={seed} training.epochs=60" for seed in range(2)]
+    jobs = make(data, *short, *(f"seed={seed} training.epochs=100000" for seed in range(2)))
+    killed, requeued = jobs[0].folder, jobs[2].folder
+    hit = dict[signal.Signals, int]()  # how many epochs it had done then
+
+    def disturb() -> None:
+        for number, run in ((signal.SIGKILL, killed), (signal.SIGUSR2, requeued)):
+            if number not in hit and len(run.history()) > 2:
+                hit[number] = len(run.history())
+                os.kill(int(run.tags()["pid"]), number)
+        is_on_again = "Requeued" in said() and len(requeued.history()) > 2 * hit[signal.SIGUSR2]
+        if is_on_again and requeued.status() == "RUNNING" and killed.status() == "FINISHED":
+            raise StopRequested(signal.SIGINT)
+
+    def said() -> str:
+        return "".join(path.read_text() for path in workers._folder.glob("*/*_log.out"))
+
+    orders = Orders(largest=2, workers=workers, check_for_stop=disturb)
+    with pytest.raises(StopRequested):
+        train_jobs(jobs, orders)
+    assert caplog.text.count("its runs go on in another") == 1
+    assert said().count("Requeued job") == 1
+    assert [job.folder.status() for job in jobs] == ["FINISHED", "FINISHED", "KILLED", "KILLED"]
+    assert [job.folder.epoch() for job in jobs[2:]] == [len(requeued.history())] * 2
+    assert {job.folder.tags()["threads"] for job in jobs} == {"2"}
+    here = make(data, *short, output_dir="here")
+    train_jobs(here, Orders())
+    assert weights(jobs[:2]) == weights(here)
+
+
+def test_options_reach_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the file that is given to sbatch; what was not said is not there."""
+    from fashion_mnist.engines.slurm_job import build_executor
+
+    srun = tmp_path / "bin" / "srun"
+    srun.parent.mkdir()
+    srun.touch(mode=0o755)
+    monkeypatch.setenv("PATH", f"{srun.parent}:{os.environ['PATH']}")
+    options = {
+        "slurm_partition": "short",
+        "mem_gb": 4,
+        "slurm_qos": None,
+        "slurm_setup": ["ml cuda"],
+    }
+    slurm = replace(LOCAL, cluster="slurm", cpus=3, gpus=1, minutes=90, options=options)
+    assert slurm.problems() == []
+    executor = build_executor(slurm, tmp_path)._executor
+    text = executor._make_submission_file_text(executor._submitit_command_str, "id")
+    for line in (
+        "partition=short",
+        "mem=4GB",
+        "cpus-per-task=3",
+        "gpus-per-node=1",
+        "time=90",
+        "signal=USR2@120",
+    ):
+        assert f"#SBATCH --{line}\n" in text
+    assert "ml cuda" in text
+    assert "qos" not in text
+
+
+def test_options_are_checked_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with what is allowed and what came; Slurm must be there."""
+    monkeypatch.setenv("PATH", "")
+    problems = replace(LOCAL, cluster="slurm", cpus=0, retries=-1).problems()
+    assert [problem.partition(" must ")[0] for problem in problems] == [
+        "hydra.launcher.cpus",
+        "hydra.launcher.retries",
+        "hydra.launcher.cluster",
+    ]
+    assert "slurm or local" in replace(LOCAL, cluster="slrm").problems()[0]
