@@ -102,6 +102,9 @@ def _check(options: Namespace, *, dry_run: bool, sweeps: bool) -> None:
         raise ConfigError([f"--{flag} must not be: --config-dir names a folder of YAML of yours"])
     if dry_run and any(text.startswith("hydra/sweeper=") for text in options.overrides):
         raise ConfigError(["--dry-run wants our own sweeper: leave out hydra/sweeper"])
+    elsewhere = [text for text in options.overrides if text.startswith("hydra/launcher=stacked_")]
+    if elsewhere and any(text.startswith("hydra/sweeper=") for text in options.overrides):
+        raise ConfigError([f"{elsewhere[0]} wants our own sweeper: leave out hydra/sweeper"])
     if options.shell_completion:
         return
     if _only_shows(options):

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from fashion_mnist.data.idx import DataError
-from fashion_mnist.engines.engine import Width
 from fashion_mnist.engines.errand import Home
 from fashion_mnist.engines.ray_cluster import RayCluster, RayWorkers
 from fashion_mnist.runs.request import Datasets, Request
@@ -126,7 +125,7 @@ def test_the_bits_are_those_of_this_machine(data: Path, workers: RayWorkers) -> 
     assert weights(jobs) == weights_here(data, *variants)
     assert {job.folder.tags()["threads"] for job in jobs} == {"2"}
     assert len({job.folder.tags()["pid"] for job in jobs} - {str(os.getpid())}) == 2
-    assert workers.width == Width(2, 1, is_here=False)
+    assert (workers.width.number, workers.width.threads) == (2, 1)
 
 
 def test_runs_come_back_where_nothing_is_shared(data: Path, workers: RayWorkers) -> None:

@@ -77,7 +77,7 @@ def test_jobs_that_die_make_way_or_are_stopped_lose_nothing(
             raise StopRequested(signal.SIGINT)
 
     def said() -> str:
-        return "".join(path.read_text() for path in workers._folder.glob("*/*_log.out"))
+        return "".join(path.read_text() for path in workers.folder.glob("*/*_log.out"))
 
     orders = Orders(largest=2, workers=workers, check_for_stop=disturb)
     with pytest.raises(StopRequested):

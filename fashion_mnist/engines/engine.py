@@ -24,6 +24,7 @@ class Width:
     number: int = 1
     threads: int = 0  # 0: as a run's record says, with one at a time
     devices: Sequence[str] = ()  # a GPU for each at a time, as CUDA_VISIBLE_DEVICES names them
+    seconds_to_start: float = 5.0  # until they begin
     is_here: bool = True  # on this machine, whose cores and memory they share
     is_filled: bool = True  # stacks are cut so small that no place waits long for the last one
     has_gpus: bool = False  # elsewhere: what `auto` means for a device is found out there

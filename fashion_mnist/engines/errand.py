@@ -5,7 +5,9 @@ stack whose machine dies goes on from the checkpoints. Where it does not, its ru
 of the other machine while they are trained, and come back as parcels.
 """
 
+import logging
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +24,8 @@ from fashion_mnist.runs.request import RunError, RunResult, as_run_error
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.signals import StopRequested
 from fashion_mnist.tracking.address import absolute_uri
+
+log = logging.getLogger("fashion_mnist")
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Answer:
     results: Sequence[RunResult] | None = None  # None: it was stopped
     parcels: Sequence[bytes] = ()  # the runs' folders, where these are not shared
     refusal: str = ""  # why no machine like this one can train it
+    warnings: Sequence[str] = ()  # lines for whoever looks at the sweep
 
 
 @contextmanager
@@ -92,16 +97,21 @@ def do_errand(
             none where nothing was begun.
     """
     os.chdir(errand.home.folder if errand.home.folder.is_dir() else _cache_folder())
-    try:
-        if errand.home.is_shared:
-            return Answer(_train(errand.task, observer))
-        return _train_apart(errand.task, observer, known())
-    except RefusalError as error:
-        return Answer(refusal=str(error))
+    with _warnings() as lines:
+        try:
+            if errand.home.is_shared:
+                answer = Answer(_train(errand.task, observer))
+            else:
+                answer = _train_apart(errand.task, observer, known())
+        except RefusalError as error:
+            answer = Answer(refusal=str(error))
+    return replace(answer, warnings=lines)
 
 
 def deliver(answer: Answer, task: Task) -> News:
     """What an answer says of the stack, whose folders are filled where they came as parcels."""
+    for line in answer.warnings:
+        log.warning(line)
     if answer.parcels:
         failures = [_fill(*pair) for pair in zip(task.folders, answer.parcels, strict=True)]
     else:
@@ -120,6 +130,8 @@ def _fill(folder: Path, parcel: bytes) -> RunError | None:
             unpack(parcel, folder)
     except RunError as error:
         return error
+    except ValueError as error:
+        return RunError(str(error))
     except OSError as error:
         return as_run_error(error)
     return None
@@ -140,6 +152,21 @@ def _train_apart(task: Task, observer: Observer, known: Sequence[bytes]) -> Answ
             unpack(parcel, folders[number])
         results = _train(replace(task, folders=folders), observer)
         return Answer(results, [pack(folder) for folder in folders])
+
+
+@contextmanager
+def _warnings() -> Iterator[list[str]]:
+    """Within, what the program warns of is kept: nobody reads this process's own output."""
+    lines: list[str] = []
+    keeper = logging.Handler(logging.WARNING)
+    keeper.emit = lambda record: lines.append(  # type: ignore[method-assign]  # all that it does
+        f"{socket.gethostname()}: {record.getMessage()}"
+    )
+    log.addHandler(keeper)
+    try:
+        yield lines
+    finally:
+        log.removeHandler(keeper)
 
 
 def _cache_folder() -> Path:

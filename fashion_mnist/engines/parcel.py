@@ -4,6 +4,8 @@ import io
 import zipfile
 from pathlib import Path
 
+from fashion_mnist.atomic import replacing
+
 # what belongs to the place and not to the run: who is at it, what its sender has sent
 _STAYS = ("lock", "sent")
 
@@ -22,18 +24,21 @@ def pack(folder: Path) -> bytes:
 def unpack(parcel: bytes, folder: Path) -> None:
     """Make a run's folder what was packed, but for what stays.
 
-    Files are replaced one by one, the journal last: what it names is then there. Nothing is
-    written outside the folder, whatever the names in the parcel are: zipfile sees to it.
+    Each file is there whole or as it was, the journal last: what it names is then there.
 
     Raises:
-        OSError: nothing can be written.
+        ValueError: a name in the parcel leads out of the folder; nothing is written.
+        OSError: something cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(io.BytesIO(parcel)) as archive:
-        names = [name for name in archive.namelist() if Path(name).parts[0] not in _STAYS]
+        paths = {name: folder / name for name in archive.namelist()}
+        for name, path in paths.items():
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise ValueError(f"{name!r} leads out of {folder}")
         for path in sorted(folder.rglob("*")):
-            inner = path.relative_to(folder)
-            if path.is_file() and inner.parts[0] not in _STAYS and inner.as_posix() not in names:
+            is_the_runs = path.is_file() and path.relative_to(folder).parts[0] not in _STAYS
+            if is_the_runs and path not in paths.values():
                 path.unlink()  # as a checkpoint, once the run is finished
-        for name in sorted(names, key=lambda name: name.startswith("journal")):
-            archive.extract(name, folder)
+        for name in sorted(paths, key=lambda name: name.startswith("journal")):
+            with replacing(paths[name]) as beside:
+                beside.write_bytes(archive.read(name))

@@ -80,6 +80,7 @@ class RayCluster:
         return Width(
             max(1, min(rooms, default=physical_cores())),
             min([threads, *(machine.threads for machine in machines)]),
+            seconds_to_start=5.0 if self.address else 12.0,  # Ray's own processes come first
             is_here=False,
             has_gpus=self.gpus > 0,
         )

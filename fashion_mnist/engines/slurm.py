@@ -93,7 +93,10 @@ class Slurm:
     def open(self, width: Width, folder: Path) -> Iterator["SlurmWorkers"]:
         """Workers; what they write is below the folder, which every node must see."""
         with at_home(folder) as home:
-            yield SlurmWorkers(width, self, home, folder / "jobs")
+            workers = SlurmWorkers(width, self, home, folder / "jobs")
+            yield workers
+        if not workers.num_deaths:  # else somebody wants to read why
+            shutil.rmtree(workers.folder, ignore_errors=True)
 
 
 @dataclass
@@ -103,7 +106,8 @@ class SlurmWorkers:
     width: Width
     _slurm: Slurm
     _home: Home
-    _folder: Path
+    folder: Path
+    num_deaths: int = 0  # of jobs
     _next_question: float = 0.0
 
     def run(
@@ -127,6 +131,7 @@ class SlurmWorkers:
             for job in [job for job in sent if job.has_ended(self._slurm.patience_seconds)]:
                 sent.remove(job)
                 deaths[job.task.number] += job.is_dead
+                self.num_deaths += job.is_dead
                 if job.is_dead and deaths[job.task.number] <= self._slurm.retries:
                     log.warning("%s: its runs go on in another", job.death())
                     waiting.append(job.task)
@@ -149,7 +154,7 @@ class SlurmWorkers:
         from fashion_mnist.engines.slurm_job import StackJob, build_executor
 
         try:
-            executor = build_executor(self._slurm, self._folder)
+            executor = build_executor(self._slurm, self.folder)
             with executor.batch():
                 jobs = [executor.submit(StackJob(), errand_of(t, self._home)) for t in tasks]
         # what submitit raises for options that Slurm has not, and what sbatch says

@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # Optuna takes its time, and a grid does without it
 
 Launch = Callable[[Sequence[Sequence[str]], int], None]  # jobs, and the number of the first
 BATCH_SIZE = 4  # proposals of a search that are asked for at once: each learns of those before
+FEWEST_BATCHES = 4  # however many machines there are, or a search that learns would learn nothing
+INDEPENDENT = ("random", "qmc")  # samplers that learn nothing anyway
 
 
 @dataclass
@@ -78,8 +80,7 @@ class Campaign:
         """
         from fashion_mnist.sweep.study import Search
 
-        settings = self.sweep.settings
-        batch_size = BATCH_SIZE if settings.stack_size == "auto" else settings.stack_size
+        settings, batch_size = self.sweep.settings, self._batch_size()
         with Search(
             folder,
             self.sweep.space.searched,
@@ -97,6 +98,16 @@ class Campaign:
                 self.run(missing)
             while trials := search.ask(batch_size):
                 self._try(search, trials)
+
+    def _batch_size(self) -> int:
+        """How many proposals are tried at once: on other machines, as many as these can train."""
+        settings, workers = self.sweep.settings, self.orders.workers
+        if settings.stack_size != "auto":
+            return settings.stack_size
+        is_independent = settings.sampler in INDEPENDENT
+        most = settings.n_trials if is_independent else settings.n_trials // FEWEST_BATCHES
+        num_places = 1 if workers is None or workers.width.is_here else workers.width.number
+        return max(BATCH_SIZE, min(num_places, most))
 
     def _settings(self, trials: Sequence[Trial]) -> list[dict[str, str]]:
         """The values of every job of these trials."""

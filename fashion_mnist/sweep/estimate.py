@@ -18,7 +18,6 @@ from fashion_mnist.sweep.plan import Job, different, job_key, machine_for, stack
 from fashion_mnist.sweep.preflight import LEAST_SPREAD, Preflight, SearchPlan, StackPlan
 from fashion_mnist.sweep.trial import Trial, measure
 
-SECONDS_TO_START = 5.0  # until an engine's workers are there
 SHARE_OF_MEMORY = 0.5  # of what is free, for the stacks
 
 
@@ -77,7 +76,7 @@ def inspect_jobs(
     beside = [*layout.beside, *layout.away]
     num_lanes = min(width.number, max(1, len(beside)))
     plans = [*_plans(beside, trials, num_lanes), *_plans(layout.here, trials, 1)]
-    start = SECONDS_TO_START if beside else 0.0
+    start = width.seconds_to_start if beside else 0.0
     if sweep.is_search:
         settings = sweep.settings
         left = max(0, settings.n_trials - trials_done) * len(sweep.space.replicates())

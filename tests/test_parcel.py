@@ -1,0 +1,53 @@
+"""A run's folder as bytes: all of the run, nothing of the place, nowhere else."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from fashion_mnist.engines.parcel import pack, unpack
+
+
+def fill(folder: Path, *names: str) -> Path:
+    """A folder of small files that hold their own names."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"{folder.name} {name}")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_text()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_run_comes_back_whole(tmp_path: Path) -> None:
+    """What it no longer has is gone; whose lock it is and what was sent is the place's own."""
+    there = fill(tmp_path / "there", "journal.jsonl", "artifacts/config/a.yaml", "lock", "sent/x")
+    here = fill(tmp_path / "here", "journal.jsonl", "checkpoint.safetensors", "lock", "sent/x")
+    unpack(pack(there), here)
+    assert contents(here) == {
+        "artifacts/config/a.yaml": "there artifacts/config/a.yaml",
+        "journal.jsonl": "there journal.jsonl",
+        "lock": "here lock",
+        "sent/x": "here sent/x",
+    }
+    unpack(pack(tmp_path / "nowhere"), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["../other/journal.jsonl", "/etc/hostname"])
+def test_no_name_leads_out_of_the_folder(name: str, tmp_path: Path) -> None:
+    """Nothing is written."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("journal.jsonl", "")
+        archive.writestr(name, "")
+    with pytest.raises(ValueError, match="leads out of"):
+        unpack(buffer.getvalue(), tmp_path / "run")
+    assert list(tmp_path.rglob("*")) == []
