@@ -143,16 +143,16 @@ class RayWorkers:
             return []
         self._begin()
         sent = _Sent({self._send(task): task for task in tasks}, on_begin, on_news)
-        while sent.waiting:
-            ready, _ = ray.wait(list(sent.waiting), timeout=POLL_SECONDS, fetch_local=False)
-            sent.hear(ray.get(self._mailbox.take.remote()))
-            for reference in ready:
-                sent.take(reference, self._answer(reference))
-            try:
+        try:
+            while sent.waiting:
+                ready, _ = ray.wait(list(sent.waiting), timeout=POLL_SECONDS, fetch_local=False)
+                sent.hear(ray.get(self._mailbox.take.remote()))
+                for reference in ready:
+                    sent.take(reference, self._answer(reference))
                 check_for_stop()
-            except Exception:
-                self._stop(sent)
-                raise
+        except Exception:
+            self._stop(sent)
+            raise
         return []
 
     def _begin(self) -> None:

@@ -10,7 +10,7 @@ import importlib.util
 import logging
 import shutil
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -95,7 +95,7 @@ class Slurm:
         with at_home(folder) as home:
             workers = SlurmWorkers(width, self, home, folder / "jobs")
             yield workers
-        if not workers.num_deaths:  # else somebody wants to read why
+        if not workers.deaths:  # else somebody wants to read why
             shutil.rmtree(workers.folder, ignore_errors=True)
 
 
@@ -107,7 +107,7 @@ class SlurmWorkers:
     _slurm: Slurm
     _home: Home
     folder: Path
-    num_deaths: int = 0  # of jobs
+    deaths: list[int] = field(default_factory=list)  # the number of each job's stack
     _next_question: float = 0.0
 
     def run(
@@ -119,30 +119,36 @@ class SlurmWorkers:
         check_for_stop: Callable[[], None],
     ) -> list[Task]:
         """See `engine.Workers`. None comes back: what cannot be trained has its error."""
-        waiting, deaths = deque(tasks), Counter[int]()
-        sent: list[_Job] = []
-        while waiting or sent:
-            while batch := self._next(waiting, len(sent)):
-                sent += self._submit(batch)
-            time.sleep(POLL_SECONDS)
-            self._ask_slurm(sent)
-            for job in sent:
-                job.look(on_begin, on_news)
-            for job in [job for job in sent if job.has_ended(self._slurm.patience_seconds)]:
-                sent.remove(job)
-                deaths[job.task.number] += job.is_dead
-                self.num_deaths += job.is_dead
-                if job.is_dead and deaths[job.task.number] <= self._slurm.retries:
-                    log.warning("%s: its runs go on in another", job.death())
-                    waiting.append(job.task)
-                else:
-                    job.end(on_begin, on_news)
-            try:
+        waiting, sent = deque(tasks), list[_Job]()
+        try:
+            while waiting or sent:
+                while batch := self._next(waiting, len(sent)):
+                    sent += self._submit(batch)
+                time.sleep(POLL_SECONDS)
+                self._ask_slurm(sent)
+                for job in sent:
+                    job.look(on_begin, on_news)
+                for job in [job for job in sent if job.has_ended(self._slurm.patience_seconds)]:
+                    sent.remove(job)
+                    if self._is_to_be_sent_again(job):
+                        waiting.append(job.task)
+                    else:
+                        job.end(on_begin, on_news)
                 check_for_stop()
-            except Exception:
-                _stop(sent)
-                raise
+        except Exception:
+            _stop(sent)
+            raise
         return []
+
+    def _is_to_be_sent_again(self, job: "_Job") -> bool:
+        """Whether it died, and has not done so too often."""
+        if not job.is_dead:
+            return False
+        self.deaths.append(job.task.number)
+        is_enough = self.deaths.count(job.task.number) > self._slurm.retries
+        if not is_enough:
+            log.warning("%s: its runs go on in another", job.death())
+        return not is_enough
 
     def _next(self, waiting: deque[Task], num_sent: int) -> list[Task]:
         """What is sent now: Slurm has a queue of its own."""
