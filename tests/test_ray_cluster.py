@@ -6,6 +6,8 @@ disk; where a test says that nothing is shared, the nodes believe it.
 
 import os
 import signal
+import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -29,6 +31,7 @@ pytest.importorskip("ray")
 
 SMALL = ("training.epochs=2", "training.threads=2", "model.hidden_sizes=[6]")
 NOWHERE = Path("/nowhere")
+FMNIST = Path(sys.executable).with_name("fmnist")
 
 
 class Nodes:
@@ -227,6 +230,25 @@ def test_a_node_that_dies_loses_nothing(
     assert [len(job.folder.history()) for job in jobs] == [100] * 4
     assert "a worker died" in caplog.text
     assert weights(jobs) == weights_here(data, *variants)
+
+
+def test_an_address_where_nobody_is_is_named(data: Path) -> None:
+    """At once, by the command; Ray itself would try for minutes."""
+    own = [*data_overrides(data), "data.validation_size=20", "training.batch_size=16"]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        words = [
+            "-m",
+            "seed=0,1",
+            "hydra/launcher=stacked_ray",
+            f"hydra.launcher.address={address}",
+        ]
+        command = [str(FMNIST), "train", *own, *SMALL, *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout + done.stderr == f"no Ray cluster at {address}: Connection refused\n"
+    assert not Path("outputs").exists()
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import importlib.util
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
 log = logging.getLogger("fashion_mnist")
 
 POLL_SECONDS = 0.2  # between two looks whether somebody wants us to stop
+KNOCK_SECONDS = 5  # for the head of a cluster to answer
 GOODBYE_SECONDS = 20  # for tasks that save their runs; after 30, Slurm kills
 OBJECT_STORE_BYTES = 100 * 2**20  # of a local cluster: stacks travel as a few kilobytes
 
@@ -105,8 +107,10 @@ class RayCluster:
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
         }
+        where = self.address or "here"
         with _own_handlers():
             try:
+                _knock(where)
                 ray.init(
                     address=self.address or "local",
                     log_to_driver=False,
@@ -114,8 +118,8 @@ class RayCluster:
                     **({} if self.address else local),
                 )
             except Exception as error:  # Ray raises whatever its parts raise
-                where = self.address or "here"
-                raise RunError(f"no Ray cluster at {where}: {first_line_of(error)}") from error
+                reason = getattr(error, "strerror", None) or first_line_of(error)
+                raise RunError(f"no Ray cluster at {where}: {reason}") from error
 
 
 @dataclass
@@ -259,6 +263,13 @@ def _warn_of_none_so_large(cluster: RayCluster) -> None:
             cluster.cpus,
             cluster.gpus,
         )
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens: Ray would try for minutes, and tell of each attempt."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
 
 
 def _resources() -> dict[str, float]:

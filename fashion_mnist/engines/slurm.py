@@ -93,6 +93,7 @@ class Slurm:
     def open(self, width: Width, folder: Path) -> Iterator["SlurmWorkers"]:
         """Workers; what they write is below the folder, which every node must see."""
         with at_home(folder) as home:
+            logging.getLogger("submitit").setLevel(logging.ERROR)  # it says all twice
             workers = SlurmWorkers(width, self, home, folder / "jobs")
             yield workers
         if not workers.deaths:  # else somebody wants to read why
