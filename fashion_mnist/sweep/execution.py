@@ -91,6 +91,7 @@ def _train_beside(
         _task(number, stack, workers.width, threads.get(stack[0].identity) or None)
         for number, stack in enumerate(ordered)
     ]
+    num_lanes = min(workers.width.number, max(1, len(tasks)))  # as the estimate has it
     refusals: list[str] = []
 
     def on_news(news: News) -> None:
@@ -108,7 +109,7 @@ def _train_beside(
 
     undone = workers.run(
         tasks,
-        on_begin=lambda task: _begin(ordered[task.number], task.number, orders),
+        on_begin=lambda task: _begin(ordered[task.number], task.number, orders, num_lanes),
         on_news=on_news,
         check_for_stop=check_for_stop,
     )
@@ -160,17 +161,16 @@ def _train_here(jobs: Sequence[Job], orders: Orders) -> dict[str, RunResult]:
     return results
 
 
-def _begin(jobs: Sequence[Job], number: int, orders: Orders) -> None:
+def _begin(jobs: Sequence[Job], number: int, orders: Orders, num_lanes: int = 1) -> None:
     label = ", ".join(job.name for job in jobs)
     seconds = stack_seconds(jobs, orders.trials.get(job_key(jobs[0])))
-    width = orders.workers.width.number if orders.workers and number != HERE else 1
     orders.progress.begin_stack(
         number,
         label,
         len(jobs),
         jobs[0].config.training.epochs,
         first_epoch=jobs[0].epoch(),
-        seconds=None if math.isnan(seconds) else seconds / width,
+        seconds=None if math.isnan(seconds) else seconds / num_lanes,
     )
 
 
