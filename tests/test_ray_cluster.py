@@ -17,7 +17,8 @@ import pytest
 
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.engines.errand import Home
-from fashion_mnist.engines.ray_cluster import RayCluster, RayWorkers
+from fashion_mnist.engines.ray_cluster import RayCluster
+from fashion_mnist.engines.ray_tasks import RayWorkers
 from fashion_mnist.runs.request import Datasets, Request
 from fashion_mnist.signals import StopRequested
 from fashion_mnist.sweep.campaign import Campaign
