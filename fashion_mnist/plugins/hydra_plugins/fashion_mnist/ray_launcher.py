@@ -23,7 +23,8 @@ class StackedRayLauncherConfig:
 
     _target_: str = "hydra_plugins.fashion_mnist.ray_launcher.StackedRayLauncher"
     # null: a cluster of this machine, which ends with the sweep; auto: the one that this machine
-    # is a node of; HOST:PORT: the same by its head's address; ray://HOST:10001: from outside
+    # is a node of; HOST:PORT: the same by its head's address; ray://HOST:10001: from outside, with
+    # RAY_AUTH_MODE=token in the environment where the cluster wants its token
     address: str | None = None
     cpus: float = 1  # of each stack, which computes on so many threads; 0 or more
     gpus: float = (
