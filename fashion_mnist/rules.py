@@ -29,7 +29,7 @@ from fashion_mnist.schema import (
     shown,
     whole,
 )
-from fashion_mnist.tracking.address import absolute_uri, sqlite_path
+from fashion_mnist.tracking.address import absolute_uri, demand_no_password, sqlite_path
 
 if TYPE_CHECKING:
     from fashion_mnist.config import (
@@ -237,6 +237,7 @@ def _tracking_uri(uri: str | None, problems: list[str]) -> None:
         return
     try:
         database = sqlite_path(absolute_uri(uri))
+        demand_no_password(uri)
     except ValueError as error:
         problems.append(str(error))
     else:

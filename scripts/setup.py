@@ -21,8 +21,12 @@ PYTHON = str(VENV / "bin" / "python")
 UNFINISHED = VENV / "unfinished"
 SOURCES = (ROOT / "pyproject.toml", ROOT / "requirements.txt")
 
-# What to install for whom; test includes what train has.
-REQUIREMENTS = {"train": ".", "test": ".[dev,submitit,ray,notebook]"}
+# What to install for whom; each includes what those before it have.
+REQUIREMENTS = {
+    "train": ".",
+    "server": ".[server]",
+    "test": ".[dev,submitit,ray,notebook,server]",
+}
 
 # What tests start besides Python, by a program of each: pages are looked at, and runs recorded in
 # a database. Without them these tests are skipped.
@@ -186,7 +190,8 @@ def set_up(kind: str) -> None:
             UNFINISHED.unlink()
         raise
     warm_up()
-    for ready in REQUIREMENTS if kind == "test" else [kind]:
+    kinds = list(REQUIREMENTS)
+    for ready in kinds[: kinds.index(kind) + 1]:
         stamp = VENV / f"ready-for-{ready}"
         stamp.write_text(f"{ROOT}\n")
         os.utime(stamp, ns=(made_from_ns, made_from_ns))  # an edit since then makes it stale
@@ -221,7 +226,8 @@ def main() -> None:
         if is_ready(kind):  # another one made it while this one waited
             return
         set_up(kind)
-        fetch_data()
+        if kind != "server":  # which may stand where nobody trains
+            fetch_data()
         if kind == "test" and os.environ.get("CI") == "true":
             for program, package in SYSTEM_PACKAGES.items():
                 if shutil.which(program) is None:

@@ -22,8 +22,9 @@ def a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture(scope="session", autouse=True)
 def no_store_of_the_users() -> None:
-    """Nor do the fixtures that several tests share."""
-    os.environ.pop(STORE, None)
+    """Nor do the fixtures that several tests share, and nobody logs in anywhere."""
+    for name in (STORE, "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -104,6 +104,7 @@ def test_all_mistakes_come_at_once() -> None:
         (["model.activation_options={inplace:true}"], "model.activation_options must be arguments"),
         (["tracking.uri=nonsense"], "tracking.uri must be sqlite:///FILE"),
         (["tracking.uri=http://"], "tracking.uri must be sqlite:///FILE"),
+        (["tracking.uri=http://me:x@h"], "tracking.uri must have no password in it"),
         (["tracking.run_name='a\nb'"], "tracking.run_name must be null or text on one line"),
         (["data=idx"], "data.dir must be text, got None"),
         (["data.class_names=[a,a,b,c,d,e,f,g,h,i]"], "data.class_names must be different"),

@@ -1,4 +1,4 @@
-"""scripts/train, test and ui on a small project of their own: real environments, no network."""
+"""scripts/train, test, ui and tracking-server on a small project of their own: real environments, no network."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ backend-path = ["."]
 name = "tiny"
 version = "1"
 scripts = { fmnist = "tiny:main" }
-optional-dependencies = { dev = [], submitit = [], ray = [], notebook = [] }
+optional-dependencies = { dev = [], submitit = [], ray = [], notebook = [], server = [] }
 """
 
 # A build backend in the project itself: nothing has to be downloaded.
@@ -370,6 +370,16 @@ def test_test_installs_for_train_too(ready: Project) -> None:
     status, output, errors = ready.run("-k", "x y", script=ready.root / "scripts" / "test")
     assert status == 0, errors
     assert output == f"pytest -k x y, {ready.root}\n"
+    assert ready.run()[2] == ""
+
+
+def test_server_trains_nothing(ready: Project) -> None:
+    """scripts/tracking-server brings what training needs, but looks for no data."""
+    ready.edit("pyproject.toml", PYPROJECT)
+    script = ready.root / "scripts" / "tracking-server"
+    status, output, errors = ready.run("x", script=script, NO_DATA="1")
+    assert (status, output) == (0, f"['tracking-server', 'x'] {ready.programs}\n"), errors
+    assert "not here yet" not in errors
     assert ready.run()[2] == ""
 
 

@@ -19,8 +19,9 @@ from PIL import Image, ImageDraw
 from fashion_mnist.journal import Journal
 from fashion_mnist.lock import run_lock
 from fashion_mnist.tracking.address import absolute_uri
+from fashion_mnist.tracking.hosting import Hosting, serve, wait_until_ready
 from fashion_mnist.tracking.sender import sync
-from fashion_mnist.tracking.ui import serve, ui, wait_until_ready
+from fashion_mnist.tracking.ui import ui
 from fashion_mnist.tracking.views import COLUMNS, sweep_link, view_links
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -190,7 +191,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     record_child(runs / "child 2", uri, sweep, width=96, accuracy=0.6875)
     assert sync(folder / "outputs").sent
     port = free_port()
-    with serve(uri, port) as process:
+    with serve(Hosting(uri, port)) as process:
         address = f"http://127.0.0.1:{port}"
         wait_until_ready(process, address)
         yield address

@@ -119,3 +119,61 @@ def doctor(
         print_rows("findings", rows, columns, as_json=as_json)
     if any(finding.state == "wrong" for finding in found):
         raise typer.Exit(1)
+
+
+@commands.command("tracking-server", rich_help_panel=UPKEEP)
+def tracking_server(
+    folder: Annotated[Path, typer.Option(help="What the server keeps of its own.")] = Path(
+        "tracking-server"
+    ),
+    store: Annotated[
+        str,
+        typer.Option(
+            help="postgresql://USER@HOST/DATABASE; else a file in the folder.",
+            envvar="MLFLOW_BACKEND_STORE_URI",
+        ),
+    ] = "",
+    artifacts: Annotated[
+        str,
+        typer.Option(
+            help="Where files go: a folder, or s3://BUCKET/PATH; else below the folder.",
+            envvar="MLFLOW_ARTIFACTS_DESTINATION",
+        ),
+    ] = "",
+    host: Annotated[
+        str, typer.Option(help="0.0.0.0 serves other machines.", envvar="MLFLOW_HOST")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, envvar="MLFLOW_PORT")] = 5000,
+    workers: Annotated[
+        int,
+        typer.Option(
+            help="Processes that answer; 0: one for a file, else one for each core, 4 at most.",
+            min=0,
+            max=64,
+            envvar="MLFLOW_WORKERS",
+        ),
+    ] = 0,
+    name: Annotated[
+        list[str] | None, typer.Option(help="By which others reach this machine; repeat it.")
+    ] = None,
+    logins: Annotated[
+        bool, typer.Option("--logins", help="MLflow's: only who has a name and a password.")
+    ] = False,
+) -> None:
+    """Serve the runs of many machines, their files too, until Ctrl-C.
+
+    With --logins, MLFLOW_AUTH_ADMIN_PASSWORD (12 characters or more) becomes the password of the
+    user admin at the first start; an administrator makes further users. Clients give theirs by
+    MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or in ~/.mlflow/credentials. The
+    database's password is best given by PGPASSWORD or ~/.pgpass.
+
+    Example: fmnist tracking-server --store postgresql://mlflow@db/mlflow --host 0.0.0.0 --logins
+    """
+    with told_in_a_line():
+        from fashion_mnist.cli.tables import print_text
+        from fashion_mnist.tracking.team import TeamServer, serve_team
+
+        wanted = TeamServer(
+            folder, store, artifacts, host, port, workers, name or (), with_logins=logins
+        )
+        serve_team(wanted, print_text)

@@ -14,6 +14,7 @@ from fashion_mnist.runs.identity import fingerprint, next_folder, run_folders
 from fashion_mnist.runs.results import FAILURE_TAG
 from fashion_mnist.runs.stacks import build_architecture
 from fashion_mnist.tracking.address import absolute_uri, check_store
+from fashion_mnist.tracking.login import check_login
 from fashion_mnist.tracking.outbox import spawn
 
 log = logging.getLogger("fashion_mnist")
@@ -99,7 +100,8 @@ def demand_store(config: Config) -> None:
     """With tracking.offline=never, raise RunError unless the store answers."""
     uri = config.tracking.uri
     if uri is not None and config.tracking.offline == "never":
-        reason = check_store(absolute_uri(uri), timeout_seconds=5)
+        address = absolute_uri(uri)
+        reason = check_store(address, timeout_seconds=5) or check_login(address, timeout_seconds=5)
         if reason is not None:
             raise RunError(f"{reason} (tracking.offline=never wants a store before training)")
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fashion_mnist.recorded import RecordedRun
-from fashion_mnist.tracking.address import absolute_uri, without_password
-from fashion_mnist.tracking.problems import root_cause
+from fashion_mnist.tracking.address import absolute_uri
+from fashion_mnist.tracking.problems import complaint
 
 
 def add_to_run(
@@ -34,4 +34,4 @@ def add_to_run(
             files.log_artifacts(str(folder), path)  # type: ignore[no-untyped-call] # MLflow's are untyped
         store.log(run.run_id, points, {}, {})
     except Exception as error:  # the boundary: every store's library has errors of its own
-        raise OSError(f"{without_password(uri)}: {root_cause(error)}") from error
+        raise OSError(complaint(uri, error)) from error

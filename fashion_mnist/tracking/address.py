@@ -1,6 +1,7 @@
 """Where a store is: addresses made absolute, and a quick look whether one answers. No MLflow."""
 
 import os
+import re
 import socket
 import sqlite3
 import tempfile
@@ -16,6 +17,9 @@ from fashion_mnist.console import first_line_of
 
 SQLITE = "sqlite:///"
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+# up to the last @, for databases take passwords with a slash; http://host:5000/a@b has none
+_LOGIN = re.compile(r"(?<=//)([^/?#:@]*):(?!\d+/)(?!\*\*\*@).+@")
+_OPTION = re.compile(r"([?&][^=&]*(?:passw|pwd|secret|token)[^=&]*=)(?!\*\*\*)[^&]+", re.IGNORECASE)
 
 
 def absolute_uri(uri: str, folder: Path | None = None, *, name: str = "tracking.uri") -> str:
@@ -71,14 +75,26 @@ def sqlite_path(uri: str) -> Path | None:
 
 def without_password(uri: str) -> str:
     """The address as it may be printed."""
-    try:
-        parts = urlsplit(uri)
-        if not parts.password:
-            return uri
-    except ValueError:
-        return uri
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+    uri = _LOGIN.sub(r"\1:***@", uri)
+    return _OPTION.sub(r"\1***", uri)
+
+
+def has_password(uri: str) -> bool:
+    """Whether there is one in the address, before the host or among the options."""
+    return without_password(uri) != uri
+
+
+def demand_no_password(uri: str, name: str = "tracking.uri") -> None:
+    """Raises ValueError for an address with a password: what names a store is kept and shown."""
+    if not has_password(uri):
+        return
+    where = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or ~/.mlflow/credentials"
+    if not uri.startswith("http"):
+        where = "the database's own way, as in PGPASSWORD or ~/.pgpass"
+    raise ValueError(
+        f"{name} must have no password in it, for it is kept and shown: give it by {where}; "
+        f"got {without_password(uri)!r}"
+    )
 
 
 def check_store(uri: str, timeout_seconds: float = 10) -> str | None:

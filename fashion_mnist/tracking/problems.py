@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fashion_mnist.entries import Destination
+from fashion_mnist.tracking.address import has_password, without_password
+from fashion_mnist.tracking.login import UNKNOWN, refusal, refused_with
 from fashion_mnist.tracking.receipt import read_json, write_json
 
 LONGEST_PAUSE_SECONDS = 8.0  # between two tries of what failed
@@ -93,6 +95,17 @@ def problems_path(output_dir: Path) -> Path:
 def problem_key(folder: Path, destination: Destination) -> str:
     """Names what concerns one run alone."""
     return f"{destination.id} {folder.name}"
+
+
+def complaint(uri: str, error: BaseException) -> str:
+    """What a store at this address did not do, in one line; without its password."""
+    if refused_with(error) == UNKNOWN:
+        return refusal(uri)
+    reason = root_cause(error)
+    address = without_password(uri)
+    if has_password(uri):  # a library may say the address, whole or in part
+        reason = without_password(reason.replace(uri, address))
+    return f"{address}: {reason}"
 
 
 def root_cause(error: BaseException) -> str:

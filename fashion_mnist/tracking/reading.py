@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
 from fashion_mnist.recorded import ArtifactFile, RecordedRun
-from fashion_mnist.tracking.address import absolute_uri, check_store, sqlite_path, without_password
+from fashion_mnist.tracking.address import absolute_uri, check_store, sqlite_path
 from fashion_mnist.tracking.outbox import ANSWER_SECONDS
-from fashion_mnist.tracking.problems import root_cause
+from fashion_mnist.tracking.problems import complaint
 
 if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
@@ -129,7 +129,7 @@ class Reader:
         try:
             yield
         except Exception as error:  # the boundary: every store's library has errors of its own
-            raise OSError(f"{without_password(self.uri)}: {root_cause(error)}") from error
+            raise OSError(complaint(self.uri, error)) from error
 
 
 def _backend_of(uri: str) -> Backend:

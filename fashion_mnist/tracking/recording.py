@@ -6,8 +6,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from fashion_mnist.recorded import JOURNAL_TAG
-from fashion_mnist.tracking.address import absolute_uri, without_password
-from fashion_mnist.tracking.problems import root_cause
+from fashion_mnist.tracking.address import absolute_uri
+from fashion_mnist.tracking.problems import complaint
 
 
 def record_run(
@@ -42,5 +42,5 @@ def record_run(
             raise
         store.set_status(run_id, "FINISHED", time.time_ns() // 1_000_000)
     except Exception as error:  # the boundary: every store's library has errors of its own
-        raise OSError(f"not recorded in {without_password(uri)}: {root_cause(error)}") from error
+        raise OSError(f"not recorded in {complaint(uri, error)}") from error
     return run_id

@@ -10,8 +10,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from fashion_mnist.recorded import MODEL_FOLDER, RecordedRun
-from fashion_mnist.tracking.address import absolute_uri, without_password
-from fashion_mnist.tracking.problems import root_cause
+from fashion_mnist.tracking.address import absolute_uri
+from fashion_mnist.tracking.problems import complaint, root_cause
 from fashion_mnist.tracking.store import at_home
 
 _NAME = re.compile(r"[\w. -]{1,100}")  # what filters of MLflow's take, in quotes
@@ -74,9 +74,9 @@ class Registry:
         except MlflowException as error:
             if error.error_code == "INVALID_PARAMETER_VALUE":
                 raise ValueError(root_cause(error)) from error
-            raise OSError(f"{without_password(self.uri)}: {root_cause(error)}") from error
+            raise OSError(complaint(self.uri, error)) from error
         except Exception as error:  # the boundary: every store's library has errors of its own
-            raise OSError(f"{without_password(self.uri)}: {root_cause(error)}") from error
+            raise OSError(complaint(self.uri, error)) from error
 
 
 def _plain(version: ModelVersion) -> Version:

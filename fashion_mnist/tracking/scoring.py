@@ -13,8 +13,8 @@ import uvicorn
 from mlflow.pyfunc import load_model, scoring_server
 
 from fashion_mnist.tracking.guard import INVOCATIONS, guarded
+from fashion_mnist.tracking.hosting import LOOPBACK, check_port_is_free, ended_by_signals
 from fashion_mnist.tracking.packaging import save_network
-from fashion_mnist.tracking.ui import HOST, check_port_is_free, ended_by_signals
 
 
 def serve(weights: Path, *, name: str, port: int, say: Callable[[str], None]) -> None:
@@ -34,8 +34,8 @@ def serve(weights: Path, *, name: str, port: int, say: Callable[[str], None]) ->
     schema = model.metadata.get_input_schema()  # type: ignore[no-untyped-call] # MLflow's are untyped
     height, width = schema.inputs[0].shape[1:]
     app = guarded(scoring_server.init(model), (height, width))
-    config = uvicorn.Config(app, host=HOST, port=port, log_level="warning", access_log=False)
-    address = f"http://{HOST}:{port}{INVOCATIONS}"
+    config = uvicorn.Config(app, host=LOOPBACK, port=port, log_level="warning", access_log=False)
+    address = f"http://{LOOPBACK}:{port}{INVOCATIONS}"
     say(f'{name}\n  takes {{"inputs": images}}, JSON, [B, {height}, {width}] of 0 to 255')
     say(f"  at {address}, for this machine alone; Ctrl-C stops it")
     with contextlib.suppress(KeyboardInterrupt), ended_by_signals():

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from fashion_mnist.entries import JOURNAL_FILE, Destination
 from fashion_mnist.lock import has_writer, take
-from fashion_mnist.tracking.address import absolute_uri, check_store, without_password
+from fashion_mnist.tracking.address import absolute_uri, check_store
 from fashion_mnist.tracking.delivery import Delivery, Kin
+from fashion_mnist.tracking.login import UNKNOWN, refused_with
 from fashion_mnist.tracking.outbox import (
     ANSWER_SECONDS,
     SWEEPS,
@@ -16,10 +17,11 @@ from fashion_mnist.tracking.outbox import (
     journal_folders,
     keep_back,
     outcome,
+    sender_lives,
     sender_lock,
     wait_until_sent,
 )
-from fashion_mnist.tracking.problems import Problems, problem_key, root_cause
+from fashion_mnist.tracking.problems import Problems, complaint, problem_key
 from fashion_mnist.tracking.receipt import Receipt
 from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.watch import Watch, end_abandoned, sweeps_by_id
@@ -53,6 +55,7 @@ class Sender:
         self._deliveries: dict[tuple[Path, str, str], Delivery] = {}
         self.problems = Problems(output_dir)
         self._tidied: set[str] = set()  # places that were looked through for zombies
+        self._refused: set[str] = set()  # places that want another login than ours
         self._complaints: set[str] = set()
         self.is_ending = False
 
@@ -67,7 +70,7 @@ class Sender:
             lives = self.writer_lives()  # asked first: what it wrote is then seen by the pass
             if self.carry() or lives:
                 quiet_since = time.monotonic()
-            elif self.is_ending:
+            elif self.is_ending or self._refused:  # the next one may have the right login
                 return
             time.sleep(max(POLL_SECONDS, REST * self._look_seconds))
 
@@ -127,11 +130,14 @@ class Sender:
         except Exception as error:  # the boundary: one run's trouble must not keep the others
             # opened anew the next time: the user may have deleted the run
             self._deliveries.pop((folder, destination.id, watch.id), None)
-            key = run if self._answers(destination.uri) else place
-            self.problems.report(key, f"{without_password(destination.uri)}: {root_cause(error)}")
+            is_refused = refused_with(error) == UNKNOWN
+            self._refused |= {place} if is_refused else set()
+            key = run if not is_refused and self._answers(destination.uri) else place
+            self.problems.report(key, complaint(destination.uri, error))
             log.warning("%s: %s", folder.name, self.problems.reason(key), exc_info=True)
             return False
         self.problems.forget(place, run)
+        self._refused.discard(place)
         return has_moved
 
     def _delivery(self, watch: Watch, destination: Destination) -> Delivery:
@@ -220,8 +226,11 @@ def sync(output_dir: Path, timeout_seconds: float = 600) -> Outcome:
     for folder in folders:
         keep_back(folder, is_wanted=False)
     lock = sender_lock(output_dir)
-    if not take(lock):
-        return wait_until_sent(folders, timeout_seconds)
+    while not take(lock):
+        sent = wait_until_sent(folders, timeout_seconds)
+        # where it has left with something unsent, it may be that only we have the login for it
+        if sent.sent or sender_lives(output_dir):
+            return sent
     try:
         sender = Sender(output_dir)
         sender.writer_lives()

@@ -17,13 +17,14 @@ from uuid import UUID
 from filelock import FileLock
 
 # Read when mlflow is imported, or at each request: no usage reports, no bar for each small file,
-# and no silent quarter of an hour in front of a server that is down. MLflow would repeat any
-# request that was not answered, also the one that makes a run: the sender repeats what can be
-# repeated.
+# no links between what `fmnist sync` prints, and no silent quarter of an hour in front of a server
+# that is down. MLflow would repeat any request that was not answered, also the one that makes a
+# run: the sender repeats what can be repeated.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 from mlflow import MlflowClient
 from mlflow.entities import (

@@ -17,13 +17,14 @@ from threading import Barrier as ThreadBarrier
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from sqlalchemy import make_url
 
 from fashion_mnist.journal import Journal
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
+from fashion_mnist.tracking.hosting import Hosting, serve, wait_until_ready
 from fashion_mnist.tracking.outbox import journal_folders, spawn, wait_until_sent
 from fashion_mnist.tracking.store import Store
-from fashion_mnist.tracking.ui import serve, wait_until_ready
 from tests.builders import QUIET, load, make_config, make_data
 from tests.faults.postgres import free_port, missing, new_database, postgres
 from tests.faults.processes import kill_senders
@@ -115,9 +116,10 @@ def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield ""
         return
     port = free_port()
-    with chdir(tmp_path_factory.mktemp("server")), serve(database, port) as process:
-        wait_until_ready(process, f"http://127.0.0.1:{port}")
-        yield f"http://127.0.0.1:{port}"
+    hosting = Hosting(database, port)
+    with chdir(tmp_path_factory.mktemp("server")), serve(hosting) as process:
+        wait_until_ready(process, hosting.address)
+        yield hosting.address
 
 
 @dataclass(frozen=True)
@@ -225,11 +227,16 @@ def test_all_find_the_experiment_that_one_of_them_makes(crowd: Crowd) -> None:
                 assert len(set(found)) == 1
 
 
-def test_two_senders_in_a_fresh_postgresql_database(crowd: Crowd, database: str) -> None:
+def test_two_senders_in_a_fresh_postgresql_database(
+    crowd: Crowd, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without a server between: they make its tables at the same time, and record each run once."""
     if not database:
         pytest.skip(missing())
-    address = new_database(database, "direct")
+    whole = make_url(new_database(database, "direct"))
+    # as a user gives it: a journal has no password
+    monkeypatch.setenv("PGPASSWORD", str(whole.password))
+    address = str(whole.set(password=None))
     folders = crowd.folders[:2]
     for folder in folders:
         for run in journal_folders(folder)[:3]:

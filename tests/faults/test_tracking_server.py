@@ -29,6 +29,7 @@ from fashion_mnist.runs.request import Request, RunError, demand_store
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking import __main__ as sending
 from fashion_mnist.tracking import outbox
+from fashion_mnist.tracking.hosting import Hosting, wait_until_ready
 from fashion_mnist.tracking.outbox import (
     is_kept_back,
     recorded,
@@ -39,7 +40,6 @@ from fashion_mnist.tracking.problems import read_problems
 from fashion_mnist.tracking.receipt import destinations, is_whole, read_receipt
 from fashion_mnist.tracking.sender import Sender, sync
 from fashion_mnist.tracking.store import Store
-from fashion_mnist.tracking.ui import server_command, server_environment, wait_until_ready
 from tests.builders import QUIET, data_overrides, load, make_config, make_data
 from tests.faults.journals import EXPERIMENT, draw, say_epoch, write_run
 from tests.faults.processes import fork_server, kill_senders, wait_for
@@ -61,12 +61,12 @@ class Server:
 
     def start(self) -> None:
         """Returns when it answers."""
-        database = f"sqlite:///{self.folder}/mlflow.db"
+        hosting = Hosting(f"sqlite:///{self.folder}/mlflow.db", self.port)
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                server_command(database, self.port),
+                hosting.command(),
                 cwd=self.folder,
-                env=server_environment(),
+                env=hosting.environment(),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -1,0 +1,139 @@
+"""What a tracking server for many machines is started with; nothing is started here.
+
+`tests/faults/test_team_server.py` starts one.
+"""
+
+import configparser
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from mlflow.cli import server as mlflow_server
+
+from fashion_mnist.tracking.address import demand_no_password, has_password, without_password
+from fashion_mnist.tracking.problems import complaint
+from fashion_mnist.tracking.team import ADMIN_PASSWORD, TeamServer
+
+ROOT = Path(__file__).parents[1]
+COMPOSE = ROOT / "scripts" / "tracking-server.compose.yaml"
+
+
+def options_of(words: list[str]) -> dict[str, Any]:
+    """What `mlflow server` makes of its options; an error where it knows one of them not."""
+    return dict(mlflow_server.make_context("server", list(words)).params)
+
+
+def test_alone_it_is_for_this_machine(tmp_path: Path) -> None:
+    """Without options: a file and a folder below one folder, loopback, one worker, no logins."""
+    hosting = TeamServer(tmp_path / "kept").hosting()
+    options = options_of(hosting.command()[5:])
+    assert hosting.store == f"sqlite:///{tmp_path}/kept/mlflow.db"
+    assert options["artifacts_destination"] == f"{tmp_path}/kept/artifacts"
+    assert (options["host"], options["workers"], options["app_name"]) == (
+        "127.0.0.1",
+        "1",
+        None,
+    )
+    environment = hosting.environment()
+    assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+    assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_others_may_use_every_name_of_the_machine(tmp_path: Path) -> None:
+    """MLflow refuses names that it was not told of, in requests and in browsers."""
+    hosting = TeamServer(tmp_path, host="0.0.0.0", names=["runs.example.org"]).hosting()
+    options = options_of(hosting.command()[5:])
+    assert {"runs.example.org", "runs.example.org:5000", "localhost:5000"} <= set(
+        options["allowed_hosts"].split(",")
+    )
+    origins = options["cors_allowed_origins"].split(",")
+    assert {"http://runs.example.org:5000", "https://runs.example.org"} <= set(origins)
+    assert "*" not in options["allowed_hosts"] + options["cors_allowed_origins"]
+    assert hosting.address == "http://127.0.0.1:5000"
+
+
+def test_logins_want_a_first_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no default one; what MLflow reads of it keeps a per cent sign."""
+    wanted = TeamServer(tmp_path / "a%b", with_logins=True)
+    monkeypatch.delenv(ADMIN_PASSWORD, raising=False)
+    with pytest.raises(ValueError, match=f"--logins needs {ADMIN_PASSWORD} at its first start"):
+        wanted.hosting()
+    monkeypatch.setenv(ADMIN_PASSWORD, "long enough, this")
+    hosting = wanted.hosting()
+    file = configparser.ConfigParser()
+    file.read(hosting.settings["MLFLOW_AUTH_CONFIG_PATH"])
+    assert file["mlflow"]["database_uri"] == f"sqlite:///{tmp_path}/a%b/logins.db"
+    key = hosting.settings["MLFLOW_FLASK_SERVER_SECRET_KEY"]
+    assert len(key) == 64
+    assert wanted.hosting().settings["MLFLOW_FLASK_SERVER_SECRET_KEY"] == key
+
+
+def test_a_server_is_no_store_of_a_server(tmp_path: Path) -> None:
+    """`--store` is a database."""
+    with pytest.raises(ValueError, match="--store must be a database's address, got http://h"):
+        TeamServer(tmp_path, "http://h").hosting()
+
+
+def compose() -> dict[str, Any]:
+    """The compose file."""
+    return dict(yaml.safe_load(COMPOSE.read_text()))
+
+
+def test_compose_file_is_whole() -> None:
+    """Services, volumes and configs that are named are there; MLflow knows the options."""
+    content = compose()
+    services = content["services"]
+    assert set(services) == {"database", "server"}
+    for service in services.values():
+        for volume in service["volumes"]:
+            assert volume.partition(":")[0] in content["volumes"]
+    assert {each["source"] for each in services["server"]["configs"]} == set(content["configs"])
+    words = [word.replace("${WORKERS:-4}", "4") for word in services["server"]["command"]]
+    assert words[:2] == ["mlflow", "server"]
+    assert options_of(words[2:])["app_name"] == "basic-auth"
+    logins = configparser.ConfigParser()
+    logins.read_string(content["configs"]["logins"]["content"])
+    assert logins["mlflow"]["default_permission"] == "EDIT"
+    lock = (ROOT / "requirements.txt").read_text()
+    [mlflow] = re.findall(r"^mlflow==\S+", lock, re.MULTILINE)
+    assert f"'{mlflow}'" in services["server"]["build"]["dockerfile_inline"]
+
+
+def test_compose_file_has_no_secret_and_explains_its_variables() -> None:
+    """Passwords come from outside; each variable is named at the file's top."""
+    text = COMPOSE.read_text()
+    head = "\n".join(line for line in text.splitlines() if line.startswith("#"))
+    names = set(re.findall(r"\$\{(\w+)", text))
+    assert {"DATABASE_PASSWORD", "ADMIN_PASSWORD", "SECRET_KEY", "ARTIFACTS"} <= names
+    assert not {name for name in names if f"{name}=" not in head}
+    environments = [service["environment"] for service in compose()["services"].values()]
+    for key, value in [pair for each in environments for pair in each.items()]:
+        if re.search("PASSWORD|SECRET", key):
+            assert value.startswith("${"), key
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://me:se/cr@et@host:5432/db", "postgresql://me:***@host:5432/db"),
+        ("http://me:1234@host:5000", "http://me:***@host:5000"),
+        ("mysql://h/db?user=me&password=secret&x=1", "mysql://h/db?user=me&password=***&x=1"),
+        ("http://me:secret@[bad", "http://me:***@[bad"),
+        ("http://host:5000/a@b", "http://host:5000/a@b"),
+        ("sqlite:////home/a:b@c/x.db", "sqlite:////home/a:b@c/x.db"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(address: str, shown: str) -> None:
+    """And `tracking.uri`, which is kept and shown, must have none."""
+    assert without_password(address) == shown
+    assert without_password(shown) == shown
+    assert has_password(address) == (address != shown)
+    if has_password(address):
+        with pytest.raises(ValueError, match="must have no password in it") as error:
+            demand_no_password(address)
+        assert "secret" not in str(error.value)
+        said = complaint(address, OSError(f"cannot reach {address}/api"))
+        assert shown in said
+        assert "secret" not in said
