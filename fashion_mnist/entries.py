@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
@@ -132,13 +132,25 @@ def journal_size(folder: Path) -> int:
     return file.st_size if S_ISREG(file.st_mode) else 0
 
 
-def read_entries(folder: Path, after: Mark = START) -> Iterator[Entry]:
-    """The entries after a place, up to the first line that is half written or damaged."""
+def read_entries(
+    folder: Path, after: Mark = START, *, kinds: Collection[str] = ()
+) -> Iterator[Entry]:
+    """The entries after a place, up to the first line that is half written or damaged.
+
+    Args:
+        kinds: only these; of the others the checksum is looked at, which takes no time. Empty: all.
+    """
     if journal_size(folder) <= after.offset:
         return
+    wanted = tuple(b'{"kind": "%s"' % kind.encode() for kind in kinds) or b""
     with (folder / JOURNAL_FILE).open("rb") as file:
         file.seek(after.offset)
         for line in file:
+            if not line.startswith(wanted):
+                after = _mark_after(line, after)
+                if line.endswith(after.line_end()):
+                    continue
+                return
             entry = parse_entry(line, after)
             if entry is None:
                 return
@@ -157,8 +169,7 @@ def make_entry(said: Mapping[str, Any], after: Mark) -> tuple[Entry, bytes]:
 
 def parse_entry(line: bytes, after: Mark) -> Entry | None:
     """A line as the entry after this place; None for anything else."""
-    words = line[:-_CRC_LENGTH]
-    mark = Mark(after.offset + len(line), zlib.crc32(words, after.crc))
+    words, mark = line[:-_CRC_LENGTH], _mark_after(line, after)
     if not line.endswith(mark.line_end()):
         return None
     try:
@@ -168,6 +179,10 @@ def parse_entry(line: bytes, after: Mark) -> Entry | None:
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     return Entry(kind, time_ms, content, mark) if is_whole else None
+
+
+def _mark_after(line: bytes, after: Mark) -> Mark:
+    return Mark(after.offset + len(line), zlib.crc32(line[:-_CRC_LENGTH], after.crc))
 
 
 def _is_whole(kind: str, content: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""scripts/train, test, ui and tracking-server on a small project of their own: real environments, no network."""
+"""The scripts that set up, on a small project: real environments, no network."""
 
 import os
 import shutil

@@ -100,4 +100,4 @@ class RunFolder:
         return load_model(self.model)
 
     def _entries(self, *kinds: str) -> Iterable[Entry]:
-        return (entry for entry in read_entries(self.path) if entry.kind in kinds)
+        return read_entries(self.path, kinds=kinds)

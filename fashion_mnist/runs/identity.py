@@ -10,6 +10,7 @@ from typing import Any
 # other numbers, and what was trained before is another run.
 NUMERICS_VERSION = 1
 NUMERICS_TAG = "numerics"  # what a run is recorded with
+MOST_REMOVED = 3  # attempts in a row that a user may have removed, and a later one counts still
 
 # Where and how a run is computed and recorded, not what it is; the data's hash is in for its place.
 _NOT_IDENTITY = (
@@ -38,21 +39,34 @@ def is_identity(key: str) -> bool:
 
 
 def run_folders(output_dir: Path, fingerprint: str) -> list[Path]:
-    """The folders of a run's attempts, the first one first; `rerun=true` adds one."""
-    folders = (output_dir / "runs").glob(f"{fingerprint[:16]}-*")
-    return sorted((folder for folder in folders if _attempt(folder)), key=_attempt)
+    """The folders of a run's attempts, the first one first; `rerun=true` adds one.
+
+    Asks for each by its name: listing the others beside it would take a sweep of thousands a time
+    that grows with their square.
+    """
+    folders: list[Path] = []
+    number = 0
+    while number < (_attempt(folders[-1]) if folders else 0) + MOST_REMOVED:
+        number += 1
+        folder = _folder(output_dir, fingerprint, number)
+        if folder.exists():
+            folders.append(folder)
+    return folders
 
 
 def next_folder(output_dir: Path, fingerprint: str) -> Path:
     """The folder of the next attempt."""
     number = max(map(_attempt, run_folders(output_dir, fingerprint)), default=0) + 1
+    return _folder(output_dir, fingerprint, number)
+
+
+def _folder(output_dir: Path, fingerprint: str, number: int) -> Path:
     return output_dir / "runs" / f"{fingerprint[:16]}-{number}"
 
 
 def _attempt(folder: Path) -> int:
-    """The number of the attempt, from 1; 0 for a folder that is none."""
-    number = folder.name.rpartition("-")[2]
-    return int(number) if number.isdecimal() else 0
+    """The number of the attempt, from 1."""
+    return int(folder.name.rpartition("-")[2])
 
 
 def git_commit(folder: Path) -> str | None:

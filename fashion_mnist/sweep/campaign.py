@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from fashion_mnist.stack import HistoryRow
 from fashion_mnist.sweep.collect import read_result
 from fashion_mnist.sweep.context import SweepContext
 from fashion_mnist.sweep.definition import Sweep
-from fashion_mnist.sweep.execution import Orders
+from fashion_mnist.sweep.execution import Orders, train_jobs
 from fashion_mnist.sweep.objectives import EPOCH_METRICS
 from fashion_mnist.sweep.plan import Job, make_jobs
 from fashion_mnist.sweep.results import JobResult
@@ -61,8 +62,23 @@ class Campaign:
         return added
 
     def run(self, jobs: Sequence[Job]) -> None:
-        """Have jobs trained, by whatever launcher."""
-        self.launch([job.request.overrides for job in jobs], jobs[0].number)
+        """Have jobs trained, by whatever launcher.
+
+        Those of a grid that have ended are no work for one: what is left to say of them is said
+        here, in a tenth of the time that Hydra takes to compose a job.
+        """
+        if not self.sweep.is_search:
+            has_ended = [job.folder.status() in ENDED for job in jobs]
+            self._record(list(compress(jobs, has_ended)))
+            jobs = [job for job, ended in zip(jobs, has_ended, strict=True) if not ended]
+        if jobs:
+            self.launch([job.request.overrides for job in jobs], jobs[0].number)
+
+    def _record(self, jobs: Sequence[Job]) -> None:
+        """Runs that have ended are recorded under this sweep."""
+        parent = self.context.parent
+        own = [replace(job, request=replace(job.request, parent=parent)) for job in jobs]
+        train_jobs(own, replace(self.orders, lanes=None))
 
     def results(self) -> list[JobResult]:
         """What came of every job so far."""

@@ -159,7 +159,8 @@ def _carry_out(
     sweep = campaign.sweep
     with open_parent(plan.folder, plan.config, name=sweep.name, axes=sweep.words()) as parent:
         log.info("sweep %s in %s", sweep.name, short_path(plan.folder))
-        write_context(sweep_dir, replace(campaign.context, parent=parent.journal.id))
+        campaign.context = replace(campaign.context, parent=parent.journal.id)
+        write_context(sweep_dir, campaign.context)
         began = time.monotonic()
         is_stopped = not _train(campaign, plan, stop)
         seconds = time.monotonic() - began

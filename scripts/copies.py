@@ -1,0 +1,106 @@
+"""Many runs out of one: rows of a database, journals on a disk; what `measure_scale.py` reads."""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import MetaData, create_engine, insert, select
+
+from fashion_mnist.config import flatten
+from fashion_mnist.entries import JOURNAL_FILE, START, make_entry, read_entries
+from fashion_mnist.journal import Journal
+from fashion_mnist.recorded import FINGERPRINT_TAG, JOURNAL_TAG, SCORE
+from fashion_mnist.runs.identity import next_folder
+from fashion_mnist.runs.request import identify, read_data
+from fashion_mnist.sweep.definition import read_sweep
+
+TABLES = ("runs", "params", "tags", "latest_metrics", "metrics")
+AT_ONCE = 500  # runs in one insert
+NUM_EPOCHS = 20
+FIGURES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "lr", "images_per_second")
+Row = dict[str, Any]
+
+
+def copy_rows(uri: str, run_id: str, numbers: range, *, seeds: int) -> None:
+    """Copies of a run in its MLflow database: so many seeds of each setting, a score for each."""
+    engine, known = create_engine(uri), MetaData()
+    known.reflect(engine, only=TABLES)
+    with engine.begin() as connection:
+        originals = {
+            name: [
+                dict(row._mapping)
+                for row in connection.execute(
+                    select(known.tables[name]).where(known.tables[name].c.run_uuid == run_id)
+                )
+            ]
+            for name in TABLES
+        }
+        for first in range(numbers.start, numbers.stop, AT_ONCE):
+            some = range(first, min(first + AT_ONCE, numbers.stop))
+            for name, rows in originals.items():
+                copies = [_copied(name, row, k, seeds) for k in some for row in rows]
+                connection.execute(insert(known.tables[name]), copies)
+    engine.dispose()
+
+
+def _copied(table: str, row: Row, number: int, seeds: int) -> Row:
+    """A row of the run with this number."""
+    own = {"run_uuid": f"{number:032x}"}
+    match table, row.get("key"):
+        case "runs", _:
+            own |= {"name": f"copy {number}"}
+        case "params", "optimizer.lr":
+            own |= {"value": str((number // seeds + 1) / 1e6)}
+        case "params", "seed":
+            own |= {"value": str(number % seeds)}
+        case "tags", str(key) if key in (FINGERPRINT_TAG, JOURNAL_TAG):
+            own |= {"value": f"{number:064x}"[: len(row["value"])]}
+        case (("metrics" | "latest_metrics"), str(key)) if key == SCORE:
+            return row | own | {"value": score_of(number)}
+    return row | own
+
+
+def score_of(number: int) -> float:
+    """An accuracy that looks like one."""
+    return 0.8 + number * 7919 % 1000 / 1e4
+
+
+def pretend_trained(overrides: Sequence[str], config_dir: str) -> None:
+    """Journals of finished runs for every job of a grid."""
+    sweep = read_sweep(overrides, config_dir)
+    configs = sweep.configs(sweep.samples())
+    dataset = read_data(configs[0].data)
+    for number, config in enumerate(configs):
+        identity, score = identify(config, dataset), score_of(number)
+        folder = next_folder(Path(config.output_dir).absolute(), identity)
+        settings = flatten(config).items()
+        parameters = {k: v if isinstance(v, str) else json.dumps(v) for k, v in settings}
+        machine = {"device": "cpu", "precision": "fp32", "threads": "2"}
+        with Journal(folder) as journal:
+            journal.start(f"run {number}", parameters, {FINGERPRINT_TAG: identity, **machine})
+            for epoch in range(1, NUM_EPOCHS + 1):
+                journal.metrics(epoch, dict.fromkeys(FIGURES, 0.5))
+            final = {"final/val_accuracy": score, "final/val_loss": 1 - score, "parameters": 6370}
+            journal.metrics(0, {"final/epoch": NUM_EPOCHS, **final})
+            journal.status("FINISHED")
+
+
+def copy_run(template: Path, folder: Path, uri: str) -> None:
+    """A run's folder as another run's, wanted in this store alone; its files are links."""
+    shutil.copytree(
+        template, folder, copy_function=os.link, ignore=lambda *_: {JOURNAL_FILE, "sent", "lock"}
+    )
+    (folder / "journal.seal.json").unlink()
+    mark, lines = START, []
+    for entry in read_entries(template):
+        said = {"kind": entry.kind, "time": entry.time_ms, **entry.content}
+        said |= {"id": uuid.uuid4().hex} if entry.kind == "journal" else {}
+        said |= {"uri": uri} if entry.kind == "destination" else {}
+        copy, line = make_entry(said, mark)
+        mark = copy.mark
+        lines.append(line)
+    (folder / JOURNAL_FILE).write_bytes(b"".join(lines))
