@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 
 from copies import copy_rows, copy_run, pretend_trained
-from crowd import Crowd
+from crowd import Crowd, core_of, server_of
 from measuring import FMNIST, Table, describe_machine, whole_command
 
 from fashion_mnist.tracking.hosting import Hosting, serve, wait_until_ready
@@ -31,6 +31,7 @@ from fashion_mnist.tracking.hosting import Hosting, serve, wait_until_ready
 SIZES = [1000, 3000, 10000]
 SEEDS = 5  # of each setting
 SMALL = ["data.train_size=2000", "model.width=8", "model.depth=1", "training.epochs=20"]
+OVER = ", over a server"
 NEVER = ["evaluation.test=never", "tracking.model=never"]
 
 
@@ -61,11 +62,13 @@ class Growth:
         self.rows: list[list[str]] = []
         self._before: dict[str, tuple[int, float]] = {}
 
-    def measure(self, size: int, what: str, subject: Callable[[], object]) -> None:
-        """One call, and how it grew since the last size."""
-        began, used = time.perf_counter(), core_seconds()
+    def measure(
+        self, size: int, what: str, subject: Callable[[], object], server: int | None = None
+    ) -> None:
+        """One call, and how it grew since the last size; `server`: a process whose work counts."""
+        began, used = time.perf_counter(), core_seconds(server)
         subject()
-        seconds, core = time.perf_counter() - began, core_seconds() - used
+        seconds, core = time.perf_counter() - began, core_seconds(server) - used
         exponent = "–"
         if what in self._before:
             smaller, less = self._before[what]
@@ -79,10 +82,11 @@ class Growth:
         return Table([what, "", "s", "s of a core", "exponent"], self.rows)
 
 
-def core_seconds() -> float:
-    """What this program and those that it started and that ended have used until now."""
+def core_seconds(server: int | None = None) -> float:
+    """What this program, those that it started and that ended, and a server have used until now."""
     both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(used.ru_utime + used.ru_stime for used in both)
+    own = sum(used.ru_utime + used.ru_stime for used in both)
+    return own + (core_of(server_of(server)) if server else 0.0)
 
 
 def measure_sweeps(sizes: Sequence[int]) -> Table:
@@ -120,18 +124,18 @@ def measure_reading(sizes: Sequence[int], store: str) -> Table:
         run_id = train_template(folder, uri)
         done = 1
         hosting = Hosting(uri, free_port())
-        with started(hosting):
+        with started(hosting) as pid:
             for size in sizes:
                 copy_rows(uri, run_id, range(done, size), seeds=SEEDS)
                 done = size
-                for place, where in (("", uri), (", over a server", hosting.address)):
+                for place, where, own in (("", uri, None), (OVER, hosting.address, pid)):
                     for words in (
                         ["runs", "--limit", "0"],
                         ["leaderboard"],
                         ["report", "fashion-mnist"],
                     ):
                         command = whole_command(folder, [FMNIST, *words, "--uri", where])
-                        growth.measure(size, f"`fmnist {words[0]}`{place}", command)
+                        growth.measure(size, f"`fmnist {words[0]}`{place}", command, own)
     return growth.table("runs in one experiment")
 
 
@@ -143,11 +147,11 @@ def measure_children(store: str, size: int = 1000) -> Table:
         run_id = train_template(folder, uri, "-m", "optimizer.lr=1e-3,2e-3", "sweep.name=large")
         copy_rows(uri, run_id, range(2, size), seeds=SEEDS)
         hosting = Hosting(uri, free_port())
-        with started(hosting):
-            for place, where in (("", uri), (", over a server", hosting.address)):
+        with started(hosting) as pid:
+            for place, where, own in (("", uri, None), (OVER, hosting.address, pid)):
                 for words in (["runs", "--sweep", "large"], ["leaderboard", "large"]):
                     command = whole_command(folder, [FMNIST, *words, "--uri", where])
-                    growth.measure(size, f"`fmnist {' '.join(words)}`{place}", command)
+                    growth.measure(size, f"`fmnist {' '.join(words)}`{place}", command, own)
     return growth.table("children of one sweep")
 
 

@@ -14,6 +14,7 @@ from mlflow.cli import server as mlflow_server
 
 from fashion_mnist.tracking.address import demand_no_password, has_password, without_password
 from fashion_mnist.tracking.problems import complaint
+from fashion_mnist.tracking.reading import Reader
 from fashion_mnist.tracking.team import ADMIN_PASSWORD, TeamServer
 
 ROOT = Path(__file__).parents[1]
@@ -74,6 +75,13 @@ def test_a_server_is_no_store_of_a_server(tmp_path: Path) -> None:
     """`--store` is a database."""
     with pytest.raises(ValueError, match="--store must be a database's address, got http://h"):
         TeamServer(tmp_path, "http://h").hosting()
+
+
+def test_reading_takes_no_password_of_a_server() -> None:
+    """It would be in the links that commands print."""
+    with pytest.raises(ValueError, match="the store must have no password in it") as error:
+        Reader("http://me:secret@127.0.0.1:9")
+    assert "secret" not in str(error.value)
 
 
 def compose() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from fashion_mnist.doctor.finding import Finding, note, well, wrong
 from fashion_mnist.doctor.outputs import look_at_disk
 from fashion_mnist.recorded import JOURNAL_TAG
 from fashion_mnist.tracking.address import check_store, sqlite_path, without_password
+from fashion_mnist.tracking.login import check_login
 from fashion_mnist.tracking.reading import Reader
 from fashion_mnist.tracking.relocation import find_moves, local_path, mend
 
@@ -25,11 +26,11 @@ def look_at_store(uri: str) -> Iterator[Finding]:
     if database is not None:
         yield from _look_at_database(database)
         return
-    problem = check_store(uri)
-    if problem is not None:
-        yield wrong(
-            TOPIC, problem, "start it; until then runs are kept, and fmnist sync sends them"
-        )
+    kept = "until then runs are kept, and fmnist sync sends them"
+    if problem := check_store(uri):
+        yield wrong(TOPIC, problem, f"start it; {kept}")
+    elif refused := check_login(uri):
+        yield wrong(TOPIC, refused, f"log in; {kept}")
     else:
         yield well(TOPIC, f"{without_password(uri)} answers")
 

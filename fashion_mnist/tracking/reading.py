@@ -10,7 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
 from fashion_mnist.recorded import ArtifactFile, RecordedRun
-from fashion_mnist.tracking.address import absolute_uri, check_store, sqlite_path
+from fashion_mnist.tracking.address import (
+    absolute_uri,
+    check_store,
+    demand_no_password,
+    sqlite_path,
+)
 from fashion_mnist.tracking.outbox import ANSWER_SECONDS
 from fashion_mnist.tracking.problems import complaint
 
@@ -52,6 +57,8 @@ class Reader:
             OSError: there is no store, or it does not answer within seconds.
         """
         self.uri = absolute_uri(uri, name="the store")
+        if self.uri.startswith("http"):
+            demand_no_password(self.uri, "the store")
         path = sqlite_path(self.uri)
         if path is not None and not path.is_file():
             raise OSError(f"there is no store {path}: start in the folder of mlflow.db, or name it")

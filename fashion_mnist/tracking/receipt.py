@@ -79,7 +79,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def destinations(folder: Path) -> list[Destination]:
     """Where the journal wants to go; what cannot be a store is left out."""
-    entries = (entry for entry in read_entries(folder) if entry.kind == "destination")
+    entries = read_entries(folder, kinds=("destination",))
     wanted = [Destination.of(entry.content) for entry in entries]
     return [destination for destination in wanted if is_address(destination.uri)]
 

@@ -24,6 +24,7 @@ from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from fashion_mnist.cli import app
+from fashion_mnist.doctor.stores import look_at_store
 from fashion_mnist.runs.request import RunError, demand_store
 from fashion_mnist.tracking.hosting import serve, wait_until_ready
 from fashion_mnist.tracking.login import NAME, PASSWORD, login_headers
@@ -185,7 +186,7 @@ def test_offline_never_wants_the_right_login(
 def test_reading_without_a_login_is_one_line(team: Team, words: Sequence[str]) -> None:
     """Commands that read say that a login is wanted, with status 1."""
     result = CliRunner().invoke(app, [*words, "--uri", team.uri])
-    assert result.exit_code == 1
+    assert result.exit_code == 1, result.output
     assert result.stderr == f"{team.uri} wants a login: set {NAME} and {PASSWORD}\n"
 
 
@@ -199,6 +200,15 @@ def test_reading_with_a_login(team: Team, tmp_path: Path) -> None:
     assert json.loads(result.stdout)["runs"]
     pages = CliRunner().invoke(app, ["ui", "--uri", team.uri])
     assert f"{team.uri}/#/experiments/" in pages.stdout
+
+
+def test_doctor_tells_of_a_refused_login(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server answers, and runs would not be recorded all the same."""
+    [refused] = look_at_store(team.uri)
+    assert (refused.state, "wants a login" in refused.words) == ("wrong", True)
+    log_in(monkeypatch, "ann", ANN)
+    [let_in] = look_at_store(team.uri)
+    assert let_in.state == "well"
 
 
 def test_login_from_mlflows_file(
