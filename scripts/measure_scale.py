@@ -26,7 +26,7 @@ from copies import copy_rows, copy_run, pretend_trained
 from crowd import Crowd, core_of, server_of
 from measuring import FMNIST, Table, describe_machine, whole_command
 
-from fashion_mnist.tracking.hosting import Hosting, serve, wait_until_ready
+from fashion_mnist.tracking.hosting import FILES, Hosting, serve, wait_until_ready
 
 SIZES = [1000, 3000, 10000]
 SEEDS = 5  # of each setting
@@ -164,7 +164,7 @@ def measure_clients(clients: Sequence[int], workers: Sequence[int], store: str) 
         train_template(folder, f"sqlite:///{folder}/template.db")
         [template] = (path.parent for path in Path("outputs/runs").glob("*/journal.jsonl"))
         for number in workers:
-            destination = ("--artifacts-destination", f"{folder}/artifacts")
+            destination = (FILES, f"{folder}/artifacts")
             hosting = Hosting(uri, free_port(), workers=number, options=destination)
             with started(hosting) as pid:
                 for count in clients:

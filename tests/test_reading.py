@@ -14,6 +14,7 @@ import pytest
 from fashion_mnist.recorded import RecordedRun, time_of
 from fashion_mnist.tracking.reading import Reader
 from fashion_mnist.tracking.server import Server
+from fashion_mnist.tracking.team import out_of_reach
 from tests.recordings import Recordings, record_runs
 
 
@@ -169,3 +170,9 @@ def test_listing_needs_no_mlflow(recordings: Recordings) -> None:
     code += f"Reader({recordings.uri!r}).runs(); print('mlflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_experiments_made_without_a_server_are_named(recordings: Recordings) -> None:
+    """A server for many machines says whose files would stay behind."""
+    lines = out_of_reach(recordings.uri)
+    assert any("'fashion-mnist'" in line and str(recordings.folder) in line for line in lines)

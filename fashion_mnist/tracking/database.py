@@ -18,7 +18,10 @@ from fashion_mnist.recorded import RecordedRun, in_one_line, time_of
 from fashion_mnist.tracking.address import sqlite_path
 
 BUSY_SECONDS = 20  # a writer holds the file for a moment, as MLflow's client allows too
-EXPERIMENTS = table("experiments", *map(column, ("experiment_id", "name", "lifecycle_stage")))
+EXPERIMENTS = table(
+    "experiments",
+    *map(column, ("experiment_id", "name", "lifecycle_stage", "artifact_location")),
+)
 RUNS = table(
     "runs",
     *map(column, ("run_uuid", "name", "status", "start_time", "end_time", "lifecycle_stage")),
@@ -46,6 +49,12 @@ class Database:
         query = select(EXPERIMENTS.c.experiment_id, EXPERIMENTS.c.name)
         rows = self._rows(query.where(EXPERIMENTS.c.lifecycle_stage == ACTIVE))
         return {str(number): str(name) for number, name in rows}
+
+    def artifact_roots(self) -> dict[str, str]:
+        """Where the files of new runs go, by the name of the experiment."""
+        query = select(EXPERIMENTS.c.name, EXPERIMENTS.c.artifact_location)
+        rows = self._rows(query.where(EXPERIMENTS.c.lifecycle_stage == ACTIVE))
+        return {str(name): str(root or "") for name, root in rows}
 
     def runs(self, experiment_ids: Sequence[str]) -> list[RecordedRun]:
         """Those of these experiments that were not thrown away, newest first."""

@@ -16,6 +16,7 @@ from fashion_mnist.tracking.address import sqlite_path
 
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = ("0.0.0.0", "::")  # on every network that this machine is in
+FILES = "--artifacts-destination"  # where the server puts the files of its clients
 START_SECONDS = 180  # half a minute on a quiet machine
 
 
@@ -34,6 +35,11 @@ class Hosting:
     def address(self) -> str:
         """Where this machine finds it."""
         return f"http://{self.host if self.host not in EVERYWHERE else LOOPBACK}:{self.port}"
+
+    @property
+    def carries_files(self) -> bool:
+        """Whether clients send their files to it, and not to where they are kept."""
+        return FILES in self.options
 
     def command(self) -> list[str]:
         """Without the store, whose password everybody on this machine could read here."""
@@ -76,7 +82,10 @@ def make_database(hosting: Hosting) -> None:
     Raises:
         OSError: it cannot be made.
     """
-    make = "import sys; from fashion_mnist.tracking.store import Store; Store(sys.argv[1])"
+    # the experiment Default comes with the first client, and its files are where that one's are:
+    # where files travel through the server, that must be the server itself
+    what = "with at_home(sys.argv[1]): pass" if hosting.carries_files else "Store(sys.argv[1])"
+    make = f"import sys\nfrom fashion_mnist.tracking.store import Store, at_home\n{what}"
     command = [sys.executable, "-P", "-c", make, hosting.store]
     done = subprocess.run(command, env=hosting.environment(), capture_output=True, text=True)
     if done.returncode:

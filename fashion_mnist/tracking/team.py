@@ -31,6 +31,7 @@ from fashion_mnist.tracking.address import (
 )
 from fashion_mnist.tracking.hosting import (
     EVERYWHERE,
+    FILES,
     LOOPBACK,
     Hosting,
     check_port_is_free,
@@ -84,7 +85,7 @@ class TeamServer:
         if "://" not in artifacts:
             artifacts = str(Path(artifacts).absolute())
         own = Hosting(store, self.port, self.host, self.workers or _workers_for(store))
-        own = replace(own, options=("--artifacts-destination", artifacts))
+        own = replace(own, options=(FILES, artifacts))
         if self.is_reached_by_others or self.names:
             own = replace(own, options=(*own.options, *self._visitors()))
         if not self.with_logins:
@@ -152,7 +153,7 @@ def serve_team(server: TeamServer, say: Callable[[str], None] = print) -> None:
     say(f"Starting MLflow for {without_password(hosting.store)}: this takes about half a minute.")
     with suppress(KeyboardInterrupt), ended_by_signals(), serve(hosting) as process:
         wait_until_ready(process, hosting.address)
-        for line in _welcome(server):
+        for line in (*_welcome(server), *out_of_reach(hosting.store)):
             say(line)
         process.wait()
 
@@ -169,6 +170,19 @@ def _welcome(server: TeamServer) -> list[str]:
     else:
         lines.insert(1, "For this machine alone: --host 0.0.0.0 serves others too.")
     return lines
+
+
+def out_of_reach(store: str) -> list[str]:
+    """A line for each experiment that was made without this server: its files do not travel."""
+    from fashion_mnist.tracking.database import Database
+
+    roots = Database(store).artifact_roots()
+    return [
+        f"The files of the experiment {name!r} go to {root} of whoever records a run in it: other "
+        "machines want another tracking.experiment."
+        for name, root in roots.items()
+        if "://" not in root.replace("file://", "") and not root.startswith("mlflow-artifacts:")
+    ]
 
 
 def _workers_for(store: str) -> int:

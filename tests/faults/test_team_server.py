@@ -30,7 +30,7 @@ from fashion_mnist.tracking.hosting import serve, wait_until_ready
 from fashion_mnist.tracking.login import NAME, PASSWORD, login_headers
 from fashion_mnist.tracking.outbox import Outcome
 from fashion_mnist.tracking.sender import Sender, sync
-from fashion_mnist.tracking.team import ADMIN_PASSWORD, TeamServer
+from fashion_mnist.tracking.team import ADMIN_PASSWORD, TeamServer, out_of_reach
 from tests.builders import data_overrides, make_config, make_data
 from tests.faults.journals import EXPERIMENT, write_run
 from tests.faults.postgres import free_port, missing, postgres
@@ -49,6 +49,7 @@ class Team:
 
     uri: str
     folder: Path  # what it keeps of its own
+    store: str  # the database's address
     database: str  # its password, empty for a file
     process_id: int
 
@@ -75,7 +76,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
         log_in(patch, "admin", CHIEF)
         tell(hosting.address, "users/create", username="ann", password=ANN)
         patch.undo()
-        yield Team(hosting.address, place / "kept", password, process.pid)
+        yield Team(hosting.address, place / "kept", hosting.store, password, process.pid)
         os.killpg(process.pid, signal.SIGKILL)  # gently, it would wait for clients to hang up
 
 
@@ -112,6 +113,7 @@ def test_twenty_clients_at_once(team: Team, tmp_path: Path) -> None:
     experiment = MlflowClient(team.uri).get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     assert experiment.artifact_location.startswith("mlflow-artifacts:")
+    assert not out_of_reach(team.store)  # nor those of the experiment that MLflow itself makes
     assert len(list(team.folder.glob("artifacts/**/validation/*.png"))) >= NUM_CLIENTS
 
 
