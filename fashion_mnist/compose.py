@@ -3,13 +3,10 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from types import NoneType
-from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -17,14 +14,13 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import MarkedYAMLError, YAMLError
-from yaml.reader import ReaderError
+from yaml import YAMLError
 
 from fashion_mnist.config import Config, ConfigError, SweepConfig, parse
-from fashion_mnist.console import first_line_of
 from fashion_mnist.hydra_settings import hydra_problems, is_search_path, own_words
 from fashion_mnist.overrides import RECIPE, Word, options_of, read_word
 from fashion_mnist.schema import Reader, shorten, shown
+from fashion_mnist.trees import TOO_MANY, Base, base_of, first_line, plain, set_values
 from fashion_mnist.user_yaml import MOST_INTERPOLATIONS, UserFolder, num_interpolations
 
 CONFIG_NAME = "train"
@@ -41,19 +37,7 @@ _NO_CONFIG = (
     AssertionError,
     RecursionError,
 )
-_TOO_MANY = f"a config must have at most {MOST_INTERPOLATIONS} interpolations (${{key}})"
-_PLAIN = (bool, int, float, str, NoneType)
-_ENVIRONMENT = re.compile(r"\$\{oc\.env:[^${}]*\}")  # says the same whatever a job's values are
 _Composed = DictConfig | list[str]  # a config, or why there is none
-
-
-@dataclass(frozen=True)
-class _Base:
-    """What jobs have in common, composed."""
-
-    node: DictConfig
-    # the same as plain values; None where a job's value may show elsewhere too
-    tree: dict[str, Any] | None
 
 
 def config_folder() -> Path:
@@ -83,7 +67,7 @@ def check_jobs(jobs: Sequence[Sequence[str]], *, config_dir: str | None = None) 
     """
     folders, extra = _folders(config_dir)
     words = {text: read_word(text, folders) for text in set(chain(*jobs))}
-    bases: dict[tuple[str, ...], _Base | list[str]] = {}
+    bases: dict[tuple[str, ...], Base | list[str]] = {}
     configs, mistakes = list[Config](), dict[str, list[int]]()
     with _hydra():
         for number, job in enumerate(jobs):
@@ -151,28 +135,9 @@ def parse_composed(config: DictConfig, overrides: Sequence[str]) -> Config:
     return parse(plain(_without_hydra(config)), overridden=keys)
 
 
-def plain(config: DictConfig) -> Any:
-    """Nested dicts, lists and plain values, interpolations resolved."""
-    return OmegaConf.to_container(config, resolve=True)
-
-
-def first_line(error: Exception) -> str:
-    """What an error of Hydra's says, without its advice; of broken YAML, where it is broken."""
-    if isinstance(error, RecursionError):
-        return "the config is nested too deeply, or refers to itself"
-    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return f"{mark.name}, line {mark.line + 1}, is no YAML: {error.problem}"
-    if isinstance(error, ReaderError):
-        return f"{error.name} is no YAML: {error.reason}"
-    head, _, rest = str(error).strip().partition("\n")
-    reason = rest.strip().partition("\n")[0]
-    return f"{head} {reason}" if head.endswith(":") else first_line_of(error)
-
-
 def _check(
     words: Sequence[Word],
-    bases: dict[tuple[str, ...], _Base | list[str]],
+    bases: dict[tuple[str, ...], Base | list[str]],
     extra: Sequence[str],
 ) -> Config:
     """Parse what the words of one job make; `bases` keeps what is composed, for the next job."""
@@ -180,8 +145,8 @@ def _check(
     shared, values = _split(words)
     if shared not in bases:
         base = _compose(shared, extra)
-        bases[shared] = base if isinstance(base, list) else _base_of(_without_hydra(base))
-    composed = _set(bases[shared], values)
+        bases[shared] = base if isinstance(base, list) else base_of(_without_hydra(base))
+    composed = set_values(bases[shared], values)
     keys = [word.override.key_or_group for word in words if word.override is not None]
     if isinstance(composed, list):
         raise ConfigError([*problems, *composed])
@@ -205,61 +170,6 @@ def _split(words: Sequence[Word]) -> tuple[tuple[str, ...], list[Word]]:
     paired = list(zip(words, is_value, strict=True))
     shared = [word.text for word, is_last in paired if not is_last and word.text is not None]
     return tuple(shared), [word for word, is_last in paired if is_last]
-
-
-def _base_of(node: DictConfig) -> _Base:
-    """With its plain tree, unless an interpolation leads from one key to another."""
-    raw = OmegaConf.to_yaml(node, resolve=False)
-    if "${" in _ENVIRONMENT.sub("", raw):
-        return _Base(node, None)
-    try:
-        return _Base(node, plain(node))
-    except (OmegaConfBaseException, RecursionError):  # a job may have a value in its place
-        return _Base(node, None)
-
-
-def _set(base: _Base | list[str], values: Sequence[Word]) -> Any:
-    """A plain tree with the values set on a copy of the base, as Hydra does; or why it cannot."""
-    if isinstance(base, list):
-        return base
-    if sum((word.text or "").count("${") for word in values) > MOST_INTERPOLATIONS:
-        return [_TOO_MANY]
-    known = _set_plainly(base.tree, values)
-    if known is not None:
-        return known
-    node = deepcopy(base.node)
-    for word in values:
-        assert word.override is not None
-        try:
-            key, value = word.override.key_or_group, word.override.value()
-            OmegaConf.update(node, key, value, merge=True, force_add=True)
-        except (OmegaConfBaseException, RecursionError):
-            return [f"Error merging override {shorten(word.text or '')}"]  # as Hydra says it
-    try:
-        return plain(node)
-    except (OmegaConfBaseException, RecursionError) as error:
-        return [first_line(error)]
-
-
-def _set_plainly(tree: dict[str, Any] | None, values: Sequence[Word]) -> dict[str, Any] | None:
-    """A copy of the tree with plain values in the place of plain values; None for all else.
-
-    This is what most jobs of a sweep are, and a hundredth of OmegaConf's time for them.
-    """
-    changed = deepcopy(tree)
-    for word in values:
-        assert word.override is not None
-        *path, name = word.override.key_or_group.split(".")
-        node: Any = changed
-        for part in path:
-            node = node.get(part) if isinstance(node, dict) else None
-        if not isinstance(node, dict) or not isinstance(node.get(name, ()), _PLAIN):
-            return None
-        value = word.override.value()
-        if not isinstance(value, _PLAIN) or "${" in str(value):
-            return None
-        node[name] = value
-    return changed
 
 
 def _with_jobs(problem: str, numbers: Sequence[int], jobs: Sequence[Sequence[str]]) -> str:
@@ -315,7 +225,7 @@ def _compose(words: Sequence[str], extra: Sequence[str]) -> _Composed:
         return [first_line(error)]
     problems = hydra_problems(config.hydra, own, words)
     if extra and num_interpolations(_without_hydra(config)) > MOST_INTERPOLATIONS:
-        problems.append(_TOO_MANY)
+        problems.append(TOO_MANY)
     return problems or config
 
 

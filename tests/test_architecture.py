@@ -44,6 +44,7 @@ FLOORS = [
     {"runs"},
     {"engines"},
     {"hydra_settings", "overrides", "user_yaml"},
+    {"trees"},
     {"compose", "whereabouts", "clean"},
     {"sweep"},
     {"conclusions", "doctor"},
@@ -103,6 +104,7 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
         "plugins",
         "sweep",
         "train",
+        "trees",
         "user_yaml",
     }
     assert "optuna" not in libraries or own == "sweep"

@@ -8,10 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fashion_mnist.compose import check, config_folder, plain
+from fashion_mnist.compose import check, config_folder
 from fashion_mnist.config import ConfigError, flatten, parse
 from fashion_mnist.optim import optimizer_names
 from fashion_mnist.schedules import SCHEDULES
+from fashion_mnist.trees import plain
 from tests.builders import compose_groups
 
 

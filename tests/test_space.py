@@ -17,11 +17,11 @@ from fashion_mnist.compose import (
     check_jobs,
     compose_sweep_settings,
     config_folder,
-    plain,
 )
 from fashion_mnist.config import ConfigError, parse
 from fashion_mnist.sweep.axes import text_of
 from fashion_mnist.sweep.space import Axis, Space, read_space, sweep_id
+from fashion_mnist.trees import plain
 
 FILES = sorted(path.stem for path in (config_folder() / "sweep").glob("*.yaml"))
 
