@@ -116,6 +116,23 @@ def test_reading_from_each_end_gives_the_rest(tmp_path: Path) -> None:
     assert entries[-1].mark.offset == journal_size(tmp_path)
 
 
+def test_some_kinds_are_what_all_entries_have_of_them(tmp_path: Path) -> None:
+    """Also up to damage in a line of another kind."""
+    with Journal(tmp_path) as journal:
+        journal.start("name", {}, {})
+        for step in range(1, 5):
+            journal.metrics(step, {"val/loss": 0.5})
+            journal.tags({"step": str(step)})
+        journal.status("FINISHED")
+    path = tmp_path / JOURNAL_FILE
+    whole = path.read_bytes()
+    for kinds in (("tags",), ("metrics", "status")):
+        for content in (whole, whole.replace(b'"step": 3, ', b'"step": 7, '), whole[:-20]):
+            path.write_bytes(content)
+            wanted = [entry for entry in read_entries(tmp_path) if entry.kind in kinds]
+            assert list(read_entries(tmp_path, kinds=kinds)) == wanted
+
+
 def test_lines_bear_a_running_checksum(tmp_path: Path) -> None:
     """Each line is JSON whose last word is the CRC-32 of all lines up to it."""
     with Journal(tmp_path) as journal:

@@ -241,3 +241,5 @@ def test_a_sweep_in_mlflow_is_one_parent_with_its_runs(data: Path) -> None:
     assert {"summary.csv", "summary.html", "leaderboard.csv", "plots"} <= paths
     assert any(key.startswith("mlflow.sharedViewState.sweep-") for key in experiment.tags)
     assert "viewStateShareKey=sweep-" in second.stdout
+    # what was trained before was no work for a launcher: a run alone, and one and two jobs
+    assert len(list(Path("outputs/hydra").rglob(".hydra"))) == 4

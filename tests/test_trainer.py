@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from fashion_mnist.config import Config
 from fashion_mnist.data.dataset import Dataset
 from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.identity import next_folder, run_folders
 from fashion_mnist.runs.request import (
     Request,
     RunError,
@@ -207,3 +208,14 @@ def test_auto_reads_the_test_and_records_the_network_where_it_means_yes(data: Pa
     assert "test/accuracy" in winner.folder.figures()
     assert winner.folder.has_recorded_model()
     assert load_file(winner.folder.model)
+
+
+def test_attempts_are_found_by_name(tmp_path: Path) -> None:
+    """In their order, the tenth too, where some before were removed; the next one is new."""
+    assert run_folders(tmp_path, "f" * 64) == []
+    assert next_folder(tmp_path, "f" * 64).name == f"{'f' * 16}-1"
+    made = [tmp_path / "runs" / f"{'f' * 16}-{number}" for number in (1, 2, 5, 8, 9, 10)]
+    for folder in (*made, tmp_path / "runs" / f"{'f' * 16}-x", tmp_path / "runs" / f"{'e' * 16}-3"):
+        folder.mkdir(parents=True)
+    assert run_folders(tmp_path, "f" * 64) == made
+    assert next_folder(tmp_path, "f" * 64).name == f"{'f' * 16}-11"
