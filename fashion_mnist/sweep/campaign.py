@@ -78,7 +78,7 @@ class Campaign:
         """Runs that have ended are recorded under this sweep."""
         parent = self.context.parent
         own = [replace(job, request=replace(job.request, parent=parent)) for job in jobs]
-        train_jobs(own, replace(self.orders, lanes=None))
+        train_jobs(own, replace(self.orders, workers=None))
 
     def results(self) -> list[JobResult]:
         """What came of every job so far."""
