@@ -236,7 +236,7 @@ def test_two_senders_in_a_fresh_postgresql_database(
     whole = make_url(new_database(database, "direct"))
     # as a user gives it: a journal has no password
     monkeypatch.setenv("PGPASSWORD", str(whole.password))
-    address = str(whole.set(password=None))
+    address = str(whole._replace(password=None))  # set() takes None for no change
     folders = crowd.folders[:2]
     for folder in folders:
         for run in journal_folders(folder)[:3]:
