@@ -52,12 +52,13 @@ def first_line(error: Exception) -> str:
 
 def base_of(node: DictConfig) -> Base:
     """With its plain tree, unless an interpolation leads from one key to another."""
-    raw = OmegaConf.to_yaml(node, resolve=False)
-    if "${" in _ENVIRONMENT.sub("", raw):
-        return Base(node, None)
     try:
+        raw = OmegaConf.to_yaml(node, resolve=False)
+        if "${" in _ENVIRONMENT.sub("", raw):
+            return Base(node, None)
         return Base(node, plain(node))
-    except (OmegaConfBaseException, RecursionError):  # a job may have a value in its place
+    # a job may have a value in its place; a number may be longer than Python writes
+    except (OmegaConfBaseException, RecursionError, ValueError):
         return Base(node, None)
 
 

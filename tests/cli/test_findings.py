@@ -170,7 +170,7 @@ def test_the_help_has_panels_and_examples() -> None:
     assert said.index("Training") < said.index("What recorded runs say")
     rooms = [group.typer_instance for group in app.registered_groups if group.typer_instance]
     commands = [command.callback for room in rooms for command in room.registered_commands]
-    names = [command.__name__ for command in commands if command]
+    names = [command.__name__.replace("_", "-") for command in commands if command]
     assert {"train", "runs", "show", "clean"} <= set(names)
     for name in set(names) - {"train"}:  # hands --help over to Hydra
         assert f"Example: fmnist {name}" in " ".join(fmnist(name, "--help").stdout.split())
