@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from statistics import median
 
 import torch
 from measuring import FMNIST, Table, describe_machine, real_dataset
@@ -150,7 +151,7 @@ def find_result(folder: Path, config: Config, dataset: Dataset) -> Result:
 def recipe_row(name: str, results: Sequence[Result], dataset: Dataset) -> list[str]:
     """A recipe's scores, costs, and how many runs it took to choose it."""
     validation = percent([own.figures["final/val_accuracy"] for own in results])
-    seconds = statistic([own.training_seconds for own in results]).mean
+    seconds = median(own.training_seconds for own in results)  # one may have been disturbed
     scores = scores_of([own.test_probabilities for own in results], dataset)
     num_searched = sum(len(read_sweep([f"sweep={each}"], None).samples()) for each in RECIPES[name])
     size = f"{results[0].figures['parameters']:,.0f}"
