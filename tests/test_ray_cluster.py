@@ -219,16 +219,19 @@ def test_a_node_that_dies_loses_nothing(
     data: Path, workers: RayWorkers, nodes: Nodes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its stack goes on at the other one, from its checkpoint, to the same bits."""
-    variants = [f"seed={k} training.epochs=100 training.checkpoint_seconds=0" for k in range(4)]
+    variants = [f"seed={k} training.epochs=150 training.checkpoint_seconds=0" for k in range(4)]
     jobs = make(data, *variants)
     orders = Orders(largest=1, workers=workers)
-    orders.check_for_stop = when(
-        lambda: sum(len(job.folder.history()) > 2 for job in jobs) >= 2, nodes.kill_one
-    )
+
+    def both_are_at_work() -> bool:
+        begun = [job.folder for job in jobs if job.folder.status() == "RUNNING"]
+        return sum(len(folder.history()) > 2 for folder in begun) == 2
+
+    orders.check_for_stop = when(both_are_at_work, nodes.kill_one)
     results = train_jobs(jobs, orders)
     assert not nodes.others
     assert [results[job.identity].error for job in jobs] == [None] * 4
-    assert [len(job.folder.history()) for job in jobs] == [100] * 4
+    assert [len(job.folder.history()) for job in jobs] == [150] * 4
     assert "a worker died" in caplog.text
     assert weights(jobs) == weights_here(data, *variants)
 
