@@ -107,7 +107,7 @@ def test_losses_and_weights_are_those_of_the_classic_loop(
         batches = zip(stack.batches.epoch(), loader, strict=True)
         for step, (batch, (images, labels)) in enumerate(batches):
             logits = stack.model.forward(batch.pixels, training=True)
-            own = stack.loss(logits, batch.labels)
+            own = stack.loss(logits, batch.targets)
             stack.model.backward(own.gradient)
             update(stack, step)
 
