@@ -12,7 +12,6 @@ import argparse
 import itertools
 import platform
 import random
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,13 +19,14 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+from measuring import FMNIST, mean_and_deviation
+
 from fashion_mnist.entries import read_entries
 from fashion_mnist.machine import physical_cores, process_tags
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.sweep.axes import Axis
 from fashion_mnist.sweep.study import Search
 
-FMNIST = Path(sys.executable).with_name("fmnist")
 METRIC = "final/val_accuracy"
 SPACE = {
     "optimizer.lr": ("0.0003", "0.001", "0.003", "0.01"),
@@ -102,8 +102,9 @@ def compare(scores: Scores, num_searches: int, batch_size: int) -> str:
         best = [max(scores[setting] for setting in settings) for settings in tried]
         places = [1 + sum(score > reached for score in scores.values()) for reached in best]
         runs = [len(set(settings)) for settings in tried]
-        percent = spread([100 * reached for reached in best], 2)
-        lines.append(f"| {name} | {percent} | {spread(places, 1)} | {spread(runs, 1)} |")
+        percent = mean_and_deviation([100 * reached for reached in best], 2)
+        others = f"{mean_and_deviation(places, 1)} | {mean_and_deviation(runs, 1)}"
+        lines.append(f"| {name} | {percent} | {others} |")
     lines.append(f"| full grid | {100 * max(scores.values()):.2f} | 1 | {len(scores)} |")
     return "\n".join(lines)
 
@@ -140,12 +141,6 @@ def coarse_grid(seed: int) -> list[Setting]:
     whole = draw.choice(list(SPACE))
     thinned = [v if key == whole else v[draw.randrange(2) :: 2] for key, v in SPACE.items()]
     return list(itertools.product(*thinned))
-
-
-def spread(values: list[float] | list[int], digits: int) -> str:
-    """Mean ± standard deviation."""
-    deviation = statistics.stdev(values) if len(values) > 1 else float("nan")
-    return f"{statistics.mean(values):.{digits}f} ± {deviation:.{digits}f}"
 
 
 def describe_machine() -> str:

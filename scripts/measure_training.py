@@ -17,7 +17,15 @@ import contestants
 import psutil
 import torch
 from contestants import Epoch
-from measuring import Table, in_turn, ratio, real_dataset, seconds_of, spread
+from measuring import (
+    Table,
+    in_turn,
+    mean_and_deviation,
+    ratio,
+    real_dataset,
+    seconds_of,
+    spread,
+)
 
 from fashion_mnist.compose import check
 from fashion_mnist.config import Config
@@ -126,8 +134,7 @@ def measure_precision(rounds: int) -> Table:
             index = validation_index(views, machine)
             assert index is not None
             scores.append(100 * float(accuracy(validate(stack, index).counts[0])))
-        score = f"{statistics.fmean(scores):.2f} ± {statistics.stdev(scores):.2f}"
-        rows.append([precision, score, str(len(scores)), spread(seconds)])
+        rows.append([precision, mean_and_deviation(scores), str(len(scores)), spread(seconds)])
     return Table(["precision", "validation accuracy, %", "seeds", "s an epoch"], rows)
 
 

@@ -79,6 +79,12 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
+def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
+    """Mean ± standard deviation (n - 1); of one value itself."""
+    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.{digits}f}{deviation}"
+
+
 def ratio(slower: Sequence[float], faster: Sequence[float], digits: int = 1) -> str:
     """The median of the ratios round by round."""
     middle = statistics.median(a / b for a, b in zip(slower, faster, strict=True))

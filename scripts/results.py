@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from measuring import FMNIST, Table, describe_machine, real_dataset
+from measuring import FMNIST, Table, describe_machine, mean_and_deviation, real_dataset
 from torch import Tensor
 
 from fashion_mnist.compose import check
@@ -29,7 +29,7 @@ from fashion_mnist.conclusions.ensemble import average
 from fashion_mnist.conclusions.predictions import read_predictions
 from fashion_mnist.config import Config
 from fashion_mnist.data.dataset import Dataset
-from fashion_mnist.inference import Statistic, statistic, wilson_interval
+from fashion_mnist.inference import statistic, wilson_interval
 from fashion_mnist.metrics import accuracy, confusion_counts, f1, macro
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.request import last_attempt
@@ -185,7 +185,7 @@ def scores_of(probabilities: Sequence[Tensor], dataset: Dataset) -> list[str]:
     """Accuracy, macro F1 and the worst class's F1 on the test set, over networks."""
     scores = [test_scores(own, dataset) for own in probabilities]
     right, f1_macro, worst = zip(*scores, strict=True)
-    return [percent(right), spread(statistic(f1_macro), 4), spread(statistic(worst), 3)]
+    return [percent(right), mean_and_deviation(f1_macro, 4), mean_and_deviation(worst, 3)]
 
 
 def test_scores(probabilities: Tensor, dataset: Dataset) -> tuple[float, float, float]:
@@ -233,13 +233,7 @@ def difference_from(first: Mapping[str, float], own: Mapping[str, float]) -> str
 
 def percent(values: Sequence[float]) -> str:
     """Mean ± standard deviation of shares, in percent."""
-    return spread(statistic([100 * value for value in values]), 2)
-
-
-def spread(values: Statistic, digits: int) -> str:
-    """Mean ± standard deviation."""
-    deviation = "" if values.std is None else f" ± {values.std:.{digits}f}"
-    return f"{values.mean:.{digits}f}{deviation}"
+    return mean_and_deviation([100 * value for value in values])
 
 
 def write_between_marks(path: Path, name: str, table: str) -> None:

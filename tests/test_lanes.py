@@ -9,7 +9,7 @@ import torch
 
 from fashion_mnist.config import Config
 from fashion_mnist.engines.devices import names_of, pin
-from fashion_mnist.engines.engine import News, Task, Width
+from fashion_mnist.engines.engine import Listener, News, Task, Width
 from fashion_mnist.engines.lanes import open_lanes
 from fashion_mnist.engines.processes import gpu_width
 from fashion_mnist.machine import Machine
@@ -111,7 +111,7 @@ def test_lanes_without_processes_hand_everything_back() -> None:
         pass
 
     with open_lanes(Width()) as lanes:
-        undone = lanes.run(tasks, on_begin=ignore, on_news=ignore, check_for_stop=lambda: None)
+        undone = lanes.run(tasks, Listener(ignore, ignore, lambda: None))
     assert undone == tasks
 
 

@@ -66,19 +66,21 @@ def failure(task: Task, reason: str) -> News:
     return News(task.number, results=results)
 
 
+@dataclass(frozen=True)
+class Listener:
+    """Who is told of stacks, and asked whether to go on; what it raises there ends them all."""
+
+    on_begin: Callable[[Task], None]
+    on_news: Callable[[News], None]
+    check_for_stop: Callable[[], None]
+
+
 class Workers(Protocol):
     """Whoever trains stacks while a sweep lasts."""
 
     width: Width
 
-    def run(
-        self,
-        tasks: Sequence[Task],
-        *,
-        on_begin: Callable[[Task], None],
-        on_news: Callable[[News], None],
-        check_for_stop: Callable[[], None],
-    ) -> list[Task]:
+    def run(self, tasks: Sequence[Task], listener: Listener) -> list[Task]:
         """Have stacks trained, begun in the order given; what must be trained here comes back.
 
         Raises:

@@ -17,7 +17,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing import resource_tracker
@@ -25,7 +25,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
-from fashion_mnist.engines.engine import News, Task, Width
+from fashion_mnist.engines.engine import Listener, News, Task, Width
 from fashion_mnist.signals import StopRequested, held_back, ignore_signals
 
 if TYPE_CHECKING:
@@ -52,14 +52,7 @@ class Lanes:
     _stop: Connection  # closed, it tells the processes to stop
     _lanes: list[_Lane] = field(default_factory=list)
 
-    def run(
-        self,
-        tasks: Sequence[Task],
-        *,
-        on_begin: Callable[[Task], None],
-        on_news: Callable[[News], None],
-        check_for_stop: Callable[[], None],
-    ) -> list[Task]:
+    def run(self, tasks: Sequence[Task], listener: Listener) -> list[Task]:
         """Have stacks trained, in the order given; those whose process died come back undone.
 
         Raises:
@@ -69,13 +62,13 @@ class Lanes:
         while any(lane.task for lane in self._lanes) or (waiting and self._lanes):
             for lane in [lane for lane in self._lanes if lane.task is None]:
                 if waiting and self._send(lane, waiting[0]):
-                    on_begin(waiting.popleft())
+                    listener.on_begin(waiting.popleft())
             for news in self._listen(undone):
-                on_news(news)
+                listener.on_news(news)
             try:
-                check_for_stop()
+                listener.check_for_stop()
             except Exception:
-                self._stop_all(on_news)
+                self._stop_all(listener)
                 raise
         return [*undone, *waiting]
 
@@ -106,7 +99,7 @@ class Lanes:
                 lane.task = None
             yield news
 
-    def _stop_all(self, on_news: Callable[[News], None]) -> None:
+    def _stop_all(self, listener: Listener) -> None:
         self._stop.close()
         deadline = time.monotonic() + LONGEST_GOODBYE_SECONDS
         for lane in self._lanes:
@@ -117,7 +110,7 @@ class Lanes:
                     break
                 if news.results is not None:
                     lane.task = None
-                    on_news(news)
+                    listener.on_news(news)
 
 
 @contextmanager

@@ -5,12 +5,12 @@ Only what is within functions here imports ray.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fashion_mnist.console import first_line_of
-from fashion_mnist.engines.engine import News, Task, Width, failure
+from fashion_mnist.engines.engine import Listener, News, Task, Width, failure
 from fashion_mnist.engines.errand import Answer, Home, deliver, errand_of
 from fashion_mnist.engines.parcel import pack
 from fashion_mnist.runs.folder import RunFolder
@@ -34,28 +34,21 @@ class RayWorkers:
     _mailbox: Any = None
     _function: Any = None
 
-    def run(
-        self,
-        tasks: Sequence[Task],
-        *,
-        on_begin: Callable[[Task], None],
-        on_news: Callable[[News], None],
-        check_for_stop: Callable[[], None],
-    ) -> list[Task]:
+    def run(self, tasks: Sequence[Task], listener: Listener) -> list[Task]:
         """See `engine.Workers`. None comes back: what cannot be trained has its error."""
         import ray
 
         if not tasks:
             return []
         self._begin()
-        sent = _Sent({self._send(task): task for task in tasks}, on_begin, on_news)
+        sent = _Sent({self._send(task): task for task in tasks}, listener)
         try:
             while sent.waiting:
                 ready, _ = ray.wait(list(sent.waiting), timeout=POLL_SECONDS, fetch_local=False)
                 sent.hear(ray.get(self._mailbox.take.remote()))
                 for reference in ready:
                     sent.take(reference, self._answer(reference))
-                check_for_stop()
+                listener.check_for_stop()
         except Exception:
             self._stop(sent)
             raise
@@ -120,8 +113,7 @@ class _Sent:
     """Tasks on their way."""
 
     waiting: dict[Any, Task]
-    on_begin: Callable[[Task], None]
-    on_news: Callable[[News], None]
+    listener: Listener
     _begun: set[int] = field(default_factory=set)
     _workers: dict[int, str] = field(default_factory=dict)
 
@@ -136,7 +128,7 @@ class _Sent:
                 self._workers[number] = worker
                 log.warning("a worker died (%s): its runs go on in %s", before, worker)
             self._hear_of(by_number[number])
-            self.on_news(News(number, epochs=epochs))
+            self.listener.on_news(News(number, epochs=epochs))
 
     def take(self, reference: Any, answer: Answer | str) -> None:
         """One has ended."""
@@ -144,12 +136,12 @@ class _Sent:
         news = failure(task, answer) if isinstance(answer, str) else deliver(answer, task)
         if news.results is not None or news.refusal:
             self._hear_of(task)
-            self.on_news(news)
+            self.listener.on_news(news)
 
     def _hear_of(self, task: Task) -> None:
         if task.number not in self._begun:
             self._begun.add(task.number)
-            self.on_begin(task)
+            self.listener.on_begin(task)
 
 
 def _warn_of_none_so_large(cluster: "RayCluster") -> None:

@@ -11,14 +11,14 @@ import logging
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fashion_mnist.console import first_line_of
-from fashion_mnist.engines.engine import News, Task, Width, failure
+from fashion_mnist.engines.engine import Listener, News, Task, Width, failure
 from fashion_mnist.engines.errand import Home, at_home, deliver, errand_of
 from fashion_mnist.entries import journal_size
 from fashion_mnist.machine import Machine, physical_cores
@@ -111,14 +111,7 @@ class SlurmWorkers:
     deaths: list[int] = field(default_factory=list)  # the number of each job's stack
     _next_question: float = 0.0
 
-    def run(
-        self,
-        tasks: Sequence[Task],
-        *,
-        on_begin: Callable[[Task], None],
-        on_news: Callable[[News], None],
-        check_for_stop: Callable[[], None],
-    ) -> list[Task]:
+    def run(self, tasks: Sequence[Task], listener: Listener) -> list[Task]:
         """See `engine.Workers`. None comes back: what cannot be trained has its error."""
         waiting, sent = deque(tasks), list[_Job]()
         try:
@@ -128,14 +121,14 @@ class SlurmWorkers:
                 time.sleep(POLL_SECONDS)
                 self._ask_slurm(sent)
                 for job in sent:
-                    job.look(on_begin, on_news)
+                    job.look(listener)
                 for job in [job for job in sent if job.has_ended(self._slurm.patience_seconds)]:
                     sent.remove(job)
                     if self._is_to_be_sent_again(job):
                         waiting.append(job.task)
                     else:
-                        job.end(on_begin, on_news)
-                check_for_stop()
+                        job.end(listener)
+                listener.check_for_stop()
         except Exception:
             _stop(sent)
             raise
@@ -189,15 +182,15 @@ class _Job:
     def __post_init__(self) -> None:
         self._size = journal_size(self.task.folders[0])
 
-    def look(self, on_begin: Callable[[Task], None], on_news: Callable[[News], None]) -> None:
+    def look(self, listener: Listener) -> None:
         """Tell what its journal says that is new."""
         size = journal_size(self.task.folders[0])
         if size == self._size:
             return
         self._size = size
-        self._begin(on_begin)
+        self._begin(listener)
         rows = RunFolder(self.task.folders[0]).history()
-        on_news(News(self.task.number, epochs=rows[-1]["epoch"] if rows else 0.0))
+        listener.on_news(News(self.task.number, epochs=rows[-1]["epoch"] if rows else 0.0))
 
     def has_ended(self, patience_seconds: float) -> bool:
         """Whether it has a result, or will have none."""
@@ -217,7 +210,7 @@ class _Job:
         """What is known of it, in words."""
         return f"job {self.job.job_id} died ({self.job.state}, see {self.job.paths.stderr})"
 
-    def end(self, on_begin: Callable[[Task], None], on_news: Callable[[News], None]) -> None:
+    def end(self, listener: Listener) -> None:
         """Tell what came of it."""
         import submitit
 
@@ -228,13 +221,13 @@ class _Job:
             except submitit.core.utils.FailedJobError as error:
                 # its last line is the exception's; before it stands the other process's traceback
                 news = failure(self.task, str(error).strip().rpartition("\n")[2])
-        self._begin(on_begin)
-        on_news(news)
+        self._begin(listener)
+        listener.on_news(news)
 
-    def _begin(self, on_begin: Callable[[Task], None]) -> None:
+    def _begin(self, listener: Listener) -> None:
         if not self._is_begun:
             self._is_begun = True
-            on_begin(self.task)
+            listener.on_begin(self.task)
 
 
 def _stop(sent: Sequence[_Job]) -> None:

@@ -11,22 +11,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import submitit
 from submitit.helpers import DelayedSubmission
 
 from fashion_mnist.engines.errand import Answer, Errand, do_errand
+from fashion_mnist.engines.slurm import CLUSTERS, Slurm
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.signals import StopRequested
 
-if TYPE_CHECKING:
-    from fashion_mnist.engines.slurm import Slurm
 
-CLUSTERS = ("slurm", "local")
-
-
-def build_executor(slurm: "Slurm", folder: Path) -> Any:
+def build_executor(slurm: Slurm, folder: Path) -> Any:
     """submitit's, with the options under its names.
 
     Args:

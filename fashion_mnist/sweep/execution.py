@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from fashion_mnist.data.idx import DataError
-from fashion_mnist.engines.engine import Engine, News, Task, Width, Workers
+from fashion_mnist.engines.engine import Engine, Listener, News, Task, Width, Workers
 from fashion_mnist.engines.processes import Processes
 from fashion_mnist.machine import Machine
 from fashion_mnist.runs.request import Datasets, RunResult, resolve_machine_of
@@ -85,12 +85,11 @@ def _train_beside(
     results: dict[str, RunResult],
 ) -> list[list[Job]]:
     """Have an engine train stacks, the longest first; those that it could not train come back."""
-    threads = {job.identity: workers.width.threads for stack in beside for job in stack}
-    ordered = sorted([*beside, *away], key=lambda stack: -_seconds(stack, orders))
-    tasks = [
-        _task(number, stack, workers.width, threads.get(stack[0].identity) or None)
-        for number, stack in enumerate(ordered)
-    ]
+    threads = workers.width.threads or None
+    placed = [*((stack, threads) for stack in beside), *((stack, None) for stack in away)]
+    placed.sort(key=lambda place: -_seconds(place[0], orders))
+    ordered = [stack for stack, _ in placed]
+    tasks = [_task(number, *place, workers.width) for number, place in enumerate(placed)]
     num_lanes = min(workers.width.number, max(1, len(tasks)))  # as the estimate has it
     refusals: list[str] = []
 
@@ -107,16 +106,14 @@ def _train_beside(
             raise DataError(refusals[0])
         orders.check_for_stop()
 
-    undone = workers.run(
-        tasks,
-        on_begin=lambda task: _begin(ordered[task.number], task.number, orders, num_lanes),
-        on_news=on_news,
-        check_for_stop=check_for_stop,
-    )
+    def on_begin(task: Task) -> None:
+        _begin(ordered[task.number], task.number, orders, num_lanes)
+
+    undone = workers.run(tasks, Listener(on_begin, on_news, check_for_stop))
     return [ordered[task.number] for task in undone]
 
 
-def _task(number: int, jobs: Sequence[Job], width: Width, threads: int | None) -> Task:
+def _task(number: int, jobs: Sequence[Job], threads: int | None, width: Width) -> Task:
     """The stack as it is sent, with all that was decided here."""
     return Task(
         number,

@@ -7,12 +7,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fashion_mnist.tracking.address import sqlite_path
+from fashion_mnist.tracking.address import sqlite_path, without_password
 
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = ("0.0.0.0", "::")  # on every network that this machine is in
@@ -55,6 +55,23 @@ class Hosting:
             "MLFLOW_BACKEND_STORE_URI": self.store,
         }
         return os.environ | quiet | private | own | dict(self.settings)
+
+
+def serve_until_stopped(
+    hosting: Hosting, say: Callable[[str], None], when_ready: Callable[[], None]
+) -> None:
+    """Serves until Ctrl-C.
+
+    Raises:
+        ValueError: the port is taken.
+        OSError: MLflow does not start.
+    """
+    check_port_is_free(hosting.port, hosting.host)
+    say(f"Starting MLflow for {without_password(hosting.store)}: this takes about half a minute.")
+    with suppress(KeyboardInterrupt), ended_by_signals(), serve(hosting) as server:
+        wait_until_ready(server, hosting.address)
+        when_ready()
+        server.wait()
 
 
 @contextmanager

@@ -16,7 +16,6 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,10 +33,7 @@ from fashion_mnist.tracking.hosting import (
     FILES,
     LOOPBACK,
     Hosting,
-    check_port_is_free,
-    ended_by_signals,
-    serve,
-    wait_until_ready,
+    serve_until_stopped,
 )
 
 ADMIN_PASSWORD = "MLFLOW_AUTH_ADMIN_PASSWORD"
@@ -149,13 +145,12 @@ def serve_team(server: TeamServer, say: Callable[[str], None] = print) -> None:
     problem = check_store(hosting.store)
     if problem:
         raise OSError(problem)
-    check_port_is_free(server.port, server.host)
-    say(f"Starting MLflow for {without_password(hosting.store)}: this takes about half a minute.")
-    with suppress(KeyboardInterrupt), ended_by_signals(), serve(hosting) as process:
-        wait_until_ready(process, hosting.address)
+
+    def welcome() -> None:
         for line in (*_welcome(server), *out_of_reach(hosting.store)):
             say(line)
-        process.wait()
+
+    serve_until_stopped(hosting, say, welcome)
 
 
 def _welcome(server: TeamServer) -> list[str]:

@@ -1,6 +1,5 @@
 """`fmnist ui`: MLflow's pages on this machine, and links to the views worth opening. No MLflow."""
 
-import contextlib
 import json
 import socket
 import urllib.error
@@ -15,14 +14,7 @@ from fashion_mnist.tracking.address import (
     demand_no_password,
     without_password,
 )
-from fashion_mnist.tracking.hosting import (
-    LOOPBACK,
-    Hosting,
-    check_port_is_free,
-    ended_by_signals,
-    serve,
-    wait_until_ready,
-)
+from fashion_mnist.tracking.hosting import LOOPBACK, Hosting, serve_until_stopped
 from fashion_mnist.tracking.login import login_headers
 from fashion_mnist.tracking.problems import complaint
 from fashion_mnist.tracking.views import VERSION_TAG, view_links
@@ -45,16 +37,15 @@ def ui(uri: str, port: int = 5000, say: Callable[[str], None] = print) -> None:
         demand_no_password(uri, "the store")
         say_links(uri, say)
         return
-    check_port_is_free(port)
     hosting = Hosting(uri, port)
-    say(f"Starting MLflow for {without_password(uri)}: this takes about half a minute.")
-    with contextlib.suppress(KeyboardInterrupt), ended_by_signals(), serve(hosting) as server:
-        wait_until_ready(server, hosting.address)
+
+    def welcome() -> None:
         say_links(hosting.address, say)
         tunnel = f"ssh -L {port}:{LOOPBACK}:{port} {socket.gethostname()}"
         say(f"\nFor this machine alone; on another one: {tunnel}")
         say("Ctrl-C stops it.")
-        server.wait()
+
+    serve_until_stopped(hosting, say, welcome)
 
 
 def say_links(address: str, say: Callable[[str], None]) -> None:
