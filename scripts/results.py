@@ -43,7 +43,7 @@ RECIPES = {
     "fast": ("fast_search",),
     "standard": ("standard_search",),
     "permutation_invariant": ("permutation_invariant_search", "permutation_invariant_search_2"),
-    "augmented": ("augmented_search", "augmented_search_2"),
+    "augmented": ("augmented_search", "augmented_search_2", "augmented_search_3"),
 }
 SWEEPS = ("permutation_invariant_ablation", "permutation_invariant_learning_curve")
 ON_ALL_CORES = ("fast", "standard")  # their seconds are promised: nothing trains beside them
