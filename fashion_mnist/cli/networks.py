@@ -16,7 +16,7 @@ from fashion_mnist.cli.conventions import (
 )
 
 if TYPE_CHECKING:
-    from fashion_mnist.conclusions.judging import Judged
+    from fashion_mnist.conclusions.network_scores import ScoredNetwork
 
 commands = typer.Typer()
 
@@ -55,19 +55,19 @@ def evaluate(
     Example: fmnist evaluate best --split test
     """
     with told_in_a_line():
-        from fashion_mnist.cli.verdicts import print_judged
+        from fashion_mnist.cli.scores import print_network_scores
         from fashion_mnist.conclusions.choice import find_run
-        from fashion_mnist.conclusions.judging import judge, record_verdict
-        from fashion_mnist.conclusions.verdict_files import write_verdict
+        from fashion_mnist.conclusions.network_scores import record_scores, score_network
+        from fashion_mnist.conclusions.score_files import write_scores
         from fashion_mnist.tracking.reading import Reader
 
         store = Reader(uri)
         found = find_run(store, run, experiment)
-        judged = judge(store, found, wanted=split, folder=data, with_robustness=robustness)
-        _say_that_the_test_set_is_read(judged, record)
-        files = write_verdict(output or EVALUATIONS / found.run_id[:8], judged.verdict)
-        places = record_verdict(store, judged, files) if record else []
-        print_judged(judged, files, places, as_json=as_json)
+        scored = score_network(store, found, wanted=split, folder=data, with_robustness=robustness)
+        _say_that_the_test_set_is_read(scored, record)
+        files = write_scores(output or EVALUATIONS / found.run_id[:8], scored.scores)
+        places = record_scores(store, scored, files) if record else []
+        print_network_scores(scored, files, places, as_json=as_json)
 
 
 @commands.command(rich_help_panel=NETWORKS)
@@ -90,7 +90,7 @@ def predict(
     Example: fmnist predict best shirt.jpg drawings.npy
     """
     with told_in_a_line():
-        from fashion_mnist.cli.verdicts import print_answers
+        from fashion_mnist.cli.scores import print_answers
         from fashion_mnist.conclusions.answers import answer
         from fashion_mnist.conclusions.choice import find_run
         from fashion_mnist.tracking.reading import Reader
@@ -120,29 +120,29 @@ def ensemble(
     Example: fmnist ensemble latest --greedy --split test
     """
     with told_in_a_line():
-        from fashion_mnist.cli.verdicts import print_jury
-        from fashion_mnist.conclusions.jury import convene, find_members
-        from fashion_mnist.conclusions.verdict_files import write_verdict
+        from fashion_mnist.cli.scores import print_ensemble_scores
+        from fashion_mnist.conclusions.ensemble_scores import find_members, score_ensemble
+        from fashion_mnist.conclusions.score_files import write_scores
         from fashion_mnist.tracking.reading import Reader
 
         store = Reader(uri)
         members = find_members(store, runs, experiment)
-        jury = convene(
+        ensemble = score_ensemble(
             store, members, greedy=greedy, wanted=split, folder=data, with_robustness=robustness
         )
-        if jury.images.is_own_test:
+        if ensemble.images.is_own_test:
             typer.echo("the test set is read, for an ensemble: no record counts it", err=True)
-        files = write_verdict(output or EVALUATIONS / f"ensemble-{jury.id}", jury.verdict)
-        print_jury(jury, files, as_json=as_json)
+        files = write_scores(output or EVALUATIONS / f"ensemble-{ensemble.id}", ensemble.scores)
+        print_ensemble_scores(ensemble, files, as_json=as_json)
 
 
-def _say_that_the_test_set_is_read(judged: "Judged", record: bool) -> None:
-    if not judged.images.is_own_test:
+def _say_that_the_test_set_is_read(scored: "ScoredNetwork", record: bool) -> None:
+    if not scored.images.is_own_test:
         return
-    if not judged.is_first_test:
+    if not scored.is_first_test:
         how = "it was read before, and counts"
     elif record:
         how = "the first time: it counts from now on, as test/… of the run"
     else:
         how = "no record counts it (--no-record)"
-    typer.echo(f"the test set of {judged.run.name} is read: {how}", err=True)
+    typer.echo(f"the test set of {scored.run.name} is read: {how}", err=True)

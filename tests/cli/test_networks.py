@@ -81,7 +81,7 @@ def test_evaluation_is_recorded_with_the_run(here: Recordings) -> None:
         content = said("evaluate", CHILD, "--no-robustness")
         assert content["recorded_below"] == ["evaluation/validation"]
     names = files_of(here, CHILD, "evaluation/validation")
-    assert {"reliability.png", "coverage.png", "classes.csv", "verdict.json"} <= names
+    assert {"reliability.png", "coverage.png", "classes.csv", "scores.json"} <= names
     after = here.run(CHILD)
     assert (before.metrics, before.tags, before.status) == (
         after.metrics,
@@ -271,11 +271,11 @@ def test_greedy_ensemble_is_chosen_on_validation_and_judged_on_test() -> None:
         "ensemble", "widths", "alone", "--greedy", "--split", "test", "--robustness", "--json"
     )
     assert "the test set is read, for an ensemble" in tested.stderr
-    judged = json.loads(tested.stdout)
-    assert (judged["split"], judged["images"]) == ("test", 30)
-    assert [row["weight"] for row in judged["runs"]] == [row["weight"] for row in content["runs"]]
-    levels = {(row["disturbance"], row["strength"]): row for row in judged["robustness"]}
-    assert levels["noise", 0]["accuracy"] == pytest.approx(figures(judged)["accuracy"])
+    scored = json.loads(tested.stdout)
+    assert (scored["split"], scored["images"]) == ("test", 30)
+    assert [row["weight"] for row in scored["runs"]] == [row["weight"] for row in content["runs"]]
+    levels = {(row["disturbance"], row["strength"]): row for row in scored["robustness"]}
+    assert levels["noise", 0]["accuracy"] == pytest.approx(figures(scored)["accuracy"])
 
 
 @pytest.mark.usefixtures("here")

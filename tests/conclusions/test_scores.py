@@ -1,4 +1,4 @@
-"""Every figure of a verdict by hand or by scipy, and the files that it leaves."""
+"""Every score by hand or by scipy, and the files that it leaves."""
 
 import csv
 import json
@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 from scipy.stats import binomtest
 
-from fashion_mnist.conclusions.verdict import (
+from fashion_mnist.conclusions.score_files import write_scores
+from fashion_mnist.conclusions.scores import (
+    Scores,
     Share,
-    Verdict,
     class_rows,
     content_of,
     coverage_rows,
@@ -21,7 +22,6 @@ from fashion_mnist.conclusions.verdict import (
     robustness_rows,
     split_result,
 )
-from fashion_mnist.conclusions.verdict_files import write_verdict
 
 NAMES = ("Trouser", "Bag", "Shirt")
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2, 2, 0])
@@ -40,11 +40,11 @@ PROBABILITIES = torch.tensor(
 IMAGES = torch.arange(8 * 6 * 5, dtype=torch.int64).to(torch.uint8).view(8, 6, 5)
 
 
-def verdict(*, with_robustness: bool = True) -> Verdict:
+def scores(*, with_robustness: bool = True) -> Scores:
     """Of eight images, five of them right."""
     result = split_result("test", PROBABILITIES, LABELS, IMAGES, "digest", loss=0.7)
     robustness = robustness_of(lambda _: PROBABILITIES, IMAGES, LABELS) if with_robustness else {}
-    return Verdict(result, NAMES, robustness)
+    return Scores(result, NAMES, robustness)
 
 
 def wilson(count: int, total: int) -> tuple[float, float]:
@@ -63,7 +63,7 @@ def test_shares_have_wilsons_interval() -> None:
 
 def test_single_figures_by_hand() -> None:
     """Five right at once, seven with the second guess; shares alone have intervals."""
-    rows = {row["figure"]: row for row in figure_rows(verdict())}
+    rows = {row["figure"]: row for row in figure_rows(scores())}
     assert rows["accuracy"]["value"] == 5 / 8
     assert (rows["accuracy"]["low"], rows["accuracy"]["high"]) == pytest.approx(wilson(5, 8))
     assert rows["top_2_accuracy"]["value"] == 7 / 8
@@ -77,7 +77,7 @@ def test_single_figures_by_hand() -> None:
 
 def test_classes_by_hand() -> None:
     """Three trousers of which two are found; three are called so, of which two are some."""
-    trouser, bag, shirt = class_rows(verdict())
+    trouser, bag, shirt = class_rows(scores())
     assert trouser["class"] == "Trouser"
     assert (trouser["precision"], trouser["recall"], trouser["f1"]) == pytest.approx([2 / 3] * 3)
     assert (trouser["recall_low"], trouser["recall_high"]) == pytest.approx(wilson(2, 3))
@@ -87,7 +87,7 @@ def test_classes_by_hand() -> None:
 
 def test_coverage_by_hand() -> None:
     """The surest four of eight are right; all are five of eight, from 0.4 on."""
-    rows = {row["coverage"]: row for row in coverage_rows(verdict())}
+    rows = {row["coverage"]: row for row in coverage_rows(scores())}
     assert rows[1.0]["accuracy"] == 5 / 8
     assert rows[1.0]["from"] == pytest.approx(0.4)
     half = rows[0.5]
@@ -98,7 +98,7 @@ def test_coverage_by_hand() -> None:
 
 def test_bins_say_where_they_are() -> None:
     """Fifteen of them, from 0 to 1; an empty one has the widest interval."""
-    rows = reliability_rows(verdict())
+    rows = reliability_rows(scores())
     assert [rows[0]["above"], rows[-1]["up_to"]] == [0, 1]
     assert sum(row["examples"] for row in rows) == 8
     assert (rows[0]["accuracy_low"], rows[0]["accuracy_high"]) == (0, 1)
@@ -128,17 +128,17 @@ def test_robustness_is_the_accuracy_on_what_was_disturbed() -> None:
 
 
 def test_everything_is_json() -> None:
-    """The whole verdict goes through JSON and back, NaN nowhere."""
-    content = json.loads(json.dumps(content_of(verdict()), allow_nan=False))
+    """All of it goes through JSON and back, NaN nowhere."""
+    content = json.loads(json.dumps(content_of(scores()), allow_nan=False))
     assert content["images"] == 8
     assert content["confusion_matrix"]["counts"] == [[2, 1, 0], [1, 1, 0], [0, 1, 2]]
     assert content["most_confused"][0]["count"] == 1
-    assert len(content["robustness"]) == len(robustness_rows(verdict())) == 16
+    assert len(content["robustness"]) == len(robustness_rows(scores())) == 16
 
 
 def test_files_are_written_and_whole(tmp_path: Path) -> None:
     """Tables hold the rows, pictures can be opened; without robustness there are none of it."""
-    files = write_verdict(tmp_path, verdict())
+    files = write_scores(tmp_path, scores())
     assert all(file.parent == tmp_path / "test" for file in files)
     assert {file.name for file in files} == {file.name for file in (tmp_path / "test").iterdir()}
     names = {file.name for file in files}
@@ -149,6 +149,6 @@ def test_files_are_written_and_whole(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [row["class"] for row in rows] == list(NAMES)
     assert float(rows[0]["recall"]) == pytest.approx(2 / 3)
-    assert json.loads((tmp_path / "test" / "verdict.json").read_text())["images"] == 8
-    fewer = {file.name for file in write_verdict(tmp_path / "b", verdict(with_robustness=False))}
+    assert json.loads((tmp_path / "test" / "scores.json").read_text())["images"] == 8
+    fewer = {file.name for file in write_scores(tmp_path / "b", scores(with_robustness=False))}
     assert names - fewer == {"robustness.png", "robustness.csv", "robustness.json"}

@@ -1,4 +1,4 @@
-"""A recorded run's network is judged, and what is found is added to its record."""
+"""A recorded run's network is scored, and what is found is added to its record."""
 
 import shutil
 import tempfile
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fashion_mnist.conclusions.images import TEST, LabelledImages, read_images
 from fashion_mnist.conclusions.network import Network, demand_network, load_network
-from fashion_mnist.conclusions.verdict import Verdict, robustness_of
+from fashion_mnist.conclusions.scores import Scores, robustness_of
 from fashion_mnist.recorded import TEST_SCORE, RecordedRun
 from fashion_mnist.runs.artifacts import SplitResult, write_split
 from fashion_mnist.tracking.addition import add_to_run
@@ -18,12 +18,12 @@ FOLDER = "evaluation"  # of a run's artifacts
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A network, the images that it was judged by, and the verdict."""
+class ScoredNetwork:
+    """A network, the images that it was asked about, and the scores."""
 
     network: Network
     images: LabelledImages
-    verdict: Verdict
+    scores: Scores
 
     @property
     def run(self) -> RecordedRun:
@@ -36,14 +36,14 @@ class Judged:
         return self.images.is_own_test and TEST_SCORE not in self.run.metrics
 
 
-def judge(
+def score_network(
     store: Reader,
     run: RecordedRun,
     *,
     wanted: str | None = None,
     folder: Path | None = None,
     with_robustness: bool = True,
-) -> Judged:
+) -> ScoredNetwork:
     """Every figure of the run's network on a split of its data, or on somebody's folder.
 
     Args:
@@ -67,31 +67,31 @@ def judge(
         if with_robustness
         else {}
     )
-    return Judged(network, images, Verdict(result, model.class_names, robustness))
+    return ScoredNetwork(network, images, Scores(result, model.class_names, robustness))
 
 
-def record_verdict(store: Reader, judged: Judged, files: Sequence[Path]) -> list[str]:
-    """Add the verdict to the run's record; returns where in its artifacts it is.
+def record_scores(store: Reader, scored: ScoredNetwork, files: Sequence[Path]) -> list[str]:
+    """Add the scores to the run's record; returns where in its artifacts it is.
 
     Below `evaluation/`; and where the run had left its test set alone, as what a run records that
     reads it: files below `test/`, figures `test/…`. Then it counts as read.
 
     Args:
-        files: that `write_verdict` wrote.
+        files: that `write_scores` wrote.
 
     Raises:
         OSError: the store does not take it.
     """
-    name, result = judged.images.name, judged.verdict.result
+    name, result = scored.images.name, scored.scores.result
     with tempfile.TemporaryDirectory() as place:
         whole, own = Path(place, FOLDER), Path(place, TEST)
         whole.mkdir()
         for file in files:
             shutil.copyfile(file, whole / file.name)
         folders, figures = {f"{FOLDER}/{name}": whole}, {}
-        if judged.is_first_test:
-            list(write_split(Path(place), result, judged.verdict.class_names))
+        if scored.is_first_test:
+            list(write_split(Path(place), result, scored.scores.class_names))
             folders[TEST] = own
             figures = {f"{TEST}/{key}": value for key, value in result.figures().items()}
-        add_to_run(store.uri, judged.run, figures=figures, folders=folders)
+        add_to_run(store.uri, scored.run, figures=figures, folders=folders)
     return list(folders)

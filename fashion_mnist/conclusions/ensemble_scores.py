@@ -24,10 +24,10 @@ from fashion_mnist.conclusions.images import (
 )
 from fashion_mnist.conclusions.network import demand_network, load_network
 from fashion_mnist.conclusions.predictions import PredictionsError, stored_predictions
-from fashion_mnist.conclusions.verdict import (
+from fashion_mnist.conclusions.scores import (
     Robustness,
+    Scores,
     Share,
-    Verdict,
     robustness_of,
     split_result,
 )
@@ -39,7 +39,7 @@ SPLIT_TAG = "split_sha256"
 
 
 @dataclass(frozen=True)
-class Jury:
+class ScoredEnsemble:
     """Networks that answered together about the same images."""
 
     runs: tuple[RecordedRun, ...]
@@ -47,7 +47,7 @@ class Jury:
     steps: tuple[Step, ...]  # of the greedy selection; empty where all count once
     images: LabelledImages
     probabilities: tuple[Tensor, ...]  # of each run
-    verdict: Verdict  # on all together
+    scores: Scores  # on all together
 
     @property
     def id(self) -> str:
@@ -72,7 +72,7 @@ class Jury:
 
     def beside_the_best(self) -> McNemarTest:
         """The best alone, first, and all together, second."""
-        alone, together = self.probabilities[self.best], self.verdict.result.probabilities
+        alone, together = self.probabilities[self.best], self.scores.result.probabilities
         return mcnemar_test(self._is_right(alone).numpy(), self._is_right(together).numpy())
 
     def _is_right(self, probabilities: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ def find_members(
     return without_copies(list(members.values()))
 
 
-def convene(
+def score_ensemble(
     store: Reader,
     runs: Sequence[RecordedRun],
     *,
@@ -104,7 +104,7 @@ def convene(
     wanted: str | None = None,
     folder: Path | None = None,
     with_robustness: bool = False,
-) -> Jury:
+) -> ScoredEnsemble:
     """What the average of the runs' probabilities says of a split of their data.
 
     Probabilities are those that were stored with the runs, where they are of these images; else
@@ -149,8 +149,10 @@ def convene(
         loss=negative_log_likelihood(together, images.labels),
     )
     robustness = _robustness(store, runs, weights, images) if with_robustness else {}
-    verdict = Verdict(result, tuple(names), robustness)
-    return Jury(tuple(runs), tuple(weights), tuple(steps), images, tuple(probabilities), verdict)
+    scores = Scores(result, tuple(names), robustness)
+    return ScoredEnsemble(
+        tuple(runs), tuple(weights), tuple(steps), images, tuple(probabilities), scores
+    )
 
 
 def _probabilities(store: Reader, run: RecordedRun, images: LabelledImages) -> Tensor:
@@ -191,6 +193,6 @@ def _check_same(runs: Sequence[RecordedRun], tag: str, what: str) -> None:
     others = [run for run in runs[1:] if run.tags.get(tag) != first.tags.get(tag)]
     if others:
         raise ValueError(
-            f"an ensemble's runs must be judged by the same images: {first.name} and "
+            f"an ensemble's runs must be scored on the same images: {first.name} and "
             f"{others[0].name} {what} different ones"
         )

@@ -40,7 +40,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Scores:
     """All figures on one split."""
 
     result: SplitResult
@@ -104,12 +104,12 @@ def robustness_of(
     return found
 
 
-def class_rows(verdict: Verdict) -> list[dict[str, Any]]:
+def class_rows(scores: Scores) -> list[dict[str, Any]]:
     """A row for each class: precision and recall with their intervals, F1, support."""
-    counts = verdict.result.counts
-    report = metrics.classification_report(counts, verdict.class_names)
+    counts = scores.result.counts
+    report = metrics.classification_report(counts, scores.class_names)
     rows = []
-    for index, row in enumerate(report[: len(verdict.class_names)]):
+    for index, row in enumerate(report[: len(scores.class_names)]):
         right = int(counts[index, index])
         precision = Share(right, int(counts[:, index].sum()))
         recall = Share(right, row["support"])
@@ -125,9 +125,9 @@ def class_rows(verdict: Verdict) -> list[dict[str, Any]]:
     return rows
 
 
-def reliability_rows(verdict: Verdict) -> list[dict[str, Any]]:
+def reliability_rows(scores: Scores) -> list[dict[str, Any]]:
     """A row for each bin: its edges, its examples, their confidence and accuracy."""
-    bins = verdict.reliability
+    bins = scores.reliability
     num_bins = len(bins.examples)
     rows = []
     for k, (examples, confidence, accuracy) in enumerate(zip(*bins, strict=True)):
@@ -138,9 +138,9 @@ def reliability_rows(verdict: Verdict) -> list[dict[str, Any]]:
     return rows
 
 
-def coverage_rows(verdict: Verdict) -> list[dict[str, Any]]:
+def coverage_rows(scores: Scores) -> list[dict[str, Any]]:
     """A row for each of COVERAGES: what is answered from which confidence on, and how well."""
-    threshold, accuracy = verdict.selection
+    threshold, accuracy = scores.selection
     rows = []
     for coverage in COVERAGES:
         number = max(round(coverage * len(accuracy)), 1)
@@ -150,7 +150,7 @@ def coverage_rows(verdict: Verdict) -> list[dict[str, Any]]:
     return rows
 
 
-def robustness_rows(verdict: Verdict) -> list[dict[str, Any]]:
+def robustness_rows(scores: Scores) -> list[dict[str, Any]]:
     """A row for each strength of each disturbance."""
     return [
         {
@@ -161,37 +161,37 @@ def robustness_rows(verdict: Verdict) -> list[dict[str, Any]]:
             "accuracy_low": level.low,
             "accuracy_high": level.high,
         }
-        for name, (unit, levels) in verdict.robustness.items()
+        for name, (unit, levels) in scores.robustness.items()
         for level in levels
     ]
 
 
-def figure_rows(verdict: Verdict) -> list[dict[str, Any]]:
+def figure_rows(scores: Scores) -> list[dict[str, Any]]:
     """A row for each single figure; a share has its interval."""
-    shares = {"accuracy": verdict.accuracy, "top_2_accuracy": verdict.top_two}
+    shares = {"accuracy": scores.accuracy, "top_2_accuracy": scores.top_two}
     rows = []
-    for name, value in verdict.figures.items():
+    for name, value in scores.figures.items():
         low, high = shares[name].interval if name in shares else (None, None)
         rows.append({"figure": name, "value": value, "low": low, "high": high})
     return rows
 
 
-def content_of(verdict: Verdict) -> dict[str, Any]:
+def content_of(scores: Scores) -> dict[str, Any]:
     """All of it, as JSON takes it."""
-    confused = metrics.most_confused(verdict.result.counts, verdict.class_names)
+    confused = metrics.most_confused(scores.result.counts, scores.class_names)
     return {
-        "split": verdict.result.name,
-        "images": len(verdict.result.labels),
-        "figures": figure_rows(verdict),
-        "classes": class_rows(verdict),
+        "split": scores.result.name,
+        "images": len(scores.result.labels),
+        "figures": figure_rows(scores),
+        "classes": class_rows(scores),
         "confusion_matrix": {
-            "labels": list(verdict.class_names),
-            "counts": verdict.result.counts.tolist(),
+            "labels": list(scores.class_names),
+            "counts": scores.result.counts.tolist(),
         },
         "most_confused": [confusion._asdict() for confusion in confused],
-        "reliability": reliability_rows(verdict),
-        "coverage": coverage_rows(verdict),
-        "robustness": robustness_rows(verdict),
+        "reliability": reliability_rows(scores),
+        "coverage": coverage_rows(scores),
+        "robustness": robustness_rows(scores),
     }
 
 

@@ -1,4 +1,4 @@
-"""The files that a verdict leaves: tables, pictures, all figures as JSON."""
+"""The files that scores leave: tables, pictures, all figures as JSON."""
 
 import json
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from pathlib import Path
 from fashion_mnist import plots
 from fashion_mnist.atomic import replacing
 from fashion_mnist.calibration import calibration_error
-from fashion_mnist.conclusions.verdict import (
-    Verdict,
+from fashion_mnist.conclusions.scores import (
+    Scores,
     class_rows,
     content_of,
     coverage_rows,
@@ -20,43 +20,43 @@ from fashion_mnist.console import plural
 from fashion_mnist.runs.artifacts import write_split, write_table
 
 
-def write_verdict(folder: Path, verdict: Verdict) -> list[Path]:
-    """Write all files of a verdict below `folder`, in a folder with the split's name.
+def write_scores(folder: Path, scores: Scores) -> list[Path]:
+    """Write all files of the scores below `folder`, in a folder with the split's name.
 
     Those that a run records of a split are among them, under the same names.
 
     Raises:
         OSError: one cannot be written.
     """
-    names = [*write_split(folder, verdict.result, verdict.class_names)]
-    names += _write_tables(folder, verdict)
-    names += _write_pictures(folder, verdict)
+    names = [*write_split(folder, scores.result, scores.class_names)]
+    names += _write_tables(folder, scores)
+    names += _write_pictures(folder, scores)
     return [folder / name for name in names]
 
 
-def _write_tables(folder: Path, verdict: Verdict) -> Iterator[str]:
-    split = verdict.result.name
+def _write_tables(folder: Path, scores: Scores) -> Iterator[str]:
+    split = scores.result.name
     tables = {
-        "figures": figure_rows(verdict),
-        "classes": class_rows(verdict),
-        "reliability": reliability_rows(verdict),
-        "coverage": coverage_rows(verdict),
-        "robustness": robustness_rows(verdict),
+        "figures": figure_rows(scores),
+        "classes": class_rows(scores),
+        "reliability": reliability_rows(scores),
+        "coverage": coverage_rows(scores),
+        "robustness": robustness_rows(scores),
     }
     for name, rows in tables.items():
         if rows:
             yield from write_table(folder, f"{split}/{name}", rows)
-    with replacing(folder / split / "verdict.json") as path:
-        path.write_text(json.dumps(content_of(verdict)))
-    yield f"{split}/verdict.json"
+    with replacing(folder / split / "scores.json") as path:
+        path.write_text(json.dumps(content_of(scores)))
+    yield f"{split}/scores.json"
 
 
-def _write_pictures(folder: Path, verdict: Verdict) -> Iterator[str]:
-    split, figures, bins = verdict.result.name, verdict.figures, verdict.reliability
-    title, images = split.capitalize(), plural(len(verdict.result.labels), "image")
+def _write_pictures(folder: Path, scores: Scores) -> Iterator[str]:
+    split, figures, bins = scores.result.name, scores.figures, scores.reliability
+    title, images = split.capitalize(), plural(len(scores.result.labels), "image")
     with replacing(folder / split / "reliability.png") as path:
-        scores = f"ECE {calibration_error(bins):.4f}, Brier score {figures['brier']:.4f}"
-        caption = f"{scores}, negative log likelihood {figures['nll']:.4f}; {images}"
+        measured = f"ECE {calibration_error(bins):.4f}, Brier score {figures['brier']:.4f}"
+        caption = f"{measured}, negative log likelihood {figures['nll']:.4f}; {images}"
         plots.plot_reliability(
             bins.examples.numpy(),
             bins.confidence.numpy(),
@@ -69,11 +69,11 @@ def _write_pictures(folder: Path, verdict: Verdict) -> Iterator[str]:
     with replacing(folder / split / "coverage.png") as path:
         caption = f"Area under the risk-coverage curve {figures['area_under_risk']:.4f}; {images}"
         heading = f"{title}: accuracy where the network may abstain"
-        plots.plot_coverage(verdict.selection.accuracy.numpy(), path, heading, caption)
+        plots.plot_coverage(scores.selection.accuracy.numpy(), path, heading, caption)
     yield f"{split}/coverage.png"
-    if verdict.robustness:
+    if scores.robustness:
         with replacing(folder / split / "robustness.png") as path:
             caption = f"Whiskers: 95 % intervals (Wilson); {images}"
             heading = f"{title}: accuracy on disturbed images"
-            plots.plot_robustness(verdict.robustness, path, heading, caption)
+            plots.plot_robustness(scores.robustness, path, heading, caption)
         yield f"{split}/robustness.png"

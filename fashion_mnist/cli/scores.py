@@ -15,11 +15,11 @@ from fashion_mnist.cli.tables import (
     table_of,
 )
 from fashion_mnist.conclusions.answers import Answer, Answers
+from fashion_mnist.conclusions.ensemble_scores import ScoredEnsemble
 from fashion_mnist.conclusions.images import VALIDATION
-from fashion_mnist.conclusions.judging import Judged
-from fashion_mnist.conclusions.jury import Jury
-from fashion_mnist.conclusions.verdict import (
-    Verdict,
+from fashion_mnist.conclusions.network_scores import ScoredNetwork
+from fashion_mnist.conclusions.scores import (
+    Scores,
     class_rows,
     content_of,
     coverage_rows,
@@ -40,25 +40,25 @@ FIGURES = {
 }
 
 
-def print_judged(
-    judged: Judged, files: Sequence[Path], places: Sequence[str], *, as_json: bool
+def print_network_scores(
+    scored: ScoredNetwork, files: Sequence[Path], places: Sequence[str], *, as_json: bool
 ) -> None:
     """Print all that was found of a run's network, and where it was put."""
     if as_json:
         print_json(
             {
-                "run": _run(judged.run),
-                "network": judged.network.source,
-                "data": judged.images.source,
-                **content_of(judged.verdict),
+                "run": _run(scored.run),
+                "network": scored.network.source,
+                "data": scored.images.source,
+                **content_of(scored.scores),
                 "files": [str(file) for file in files],
                 "recorded_below": list(places),
             }
         )
         return
-    print_text(f"{judged.run.name}\n{judged.run.run_id}")
-    print_text(f"network from {judged.network.source}, images from {judged.images.source}")
-    _print_verdict(judged.verdict)
+    print_text(f"{scored.run.name}\n{scored.run.run_id}")
+    print_text(f"network from {scored.network.source}, images from {scored.images.source}")
+    _print_scores(scored.scores)
     print_text(f"\n{plural(len(files), 'file')} in {files[0].parent}")
     if places:
         print_text(f"recorded with the run, below {' and '.join(places)}")
@@ -93,20 +93,23 @@ def print_answers(answers: Answers, *, top: int, limit: int, as_json: bool) -> N
         print_text(f"{len(shown):,} of {len(answers.answers):,}; --limit 0 for all")
 
 
-def print_jury(jury: Jury, files: Sequence[Path], *, as_json: bool) -> None:
+def print_ensemble_scores(
+    ensemble: ScoredEnsemble, files: Sequence[Path], *, as_json: bool
+) -> None:
     """Print who answered, how often each counts, and what was found of all together."""
-    test = jury.beside_the_best()
+    test, best = ensemble.beside_the_best(), ensemble.runs[ensemble.best]
     if as_json:
-        beside = {"run": jury.runs[jury.best].run_id, "difference": test.difference, "p": test.p}
+        beside = {"run": best.run_id, "difference": test.difference, "p": test.p}
         print_json(
             {
-                "runs": _members(jury),
+                "runs": _members(ensemble),
                 "steps": [
-                    {**asdict(step), "added": jury.runs[step.added].run_id} for step in jury.steps
+                    {**asdict(step), "added": ensemble.runs[step.added].run_id}
+                    for step in ensemble.steps
                 ],
                 "beside_the_best_alone": beside,
-                "data": jury.images.source,
-                **content_of(jury.verdict),
+                "data": ensemble.images.source,
+                **content_of(ensemble.scores),
                 "files": [str(file) for file in files],
             }
         )
@@ -118,46 +121,46 @@ def print_jury(jury: Jury, files: Sequence[Path], *, as_json: bool) -> None:
         Column("accuracy", "accuracy alone", is_number=True),
         Column("nll", "neg. log likelihood alone", is_number=True),
     ]
-    rows = [row | {"id": row["id"][:8]} for row in _members(jury)]
+    rows = [row | {"id": row["id"][:8]} for row in _members(ensemble)]
     print_on_terminal(table_of(rows, columns))
-    if jury.steps:
-        flattered = ", whose figures flatter it" if jury.images.name == VALIDATION else ""
-        steps = plural(len(jury.steps), "step")
+    if ensemble.steps:
+        flattered = ", whose figures flatter it" if ensemble.images.name == VALIDATION else ""
+        steps = plural(len(ensemble.steps), "step")
         print_text(f"chosen in {steps} on the validation split{flattered}")
-    print_text(f"images from {jury.images.source}")
-    _print_verdict(jury.verdict)
+    print_text(f"images from {ensemble.images.source}")
+    _print_scores(ensemble.scores)
     told = "can be told apart" if test.p < ALPHA else "cannot be told apart"
     print_text(
-        f"\nbeside the best alone ({jury.runs[jury.best].name}): {100 * test.difference:+.2f} "
+        f"\nbeside the best alone ({best.name}): {100 * test.difference:+.2f} "
         f"points of accuracy; on these images they {told} (McNemar, p = {test.p:.2g})"
     )
     print_text(f"{plural(len(files), 'file')} in {files[0].parent}")
 
 
-def _print_verdict(verdict: Verdict) -> None:
-    images = plural(len(verdict.result.labels), "image")
-    print_text(f"\n{verdict.result.name}: {images}; low and high: 95 % intervals (Wilson)")
-    rows = [row | {"figure": _words(row["figure"])} for row in figure_rows(verdict)]
+def _print_scores(scores: Scores) -> None:
+    images = plural(len(scores.result.labels), "image")
+    print_text(f"\n{scores.result.name}: {images}; low and high: 95 % intervals (Wilson)")
+    rows = [row | {"figure": _words(row["figure"])} for row in figure_rows(scores)]
     _print(rows, {"figure": "", "value": "", "low": "low", "high": "high"}, words=1)
     print_text("")
     titles = {"class": "class", "precision": "precision", "recall": "recall"}
     titles |= {"recall_low": "low", "recall_high": "high", "f1": "F1", "support": "images"}
-    _print(class_rows(verdict), titles, words=1)
-    _print_confusion(verdict)
+    _print(class_rows(scores), titles, words=1)
+    _print_confusion(scores)
     print_text("\nwhere the network may abstain, answering the surest first")
     titles = {"coverage": "answered", "from": "from confidence", "accuracy": "accuracy"}
     titles |= {"accuracy_low": "low", "accuracy_high": "high"}
-    _print(coverage_rows(verdict), titles, words=0)
-    if verdict.robustness:
+    _print(coverage_rows(scores), titles, words=0)
+    if scores.robustness:
         print_text("\naccuracy on images that are disturbed, more and more")
-        for name, (unit, levels) in verdict.robustness.items():
+        for name, (unit, levels) in scores.robustness.items():
             print_text(f"  {name} ({unit})")
             words = (f"{level.strength:g}: {cell(level.accuracy)}" for level in levels)
             print_text(f"    {'   '.join(words)}")
 
 
-def _print_confusion(verdict: Verdict) -> None:
-    counts, names = verdict.result.counts, verdict.class_names
+def _print_confusion(scores: Scores) -> None:
+    counts, names = scores.result.counts, scores.class_names
     if len(names) <= MOST_CLASSES:
         print_text("\nrows true, columns predicted, by the numbers of the classes")
         rows = [
@@ -188,8 +191,10 @@ def _run(run: RecordedRun) -> dict[str, str]:
     return {"id": run.run_id, "name": run.name}
 
 
-def _members(jury: Jury) -> list[dict[str, Any]]:
-    parts = zip(jury.runs, jury.weights, jury.accuracies, jury.likelihoods, strict=True)
+def _members(ensemble: ScoredEnsemble) -> list[dict[str, Any]]:
+    parts = zip(
+        ensemble.runs, ensemble.weights, ensemble.accuracies, ensemble.likelihoods, strict=True
+    )
     return [
         {**_run(run), "weight": weight, "accuracy": accuracy.value, "nll": nll}
         for run, weight, accuracy, nll in parts
