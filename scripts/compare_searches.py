@@ -10,7 +10,6 @@ choice are the search's. A setting proposed again costs a trial here, though no 
 
 import argparse
 import itertools
-import platform
 import random
 import subprocess
 import sys
@@ -19,10 +18,9 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from measuring import FMNIST, mean_and_deviation
+from measuring import FMNIST, describe_machine, mean_and_deviation
 
 from fashion_mnist.entries import read_entries
-from fashion_mnist.machine import physical_cores, process_tags
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.sweep.axes import Axis
 from fashion_mnist.sweep.study import Search
@@ -49,7 +47,8 @@ def main() -> None:
     options = parser.parse_args()
     train_grid(options.folder, options.epochs)
     scores = read_scores(options.folder, options.epochs)
-    print(f"{describe_machine()}\n\n{compare(scores, options.searches, options.batch)}")
+    machine = f"{describe_machine()}, Optuna {version('optuna')}"
+    print(f"{machine}\n\n{compare(scores, options.searches, options.batch)}")
 
 
 def train_grid(folder: Path, num_epochs: int) -> None:
@@ -141,15 +140,6 @@ def coarse_grid(seed: int) -> list[Setting]:
     whole = draw.choice(list(SPACE))
     thinned = [v if key == whole else v[draw.randrange(2) :: 2] for key, v in SPACE.items()]
     return list(itertools.product(*thinned))
-
-
-def describe_machine() -> str:
-    """The machine and the versions, in one line."""
-    tags = process_tags()
-    return (
-        f"{tags['cpu']}, {physical_cores()} cores, {platform.system()}, Python {tags['python']}, "
-        f"torch {tags['torch']}, Optuna {version('optuna')}"
-    )
 
 
 if __name__ == "__main__":

@@ -285,7 +285,7 @@ def test_problems_come_at_once() -> None:
         objectives=["parameters", "final/val_accuracy"],
         pruner="median",
         has_replicates=True,
-        launcher_is_ours=False,
+        can_give_up=False,
         num_epochs=1,
     )
     told = "\n".join(problems)
@@ -309,7 +309,7 @@ def test_sound_search_has_no_problem() -> None:
         objectives=["final/val_loss"],
         pruner="hyperband",
         has_replicates=False,
-        launcher_is_ours=True,
+        can_give_up=True,
         num_epochs=5,
     )
     assert sound == []

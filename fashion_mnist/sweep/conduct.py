@@ -103,7 +103,7 @@ def _plan(campaign: Campaign, *, is_stacked: bool) -> Plan:
     sweep, orders = campaign.sweep, campaign.orders
     jobs = campaign.make(sweep.samples())
     can_give_up = is_stacked and orders.engine.is_here
-    problems = search_mistakes(sweep, jobs[0].config, is_stacked=can_give_up)
+    problems = search_mistakes(sweep, jobs[0].config, can_give_up=can_give_up)
     if problems:
         raise ConfigError(problems)
     identity = sweep.identity(job.dataset.sha256 for job in jobs)

@@ -128,8 +128,8 @@ def check_sweep(overrides: Sequence[str], config_dir: str | None) -> None:
         raise
 
 
-def search_mistakes(sweep: Sweep, config: Config, *, is_stacked: bool) -> list[str]:
-    """What keeps the search from being made."""
+def search_mistakes(sweep: Sweep, config: Config, *, can_give_up: bool) -> list[str]:
+    """What keeps the search from being made; `can_give_up`: a run can be stopped early."""
     settings = sweep.settings
     if not sweep.is_search:
         return []
@@ -139,6 +139,6 @@ def search_mistakes(sweep: Sweep, config: Config, *, is_stacked: bool) -> list[s
         objectives=settings.objectives,
         pruner=settings.pruner,
         has_replicates=len(sweep.space.replicates()) > 1,
-        launcher_is_ours=is_stacked,
+        can_give_up=can_give_up,
         num_epochs=config.training.epochs,
     )

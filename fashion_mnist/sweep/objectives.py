@@ -26,7 +26,7 @@ def search_problems(
     objectives: Sequence[str],
     pruner: str,
     has_replicates: bool,
-    launcher_is_ours: bool,
+    can_give_up: bool,
     num_epochs: int,
 ) -> list[str]:
     """What keeps a search from being made, a message each; `axes` are without seed and fold."""
@@ -43,7 +43,7 @@ def search_problems(
         ),
         f"where seed or data.fold repeats each setting, got {pruner}": has_replicates,
         f"unless hydra/launcher is stacked, which alone can stop a run, got {pruner}": (
-            not launcher_is_ours
+            not can_give_up
         ),
         f"where training.epochs is 1, got {pruner}": num_epochs < 2,
     }

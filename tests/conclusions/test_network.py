@@ -1,5 +1,6 @@
 """Networks and images of recorded runs: the very ones, wherever they are, or an error."""
 
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from fashion_mnist.checkpoint import tensors_sha256
 from fashion_mnist.conclusions.images import class_names_of, read_images
@@ -146,10 +148,13 @@ def test_a_loss_that_is_none_of_ours_is_named(
 
 
 def test_losses_of_ours_are_built(recordings: Recordings) -> None:
-    """Brier's, and weighted classes."""
-    run = recordings.run("alone")
-    for parameters in ({"loss.name": "brier"}, {"loss.class_weights": "[1, 2, 0.5]"}):
-        loss_of(with_parameters(run, parameters), 3)
+    """Of even logits: Brier's is 2/3 for three classes, cross entropy log 3 times the weight."""
+    run, even, targets = recordings.run("alone"), torch.zeros(1, 3, 3), torch.eye(3)[None]
+    squared = loss_of(with_parameters(run, {"loss.name": "brier"}), 3)(even, targets)
+    assert squared.weighted[0].tolist() == pytest.approx([2 / 3] * 3)
+    weighted = loss_of(with_parameters(run, {"loss.class_weights": "[1, 2, 0.5]"}), 3)
+    expected = [math.log(3) * weight for weight in (1, 2, 0.5)]
+    assert weighted(even, targets).weighted[0].tolist() == pytest.approx(expected)
 
 
 def test_data_that_was_moved_is_named_by_its_folder(recordings: Recordings, tmp_path: Path) -> None:
