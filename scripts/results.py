@@ -42,8 +42,17 @@ RECIPES = {
     "small": ("small_search", "small_search_2"),
     "fast": ("fast_search",),
     "standard": ("standard_search",),
-    "permutation_invariant": ("permutation_invariant_search", "permutation_invariant_search_2"),
-    "augmented": ("augmented_search", "augmented_search_2", "augmented_search_3"),
+    "permutation_invariant": (
+        "permutation_invariant_search",
+        "permutation_invariant_search_2",
+        "permutation_invariant_search_3",
+    ),
+    "augmented": (
+        "augmented_search",
+        "augmented_search_2",
+        "augmented_search_3",
+        "augmented_search_4",
+    ),
 }
 SWEEPS = ("permutation_invariant_ablation", "permutation_invariant_learning_curve")
 ON_ALL_CORES = ("fast", "standard")  # their seconds are promised: nothing trains beside them
