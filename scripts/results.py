@@ -207,9 +207,9 @@ def test_scores(probabilities: Tensor, dataset: Dataset) -> tuple[float, float, 
 
 
 def sweep_table(folder: Path, name: str, dataset: Dataset) -> Table:
-    """A row a setting of a sweep: its validation accuracy, and by how much the first is better.
+    """A row a setting of a sweep: its validation accuracy, and its difference from the first.
 
-    Differences are taken seed by seed; their intervals are Student's t.
+    Differences are taken seed by seed, in points; their intervals are Student's t.
     """
     train(folder, [f"sweep={name}", "evaluation.test=never"])
     sweep = read_sweep([f"sweep={name}"], None)
@@ -218,7 +218,7 @@ def sweep_table(folder: Path, name: str, dataset: Dataset) -> Table:
     for own, config in zip(values, sweep.configs(values), strict=True):
         result = find_result(folder, config, dataset)
         score = result.figures["final/val_accuracy"]
-        scores.setdefault(setting_of(own), {})[own["seed"]] = score
+        scores.setdefault(setting_of(own, values), {})[own["seed"]] = score
     first = next(iter(scores.values()))
     rows = [
         [setting, percent(list(own.values())), difference_from(first, own)]
@@ -227,9 +227,12 @@ def sweep_table(folder: Path, name: str, dataset: Dataset) -> Table:
     return Table(["setting", "validation, %", "difference from the first"], rows)
 
 
-def setting_of(values: Mapping[str, str]) -> str:
-    """What a setting says, without its seed."""
-    return " ".join(f"`{key}={value}`" for key, value in values.items() if key != "seed")
+def setting_of(values: Mapping[str, str], sweep: Sequence[Mapping[str, str]]) -> str:
+    """What one run of a sweep says that others do not; past the first, what the first does not."""
+    first = sweep[0]
+    others = sweep if values == dict(first, seed=values["seed"]) else [first]
+    told = [key for key in values if any(own[key] != values[key] for own in others)]
+    return " ".join(f"`{key}={values[key]}`" for key in told if key != "seed")
 
 
 def difference_from(first: Mapping[str, float], own: Mapping[str, float]) -> str:

@@ -14,6 +14,7 @@ from fashion_mnist.machine import Machine
 from fashion_mnist.network import Architecture, num_parameters
 from fashion_mnist.runs.stacks import build_stack, view_data
 from fashion_mnist.stack import Stack
+from fashion_mnist.sweep.definition import read_sweep
 from tests.builders import load, make_config, make_data
 
 
@@ -66,6 +67,15 @@ def test_permutation_invariant_does_not_know_where_pixels_are(tmp_path: Path) ->
         rtol=1e-3,
         atol=1e-4,
     )
+
+
+def test_the_ablation_starts_from_the_recipe() -> None:
+    """Its first row is the recipe, for fewer epochs."""
+    sweep = read_sweep(["sweep=permutation_invariant_ablation", "seed=0"], None)
+    first = sweep.configs(sweep.samples()[:1])[0]
+    recipe = check(["experiment=permutation_invariant", "training.epochs=20", "seed=0"])
+    for part in ("data", "model", "loss", "optimizer", "schedule", "training"):
+        assert getattr(first, part) == getattr(recipe, part)
 
 
 def stack_of(config: Config, dataset: Dataset) -> Stack:

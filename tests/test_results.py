@@ -39,6 +39,16 @@ def test_differences_are_taken_seed_by_seed(results: ModuleType) -> None:
     assert results.difference_from(first, first) == ""
 
 
+def test_a_setting_is_named_by_what_differs(results: ModuleType) -> None:
+    """The first by all that varies, another by what it has otherwise; never by the seed."""
+    keys = ("epochs", "mixup", "ema", "seed")
+    rows = [("20", "1.0", "0.9", "0"), ("20", "1.0", "0.9", "1"), ("20", "0.0", "0.9", "0")]
+    rows += [("20", "1.0", "null", "1")]
+    sweep = [dict(zip(keys, row, strict=True)) for row in rows]
+    told = [results.setting_of(own, sweep) for own in sweep]
+    assert told == ["`mixup=1.0` `ema=0.9`"] * 2 + ["`mixup=0.0`", "`ema=null`"]
+
+
 def test_a_table_replaces_the_one_between_its_marks(results: ModuleType, tmp_path: Path) -> None:
     """Nothing else changes; without marks nothing is written."""
     page = tmp_path / "page.md"
