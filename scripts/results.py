@@ -52,6 +52,7 @@ RECIPES = {
         "augmented_search_2",
         "augmented_search_3",
         "augmented_search_4",
+        "augmented_search_5",
     ),
 }
 SWEEPS = ("permutation_invariant_ablation", "permutation_invariant_learning_curve")
