@@ -124,14 +124,18 @@ def recipes_table(folder: Path, recipes: Sequence[str], num_seeds: int, dataset:
     """A row a recipe: mean ± standard deviation over its seeds; then a row an ensemble of them."""
     results = {name: train_recipe(folder, name, num_seeds, dataset) for name in recipes}
     rows = [recipe_row(name, own, dataset) for name, own in results.items()]
-    if MIRRORED in results:
-        mirrored = [own.mirrored_probabilities(dataset) for own in results[MIRRORED]]
-        name = f"`{MIRRORED}`, each averaged with the mirrored image"
-        rows.append([name, "", "", *scores_of(mirrored, dataset), "", ""])
     for names in ENSEMBLES:
         if set(names) <= set(results):
             members = list(chain.from_iterable(results[name] for name in names))
-            rows.append(ensemble_row(names, members, dataset))
+            label = f"the {len(members)} networks of {' and '.join(f'`{name}`' for name in names)}"
+            said = [own.test_probabilities for own in members]
+            rows.append(ensemble_row(f"{label}, averaged", members, said, dataset))
+    if MIRRORED in results:
+        members = results[MIRRORED]
+        said = [own.mirrored_probabilities(dataset) for own in members]
+        label = f"`{MIRRORED}`, each averaged with the mirrored image"
+        rows.append([label, "", "", *scores_of(said, dataset), "", ""])
+        rows.append(ensemble_row(f"{label}, and all {len(members)}", members, said, dataset))
     head = ["experiment", "parameters", "validation, %", "test, %", "macro F1", WORST_CLASS]
     return Table([*head, "training, s", "runs of its search"], rows)
 
@@ -168,27 +172,17 @@ def recipe_row(name: str, results: Sequence[Result], dataset: Dataset) -> list[s
     return [f"`{name}`", size, validation, *scores, f"{seconds:.0f}", str(num_searched)]
 
 
-def ensemble_row(names: Sequence[str], members: Sequence[Result], dataset: Dataset) -> list[str]:
+def ensemble_row(
+    label: str, members: Sequence[Result], probabilities: Sequence[Tensor], dataset: Dataset
+) -> list[str]:
     """What networks say together: one score, so its interval is over the images."""
-    together = average([own.test_probabilities for own in members])
-    right, f1_macro, worst = test_scores(together, dataset)
+    right, f1_macro, worst = test_scores(average(probabilities), dataset)
     num_images = len(dataset.test_labels)
     low, high = wilson_interval(round(right * num_images), num_images)
-    size = sum(own.figures["parameters"] for own in members)
-    seconds = sum(own.training_seconds for own in members)
-    named = " and ".join(f"`{name}`" for name in names)
+    size = f"{sum(own.figures['parameters'] for own in members):,.0f}"
+    seconds = f"{sum(own.training_seconds for own in members):.0f}"
     test = f"{100 * right:.2f} ({100 * low:.2f} to {100 * high:.2f})"
-    label = f"the {len(members)} networks of {named}, averaged"
-    return [
-        label,
-        f"{size:,.0f}",
-        "",
-        test,
-        f"{f1_macro:.4f}",
-        f"{worst:.3f}",
-        f"{seconds:.0f}",
-        "",
-    ]
+    return [label, size, "", test, f"{f1_macro:.4f}", f"{worst:.3f}", seconds, ""]
 
 
 def scores_of(probabilities: Sequence[Tensor], dataset: Dataset) -> list[str]:
