@@ -56,7 +56,8 @@ RECIPES = {
     ),
 }
 SWEEPS = ("permutation_invariant_ablation", "permutation_invariant_learning_curve")
-ON_ALL_CORES = ("fast", "standard")  # their seconds are promised: nothing trains beside them
+# Nothing trains beside these, so that their seconds are those of a network alone.
+ALONE = ("fast", "standard", "permutation_invariant", "augmented")
 # The probabilities of all their runs are averaged.
 ENSEMBLES = [("permutation_invariant",), ("augmented",), ("permutation_invariant", "augmented")]
 MIRRORED = "augmented"  # was trained on mirrored images too
@@ -143,7 +144,7 @@ def recipes_table(folder: Path, recipes: Sequence[str], num_seeds: int, dataset:
 def train_recipe(folder: Path, name: str, num_seeds: int, dataset: Dataset) -> list[Result]:
     """Its runs; the test set is read for each."""
     words = [f"experiment={name}", f"seed=range({num_seeds})", "evaluation.test=always"]
-    alone = ["sweep.processes=1", "sweep.stack_size=1"] if name in ON_ALL_CORES else []
+    alone = ["sweep.processes=1", "sweep.stack_size=1"] if name in ALONE else []
     train(folder, ["-m", *words, *alone])
     configs = [check([f"experiment={name}", f"seed={seed}"]) for seed in range(num_seeds)]
     return [find_result(folder, config, dataset) for config in configs]
@@ -206,7 +207,7 @@ def sweep_table(folder: Path, name: str, dataset: Dataset) -> Table:
 
     Differences are taken seed by seed, in points; their intervals are Student's t.
     """
-    train(folder, [f"sweep={name}", "evaluation.test=never"])
+    train(folder, [f"sweep={name}", "evaluation.test=never", "sweep.processes=1"])
     sweep = read_sweep([f"sweep={name}"], None)
     scores: dict[str, dict[str, float]] = {}
     values = sweep.samples()

@@ -28,7 +28,7 @@ def test_every_recipe_and_sweep_it_names_is_there(results: ModuleType) -> None:
     searches = {name for own in results.RECIPES.values() for name in own}
     assert searches | set(results.SWEEPS) <= set(group_options("sweep"))
     assert {name for own in results.ENSEMBLES for name in own} <= set(results.RECIPES)
-    assert {results.MIRRORED, *results.ON_ALL_CORES} <= set(results.RECIPES)
+    assert {results.MIRRORED, *results.ALONE} <= set(results.RECIPES)
 
 
 def test_differences_are_taken_seed_by_seed(results: ModuleType) -> None:
