@@ -59,7 +59,12 @@ SWEEPS = ("permutation_invariant_ablation", "permutation_invariant_learning_curv
 # Nothing trains beside these, so that their seconds are those of a network alone.
 ALONE = ("fast", "standard", "permutation_invariant", "augmented")
 # The probabilities of all their runs are averaged.
-ENSEMBLES = [("permutation_invariant",), ("augmented",), ("permutation_invariant", "augmented")]
+ENSEMBLES = [
+    ("permutation_invariant",),
+    ("fast", "standard", "permutation_invariant"),
+    ("augmented",),
+    ("permutation_invariant", "augmented"),
+]
 MIRRORED = "augmented"  # was trained on mirrored images too
 WORST_CLASS = "Shirt"
 
