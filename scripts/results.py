@@ -35,6 +35,7 @@ from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.request import last_attempt
 from fashion_mnist.runs.stacks import view_data
 from fashion_mnist.sweep.definition import read_sweep
+from fashion_mnist.sweep.scale import differing_axes
 
 # Each recipe and the sweeps of conf/sweep/ that it was chosen by.
 RECIPES = {
@@ -231,8 +232,8 @@ def sweep_table(folder: Path, name: str, dataset: Dataset) -> Table:
 def setting_of(values: Mapping[str, str], sweep: Sequence[Mapping[str, str]]) -> str:
     """What one run of a sweep says that others do not; past the first, what the first does not."""
     first = sweep[0]
-    others = sweep if values == dict(first, seed=values["seed"]) else [first]
-    told = [key for key in values if any(own[key] != values[key] for own in others)]
+    is_first = values == dict(first, seed=values["seed"])
+    told = differing_axes(sweep if is_first else [first, values])
     return " ".join(f"`{key}={values[key]}`" for key in told if key != "seed")
 
 
