@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fashion_mnist.batches import Normalizer, gather
 from fashion_mnist.losses import Loss, member_sums, one_hot
-from fashion_mnist.metrics import confusion_counts, summarize
+from fashion_mnist.metrics.classification import confusion_counts, summarize
 from fashion_mnist.model import StackedMLP
 from fashion_mnist.stack import HistoryRow, Stack
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import torch
 
-from fashion_mnist.data.dataset import check_sizes
-from fashion_mnist.data.files import training_size
+from fashion_mnist.data.fashion_mnist import training_size
+from fashion_mnist.data.splits import check_sizes
 from fashion_mnist.network import build_activation
 from fashion_mnist.optim import optimizer_names, option_defaults, refusal, try_options
 from fashion_mnist.schedules import SCHEDULES

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
-from fashion_mnist import metrics
 from fashion_mnist.console import duration, lines_above_the_display
+from fashion_mnist.metrics import classification
 from fashion_mnist.runs.artifacts import read_confusion
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.training import Observer
@@ -99,8 +99,8 @@ def summarize_run(folder: RunFolder, *, note: str, where: Sequence[str]) -> str:
     confusion = read_confusion(folder.artifacts, split)
     if confusion is not None:
         counts, class_names = confusion
-        worst = metrics.most_confused(torch.tensor(counts), class_names)
-        lines += [f"  {metrics.confusion_in_words(entry)}" for entry in worst]
+        worst = classification.most_confused(torch.tensor(counts), class_names)
+        lines += [f"  {classification.confusion_in_words(entry)}" for entry in worst]
     return "\n".join([*lines, *where])
 
 

@@ -21,8 +21,7 @@ from torchvision.datasets import FashionMNIST
 
 from fashion_mnist import products
 from fashion_mnist.config import Config
-from fashion_mnist.data.dataset import Dataset
-from fashion_mnist.data.files import NAMES, load_files
+from fashion_mnist.data.fashion_mnist import NAMES, Dataset, load_files
 from fashion_mnist.data.idx import write_idx
 from fashion_mnist.loop import train_epoch
 from fashion_mnist.machine import Machine

@@ -29,10 +29,10 @@ from measuring import (
 
 from fashion_mnist.compose import check
 from fashion_mnist.config import Config
-from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.loop import train_epoch, validate
 from fashion_mnist.machine import Machine, is_fast_in_bf16, physical_cores
-from fashion_mnist.metrics import accuracy
+from fashion_mnist.metrics.classification import accuracy
 from fashion_mnist.runs.stacks import View, build_stack, validation_index, view_data
 from fashion_mnist.stack import Stack
 from fashion_mnist.sweep.trial import measure

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fashion_mnist.compose import check
-from fashion_mnist.data.dataset import Dataset, load_dataset
+from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
 from fashion_mnist.machine import physical_cores, process_tags
 
 FMNIST = Path(sys.executable).with_name("fmnist")

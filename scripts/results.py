@@ -28,9 +28,9 @@ from fashion_mnist.compose import check
 from fashion_mnist.conclusions.ensemble import average
 from fashion_mnist.conclusions.predictions import read_predictions
 from fashion_mnist.config import Config
-from fashion_mnist.data.dataset import Dataset
-from fashion_mnist.inference import statistic, wilson_interval
-from fashion_mnist.metrics import accuracy, confusion_counts, f1, macro
+from fashion_mnist.data.fashion_mnist import Dataset
+from fashion_mnist.metrics.classification import accuracy, confusion_counts, f1, macro
+from fashion_mnist.metrics.statistics import statistic, wilson_interval
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.request import last_attempt
 from fashion_mnist.runs.stacks import view_data

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fashion_mnist.compose import CONFIG_NAME, config_folder
 from fashion_mnist.config import Config, parse
-from fashion_mnist.data.dataset import Dataset, load_dataset
+from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
 from fashion_mnist.data.idx import write_idx
 from fashion_mnist.journal import Journal
 from fashion_mnist.machine import Machine

@@ -10,7 +10,6 @@ PACKAGE = Path(__file__).parents[1] / "fashion_mnist"
 FLOORS = [
     {
         "atomic",
-        "calibration",
         "canvas",
         "console",
         "products",
@@ -27,7 +26,6 @@ FLOORS = [
         "mending",
         "process",
         "recorded",
-        "inference",
         "page",
     },
     {"data", "journal", "plots", "parameters", "losses"},

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fashion_mnist.config import Config
-from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.machine import Machine
 from fashion_mnist.network import ACTIVATIONS
 from fashion_mnist.runs.training import Member, Observer

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fashion_mnist.data.files import missing_names, system_folders
+from fashion_mnist.data.fashion_mnist import missing_names, system_folders
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)

@@ -8,7 +8,7 @@ import torch
 
 from fashion_mnist.compose import check, group_options
 from fashion_mnist.config import Config
-from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.loop import train_epoch
 from fashion_mnist.machine import Machine
 from fashion_mnist.network import Architecture, num_parameters

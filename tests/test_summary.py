@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fashion_mnist.inference import Statistic
+from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.sweep.description import best_figures, describe
 from fashion_mnist.sweep.importance import importances
 from fashion_mnist.sweep.leaderboard import leaderboard_table, main_effects, rank

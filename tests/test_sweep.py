@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train

@@ -8,7 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 from fashion_mnist.config import Config
-from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.identity import next_folder, run_folders
 from fashion_mnist.runs.request import (

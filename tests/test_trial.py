@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fashion_mnist.config import Config
-from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.machine import Machine
 from fashion_mnist.runs.stacks import view_data
 from fashion_mnist.sweep.trial import Cost, Trial, best_size, measure, try_sizes

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fashion_mnist import metrics
 from fashion_mnist.cli.tables import (
     Column,
     cell,
@@ -26,7 +25,8 @@ from fashion_mnist.conclusions.scores import (
     figure_rows,
 )
 from fashion_mnist.console import plural
-from fashion_mnist.inference import ALPHA
+from fashion_mnist.metrics import classification
+from fashion_mnist.metrics.statistics import ALPHA
 from fashion_mnist.recorded import RecordedRun
 
 MOST_CLASSES = 15  # of a confusion matrix on the terminal
@@ -169,8 +169,8 @@ def _print_confusion(scores: Scores) -> None:
         ]
         _print(rows, {"class": ""} | {str(n): str(n) for n in range(len(names))}, words=1)
     print_text("")
-    for confusion in metrics.most_confused(counts, names):
-        print_text(f"  {metrics.confusion_in_words(confusion)}")
+    for confusion in classification.most_confused(counts, names):
+        print_text(f"  {classification.confusion_in_words(confusion)}")
 
 
 def _print(rows: Sequence[dict[str, Any]], titles: dict[str, str], *, words: int) -> None:

@@ -51,7 +51,7 @@ def fetch(
 
     Example: fmnist fetch
     """
-    from fashion_mnist.data.files import load_files
+    from fashion_mnist.data.fashion_mnist import load_files
     from fashion_mnist.data.idx import DataError
 
     try:

@@ -8,7 +8,7 @@ from fashion_mnist.conclusions.predictions import (
     stored_predictions,
 )
 from fashion_mnist.conclusions.standing import OTHER_IMAGES
-from fashion_mnist.inference import ALPHA, McNemarTest, mcnemar_test
+from fashion_mnist.metrics.statistics import ALPHA, McNemarTest, mcnemar_test
 from fashion_mnist.recorded import RecordedRun
 from fashion_mnist.tracking.reading import Reader
 

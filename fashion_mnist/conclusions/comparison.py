@@ -12,19 +12,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fashion_mnist import metrics
-from fashion_mnist.calibration import (
+from fashion_mnist.conclusions.images import SPLITS, class_names_of
+from fashion_mnist.conclusions.predictions import Predictions, are_comparable, stored_predictions
+from fashion_mnist.conclusions.resampling import Differences, bootstrap
+from fashion_mnist.conclusions.settings import identity_of
+from fashion_mnist.metrics import classification
+from fashion_mnist.metrics.calibration import (
     Reliability,
     brier_score,
     calibration_error,
     negative_log_likelihood,
     reliability,
 )
-from fashion_mnist.conclusions.images import SPLITS, class_names_of
-from fashion_mnist.conclusions.predictions import Predictions, are_comparable, stored_predictions
-from fashion_mnist.conclusions.resampling import Differences, bootstrap
-from fashion_mnist.conclusions.settings import identity_of
-from fashion_mnist.inference import (
+from fashion_mnist.metrics.statistics import (
     ALPHA,
     Interval,
     McNemarTest,
@@ -51,13 +51,13 @@ class Contestant:
 
     @property
     def scores(self) -> dict[str, float]:
-        """Those of `metrics.summarize`."""
-        return {key: float(value) for key, value in metrics.summarize(self.counts).items()}
+        """Those of `classification.summarize`."""
+        return {key: float(value) for key, value in classification.summarize(self.counts).items()}
 
     @property
     def f1(self) -> list[float]:
         """Of each class."""
-        return [float(value) for value in metrics.f1(self.counts)]
+        return [float(value) for value in classification.f1(self.counts)]
 
     @property
     def accuracy_interval(self) -> Interval:
@@ -178,7 +178,7 @@ def _counts(predictions: Predictions, num_classes: int) -> Tensor:
     labels, predicted = (
         torch.from_numpy(each).unsqueeze(0) for each in (predictions.labels, predictions.predicted)
     )
-    return metrics.confusion_counts(labels, predicted, num_classes)[0]
+    return classification.confusion_counts(labels, predicted, num_classes)[0]
 
 
 def _check(runs: Sequence[RecordedRun], split: str) -> None:

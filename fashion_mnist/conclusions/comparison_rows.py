@@ -5,7 +5,7 @@ from typing import Any
 
 from fashion_mnist.conclusions.comparison import Comparison, Contrast
 from fashion_mnist.conclusions.resampling import SCORES, Difference
-from fashion_mnist.inference import Interval
+from fashion_mnist.metrics.statistics import Interval
 from fashion_mnist.sweep.figures import p_text
 
 Row = dict[str, str]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fashion_mnist.calibration import negative_log_likelihood, num_in_top
+from fashion_mnist.metrics.calibration import negative_log_likelihood, num_in_top
 
 MOST_STEPS = 100  # of the greedy selection
 SMALLEST_GAIN = 1e-4  # nats of likelihood: less is no improvement

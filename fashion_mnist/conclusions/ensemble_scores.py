@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fashion_mnist.calibration import negative_log_likelihood
 from fashion_mnist.conclusions.choice import find_runs, networks_of, without_copies
 from fashion_mnist.conclusions.ensemble import Step, average, select_greedily, weights_of
 from fashion_mnist.conclusions.images import (
@@ -31,7 +30,8 @@ from fashion_mnist.conclusions.scores import (
     robustness_of,
     split_result,
 )
-from fashion_mnist.inference import McNemarTest, mcnemar_test
+from fashion_mnist.metrics.calibration import negative_log_likelihood
+from fashion_mnist.metrics.statistics import McNemarTest, mcnemar_test
 from fashion_mnist.recorded import DATA_TAG, RecordedRun
 from fashion_mnist.tracking.reading import Reader
 

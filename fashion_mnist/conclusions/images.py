@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fashion_mnist.conclusions.network import setting
-from fashion_mnist.data.dataset import Dataset, load_dataset, split
-from fashion_mnist.data.files import missing_names
-from fashion_mnist.data.idx import DataError
-from fashion_mnist.data.pair import read_pair
+from fashion_mnist.data.fashion_mnist import Dataset, load_dataset, missing_names
+from fashion_mnist.data.idx import DataError, read_pair
+from fashion_mnist.data.splits import split
 from fashion_mnist.recorded import DATA_TAG, RecordedRun
 from fashion_mnist.schema import shown
 

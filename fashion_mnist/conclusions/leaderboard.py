@@ -19,7 +19,7 @@ from fashion_mnist.conclusions.standing import (
     Standing,
     standings,
 )
-from fashion_mnist.inference import Statistic
+from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.recorded import TEST_SCORE, RecordedRun
 from fashion_mnist.sweep.scale import differing_axes, in_words
 from fashion_mnist.tracking.reading import Reader

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fashion_mnist import calibration, metrics
 from fashion_mnist.conclusions.images import class_names_of
 from fashion_mnist.conclusions.predictions import (
     Predictions,
@@ -21,7 +20,8 @@ from fashion_mnist.conclusions.predictions import (
     stored_predictions,
 )
 from fashion_mnist.conclusions.settings import replicate_of
-from fashion_mnist.inference import Statistic, statistic
+from fashion_mnist.metrics import calibration, classification
+from fashion_mnist.metrics.statistics import Statistic, statistic
 from fashion_mnist.recorded import RecordedRun
 from fashion_mnist.tracking.reading import Reader
 
@@ -129,7 +129,7 @@ def counts_of(predictions: Predictions) -> Tensor:
         torch.from_numpy(each).unsqueeze(0) for each in (predictions.labels, predictions.predicted)
     )
     num_classes = predictions.probabilities.shape[1]
-    return metrics.confusion_counts(labels, predicted, num_classes)[0]
+    return classification.confusion_counts(labels, predicted, num_classes)[0]
 
 
 def _class_names(run: RecordedRun, num_classes: int) -> tuple[str, ...]:
@@ -147,11 +147,11 @@ def _networks(pooled: Pooled) -> Iterator[tuple[RecordedRun, Predictions]]:
 
 def _figures(own: Predictions) -> dict[str, float]:
     probabilities, labels = torch.from_numpy(own.probabilities), torch.from_numpy(own.labels)
-    scores = {key: float(value) for key, value in metrics.summarize(counts_of(own)).items()}
+    scores = {key: float(value) for key, value in classification.summarize(counts_of(own)).items()}
     return {
         **scores,
         "top_2_accuracy": calibration.num_in_top(probabilities, labels, 2) / len(labels),
-        "ece": metrics.expected_calibration_error(probabilities, labels),
+        "ece": classification.expected_calibration_error(probabilities, labels),
         "brier": calibration.brier_score(probabilities, labels),
         "nll": calibration.negative_log_likelihood(probabilities, labels),
     }

@@ -60,13 +60,13 @@ def _confused(
         # takes a second: a run without the file is told of without
         import torch
 
-        from fashion_mnist import metrics
+        from fashion_mnist.metrics import classification
         from fashion_mnist.runs.artifacts import read_confusion
 
         with tempfile.TemporaryDirectory() as folder:
             store.download(run, path, Path(folder))
             confusion = read_confusion(Path(folder), split)
         if confusion is not None:
-            worst = metrics.most_confused(torch.tensor(confusion[0]), confusion[1])
+            worst = classification.most_confused(torch.tensor(confusion[0]), confusion[1])
             return split, [each._asdict() for each in worst]
     return "", []

@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from typing import Any
 
-from fashion_mnist import calibration
 from fashion_mnist.conclusions.pooled import Pooled
 from fashion_mnist.conclusions.report import Gap, Report
 from fashion_mnist.conclusions.report_origin import (
@@ -16,7 +15,8 @@ from fashion_mnist.conclusions.report_origin import (
 )
 from fashion_mnist.conclusions.report_rows import worst_pairs
 from fashion_mnist.conclusions.report_words import answer, axes_of, question
-from fashion_mnist.inference import Statistic
+from fashion_mnist.metrics import calibration
+from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.sweep.leaderboard import effects_of
 
 

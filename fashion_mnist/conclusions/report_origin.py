@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from fashion_mnist.conclusions.settings import FOLD, SEED, Setting
-from fashion_mnist.inference import Statistic, statistic
+from fashion_mnist.metrics.statistics import Statistic, statistic
 from fashion_mnist.recorded import DATA_TAG, FINGERPRINT_TAG, RecordedRun
 from fashion_mnist.tracking.reading import Reader
 

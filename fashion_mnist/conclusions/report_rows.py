@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fashion_mnist import metrics
 from fashion_mnist.conclusions.comparison_rows import CALIBRATION_NAMES, SCORE_NAMES
 from fashion_mnist.conclusions.pooled import Pooled
 from fashion_mnist.conclusions.report import Gap, Report
 from fashion_mnist.conclusions.report_origin import SPEED, metric_of, seconds_of
 from fashion_mnist.console import duration
-from fashion_mnist.inference import Statistic, wilson_interval
+from fashion_mnist.metrics import classification
+from fashion_mnist.metrics.statistics import Statistic, wilson_interval
 from fashion_mnist.sweep.scale import ABSENT
 
 Row = dict[str, str]
@@ -84,7 +84,7 @@ def calibration_rows(report: Report) -> list[Row]:
 
 def class_rows(pooled: Pooled) -> list[Row]:
     """Precision, recall and F1 of each class, over all networks' answers."""
-    report = metrics.classification_report(pooled.counts, pooled.class_names)
+    report = classification.classification_report(pooled.counts, pooled.class_names)
     return [
         {
             "class": row["class"],
@@ -99,7 +99,9 @@ def class_rows(pooled: Pooled) -> list[Row]:
 
 def gap_rows(gap: Gap) -> list[Row]:
     """F1 of each class, of the best setting and the second."""
-    pairs = zip(gap.class_names, metrics.f1(gap.best), metrics.f1(gap.second), strict=True)
+    pairs = zip(
+        gap.class_names, classification.f1(gap.best), classification.f1(gap.second), strict=True
+    )
     return [
         {
             "F1 of": name,

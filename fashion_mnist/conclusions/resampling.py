@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fashion_mnist import metrics
-from fashion_mnist.inference import CONFIDENCE, Interval
+from fashion_mnist.metrics import classification
+from fashion_mnist.metrics.statistics import CONFIDENCE, Interval
 
 NUM_RESAMPLES = 10_000
 MOST_NUMBERS = 2_000_000  # int64, held at a time: 16 MB for each array
@@ -33,7 +33,7 @@ class Difference:
 class Differences:
     """How a second classifier differs from a first on the same images."""
 
-    scores: Mapping[str, Difference]  # those of `metrics.summarize`
+    scores: Mapping[str, Difference]  # those of `classification.summarize`
     f1: tuple[Difference, ...]  # of each class
 
 
@@ -106,8 +106,10 @@ def _scores(images: Integers, cells: Integers, num_classes: int) -> NDArray[np.f
     scores = []
     for who in (1, 2):
         counts = torch.from_numpy(_counts(images, cells[:, 0], cells[:, who], num_classes))
-        summary = metrics.summarize(counts)
-        scores.append(torch.column_stack([*(summary[key] for key in SCORES), metrics.f1(counts)]))
+        summary = classification.summarize(counts)
+        scores.append(
+            torch.column_stack([*(summary[key] for key in SCORES), classification.f1(counts)])
+        )
     return np.asarray((scores[1] - scores[0]).numpy())
 
 

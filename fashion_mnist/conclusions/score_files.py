@@ -6,7 +6,6 @@ from pathlib import Path
 
 from fashion_mnist import plots
 from fashion_mnist.atomic import replacing
-from fashion_mnist.calibration import calibration_error
 from fashion_mnist.conclusions.scores import (
     Scores,
     class_rows,
@@ -17,6 +16,7 @@ from fashion_mnist.conclusions.scores import (
     robustness_rows,
 )
 from fashion_mnist.console import plural
+from fashion_mnist.metrics.calibration import calibration_error
 from fashion_mnist.runs.artifacts import write_split, write_table
 
 

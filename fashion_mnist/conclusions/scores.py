@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
-from fashion_mnist import calibration, metrics
-from fashion_mnist.calibration import Reliability, Selection
-from fashion_mnist.data.disturb import DISTURBANCES, Disturbance
-from fashion_mnist.inference import Interval, wilson_interval
+from fashion_mnist.data.corruptions import DISTURBANCES, Disturbance
+from fashion_mnist.metrics import calibration, classification
+from fashion_mnist.metrics.calibration import Reliability, Selection
+from fashion_mnist.metrics.statistics import Interval, wilson_interval
 from fashion_mnist.plots import Level
 from fashion_mnist.runs.artifacts import SplitResult
 
@@ -107,7 +107,7 @@ def robustness_of(
 def class_rows(scores: Scores) -> list[dict[str, Any]]:
     """A row for each class: precision and recall with their intervals, F1, support."""
     counts = scores.result.counts
-    report = metrics.classification_report(counts, scores.class_names)
+    report = classification.classification_report(counts, scores.class_names)
     rows = []
     for index, row in enumerate(report[: len(scores.class_names)]):
         right = int(counts[index, index])
@@ -178,7 +178,7 @@ def figure_rows(scores: Scores) -> list[dict[str, Any]]:
 
 def content_of(scores: Scores) -> dict[str, Any]:
     """All of it, as JSON takes it."""
-    confused = metrics.most_confused(scores.result.counts, scores.class_names)
+    confused = classification.most_confused(scores.result.counts, scores.class_names)
     return {
         "split": scores.result.name,
         "images": len(scores.result.labels),
@@ -201,7 +201,7 @@ def split_result(
     """The result of probabilities float32 `[N, C]` for images uint8 `[N, H, W]` of labels `[N]`."""
     num_classes = probabilities.shape[-1]
     predictions = probabilities.argmax(-1)
-    counts = metrics.confusion_counts(labels[None], predictions[None], num_classes)[0]
+    counts = classification.confusion_counts(labels[None], predictions[None], num_classes)[0]
     return SplitResult(name, counts, loss, probabilities, labels, images, sha256)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fashion_mnist.conclusions.standing import Replicate
-from fashion_mnist.inference import Statistic, statistic
+from fashion_mnist.metrics.statistics import Statistic, statistic
 from fashion_mnist.recorded import DATA_TAG, TEST_SCORE, RecordedRun
 from fashion_mnist.runs.identity import is_identity
 

@@ -11,7 +11,7 @@ from fashion_mnist.conclusions.predictions import (
     are_comparable,
     are_same_images,
 )
-from fashion_mnist.inference import (
+from fashion_mnist.metrics.statistics import (
     ALPHA,
     Interval,
     holm,

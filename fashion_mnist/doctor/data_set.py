@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from fashion_mnist.data.files import (
+from fashion_mnist.data.fashion_mnist import (
     FASHION_MNIST_SHA256,
     NAMES,
     missing_names,

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fashion_mnist import metrics, plots
+from fashion_mnist import plots
 from fashion_mnist.atomic import replacing
-from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.journal import Journal
 from fashion_mnist.loop import Evaluation
+from fashion_mnist.metrics import classification
 from fashion_mnist.runs.stacks import View
 from fashion_mnist.stack import HistoryRow
 
@@ -51,8 +52,8 @@ class SplitResult:
 
     def figures(self) -> dict[str, float]:
         """Every figure of the split, without a prefix."""
-        scores = {key: float(value) for key, value in metrics.summarize(self.counts).items()}
-        ece = metrics.expected_calibration_error(self.probabilities, self.labels)
+        scores = {key: float(value) for key, value in classification.summarize(self.counts).items()}
+        ece = classification.expected_calibration_error(self.probabilities, self.labels)
         return {"loss": self.loss, **scores, "ece": ece}
 
 
@@ -90,7 +91,7 @@ def write_split(folder: Path, result: SplitResult, class_names: Sequence[str]) -
     """
     split, counts = result.name, result.counts
     yield from _write_confusion(folder, split, counts, class_names)
-    report = metrics.classification_report(counts, class_names)
+    report = classification.classification_report(counts, class_names)
     yield from write_table(folder, f"{split}/classification_report", report)
     with replacing(folder / split / "mistakes.png") as path:
         plots.plot_mistakes(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fashion_mnist.config import Config, ConfigError, DataConfig, flatten
 from fashion_mnist.console import disk_trouble
-from fashion_mnist.data.dataset import Dataset, load_dataset
+from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
 from fashion_mnist.machine import Machine, resolve_machine
 from fashion_mnist.rules import size_problems
 from fashion_mnist.runs.folder import RunFolder

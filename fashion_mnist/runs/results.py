@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import torch
 
-from fashion_mnist import metrics
 from fashion_mnist.checkpoint import Model, save_model, tensors_sha256
 from fashion_mnist.config import Config
 from fashion_mnist.console import first_line_of
-from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.journal import Journal
 from fashion_mnist.loop import evaluate
 from fashion_mnist.machine import Machine
 from fashion_mnist.markdown import plain
+from fashion_mnist.metrics import classification
 from fashion_mnist.network import num_parameters
 from fashion_mnist.runs.artifacts import SplitResult, record_split, record_training
 from fashion_mnist.runs.folder import RunFolder
@@ -90,13 +90,13 @@ class TrainedRun:
 
 def describe(result: SplitResult, class_names: Sequence[str]) -> str:
     """The run in words, in Markdown: its scores, and what it takes for what."""
-    scores = {key: float(value) for key, value in metrics.summarize(result.counts).items()}
-    confusions = metrics.most_confused(result.counts, class_names)
+    scores = {key: float(value) for key, value in classification.summarize(result.counts).items()}
+    confusions = classification.most_confused(result.counts, class_names)
     lines = [
         f"**{result.name.capitalize()}: accuracy {scores['accuracy']:.2%}, "
         f"macro F1 {scores['f1_macro']:.4f}.** Most confused:",
         "",
-        *(f"- {plain(metrics.confusion_in_words(confusion))}" for confusion in confusions),
+        *(f"- {plain(classification.confusion_in_words(confusion))}" for confusion in confusions),
         "",
         f"The whole matrix: Artifacts, `{result.name}/confusion_matrix.png`.",
     ]

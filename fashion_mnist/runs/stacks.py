@@ -13,7 +13,8 @@ from torch import Tensor
 from fashion_mnist.average import WeightAverage
 from fashion_mnist.batches import Batches, Normalizer
 from fashion_mnist.config import Config, DataConfig
-from fashion_mnist.data.dataset import Dataset, Split, pixel_statistics, split
+from fashion_mnist.data.fashion_mnist import Dataset
+from fashion_mnist.data.splits import Split, pixel_statistics, split
 from fashion_mnist.losses import Loss, brier, cross_entropy
 from fashion_mnist.machine import Machine
 from fashion_mnist.model import StackedMLP

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.journal import Journal
 from fashion_mnist.machine import Machine, process_tags
 from fashion_mnist.runs.folder import RunFolder

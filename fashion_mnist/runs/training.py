@@ -12,7 +12,7 @@ from torch import Tensor
 from fashion_mnist.checkpoint import save_state
 from fashion_mnist.config import Config
 from fashion_mnist.console import first_line_of
-from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.journal import Journal
 from fashion_mnist.loop import Divergence, train_epoch
 from fashion_mnist.machine import Machine

@@ -19,7 +19,7 @@ from fashion_mnist.canvas import (
     text_width,
     write_heading,
 )
-from fashion_mnist.inference import Statistic
+from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.plots.axes import (
     Span,
     clipped,

@@ -19,7 +19,7 @@ from fashion_mnist.canvas import (
     ramp,
     text_width,
 )
-from fashion_mnist.inference import Statistic
+from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.plots.axes import LABEL_SIZE, Span, draw_dots, span_over, straight
 from fashion_mnist.sweep.scale import Scale
 

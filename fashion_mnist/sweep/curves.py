@@ -18,7 +18,7 @@ from fashion_mnist.canvas import (
     text_width,
     write_heading,
 )
-from fashion_mnist.inference import Statistic, statistic
+from fashion_mnist.metrics.statistics import Statistic, statistic
 from fashion_mnist.plots.axes import (
     Span,
     clipped,

@@ -1,6 +1,6 @@
 """What people call a run's figures, and how many digits of them are worth reading."""
 
-from fashion_mnist.inference import Statistic
+from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.sweep.scale import ABSENT
 
 FIGURE_NAMES = {

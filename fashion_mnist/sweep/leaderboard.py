@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fashion_mnist.console import printable
-from fashion_mnist.inference import Statistic, statistic
+from fashion_mnist.metrics.statistics import Statistic, statistic
 from fashion_mnist.sweep.figures import figure_name, statistic_text
 from fashion_mnist.sweep.objectives import DIRECTIONS
 from fashion_mnist.sweep.results import JobResult

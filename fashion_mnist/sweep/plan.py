@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fashion_mnist.checkpoint import FormatError
 from fashion_mnist.config import Config, ConfigError
-from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.machine import Machine
 from fashion_mnist.rules import size_problems
 from fashion_mnist.runs.folder import RunFolder

@@ -12,7 +12,8 @@ import torch
 
 from fashion_mnist.checkpoint import tensors_sha256
 from fashion_mnist.config import Config
-from fashion_mnist.data.dataset import Dataset, Split
+from fashion_mnist.data.fashion_mnist import Dataset
+from fashion_mnist.data.splits import Split
 from fashion_mnist.loop import EVALUATION_BATCH_SIZE, train_epoch
 from fashion_mnist.machine import Machine
 from fashion_mnist.runs.stacks import View, build_stack, validation_index, view_data

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from fashion_mnist.config import Config
-from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.loop import EVALUATION_BATCH_SIZE, train_epoch, validate
 from fashion_mnist.machine import Machine
 from fashion_mnist.runs.stacks import View, build_stack, validation_index

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fashion_mnist.calibration import negative_log_likelihood, num_in_top
 from fashion_mnist.conclusions.ensemble import MOST_STEPS, average, select_greedily, weights_of
+from fashion_mnist.metrics.calibration import negative_log_likelihood, num_in_top
 
 LABELS = torch.tensor([0, 0, 1, 1])
 

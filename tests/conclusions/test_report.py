@@ -15,7 +15,7 @@ from fashion_mnist.conclusions.report_content import content_of
 from fashion_mnist.conclusions.report_files import check_output, write_report
 from fashion_mnist.conclusions.report_origin import command_of
 from fashion_mnist.conclusions.report_rows import worst_pairs
-from fashion_mnist.inference import Statistic
+from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.plots import pair_figure
 from fashion_mnist.tracking.reading import Reader
 from fashion_mnist.tracking.store import Store

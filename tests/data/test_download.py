@@ -1,4 +1,4 @@
-"""data/download.py against a real server on the loopback: every mirror that fails, fails alone."""
+"""The download, against a real server on the loopback: every mirror that fails, fails alone."""
 
 import gzip
 import hashlib
@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from fashion_mnist.data.download import download
-from fashion_mnist.data.files import NAMES, load_published, read_files
+from fashion_mnist.data.fashion_mnist import NAMES, download, load_published, read_files
 from fashion_mnist.data.idx import DataError
 from tests.builders import make_data
 
@@ -213,7 +212,7 @@ def test_two_processes_end_with_one_good_copy(server: ThreadingHTTPServer, tmp_p
     """Started together on an empty folder, both succeed, and each file is fetched once."""
     program = f"""
 from pathlib import Path
-from fashion_mnist.data.download import download
+from fashion_mnist.data.fashion_mnist import download
 download(Path({str(tmp_path)!r}), expected={EXPECTED!r}, mirrors=[{mirror(server, "slow")!r}])
 """
     command = [sys.executable, "-c", program]
@@ -232,7 +231,7 @@ def test_killed_download_goes_on(server: ThreadingHTTPServer, tmp_path: Path, se
     """kill -9 at any byte leaves whole files or none; the same call fetches what lacks."""
     program = f"""
 from pathlib import Path
-from fashion_mnist.data.download import download
+from fashion_mnist.data.fashion_mnist import download
 download(Path({str(tmp_path)!r}), expected={EXPECTED!r}, mirrors=[{mirror(server, "drip")!r}])
 """
     sizes = [len(answer) for answer in ANSWERS.values()]
@@ -257,7 +256,7 @@ def test_disk_that_takes_no_more_leaves_no_half_file(
     program = f"""
 import resource
 from pathlib import Path
-from fashion_mnist.data.download import download
+from fashion_mnist.data.fashion_mnist import download
 resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))  # the 20th byte of any file is an error
 download(Path({str(tmp_path)!r}), expected={EXPECTED!r}, mirrors=[{mirror(server, "good")!r}])
 """
@@ -308,7 +307,7 @@ def test_two_processes_mend_a_folder_once(
         (folder / f"{name}.gz").write_bytes(ANSWERS[f"{name}.gz"][:-20])
     program = f"""
 from pathlib import Path
-from fashion_mnist.data.files import load_published
+from fashion_mnist.data.fashion_mnist import load_published
 mirror = {mirror(server, "slow")!r}
 options = dict(systems=[], num_classes=3, expected={expected!r}, mirrors=lambda: [mirror])
 assert load_published(Path({str(folder)!r}), **options).digests == {expected!r}

@@ -1,4 +1,4 @@
-"""data/pictures.py: every kind of file is read as what it is, and what is none is named."""
+"""data/images.py: every kind of file is read as what it is, and what is none is named."""
 
 import gzip
 import io
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fashion_mnist.data.idx import DataError, write_idx
-from fashion_mnist.data.pictures import MOST_PIXELS, read_pictures
+from fashion_mnist.data.images import MOST_PIXELS, read_pictures
 
 SHAPE = (6, 5)
 GREY = np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
@@ -276,7 +276,7 @@ def test_an_archive_that_would_fill_the_memory_is_refused(
     """What its entries unpack to is asked before they are."""
     np.savez_compressed(tmp_path / "a.npz", images=np.zeros((2, 100, 100), np.uint8))
     assert (tmp_path / "a.npz").stat().st_size < 1000
-    monkeypatch.setattr("fashion_mnist.data.pictures.MOST_PIXELS", 1000)
+    monkeypatch.setattr("fashion_mnist.data.images.MOST_PIXELS", 1000)
     with pytest.raises(
         DataError, match=r"a\.npz: must hold at most 1,000 pixels, got 20,128 bytes"
     ):

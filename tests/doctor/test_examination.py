@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from fashion_mnist.atomic import replacing
 from fashion_mnist.cli import app
-from fashion_mnist.data.files import NAMES
+from fashion_mnist.data.fashion_mnist import NAMES
 from fashion_mnist.doctor.data_set import look_at_data
 from fashion_mnist.doctor.finding import Finding
 from fashion_mnist.doctor.hardware import look_at_gpu, look_at_threads

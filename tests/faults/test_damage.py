@@ -30,7 +30,7 @@ from fashion_mnist.checkpoint import (
     tensors_sha256,
 )
 from fashion_mnist.config import Config
-from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.entries import read_entries
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.request import Request, RunError, RunResult, outcome_of

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from fashion_mnist.config import Config
-from fashion_mnist.data.dataset import Dataset
+from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.journal import Journal
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.request import Request, RunError, find_run

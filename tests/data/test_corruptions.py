@@ -1,11 +1,11 @@
-"""data/disturb.py: disturbed as said, by as much as said, the same each time."""
+"""data/corruptions.py: disturbed as said, by as much as said, the same each time."""
 
 import pytest
 import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad
 
-from fashion_mnist.data.disturb import DIRECTIONS, DISTURBANCES, Disturbance, shift
+from fashion_mnist.data.corruptions import DIRECTIONS, DISTURBANCES, Disturbance, shift
 
 NAMES = [disturbance.name for disturbance in DISTURBANCES]
 SHIFT, NOISE, OCCLUSION = DISTURBANCES

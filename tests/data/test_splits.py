@@ -1,4 +1,4 @@
-"""data/dataset.py: tensors as the files have them, folds that share nothing, exact statistics."""
+"""data/splits.py: tensors as the files have them, folds that share nothing, exact statistics."""
 
 import gc
 import weakref
@@ -12,9 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fashion_mnist.data.dataset import check_sizes, load_dataset, pixel_statistics, split
-from fashion_mnist.data.files import NAMES
+from fashion_mnist.data.fashion_mnist import NAMES, load_dataset
 from fashion_mnist.data.idx import DataError, write_idx
+from fashion_mnist.data.splits import check_sizes, pixel_statistics, split
 from fashion_mnist.runs.stacks import view_data
 from tests.builders import load, make_config, make_data
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, log_loss, top_k_accuracy_score
 
-from fashion_mnist import calibration
-from fashion_mnist.calibration import SMALLEST, area_under_risk, reliability, select
+from fashion_mnist.metrics import calibration
+from fashion_mnist.metrics.calibration import SMALLEST, area_under_risk, reliability, select
 
 # right, right, wrong, wrong, right; top probabilities 0.5, 0.6, 0.7, 0.9, 1
 PROBABILITIES = torch.tensor(

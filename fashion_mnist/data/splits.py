@@ -1,81 +1,20 @@
-"""The data set as tensors, its split into training and validation part, its pixel statistics.
+"""Which training images are trained on and which validate; the pixel statistics of the former.
 
-Shapes: N training images, M test images, P pixels of an image, C classes.
+Shapes: N training images, P pixels of an image, C classes.
 """
 
 import hashlib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Self
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fashion_mnist.data.files import load_files
-
 # Part of what a split is: another number is another split, for everybody.
 SHUFFLE_SEED = 0
 WHITE = 255
-
-
-@dataclass(frozen=True, eq=False)  # two are the same where they are one object
-class Dataset:
-    """A data set whose tensors lie on one device.
-
-    `train_images` uint8 `[N, P]`, `train_labels` int64 `[N]`, `test_images` uint8 `[M, P]`,
-    `test_labels` int64 `[M]`; `image_shape`: (H, W) with H·W = P; `sha256`: of its files'
-    contents; `source`: the folder it was read from.
-    """
-
-    name: str
-    class_names: tuple[str, ...]
-    image_shape: tuple[int, int]
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
-    sha256: str
-    source: str
-
-    @property
-    def num_classes(self) -> int:
-        """C, the number of classes."""
-        return len(self.class_names)
-
-    def to(self, device: torch.device | str) -> Self:
-        """The same data set with its tensors on `device`."""
-        return replace(
-            self,
-            train_images=self.train_images.to(device),
-            train_labels=self.train_labels.to(device),
-            test_images=self.test_images.to(device),
-            test_labels=self.test_labels.to(device),
-        )
-
-
-def load_dataset(*, name: str, folder: Path, class_names: Sequence[str]) -> Dataset:
-    """The data set `name` on the CPU; see `files.load_files` for where it is looked for.
-
-    Raises:
-        DataError: files are missing, cannot be fetched, are corrupt or do not fit together.
-    """
-    files = load_files(name=name, folder=folder, num_classes=len(class_names))
-    _, height, width = files.train_images.shape
-    return Dataset(
-        name=name,
-        class_names=tuple(class_names),
-        image_shape=(height, width),
-        train_images=torch.tensor(files.train_images).flatten(1),
-        train_labels=torch.tensor(files.train_labels, dtype=torch.int64),
-        test_images=torch.tensor(files.test_images).flatten(1),
-        test_labels=torch.tensor(files.test_labels, dtype=torch.int64),
-        sha256=files.sha256,
-        source=str(files.folder),
-    )
 
 
 @dataclass(frozen=True)

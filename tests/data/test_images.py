@@ -1,4 +1,4 @@
-"""data/intake.py: pictures of any size and ground come to one form, and it is said how."""
+"""data/images.py: pictures of any size and ground come to one form, and it is said how."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fashion_mnist.data.idx import DataError, write_idx
-from fashion_mnist.data.intake import take_in
+from fashion_mnist.data.images import take_in
 
 SHAPE = (28, 28)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from fashion_mnist.inference import (
+from fashion_mnist.metrics.statistics import (
     holm,
     mcnemar_test,
     paired_test,

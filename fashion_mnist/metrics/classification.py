@@ -11,7 +11,7 @@ from typing import NamedTuple, TypedDict
 import torch
 from torch import Tensor
 
-from fashion_mnist.calibration import calibration_error, reliability
+from fashion_mnist.metrics.calibration import calibration_error, reliability
 
 
 class Confusion(NamedTuple):

@@ -1,0 +1,1 @@
+"""What predictions are worth: classification scores, calibration, intervals and tests."""
