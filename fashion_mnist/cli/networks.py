@@ -43,7 +43,7 @@ def evaluate(
     record: Annotated[
         bool, typer.Option(help="Add it to the run's record; its test set then counts as read.")
     ] = True,
-    robustness: Annotated[bool, typer.Option(help="Disturb the images too.")] = True,
+    robustness: Annotated[bool, typer.Option(help="Evaluate on corrupted images too.")] = True,
     experiment: Experiment = None,
     uri: Uri = DEFAULT_STORE,
     as_json: AsJson = False,
@@ -110,7 +110,7 @@ def ensemble(
     split: Split = None,
     data: Data = None,
     output: Output = None,
-    robustness: Annotated[bool, typer.Option(help="Disturb the images too.")] = False,
+    robustness: Annotated[bool, typer.Option(help="Evaluate on corrupted images too.")] = False,
     experiment: Experiment = None,
     uri: Uri = DEFAULT_STORE,
     as_json: AsJson = False,

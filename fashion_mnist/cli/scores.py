@@ -152,7 +152,7 @@ def _print_scores(scores: Scores) -> None:
     titles |= {"accuracy_low": "low", "accuracy_high": "high"}
     _print(coverage_rows(scores), titles, words=0)
     if scores.robustness:
-        print_text("\naccuracy on images that are disturbed, more and more")
+        print_text("\naccuracy on corrupted images")
         for name, (unit, levels) in scores.robustness.items():
             print_text(f"  {name} ({unit})")
             words = (f"{level.strength:g}: {cell(level.accuracy)}" for level in levels)

@@ -74,6 +74,6 @@ def _write_pictures(folder: Path, scores: Scores) -> Iterator[str]:
     if scores.robustness:
         with replacing(folder / split / "robustness.png") as path:
             caption = f"Whiskers: 95 % intervals (Wilson); {images}"
-            heading = f"{title}: accuracy on disturbed images"
+            heading = f"{title}: accuracy on corrupted images"
             plots.plot_robustness(scores.robustness, path, heading, caption)
         yield f"{split}/robustness.png"

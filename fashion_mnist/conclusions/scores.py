@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fashion_mnist.data.corruptions import DISTURBANCES, Disturbance
+from fashion_mnist.data.corruptions import CORRUPTIONS, Corruption
 from fashion_mnist.metrics import calibration, classification
 from fashion_mnist.metrics.calibration import Reliability, Selection
 from fashion_mnist.metrics.statistics import Interval, wilson_interval
@@ -18,7 +18,7 @@ from fashion_mnist.plots import Level
 from fashion_mnist.runs.artifacts import SplitResult
 
 COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)  # that tables show
-Robustness = dict[str, tuple[str, list[Level]]]  # disturbance -> unit of its strengths, levels
+Robustness = dict[str, tuple[str, list[Level]]]  # corruption -> unit of its strengths, levels
 
 
 @dataclass(frozen=True)
@@ -85,22 +85,22 @@ def robustness_of(
     probabilities_of: Callable[[Tensor], Tensor],
     images: Tensor,
     labels: Tensor,
-    disturbances: Sequence[Disturbance] = DISTURBANCES,
+    corruptions: Sequence[Corruption] = CORRUPTIONS,
 ) -> Robustness:
-    """Accuracy on images uint8 `[N, H, W]`, disturbed more and more.
+    """Accuracy on images uint8 `[N, H, W]`, corrupted more and more.
 
     Args:
         probabilities_of: what a network says `[N, C]` of images like these.
     """
     found: Robustness = {}
-    for disturbance in disturbances:
+    for corruption in corruptions:
         levels = []
-        for strength in disturbance.strengths:
-            disturbed = disturbance.disturb(images, strength)
-            right = int((probabilities_of(disturbed).argmax(-1) == labels).sum())
+        for strength in corruption.strengths:
+            corrupted = corruption.apply(images, strength)
+            right = int((probabilities_of(corrupted).argmax(-1) == labels).sum())
             share = Share(right, len(labels))
             levels.append(Level(strength, share.value, *share.interval))
-        found[disturbance.name] = disturbance.unit, levels
+        found[corruption.name] = corruption.unit, levels
     return found
 
 
@@ -151,10 +151,10 @@ def coverage_rows(scores: Scores) -> list[dict[str, Any]]:
 
 
 def robustness_rows(scores: Scores) -> list[dict[str, Any]]:
-    """A row for each strength of each disturbance."""
+    """A row for each strength of each corruption."""
     return [
         {
-            "disturbance": name,
+            "disturbance": name,  # as --json has always called it
             "strength": level.strength,
             "unit": unit,
             "accuracy": level.accuracy,

@@ -1,7 +1,7 @@
-"""Disturbed images: shifted, noisy and occluded ones, to see how much a network can bear.
+"""Corrupted images: shifted, noisy and occluded ones, to measure how robust a network is.
 
-`N` images of `H` × `W` pixels. The same images, strength and seed give the same images; a growing
-strength goes on in the same directions, with the same noise, about the same places.
+`N` images of `H` × `W` pixels. The same images, strength and seed give the same images; a greater
+strength shifts in the same directions, scales the same noise, occludes about the same places.
 """
 
 from collections.abc import Callable
@@ -18,17 +18,17 @@ DIRECTIONS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 
 
 
 @dataclass(frozen=True)
-class Disturbance:
-    """A way to disturb images, in growing strengths, of which the first is none."""
+class Corruption:
+    """A way to corrupt images, with increasing strengths, of which the first changes nothing."""
 
     name: str
     unit: str  # of the strengths
     strengths: tuple[float, ...]
-    apply: Callable[[Tensor, float, Generator], Tensor]
+    function: Callable[[Tensor, float, Generator], Tensor]
 
-    def disturb(self, images: Tensor, strength: float, seed: int = 0) -> Tensor:
-        """Images uint8 `[N, H, W]` on the host, disturbed; they themselves stay as they are."""
-        return self.apply(images, strength, Generator().manual_seed(seed))
+    def apply(self, images: Tensor, strength: float, seed: int = 0) -> Tensor:
+        """A corrupted copy of images uint8 `[N, H, W]` on the CPU."""
+        return self.function(images, strength, Generator().manual_seed(seed))
 
 
 def shift(images: Tensor, strength: float, generator: Generator) -> Tensor:
@@ -63,8 +63,8 @@ def occlude(images: Tensor, strength: float, generator: Generator) -> Tensor:
     return images * ~hidden
 
 
-DISTURBANCES = (
-    Disturbance("shift", "pixels", (0, 1, 2, 3, 4), shift),
-    Disturbance("noise", "standard deviation", (0, 0.1, 0.2, 0.3, 0.4, 0.5), add_noise),
-    Disturbance("occlusion", "pixels a side", (0, 4, 8, 12, 16), occlude),
+CORRUPTIONS = (
+    Corruption("shift", "pixels", (0, 1, 2, 3, 4), shift),
+    Corruption("noise", "standard deviation", (0, 0.1, 0.2, 0.3, 0.4, 0.5), add_noise),
+    Corruption("occlusion", "pixels a side", (0, 4, 8, 12, 16), occlude),
 )

@@ -1,14 +1,14 @@
-"""data/corruptions.py: disturbed as said, by as much as said, the same each time."""
+"""data/corruptions.py: images change as described, by the given strength, the same each time."""
 
 import pytest
 import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad
 
-from fashion_mnist.data.corruptions import DIRECTIONS, DISTURBANCES, Disturbance, shift
+from fashion_mnist.data.corruptions import CORRUPTIONS, DIRECTIONS, Corruption, shift
 
-NAMES = [disturbance.name for disturbance in DISTURBANCES]
-SHIFT, NOISE, OCCLUSION = DISTURBANCES
+NAMES = [corruption.name for corruption in CORRUPTIONS]
+SHIFT, NOISE, OCCLUSION = CORRUPTIONS
 
 
 def random_images(num_images: int, height: int = 28, width: int = 28) -> Tensor:
@@ -17,46 +17,46 @@ def random_images(num_images: int, height: int = 28, width: int = 28) -> Tensor:
     return torch.randint(1, 256, shape, dtype=torch.uint8, generator=Generator().manual_seed(9))
 
 
-@pytest.mark.parametrize("disturbance", DISTURBANCES, ids=NAMES)
-def test_strength_zero_changes_nothing_and_the_images_stay(disturbance: Disturbance) -> None:
+@pytest.mark.parametrize("corruption", CORRUPTIONS, ids=NAMES)
+def test_strength_zero_changes_nothing_and_the_images_stay(corruption: Corruption) -> None:
     """The first strength is none; the greatest gives other images, and leaves those it is given."""
     images = random_images(30)
     before = images.clone()
-    assert disturbance.strengths[0] == 0
-    assert disturbance.disturb(images, 0).equal(before)
-    disturbed = disturbance.disturb(images, disturbance.strengths[-1])
-    assert disturbed.dtype == torch.uint8
-    assert disturbed.shape == images.shape
-    assert (disturbed != before).flatten(1).any(1).all()
+    assert corruption.strengths[0] == 0
+    assert corruption.apply(images, 0).equal(before)
+    corrupted = corruption.apply(images, corruption.strengths[-1])
+    assert corrupted.dtype == torch.uint8
+    assert corrupted.shape == images.shape
+    assert (corrupted != before).flatten(1).any(1).all()
     assert images.equal(before)
 
 
-@pytest.mark.parametrize("disturbance", DISTURBANCES, ids=NAMES)
-def test_the_seed_alone_decides(disturbance: Disturbance) -> None:
+@pytest.mark.parametrize("corruption", CORRUPTIONS, ids=NAMES)
+def test_the_seed_alone_decides(corruption: Corruption) -> None:
     """The same seed gives the same images whatever was drawn before, another one others."""
-    images, strength = random_images(20), disturbance.strengths[2]
-    first = disturbance.disturb(images, strength, seed=3)
+    images, strength = random_images(20), corruption.strengths[2]
+    first = corruption.apply(images, strength, seed=3)
     torch.rand(7)
-    assert disturbance.disturb(images, strength, seed=3).equal(first)
-    assert not disturbance.disturb(images, strength, seed=4).equal(first)
+    assert corruption.apply(images, strength, seed=3).equal(first)
+    assert not corruption.apply(images, strength, seed=4).equal(first)
 
 
-@pytest.mark.parametrize("disturbance", DISTURBANCES, ids=NAMES)
+@pytest.mark.parametrize("corruption", CORRUPTIONS, ids=NAMES)
 @pytest.mark.parametrize("image_shape", [(1, 1), (3, 5), (9, 2)])
-def test_small_images_are_disturbed_too(
-    disturbance: Disturbance, image_shape: tuple[int, int]
+def test_small_images_are_corrupted_too(
+    corruption: Corruption, image_shape: tuple[int, int]
 ) -> None:
     """No strength is too much for images of a few pixels."""
     images = random_images(12, *image_shape)
-    for strength in disturbance.strengths:
-        assert disturbance.disturb(images, strength).shape == images.shape
+    for strength in corruption.strengths:
+        assert corruption.apply(images, strength).shape == images.shape
 
 
 def test_shift_goes_that_far_in_every_direction() -> None:
     """A single lit pixel lands on the eight places of that distance, about equally often."""
     images = torch.zeros(8000, 9, 9, dtype=torch.uint8)
     images[:, 4, 4] = 200
-    counts = (SHIFT.disturb(images, 3) == 200).sum(0)
+    counts = (SHIFT.apply(images, 3) == 200).sum(0)
     places = {(4 + 3 * down, 4 + 3 * right) for down, right in DIRECTIONS}
     assert {(row, column) for row, column in counts.nonzero().tolist()} == places
     assert counts.sum() == 8000
@@ -78,11 +78,11 @@ def test_shift_brings_in_black() -> None:
 def test_noise_has_the_deviation_that_is_asked_for() -> None:
     """On mid-grey, far from being cut, 0.1 is 25.5 of 255; black and white stay pixels."""
     grey = torch.full((20, 28, 28), 128, dtype=torch.uint8)
-    noisy = NOISE.disturb(grey, 0.1).double()
+    noisy = NOISE.apply(grey, 0.1).double()
     assert noisy.std().item() == pytest.approx(25.5, rel=0.02)
     assert noisy.mean().item() == pytest.approx(128, abs=0.5)
     ends = torch.tensor([[[0, 255]]], dtype=torch.uint8).expand(1000, 1, 2)
-    low, high = NOISE.disturb(ends, 0.1).double().mean((0, 1)).tolist()
+    low, high = NOISE.apply(ends, 0.1).double().mean((0, 1)).tolist()
     # half of a normal distribution is cut: the mean of the rest is σ/√(2π)
     assert low == pytest.approx(25.5 * 0.3989, rel=0.15)
     assert 255 - high == pytest.approx(25.5 * 0.3989, rel=0.15)
@@ -91,7 +91,7 @@ def test_noise_has_the_deviation_that_is_asked_for() -> None:
 def test_occlusion_blackens_one_square_anywhere_inside() -> None:
     """What is black is a square of that side, and all else is as it was; no corner is left out."""
     images = random_images(4000)
-    occluded = OCCLUSION.disturb(images, 8)
+    occluded = OCCLUSION.apply(images, 8)
     black = occluded == 0
     assert torch.where(black, images, occluded).equal(images)
     rows, columns = black.any(2), black.any(1)
@@ -106,8 +106,8 @@ def test_more_strength_goes_on_where_less_began() -> None:
     """A farther shift goes the same way, more noise is the same noise, so a curve is paired."""
     images = torch.full((40, 15, 15), 128, dtype=torch.uint8)
     images[:, 7, 7] = 255
-    places = [(SHIFT.disturb(images, pixels) == 255).nonzero()[:, 1:] - 7 for pixels in (1, 2)]
+    places = [(SHIFT.apply(images, pixels) == 255).nonzero()[:, 1:] - 7 for pixels in (1, 2)]
     assert places[1].equal(2 * places[0])
-    weak, strong = (NOISE.disturb(images, size).int() - images.int() for size in (0.05, 0.1))
+    weak, strong = (NOISE.apply(images, size).int() - images.int() for size in (0.05, 0.1))
     inner = images == 128
     assert ((strong - 2 * weak)[inner].abs() <= 1).all()
