@@ -208,6 +208,6 @@ def _check_images(runs: Sequence[RecordedRun], stored: Sequence[Predictions], sp
 
 
 def _split_in_words(run: RecordedRun, stored: Predictions) -> str:
-    keys = ("data.name", "data.validation_size", "data.fold", "data.train_size")
+    keys = ("data.name", "data.validation_size", "data.fold")
     words = [f"{key}={run.parameters[key]}" for key in keys if key in run.parameters]
     return " ".join([*words, f"SHA-256 {stored.split_sha256[:12]}…"])

@@ -158,7 +158,7 @@ def _split(run: RecordedRun, data: Dataset, name: str) -> LabelledImages:
     )
     index = own.validation
     return LabelledImages(
-        VALIDATION, images[index], data.train_labels[index], own.sha256, data.source
+        VALIDATION, images[index], data.train_labels[index], own.validation_sha256, data.source
     )
 
 

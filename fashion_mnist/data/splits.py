@@ -19,14 +19,23 @@ WHITE = 255
 
 @dataclass(frozen=True)
 class Split:
-    """Which training images are trained on, `train` int64 `[n]`, and which validate, `[v]`.
-
-    `sha256`: of both lists of indices, in their order.
-    """
+    """Which training images are trained on, `train` int64 `[n]`, and which validate, `[v]`."""
 
     train: Tensor
     validation: Tensor
-    sha256: str
+
+    @property
+    def train_sha256(self) -> str:
+        """SHA-256 of the indices that are trained on, in their order."""
+        return _sha256(self.train)
+
+    @property
+    def validation_sha256(self) -> str:
+        """SHA-256 of the validation indices alone, in their order.
+
+        Runs that differ only in `data.train_size` share it: their scores can be compared.
+        """
+        return _sha256(self.validation)
 
 
 def check_sizes(
@@ -92,11 +101,11 @@ def split(
     start, end = fold * validation_size, (fold + 1) * validation_size
     train = np.concatenate([order[:start], order[end:]])[:train_size]
     validation = order[start:end]
+    return Split(torch.from_numpy(train), torch.from_numpy(validation))
 
-    digest = hashlib.sha256(f"train {len(train)} validation {len(validation)}\n".encode())
-    for index in (train, validation):
-        digest.update(index.astype("<i8").tobytes())
-    return Split(torch.from_numpy(train), torch.from_numpy(validation), digest.hexdigest())
+
+def _sha256(index: Tensor) -> str:
+    return hashlib.sha256(index.numpy().astype("<i8").tobytes()).hexdigest()
 
 
 def stratified_order(labels: NDArray[np.int64], *, num_classes: int) -> NDArray[np.int64]:

@@ -68,9 +68,13 @@ def record_start(
     }
     own_tags = {key: str(value) for key, value in config.tracking.tags.items()}
     journal.start(name, parameters, {**own_tags, **tags})
-    for context, index in (("train", view.split.train), ("validation", view.split.validation)):
+    split = view.split
+    for context, index, sha256 in (
+        ("train", split.train, split.train_sha256),
+        ("validation", split.validation, split.validation_sha256),
+    ):
         if len(index):
-            record_dataset(journal, dataset, context, len(index), view.split.sha256)
+            record_dataset(journal, dataset, context, len(index), sha256)
     _write_yaml(journal, CONFIG_FILE, nested(settings))
     _write_yaml(journal, "config/overrides.yaml", list(overrides))
 

@@ -72,8 +72,8 @@ class TrainedRun:
             images, labels, sha256 = data.test_images, data.test_labels, data.sha256
             index = torch.arange(len(labels), device=device)
         else:
-            images, labels, sha256 = data.train_images, data.train_labels, self.view.split.sha256
-            index = self.view.split.validation.to(device)
+            images, labels, split = data.train_images, data.train_labels, self.view.split
+            index, sha256 = split.validation.to(device), split.validation_sha256
         member = build_model([self.config], data, self.machine)
         member.load_state_dict(0, self.model.weights)
         evaluation = evaluate(

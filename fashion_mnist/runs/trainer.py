@@ -175,7 +175,7 @@ def _prepare(run: _Begun, dataset: Dataset, origin: Mapping[str, str], number: i
     tags = {
         "fingerprint": identify(config, dataset),
         "data_sha256": dataset.sha256,
-        "split_sha256": view.split.sha256,
+        "split_sha256": view.split.validation_sha256,
         NUMERICS_TAG: str(NUMERICS_VERSION),
         **{key: str(value) for key, value in asdict(run.machine).items()},
         **origin,

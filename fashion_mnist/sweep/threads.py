@@ -39,7 +39,6 @@ def _shortest(view: View, batch_size: int) -> View:
     split = Split(
         train=own.train[: _count(len(own.train), batch_size)],
         validation=own.validation[: _count(len(own.validation), EVALUATION_BATCH_SIZE)],
-        sha256="",
     )
     return replace(view, split=split)
 

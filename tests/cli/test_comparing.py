@@ -33,12 +33,15 @@ from tests.recordings import SMALL, Recordings, record_runs
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
-    """Those of `record_runs`, and an experiment `pair` of two single runs and one of a fold."""
+    """Those of `record_runs`, an experiment `pair` of two single runs and one of a fold, and
+    `few`: a run of fewer training images.
+    """
     own = record_runs(tmp_path_factory.mktemp("recordings"))
     outputs = own.folder / "outputs"
     where = (f"tracking.uri={own.uri}", "tracking.experiment=pair", f"output_dir={outputs}")
     for name, words in {
         "folded": ("model.width=16", "data.fold=1"),
+        "few": ("model.width=16", "data.train_size=40", "tracking.experiment=few"),
         "narrow": ("model.width=1",),
         "broad": ("model.width=16",),
     }.items():
@@ -252,6 +255,12 @@ def test_what_cannot_be_compared_is_refused(
     assert reason in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert sorted(Path("outputs/comparisons").glob("*")) == before
+
+
+@pytest.mark.usefixtures("here")
+def test_runs_with_other_training_images_can_be_compared() -> None:
+    """`data.train_size` leaves the validation images as they are: what is compared are answers."""
+    assert said("compare", "broad", "few")["split"] == "validation"
 
 
 def test_images_that_are_gone_are_missed_and_no_more(here: Recordings, tmp_path: Path) -> None:
