@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fashion_mnist.config import ConfigError
+from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.console import disk_trouble, printable
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.runs.request import RunError

@@ -13,8 +13,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from fashion_mnist.compose import CONFIG_NAME, check, check_hydra, config_folder, parse_composed
-from fashion_mnist.config import ConfigError
+from fashion_mnist.config.compose import (
+    CONFIG_NAME,
+    check,
+    check_hydra,
+    config_folder,
+    parse_composed,
+)
+from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.trees import first_line
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.errors import WANTS_TRACEBACK, exit_status, in_words, raised_by_hydra
 from fashion_mnist.runs.folder import RunFolder
@@ -33,7 +40,6 @@ from fashion_mnist.sweep.context import read_context
 from fashion_mnist.sweep.definition import check_sweep, is_sweep
 from fashion_mnist.terminal import observe, summarize_run
 from fashion_mnist.tracking.outbox import Outcome, wait_until_sent
-from fashion_mnist.trees import first_line
 from fashion_mnist.whereabouts import pages, run_link, short_path
 
 log = logging.getLogger("fashion_mnist")

@@ -20,7 +20,7 @@ from torchvision import transforms
 from torchvision.datasets import FashionMNIST
 
 from fashion_mnist import products
-from fashion_mnist.config import Config
+from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import NAMES, Dataset, load_files
 from fashion_mnist.data.idx import write_idx
 from fashion_mnist.loop import train_epoch

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import MetaData, create_engine, insert, select
 
-from fashion_mnist.config import flatten
+from fashion_mnist.config.schema import flatten
 from fashion_mnist.entries import JOURNAL_FILE, START, make_entry, read_entries
 from fashion_mnist.recorded import FINGERPRINT_TAG, JOURNAL_TAG, SCORE
 from fashion_mnist.runs.identity import next_folder

@@ -27,8 +27,8 @@ from measuring import (
     spread,
 )
 
-from fashion_mnist.compose import check
-from fashion_mnist.config import Config
+from fashion_mnist.config.compose import check
+from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.loop import train_epoch, validate
 from fashion_mnist.machine import Machine, is_fast_in_bf16, physical_cores

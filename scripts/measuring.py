@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fashion_mnist.compose import check
+from fashion_mnist.config.compose import check
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
 from fashion_mnist.machine import physical_cores, process_tags
 

@@ -24,10 +24,10 @@ import torch
 from measuring import FMNIST, Table, describe_machine, mean_and_deviation, real_dataset
 from torch import Tensor
 
-from fashion_mnist.compose import check
 from fashion_mnist.conclusions.ensemble import average
 from fashion_mnist.conclusions.predictions import read_predictions
-from fashion_mnist.config import Config
+from fashion_mnist.config.compose import check
+from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.metrics.classification import accuracy, confusion_counts, f1, macro
 from fashion_mnist.metrics.statistics import statistic, wilson_interval

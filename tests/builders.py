@@ -10,8 +10,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from fashion_mnist.compose import CONFIG_NAME, config_folder
-from fashion_mnist.config import Config, parse
+from fashion_mnist.config.compose import CONFIG_NAME, config_folder
+from fashion_mnist.config.schema import Config, parse
+from fashion_mnist.config.trees import plain
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
 from fashion_mnist.data.idx import write_idx
 from fashion_mnist.journal import Journal
@@ -20,7 +21,6 @@ from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.recovery import recover
 from fashion_mnist.runs.stacks import view_data
 from fashion_mnist.runs.training import Member, Observer, train_members
-from fashion_mnist.trees import plain
 
 CLASS_NAMES = ("Trouser", "Bag", "Shirt")
 QUIET = Observer(on_step=lambda _stack, _step: None, on_epoch=lambda _stack, _rows: None)

@@ -8,11 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fashion_mnist.compose import check, config_folder
-from fashion_mnist.config import ConfigError, flatten, parse
+from fashion_mnist.config.compose import check, config_folder
+from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.schema import flatten, parse
+from fashion_mnist.config.trees import plain
 from fashion_mnist.optim import optimizer_names
 from fashion_mnist.schedules import SCHEDULES
-from fashion_mnist.trees import plain
 from tests.builders import compose_groups
 
 

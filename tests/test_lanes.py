@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fashion_mnist.config import Config
+from fashion_mnist.config.schema import Config
 from fashion_mnist.engines.devices import names_of, pin
 from fashion_mnist.engines.engine import Listener, News, Task, Width
 from fashion_mnist.engines.lanes import open_lanes

@@ -9,7 +9,7 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from fashion_mnist.compose import check
+from fashion_mnist.config.compose import check
 from fashion_mnist.sweep.definition import check_sweep
 from tests.builders import make_data
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fashion_mnist.compose import check, group_options
-from fashion_mnist.config import Config
+from fashion_mnist.config.compose import check, group_options
+from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.loop import train_epoch
 from fashion_mnist.machine import Machine

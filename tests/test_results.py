@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from fashion_mnist.compose import group_options
+from fashion_mnist.config.compose import group_options
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 

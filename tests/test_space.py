@@ -11,17 +11,18 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fashion_mnist.compose import (
+from fashion_mnist.config.compose import (
     CONFIG_NAME,
     check,
     check_jobs,
     compose_sweep_settings,
     config_folder,
 )
-from fashion_mnist.config import ConfigError, parse
+from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.schema import parse
+from fashion_mnist.config.trees import plain
 from fashion_mnist.sweep.axes import text_of
 from fashion_mnist.sweep.space import Axis, Space, read_space, sweep_id
-from fashion_mnist.trees import plain
 
 FILES = sorted(path.stem for path in (config_folder() / "sweep").glob("*.yaml"))
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from fashion_mnist.config import ConfigError
+from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.sweep.axes import Axis
 from fashion_mnist.sweep.objectives import search_notes, search_problems
 from fashion_mnist.sweep.samplers import distribution, override_texts

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fashion_mnist.config import ConfigError
+from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.sweep.space import read_space
 from tests.builders import make_data

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from fashion_mnist.config import Config
+from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.identity import next_folder, run_folders

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from fashion_mnist.conclusions.network import Network, demand_network, load_network
+from fashion_mnist.config.errors import shown
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.data.images import Inversion, Taken, take_in
 from fashion_mnist.recorded import RecordedRun
-from fashion_mnist.schema import shown
 from fashion_mnist.tracking.reading import Reader
 
 BATCH = 1000  # images that are asked about at a time

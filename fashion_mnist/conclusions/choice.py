@@ -5,8 +5,8 @@ import math
 import re
 from collections.abc import Callable, Sequence
 
+from fashion_mnist.config.errors import shown
 from fashion_mnist.recorded import RecordedRun
-from fashion_mnist.schema import shown
 from fashion_mnist.tracking.reading import Reader
 
 LATEST, BEST = "latest", "best"

@@ -16,6 +16,7 @@ from fashion_mnist.conclusions.images import SPLITS, class_names_of
 from fashion_mnist.conclusions.predictions import Predictions, are_comparable, stored_predictions
 from fashion_mnist.conclusions.resampling import Differences, bootstrap
 from fashion_mnist.conclusions.settings import identity_of
+from fashion_mnist.config.errors import shown
 from fashion_mnist.metrics import classification
 from fashion_mnist.metrics.calibration import (
     Reliability,
@@ -33,7 +34,6 @@ from fashion_mnist.metrics.statistics import (
     wilson_interval,
 )
 from fashion_mnist.recorded import RecordedRun
-from fashion_mnist.schema import shown
 from fashion_mnist.sweep.scale import differing_axes, in_words
 from fashion_mnist.tracking.reading import Reader
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from fashion_mnist.config.errors import did_you_mean, shown
 from fashion_mnist.recorded import RecordedRun
-from fashion_mnist.schema import did_you_mean, shown
 
 Value = str | float | datetime | timedelta | None
 FACTS: Mapping[str, Callable[[RecordedRun], Value]] = {

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from fashion_mnist.batches import Normalizer
 from fashion_mnist.checkpoint import CheckpointError, Model, load_model, tensors_sha256
+from fashion_mnist.config.errors import shown
 from fashion_mnist.loop import Evaluation, evaluate
 from fashion_mnist.losses import Loss, brier, cross_entropy
 from fashion_mnist.model import StackedMLP
 from fashion_mnist.recorded import FOLDER_TAG, MODEL_FOLDER, WEIGHTS_TAG, RecordedRun
 from fashion_mnist.runs.folder import RunFolder
-from fashion_mnist.schema import shown
 from fashion_mnist.tracking.reading import Reader
 
 OUTPUT_DIR = Path("outputs")  # where the runs of this folder are, if theirs was moved here

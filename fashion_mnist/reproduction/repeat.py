@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fashion_mnist.conclusions.network import demand_network
-from fashion_mnist.config import Config
+from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.recorded import SCORE, RecordedRun
 from fashion_mnist.reproduction.stored import stored_config

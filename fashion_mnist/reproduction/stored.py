@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fashion_mnist.compose import check
-from fashion_mnist.config import Config, ConfigError, flatten, parse
+from fashion_mnist.config.compose import check
+from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.schema import Config, flatten, parse
+from fashion_mnist.config.user_files import plain_tree
 from fashion_mnist.recorded import RecordedRun
 from fashion_mnist.runs.records import CONFIG_FILE, nested
 from fashion_mnist.runs.request import RunError
 from fashion_mnist.tracking.reading import Reader
-from fashion_mnist.user_yaml import plain_tree
 
 # what a run is made of; where it is kept, recorded and evaluated is not the store's to say
 PARTS = ("seed", "data", "model", "loss", "optimizer", "schedule", "training")

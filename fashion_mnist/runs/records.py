@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from fashion_mnist.atomic import replacing
-from fashion_mnist.config import Config, flatten
+from fashion_mnist.config.schema import Config, flatten
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.journal import Journal
 from fashion_mnist.runs.stacks import View

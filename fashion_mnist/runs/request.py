@@ -4,11 +4,12 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from fashion_mnist.config import Config, ConfigError, DataConfig, flatten
+from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.rules import size_problems
+from fashion_mnist.config.schema import Config, DataConfig, flatten
 from fashion_mnist.console import disk_trouble
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
 from fashion_mnist.machine import Machine, resolve_machine
-from fashion_mnist.rules import size_problems
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.identity import fingerprint, next_folder, run_folders
 from fashion_mnist.runs.results import FAILURE_TAG

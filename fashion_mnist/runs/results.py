@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from fashion_mnist.checkpoint import Model, save_model, tensors_sha256
-from fashion_mnist.config import Config
+from fashion_mnist.config.schema import Config
 from fashion_mnist.console import first_line_of
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.journal import Journal

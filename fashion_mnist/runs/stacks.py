@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fashion_mnist.average import WeightAverage
 from fashion_mnist.batches import Batches, Normalizer
-from fashion_mnist.config import Config, DataConfig
+from fashion_mnist.config.schema import Config, DataConfig
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.data.splits import Split, pixel_statistics, split
 from fashion_mnist.losses import Loss, brier, cross_entropy

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fashion_mnist.checkpoint import save_state
-from fashion_mnist.config import Config
+from fashion_mnist.config.schema import Config
 from fashion_mnist.console import first_line_of
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.journal import Journal

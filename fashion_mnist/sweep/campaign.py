@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from fashion_mnist.config import Config
+from fashion_mnist.config.schema import Config
 from fashion_mnist.runs.request import ENDED, last_attempt
 from fashion_mnist.runs.results import PRUNED_TAG
 from fashion_mnist.stack import HistoryRow

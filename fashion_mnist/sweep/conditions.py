@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fashion_mnist.schema import did_you_mean, shorten, shown
+from fashion_mnist.config.errors import did_you_mean, shorten, shown
 from fashion_mnist.sweep.axes import Axis, text_of
 
 # axis name -> key -> the texts for one of which the axis counts

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fashion_mnist.config import Config, ConfigError, SweepConfig
+from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.schema import Config, SweepConfig
 from fashion_mnist.engines.engine import Width
 from fashion_mnist.entries import JOURNAL_FILE
 from fashion_mnist.runs.request import demand_store

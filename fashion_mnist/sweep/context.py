@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fashion_mnist.atomic import replacing
-from fashion_mnist.config import Config
+from fashion_mnist.config.schema import Config
 from fashion_mnist.runs.request import Request, RunError
 from fashion_mnist.sweep.scale import short_names
 

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from fashion_mnist.compose import check_hydra, check_jobs, compose_sweep_settings
-from fashion_mnist.config import Config, ConfigError, SweepConfig
+from fashion_mnist.config.compose import check_hydra, check_jobs, compose_sweep_settings
+from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.schema import Config, SweepConfig
 from fashion_mnist.sweep.axes import Axis, text_of
 from fashion_mnist.sweep.objectives import search_problems
 from fashion_mnist.sweep.space import Space, read_space, sweep_id

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fashion_mnist.config import Config
+from fashion_mnist.config.schema import Config
 from fashion_mnist.journal import Journal
 from fashion_mnist.machine import process_tags
 from fashion_mnist.runs.hold import hold

@@ -6,10 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from fashion_mnist.checkpoint import FormatError
-from fashion_mnist.config import Config, ConfigError
+from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.rules import size_problems
+from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.machine import Machine
-from fashion_mnist.rules import size_problems
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.records import run_name
 from fashion_mnist.runs.request import (

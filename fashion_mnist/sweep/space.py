@@ -11,10 +11,9 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
-from fashion_mnist.compose import group_options
-from fashion_mnist.config import ConfigError
-from fashion_mnist.overrides import parse_override
-from fashion_mnist.schema import shorten, shown
+from fashion_mnist.config.compose import group_options
+from fashion_mnist.config.errors import ConfigError, shorten, shown
+from fashion_mnist.config.overrides import parse_override
 from fashion_mnist.sweep.axes import Axis, axis_of_override, read_axis
 from fashion_mnist.sweep.conditions import Conditions, drop_idle, read_conditions
 from fashion_mnist.sweep.results import REPLICATE_KEYS

@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from fashion_mnist.config import ConfigError
+from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.entries import cut_torn_line
 from fashion_mnist.lock import take
 from fashion_mnist.runs.request import RunError

@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 
 from fashion_mnist.checkpoint import tensors_sha256
-from fashion_mnist.config import Config
+from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.data.splits import Split
 from fashion_mnist.loop import EVALUATION_BATCH_SIZE, train_epoch

@@ -15,7 +15,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from fashion_mnist.config import Config
+from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.loop import EVALUATION_BATCH_SIZE, train_epoch, validate
 from fashion_mnist.machine import Machine

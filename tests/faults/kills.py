@@ -17,7 +17,7 @@ import yaml
 from mlflow import MlflowClient
 
 from fashion_mnist.clean import PART, clean
-from fashion_mnist.compose import check
+from fashion_mnist.config.compose import check
 from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.request import Request, load_data
 from fashion_mnist.runs.trainer import train

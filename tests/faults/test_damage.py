@@ -29,7 +29,7 @@ from fashion_mnist.checkpoint import (
     save_state,
     tensors_sha256,
 )
-from fashion_mnist.config import Config
+from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.entries import read_entries
 from fashion_mnist.runs.folder import RunFolder

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from fashion_mnist.config import Config
+from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.journal import Journal
 from fashion_mnist.runs.folder import RunFolder

@@ -15,13 +15,14 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fashion_mnist.compose import check, compose_sweep_settings
-from fashion_mnist.config import ConfigError, SweepConfig, flatten, parse
-from fashion_mnist.overrides import parse_override
+from fashion_mnist.config.compose import check, compose_sweep_settings
+from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.overrides import parse_override
+from fashion_mnist.config.schema import SweepConfig, flatten, parse
+from fashion_mnist.config.trees import plain
 from fashion_mnist.runs.records import nested
 from fashion_mnist.sweep.definition import Sweep, check_sweep
 from fashion_mnist.sweep.space import read_space, sweep_id
-from fashion_mnist.trees import plain
 from tests.builders import compose_groups
 
 SECONDS = 20  # for one input, on the slowest machine: what hangs takes for ever

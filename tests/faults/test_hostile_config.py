@@ -15,8 +15,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import configure_log
 from omegaconf.basecontainer import BaseContainer
 
-from fashion_mnist.compose import check, check_hydra, config_folder
-from fashion_mnist.config import ConfigError
+from fashion_mnist.config.compose import check, check_hydra, config_folder
+from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.train import main
 from tests.builders import data_overrides, make_data
 

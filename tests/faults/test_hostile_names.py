@@ -20,13 +20,13 @@ import yaml
 from PIL import Image
 from rich.console import Console
 
-from fashion_mnist.compose import check
 from fashion_mnist.conclusions.pooled import Pooled
 from fashion_mnist.conclusions.predictions import Predictions
 from fashion_mnist.conclusions.report import Gap, Subject, build_report
 from fashion_mnist.conclusions.report_files import write_report
 from fashion_mnist.conclusions.report_page import report_page
-from fashion_mnist.config import ConfigError
+from fashion_mnist.config.compose import check
+from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.console import PrintableFormatter, printable
 from fashion_mnist.errors import in_words
 from fashion_mnist.journal import Journal

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fashion_mnist.config import Config, flatten
+from fashion_mnist.config.schema import Config, flatten
 from fashion_mnist.recorded import RecordedRun
 from fashion_mnist.reproduction.stored import stored_config
 from fashion_mnist.runs.records import CONFIG_FILE

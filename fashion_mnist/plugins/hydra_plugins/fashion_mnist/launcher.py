@@ -66,7 +66,7 @@ class StackedLauncher(Launcher):
         return config
 
     def _request(self, config: DictConfig, overrides: Sequence[str]) -> "Request":
-        from fashion_mnist.compose import parse_composed
+        from fashion_mnist.config.compose import parse_composed
         from fashion_mnist.runs.request import Request
         from fashion_mnist.sweep.context import read_context
 

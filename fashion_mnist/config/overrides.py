@@ -8,8 +8,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from fashion_mnist.config.errors import did_you_mean, shorten, shown
 from fashion_mnist.console import first_line_of
-from fashion_mnist.schema import did_you_mean, shorten, shown
 
 RECIPE = "experiment"  # the group of named recipes; one may choose a sweep too
 LONGEST_OVERRIDE = 100_000  # characters; of a terminal's line Linux takes little more

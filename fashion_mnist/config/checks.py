@@ -5,12 +5,12 @@ a ValueError that says what is allowed: "must be a number above 0".
 """
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, get_type_hints
 
-LONGEST_SHOWN = 200  # characters of a value in a message
+from fashion_mnist.config.errors import did_you_mean, shorten, shown
+
 Check = Callable[[Any], Any]
 T = TypeVar("T")
 
@@ -227,29 +227,6 @@ class Reader:
         if same:
             return f" (did you mean {same[0]}?)"
         return did_you_mean(key, siblings) or did_you_mean(key, everywhere)
-
-
-def shown(value: Any) -> str:
-    """A value as Python writes it, cut off where it is long."""
-    try:
-        return shorten(repr(value))
-    except (ValueError, RecursionError):  # Python writes no number of more than 4300 digits
-        return "more than can be shown"
-
-
-def shorten(text: str) -> str:
-    """The text, printable on one line, or its beginning."""
-    line = text if text.isprintable() else repr(text)[1:-1]
-    return line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]}…"
-
-
-def did_you_mean(value: Any, known: Iterable[str]) -> str:
-    """The nearest known word as a question, or nothing."""
-    if not isinstance(value, str) or len(value) > LONGEST_SHOWN:
-        return ""
-    by_case = {word.lower(): word for word in known}
-    near = difflib.get_close_matches(value.lower(), by_case, n=1, cutoff=0.7)
-    return f" (did you mean {by_case[near[0]]}?)" if near else ""
 
 
 def _demand(condition: bool, allowed: str) -> None:

@@ -16,12 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from fashion_mnist.config import Config, ConfigError, SweepConfig, parse
-from fashion_mnist.hydra_settings import hydra_problems, is_search_path, own_words
-from fashion_mnist.overrides import RECIPE, Word, options_of, read_word
-from fashion_mnist.schema import Reader, shorten, shown
-from fashion_mnist.trees import TOO_MANY, Base, base_of, first_line, plain, set_values
-from fashion_mnist.user_yaml import MOST_INTERPOLATIONS, UserFolder, num_interpolations
+from fashion_mnist.config.checks import Reader
+from fashion_mnist.config.errors import ConfigError, shorten, shown
+from fashion_mnist.config.hydra_settings import hydra_problems, is_search_path, own_words
+from fashion_mnist.config.overrides import RECIPE, Word, options_of, read_word
+from fashion_mnist.config.schema import Config, SweepConfig, parse
+from fashion_mnist.config.trees import TOO_MANY, Base, base_of, first_line, plain, set_values
+from fashion_mnist.config.user_files import MOST_INTERPOLATIONS, UserFolder, num_interpolations
 
 CONFIG_NAME = "train"
 _OF_THE_SWEEP = re.compile(r"[+~]*sweep\b")
@@ -42,8 +43,8 @@ _Composed = DictConfig | list[str]  # a config, or why there is none
 
 def config_folder() -> Path:
     """The YAML files: in the package where it was built as a wheel, beside it in a checkout."""
-    packaged = Path(__file__).parent / "conf"
-    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "conf"
+    packaged = Path(__file__).parents[1] / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
 
 
 def check(overrides: Sequence[str], *, config_dir: str | None = None) -> Config:

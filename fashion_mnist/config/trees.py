@@ -12,10 +12,10 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 from yaml.reader import ReaderError
 
+from fashion_mnist.config.errors import shorten
+from fashion_mnist.config.overrides import Word
+from fashion_mnist.config.user_files import MOST_INTERPOLATIONS
 from fashion_mnist.console import first_line_of
-from fashion_mnist.overrides import Word
-from fashion_mnist.schema import shorten
-from fashion_mnist.user_yaml import MOST_INTERPOLATIONS
 
 TOO_MANY = f"a config must have at most {MOST_INTERPOLATIONS} interpolations (${{key}})"
 _PLAIN = (bool, int, float, str, NoneType)

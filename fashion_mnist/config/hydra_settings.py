@@ -13,7 +13,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from fashion_mnist.schema import shorten, shown
+from fashion_mnist.config.errors import shorten, shown
 
 # what the command line may say besides of launchers: overrides of values, and choices of files
 _TYPED = re.compile(

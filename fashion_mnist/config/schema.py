@@ -5,11 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fashion_mnist.model import INITIALIZATIONS
-from fashion_mnist.network import ACTIVATIONS, Normalization
-from fashion_mnist.rules import check_rules
-from fashion_mnist.schedules import SCHEDULES
-from fashion_mnist.schema import (
+from fashion_mnist.config.checks import (
     Reader,
     boolean,
     either,
@@ -24,6 +20,11 @@ from fashion_mnist.schema import (
     tree,
     whole,
 )
+from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.rules import check_rules
+from fashion_mnist.model import INITIALIZATIONS
+from fashion_mnist.network import ACTIVATIONS, Normalization
+from fashion_mnist.schedules import SCHEDULES
 
 VALIDATION_METRICS = [
     f"val/{name}" for name in ("loss", "accuracy", "precision_macro", "recall_macro", "f1_macro")
@@ -31,14 +32,6 @@ VALIDATION_METRICS = [
 _share = number(minimum=0, below=1)
 _caption = text_up_to(60)  # that fits beside a picture
 _name = text_up_to(250)  # that every store takes
-
-
-class ConfigError(ValueError):
-    """Everything that is wrong with a config, a message a line."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = list(problems)
 
 
 @dataclass(frozen=True)
