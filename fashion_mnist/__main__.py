@@ -3,7 +3,7 @@
 import gc
 import os
 
-from fashion_mnist.signals import end_on_signals
+from fashion_mnist.runs.signals import end_on_signals
 
 # What libraries would tell their makers of this machine, here and in all processes that we start;
 # somebody who wants them to says so in the environment.

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fashion_mnist.atomic import replacing
+from fashion_mnist.runs.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.path import Path as Outline

@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from fashion_mnist.atomic import flush_names, replacing
 from fashion_mnist.network import Architecture, build_network
+from fashion_mnist.runs.files import flush_names, replacing
 from fashion_mnist.stack import MemberState
 
 FORMAT = "3"

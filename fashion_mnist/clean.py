@@ -15,11 +15,10 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from fashion_mnist.atomic import is_abandoned
-from fashion_mnist.entries import JOURNAL_FILE
-from fashion_mnist.lock import run_lock, take
-from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.event_log import LOG_FILE
+from fashion_mnist.runs.files import is_abandoned, run_lock, take
 from fashion_mnist.runs.request import ENDED
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.tracking.outbox import RUNS, SWEEPS, subfolders
 
 PART = "half-written files of dead processes"
@@ -76,7 +75,7 @@ def _in_folder(folder: Path, unfinished: bool) -> list[Leftover]:
     found = [Leftover(path, PART, _size(path)) for path in files if is_abandoned(path)]
     aside = (path for path in subfolders(folder) if _DAMAGED.fullmatch(path.name))
     found += [Leftover(path, DAMAGED, _size(path)) for path in aside]
-    run = RunFolder(folder)
+    run = RunDir(folder)
     if checkpoints := run.checkpoints():
         has_ended = run.status() in ENDED
         if has_ended or unfinished:
@@ -87,7 +86,7 @@ def _in_folder(folder: Path, unfinished: bool) -> list[Leftover]:
 
 def _is_nothing(path: Path) -> bool:
     """Whether a file says nothing: a process that was killed before its first word left it."""
-    is_silent = path.name == JOURNAL_FILE and _size(path) == 0
+    is_silent = path.name == LOG_FILE and _size(path) == 0
     return is_silent or path.name == "lock" or is_abandoned(path)
 
 

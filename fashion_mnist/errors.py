@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.console import disk_trouble, printable
 from fashion_mnist.data.idx import DataError
-from fashion_mnist.runs.request import RunError
-from fashion_mnist.signals import StopRequested
+from fashion_mnist.runs.run_dir import RunError
+from fashion_mnist.runs.signals import StopRequested
 
 _SWITCH = "HYDRA_FULL_ERROR"
 WANTS_TRACEBACK = os.environ.get(_SWITCH) == "1"  # somebody wants the whole story of an error

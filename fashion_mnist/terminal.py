@@ -11,7 +11,7 @@ import torch
 from fashion_mnist.console import duration, lines_above_the_display
 from fashion_mnist.metrics import classification
 from fashion_mnist.runs.artifacts import read_confusion
-from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.stack import HistoryRow, Stack
 
@@ -90,9 +90,9 @@ def observe(check_for_stop: Callable[[], None]) -> Iterator[Observer]:
         yield Observer(on_step, on_epoch, check_for_stop=check_for_stop)
 
 
-def summarize_run(folder: RunFolder, *, note: str, where: Sequence[str]) -> str:
+def summarize_run(folder: RunDir, *, note: str, where: Sequence[str]) -> str:
     """The figures of a finished run in words, a note about it, and where to look at it."""
-    figures = folder.figures()
+    figures = folder.metrics()
     split = "test" if "test/accuracy" in figures else "validation"
     head = f"{folder.name()} {note}" if note else folder.name()
     lines = [f"{head}: {split} {_scores(figures, split)}"]

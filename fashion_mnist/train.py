@@ -24,18 +24,17 @@ from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.config.trees import first_line
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.errors import WANTS_TRACEBACK, exit_status, in_words, raised_by_hydra
-from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.request import (
     Request,
-    RunError,
     RunResult,
     demand_store,
     find_run,
     load_data,
     outcome_of,
 )
+from fashion_mnist.runs.run_dir import RunDir, RunError
+from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.signals import StopRequested, StopRequests, stop_requests
 from fashion_mnist.sweep.context import read_context
 from fashion_mnist.sweep.definition import check_sweep, is_sweep
 from fashion_mnist.terminal import observe, summarize_run
@@ -166,7 +165,7 @@ def _report(
     return accuracy
 
 
-def _take_leave(folder: RunFolder, request: Request, stop: StopRequests, words: str) -> None:
+def _take_leave(folder: RunDir, request: Request, stop: StopRequests, words: str) -> None:
     """Say that a run is stopped, to its store too: soon nobody may be there to do it."""
     log.error(words)
     outcome = _send(folder, request, stop)
@@ -174,7 +173,7 @@ def _take_leave(folder: RunFolder, request: Request, stop: StopRequests, words: 
         log.info("\n".join(_where(folder, outcome)))
 
 
-def _send(folder: RunFolder, request: Request, stop: StopRequests) -> Outcome | None:
+def _send(folder: RunDir, request: Request, stop: StopRequests) -> Outcome | None:
     tracking = request.config.tracking
     if tracking.uri is None:
         return None
@@ -183,7 +182,7 @@ def _send(folder: RunFolder, request: Request, stop: StopRequests) -> Outcome | 
     return wait_until_sent([folder.path], is_stopping=lambda: stop.is_requested)
 
 
-def _where(folder: RunFolder, outcome: Outcome | None) -> list[str]:
+def _where(folder: RunDir, outcome: Outcome | None) -> list[str]:
     """Where the run can be looked at, or why it is not there yet."""
     if outcome is None:
         return [f"  its journal and files are in {short_path(folder.path)}"]

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from measuring import FMNIST, describe_machine, mean_and_deviation
 
-from fashion_mnist.entries import read_entries
-from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.event_log import read_events
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.sweep.axes import Axis
 from fashion_mnist.sweep.study import Search
 
@@ -68,11 +68,11 @@ def read_scores(folder: Path, num_epochs: int) -> Scores:
     scores: dict[Setting, float] = {}
     wanted = {tuple(map(float, values)): values for values in itertools.product(*SPACE.values())}
     for path in (folder / "outputs" / "runs").iterdir():
-        run, params = RunFolder(path), started_with(path)
+        run, params = RunDir(path), started_with(path)
         if run.status() == "FINISHED" and params.get("training.epochs") == str(num_epochs):
             setting = wanted.get(tuple(float(params[key]) for key in SPACE))
             if setting:
-                scores[setting] = run.figures()[METRIC]
+                scores[setting] = run.metrics()[METRIC]
     if len(scores) < len(wanted):
         sys.exit(f"{len(wanted) - len(scores)} of {len(wanted)} runs are not finished")
     return scores
@@ -80,7 +80,7 @@ def read_scores(folder: Path, num_epochs: int) -> Scores:
 
 def started_with(run: Path) -> dict[str, str]:
     """A run's parameters; none where it never began."""
-    starts = (entry for entry in read_entries(run) if entry.kind == "start")
+    starts = (entry for entry in read_events(run) if entry.kind == "start")
     return next((dict(entry.content["params"]) for entry in starts), {})
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import MetaData, create_engine, insert, select
 
 from fashion_mnist.config.schema import flatten
-from fashion_mnist.entries import JOURNAL_FILE, START, make_entry, read_entries
 from fashion_mnist.recorded import FINGERPRINT_TAG, JOURNAL_TAG, SCORE
+from fashion_mnist.runs.event_log import FORMAT, LOG_FILE, START, make_event, read_events
 from fashion_mnist.runs.identity import next_folder
 from fashion_mnist.runs.request import identify, read_data
 from fashion_mnist.sweep.definition import read_sweep
@@ -86,7 +86,7 @@ def pretend_trained(overrides: Sequence[str], config_dir: str) -> None:
         ]
         final = {"final/val_accuracy": score, "final/val_loss": 1 - score, "parameters": 6370}
         said: list[tuple[str, dict[str, Any]]] = [
-            ("journal", {"id": uuid.uuid4().hex}),
+            ("log", {"id": uuid.uuid4().hex, "format": FORMAT}),
             ("start", {"name": f"run {number}", "params": parameters, "tags": tags}),
             *(("metrics", epoch) for epoch in epochs),
             ("metrics", {"step": 0, "values": {"final/epoch": NUM_EPOCHS, **final}}),
@@ -99,22 +99,22 @@ def write_journal(folder: Path, said: Iterable[Row]) -> None:
     """At once: a journal of its own waits for the disk at each status."""
     mark, lines = START, []
     for words in said:
-        entry, line = make_entry(words, mark)
+        entry, line = make_event(words, mark)
         mark = entry.mark
         lines.append(line)
-    (folder / JOURNAL_FILE).write_bytes(b"".join(lines))
+    (folder / LOG_FILE).write_bytes(b"".join(lines))
 
 
 def copy_run(template: Path, folder: Path, uri: str) -> None:
     """A run's folder as another run's, wanted in this store alone; its files are links."""
     shutil.copytree(
-        template, folder, copy_function=os.link, ignore=lambda *_: {JOURNAL_FILE, "sent", "lock"}
+        template, folder, copy_function=os.link, ignore=lambda *_: {LOG_FILE, "sent", "lock"}
     )
-    (folder / "journal.seal.json").unlink()
+    (folder / "events.seal.json").unlink()
     copies = []
-    for entry in read_entries(template):
+    for entry in read_events(template):
         said = {"kind": entry.kind, "time": entry.time_ms, **entry.content}
-        said |= {"id": uuid.uuid4().hex} if entry.kind == "journal" else {}
+        said |= {"id": uuid.uuid4().hex} if entry.kind == "log" else {}
         said |= {"uri": uri} if entry.kind == "destination" else {}
         copies.append(said)
     write_journal(folder, copies)

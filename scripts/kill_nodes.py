@@ -24,7 +24,7 @@ from typing import Any
 import psutil
 from measuring import FMNIST, Table, describe_machine
 
-from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.run_dir import RunDir
 
 NODES = 2  # of the cluster, one CPU each
 ENGINES = {
@@ -143,9 +143,9 @@ def job_victims(folder: Path) -> list[psutil.Process]:
     return [psutil.Process(int(pids[0]))] if pids else []
 
 
-def runs_in(folder: Path) -> list[RunFolder]:
+def runs_in(folder: Path) -> list[RunDir]:
     """The runs that were begun there."""
-    return [RunFolder(path) for path in sorted((folder / "outputs" / "runs").glob("*"))]
+    return [RunDir(path) for path in sorted((folder / "outputs" / "runs").glob("*"))]
 
 
 def finished(folder: Path) -> dict[str, str]:

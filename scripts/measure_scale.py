@@ -162,7 +162,7 @@ def measure_clients(clients: Sequence[int], workers: Sequence[int], store: str) 
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         uri = store or f"sqlite:///{folder}/mlflow.db"
         train_template(folder, f"sqlite:///{folder}/template.db")
-        [template] = (path.parent for path in Path("outputs/runs").glob("*/journal.jsonl"))
+        [template] = (path.parent for path in Path("outputs/runs").glob("*/events.jsonl"))
         for number in workers:
             destination = (FILES, f"{folder}/artifacts")
             hosting = Hosting(uri, free_port(), workers=number, options=destination)

@@ -31,8 +31,8 @@ from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.metrics.classification import accuracy, confusion_counts, f1, macro
 from fashion_mnist.metrics.statistics import statistic, wilson_interval
-from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.request import last_attempt
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.stacks import view_data
 from fashion_mnist.sweep.definition import read_sweep
 from fashion_mnist.sweep.scale import differing_axes
@@ -74,13 +74,13 @@ WORST_CLASS = "Shirt"
 class Result:
     """A finished run."""
 
-    folder: RunFolder
+    folder: RunDir
     num_images: int  # that it was trained on
 
     @cached_property
     def figures(self) -> dict[str, float]:
         """Its scores on the validation split, and on the test set where it was read."""
-        return self.folder.figures()
+        return self.folder.metrics()
 
     @cached_property
     def test_probabilities(self) -> Tensor:

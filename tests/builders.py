@@ -15,10 +15,9 @@ from fashion_mnist.config.schema import Config, parse
 from fashion_mnist.config.trees import plain
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
 from fashion_mnist.data.idx import write_idx
-from fashion_mnist.journal import Journal
 from fashion_mnist.machine import Machine
-from fashion_mnist.runs.folder import RunFolder
-from fashion_mnist.runs.recovery import recover
+from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.run_dir import RunDir, recover
 from fashion_mnist.runs.stacks import view_data
 from fashion_mnist.runs.training import Member, Observer, train_members
 
@@ -106,8 +105,8 @@ def train_in(
     torch.set_num_threads(machine.threads)
     members = []
     for number, (path, config) in enumerate(zip(folders, configs, strict=True)):
-        folder = RunFolder(path)
-        view, journal = view_data(config, dataset), Journal(path)
+        folder = RunDir(path)
+        view, journal = view_data(config, dataset), EventLog(path)
         state = recover(folder, journal)
         members.append(Member(number, config, view, journal, folder.checkpoint, state))
     train_members(members, dataset, machine, observer)

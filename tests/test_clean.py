@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fashion_mnist.atomic import is_abandoned, replacing
 from fashion_mnist.clean import DAMAGED, EMPTY, ENDED_CHECKPOINT, PART, UNFINISHED, clean
 from fashion_mnist.cli import app
-from fashion_mnist.journal import Journal
-from fashion_mnist.lock import run_lock
+from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.files import is_abandoned, replacing, run_lock
 
 OUTPUTS = Path("outputs")
 
@@ -37,7 +36,7 @@ def write(path: Path, num_bytes: int = 10) -> Path:
 def make_run(name: str, status: str, kind: str = "runs") -> Path:
     """A run with a journal, a lock, a network, figures and both checkpoints."""
     folder = OUTPUTS / kind / name
-    with Journal(folder) as journal:
+    with EventLog(folder) as journal:
         journal.start(name, {}, {})
         journal.status(status)
     names = ("lock", "model.safetensors", "artifacts/curves.png", "sent/receipt.json")
@@ -60,7 +59,7 @@ def outputs(dead_pid: int) -> Iterator[dict[str, set[Path]]]:
     for path in sweep.glob("checkpoint*"):
         path.unlink()
     write(sweep / "study.log")
-    write(sweep / "journal.damaged-1.jsonl")
+    write(sweep / "events.damaged-1.jsonl")
     write(OUTPUTS / "runs/silent/study.log")  # no journal, and yet somebody's
     write(OUTPUTS / "hydra/2026-01-01/0/.hydra/config.yaml")
     write(OUTPUTS / f".sender.{os.getpid()}.part.json")
@@ -69,7 +68,7 @@ def outputs(dead_pid: int) -> Iterator[dict[str, set[Path]]]:
     write(busy / f".checkpoint.{dead_pid}.part.safetensors")
     (OUTPUTS / "runs/begun/artifacts").mkdir(parents=True)
     write(OUTPUTS / "runs/begun/lock", 0)
-    write(OUTPUTS / "runs/begun/journal.jsonl", 0)
+    write(OUTPUTS / "runs/begun/events.jsonl", 0)
     (OUTPUTS / "sweeps/begun").mkdir()
     lock = run_lock(busy)
     with lock:

@@ -36,11 +36,11 @@ FULL = (
 
 
 def final_bits(member: Member) -> tuple[dict[str, list[object]], list[dict[str, float]]]:
-    """Weights and history, without the speed, which no two runs share."""
+    """Weights and history, without the speed and times, which no two runs share."""
     assert member.weights is not None
     weights = {name: tensor.flatten().tolist() for name, tensor in member.weights.items()}
     history = [
-        {key: value for key, value in row.items() if key != "images_per_second"}
+        {key: value for key, value in row.items() if key not in ("images_per_second", "time")}
         for row in member.history
     ]
     return weights, history

@@ -13,10 +13,10 @@ from fashion_mnist.engines.engine import Listener, News, Task, Width
 from fashion_mnist.engines.lanes import open_lanes
 from fashion_mnist.engines.processes import gpu_width
 from fashion_mnist.machine import Machine
-from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.request import Datasets, Request
+from fashion_mnist.runs.run_dir import RunDir
+from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.stacks import view_data
-from fashion_mnist.signals import StopRequested
 from fashion_mnist.sweep.arrangement import cut, lay_out
 from fashion_mnist.sweep.execution import Orders, train_jobs
 from fashion_mnist.sweep.plan import Job, make_jobs
@@ -169,4 +169,4 @@ def test_stacks_are_cut_evenly_and_shared_among_lanes(data: Path) -> None:
     assert [job.number for stack in layout.beside for job in stack] == list(range(10))
     assert lay_out(jobs, trials={}, largest=None, width=Width()).beside == []
     assert view_data(jobs[0].config, jobs[0].dataset) is view_data(jobs[1].config, jobs[0].dataset)
-    assert RunFolder(jobs[0].folder.path).status() == ""
+    assert RunDir(jobs[0].folder.path).status() == ""

@@ -28,12 +28,12 @@ def contents(folder: Path) -> dict[str, str]:
 
 def test_a_run_comes_back_whole(tmp_path: Path) -> None:
     """What it no longer has is gone; whose lock it is and what was sent is the place's own."""
-    there = fill(tmp_path / "there", "journal.jsonl", "artifacts/config/a.yaml", "lock", "sent/x")
-    here = fill(tmp_path / "here", "journal.jsonl", "checkpoint.safetensors", "lock", "sent/x")
+    there = fill(tmp_path / "there", "events.jsonl", "artifacts/config/a.yaml", "lock", "sent/x")
+    here = fill(tmp_path / "here", "events.jsonl", "checkpoint.safetensors", "lock", "sent/x")
     unpack(pack(there), here)
     assert contents(here) == {
         "artifacts/config/a.yaml": "there artifacts/config/a.yaml",
-        "journal.jsonl": "there journal.jsonl",
+        "events.jsonl": "there events.jsonl",
         "lock": "here lock",
         "sent/x": "here sent/x",
     }
@@ -41,12 +41,12 @@ def test_a_run_comes_back_whole(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("name", ["../other/journal.jsonl", "/etc/hostname"])
+@pytest.mark.parametrize("name", ["../other/events.jsonl", "/etc/hostname"])
 def test_no_name_leads_out_of_the_folder(name: str, tmp_path: Path) -> None:
     """Nothing is written."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("journal.jsonl", "")
+        archive.writestr("events.jsonl", "")
         archive.writestr(name, "")
     with pytest.raises(ValueError, match="leads out of"):
         unpack(buffer.getvalue(), tmp_path / "run")

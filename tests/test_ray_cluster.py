@@ -20,7 +20,7 @@ from fashion_mnist.engines.errand import Home
 from fashion_mnist.engines.ray_cluster import RayCluster
 from fashion_mnist.engines.ray_tasks import RayWorkers
 from fashion_mnist.runs.request import Datasets, Request
-from fashion_mnist.signals import StopRequested
+from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.sweep.campaign import Campaign
 from fashion_mnist.sweep.context import SweepContext
 from fashion_mnist.sweep.definition import read_sweep

@@ -11,7 +11,7 @@ import pytest
 from fashion_mnist.engines.engine import Width
 from fashion_mnist.engines.slurm import Slurm, SlurmWorkers
 from fashion_mnist.runs.request import Datasets, Request
-from fashion_mnist.signals import StopRequested
+from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.sweep.execution import Orders, train_jobs
 from fashion_mnist.sweep.plan import Job, make_jobs
 from tests.builders import make_config, make_data

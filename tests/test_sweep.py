@@ -13,8 +13,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.request import Request
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
 from tests.builders import QUIET, data_overrides, load, make_config, make_data
 
@@ -46,17 +46,17 @@ def sweep(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, timeout=300)
 
 
-def runs() -> list[RunFolder]:
+def runs() -> list[RunDir]:
     """Every run in the test's own folder."""
-    return [RunFolder(path) for path in sorted(Path("outputs/runs").glob("*"))]
+    return [RunDir(path) for path in sorted(Path("outputs/runs").glob("*"))]
 
 
-def parents() -> list[RunFolder]:
+def parents() -> list[RunDir]:
     """Every sweep in the test's own folder."""
-    return [RunFolder(path) for path in sorted(Path("outputs/sweeps").glob("*"))]
+    return [RunDir(path) for path in sorted(Path("outputs/sweeps").glob("*"))]
 
 
-def by_name() -> dict[str, RunFolder]:
+def by_name() -> dict[str, RunDir]:
     """The runs by their names."""
     return {run.name(): run for run in runs()}
 
@@ -101,7 +101,7 @@ def test_a_grid_gives_the_bits_of_each_run_alone(data: Path, tmp_path: Path) -> 
     rows = summary()
     assert len(rows) == 8
     assert {row["status"] for row in rows} == {"FINISHED"}
-    tested = [name for name, run in by_name().items() if "test/accuracy" in run.figures()]
+    tested = [name for name, run in by_name().items() if "test/accuracy" in run.metrics()]
     assert len(tested) == 2  # the winner's replicates
     assert len({name.rpartition(" seed=")[0] for name in tested}) == 1
     [folder] = Path("outputs/hydra").glob("*/*")
@@ -161,7 +161,7 @@ def test_other_launchers_serve_the_same_sweep(data: Path, launcher: str) -> None
     assert other.returncode == 0, other.stdout + other.stderr
     assert sorted(by_name()) == ["width=5", "width=8"]
     assert [row["status"] for row in summary()] == ["FINISHED"] * 2
-    tested = [run for run in runs() if "test/accuracy" in run.figures()]
+    tested = [run for run in runs() if "test/accuracy" in run.metrics()]
     assert len(tested) == 1
     ours = sweep(data, *words, "seed=range(2)")
     assert "4 jobs: 2 new, 2 finished before" in ours.stdout, ours.stdout + ours.stderr

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fashion_mnist.config.errors import ConfigError
-from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.sweep.space import read_space
 from tests.builders import make_data
 from tests.test_sweep import NOWHERE, parents, runs, summary, sweep
@@ -43,7 +43,7 @@ def test_the_best_so_far_is_the_best_by_the_sweeps_own_figure(data: Path) -> Non
         data, NOWHERE, ALONE, "-m", "model.width=4,16", "sweep.objectives=[final/val_loss]"
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    losses = [RunFolder(run.path).figures()["final/val_loss"] for run in runs()]
+    losses = [RunDir(run.path).metrics()["final/val_loss"] for run in runs()]
     last = [line for line in done.stdout.splitlines() if line.startswith("stacks ")][-1]
     assert f"best {min(losses):.4f}" in last
 

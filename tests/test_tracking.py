@@ -27,10 +27,9 @@ from mlflow.entities import Run, ViewType
 from PIL import Image
 
 from fashion_mnist.checkpoint import Model, save_model
-from fashion_mnist.entries import JOURNAL_FILE, Destination, last_mark
-from fashion_mnist.journal import Journal
-from fashion_mnist.lock import run_lock
 from fashion_mnist.network import Architecture, build_network
+from fashion_mnist.runs.event_log import LOG_FILE, Destination, EventLog, RunState
+from fashion_mnist.runs.files import run_lock
 from fashion_mnist.tracking.address import absolute_uri, check_store, without_password
 from fashion_mnist.tracking.outbox import (
     Outcome,
@@ -76,9 +75,9 @@ def make_folder(output_dir: Path, name: str = "run") -> Path:
     return folder
 
 
-def begin(folder: Path, uri: str, experiment: str = EXPERIMENT) -> Journal:
+def begin(folder: Path, uri: str, experiment: str = EXPERIMENT) -> EventLog:
     """A journal of a run that is under way."""
-    journal = Journal(folder)
+    journal = EventLog(folder)
     journal.destination(uri, experiment)
     journal.start("a run", {"model.width": "512"}, {"fingerprint": "f0"})
     journal.status("RUNNING")
@@ -275,7 +274,7 @@ def write_sweep(output_dir: Path, name: str, uri: str) -> str:
     """A finished sweep with a view; returns its journal's id."""
     folder = output_dir / "sweeps" / name
     folder.mkdir(parents=True, exist_ok=True)
-    with run_lock(folder), Journal(folder) as journal:
+    with run_lock(folder), EventLog(folder) as journal:
         journal.destination(uri, EXPERIMENT)
         journal.start(name, {}, {"sweep": name})
         journal.view(f"sweep-{name}", name, ["model.width"], ["model.width"])
@@ -286,7 +285,7 @@ def write_sweep(output_dir: Path, name: str, uri: str) -> str:
 def write_child(output_dir: Path, name: str, uri: str, *parents: str) -> str:
     """A finished run wanted under each of these sweeps in turn; returns its journal's id."""
     folder = make_folder(output_dir, name)
-    with run_lock(folder), Journal(folder) as journal:
+    with run_lock(folder), EventLog(folder) as journal:
         for number, parent in enumerate(parents):
             journal.destination(uri, EXPERIMENT, parent=parent, name=f"{name}{number}")
         journal.start(name, {"model.width": "8"}, {})
@@ -361,7 +360,7 @@ def test_family_is_sent_once_by_senders_that_end_anywhere(
 
 def test_run_wanted_without_parent_is_content_with_any(output_dir: Path, uri: str) -> None:
     """No parent asked for adds nothing where the run is; another parent, or experiment, does."""
-    with Journal(make_folder(output_dir)) as journal:
+    with EventLog(make_folder(output_dir)) as journal:
         under = journal.destination(uri, EXPERIMENT, parent="1" * 32, name="width=8")
         assert journal.destination(uri, EXPERIMENT) == under
         assert journal.destination(uri, EXPERIMENT, parent="1" * 32, name="other") == under
@@ -379,7 +378,7 @@ def test_child_waits_for_its_sweep(output_dir: Path, uri: str) -> None:
     """Before its sweep has begun a child is not sent, nor is anything wrong; then both are."""
     folder = output_dir / "sweeps" / "s"
     folder.mkdir(parents=True)
-    with run_lock(folder), Journal(folder) as journal:
+    with run_lock(folder), EventLog(folder) as journal:
         journal.destination(uri, EXPERIMENT)
         write_child(output_dir, "a", uri, journal.id)
         outcome = sync(output_dir)
@@ -433,7 +432,7 @@ def test_view_changed_again_is_replaced(output_dir: Path, uri: str) -> None:
     write_sweep(output_dir, "s", uri)
     sync(output_dir)
     folder = output_dir / "sweeps" / "s"
-    with run_lock(folder), Journal(folder) as journal:
+    with run_lock(folder), EventLog(folder) as journal:
         axes = ["model.width", "optimizer.lr"]
         journal.view("sweep-s", "more", [*axes, "seed"], axes)
     assert sync(output_dir).sent
@@ -451,7 +450,7 @@ def test_more_than_a_request_holds_is_sent_in_several(output_dir: Path, uri: str
     folder = make_folder(output_dir)
     params = {f"p{number}": str(number) for number in range(250)}
     tags = {f"t{number}": str(number) for number in range(120)}
-    with run_lock(folder), Journal(folder) as journal:
+    with run_lock(folder), EventLog(folder) as journal:
         journal.destination(uri, EXPERIMENT)
         journal.start("long", params, tags)
         for epoch in range(1, 701):
@@ -472,7 +471,7 @@ def test_removed_folder_is_forgotten(output_dir: Path, uri: str) -> None:
         pass
     sender = Sender(output_dir)
     assert sender.carry()
-    with run_lock(folder), Journal(folder) as journal:
+    with run_lock(folder), EventLog(folder) as journal:
         journal.status("FINISHED")
     shutil.rmtree(folder)
     assert not sender.carry()
@@ -486,7 +485,7 @@ def test_receipt_of_another_run_does_not_count(output_dir: Path, uri: str) -> No
     (destination,) = pending(folder)
     store = Store(uri)
     store.create_run(store.experiment(EXPERIMENT), "a run", 1, {"journal_id": journal_id})
-    mark = last_mark(folder)
+    mark = RunState.read(folder).mark
     write_receipt(folder, destination, Receipt(mark.offset, mark.crc, "0" * 32, "1"))
     assert sync(output_dir).sent
     assert_whole_once(uri, journal_id)
@@ -518,12 +517,12 @@ def test_half_written_line_waits_for_its_other_half(output_dir: Path, uri: str) 
     folder = make_folder(output_dir)
     with run_lock(folder):
         begin(folder, uri).close()
-        with (folder / JOURNAL_FILE).open("ab") as file:
+        with (folder / LOG_FILE).open("ab") as file:
             file.write(b'{"kind": "metrics", "time": 1, "step": 1, "values": {"val/loss": 0.')
         sync(output_dir)
         run_id = find_only_run(uri).info.run_id
         assert history(uri, run_id, "val/loss") == []
-        with Journal(folder) as journal:
+        with EventLog(folder) as journal:
             journal.metrics(1, {"val/loss": 0.75})
         assert sync(output_dir).sent
     assert history(uri, run_id, "val/loss") == [(1, 0.75)]
@@ -534,7 +533,7 @@ def test_another_destination_gets_everything_too(output_dir: Path, uri: str) -> 
     folder = make_folder(output_dir)
     write_whole_run(folder, uri)
     sync(output_dir)
-    with run_lock(folder), Journal(folder) as journal:
+    with run_lock(folder), EventLog(folder) as journal:
         journal.destination(uri, "another")
     assert sync(output_dir).sent
     first, second = find_only_run(uri), find_only_run(uri, "another")
@@ -594,7 +593,7 @@ def test_run_thrown_away_in_the_store_stays_there(output_dir: Path, uri: str) ->
     write_whole_run(folder, uri)
     sync(output_dir)
     MlflowClient(uri).delete_run(find_only_run(uri).info.run_id)
-    with run_lock(folder), Journal(folder) as journal:
+    with run_lock(folder), EventLog(folder) as journal:
         journal.tags({"later": "1"})
     assert sync(output_dir).sent
     run = find_only_run(uri)
@@ -626,13 +625,13 @@ TRAINING = """
 import sys, time
 from pathlib import Path
 from threading import Thread
-from fashion_mnist.journal import Journal
-from fashion_mnist.lock import run_lock
+from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.files import run_lock
 from fashion_mnist.tracking.outbox import spawn
 folder, uri = Path(sys.argv[1]), sys.argv[2]
 lock = run_lock(folder)
 lock.acquire(timeout=2)
-journal = Journal(folder)
+journal = EventLog(folder)
 journal.destination(uri, "fashion-mnist")
 journal.start("a run", {}, {})
 journal.status("RUNNING")
@@ -737,7 +736,7 @@ def test_one_sender_for_a_folder(output_dir: Path) -> None:
 def test_training_side_imports_no_mlflow() -> None:
     """Neither the journal nor what training calls of tracking brings mlflow or torch in."""
     modules = (
-        "journal",
+        "runs.event_log",
         *(f"tracking.{name}" for name in ("address", "outbox", "ui", "views", "watch")),
     )
     imports = ";".join(f"import fashion_mnist.{module}" for module in modules)
@@ -815,14 +814,14 @@ def test_views_are_made_once_and_left_to_the_user(output_dir: Path, uri: str) ->
 
 def test_run_that_ends_under_the_senders_eyes_is_not_killed(tmp_path: Path) -> None:
     """Seen at work, then ended and left before the sender holds its lock."""
-    with Journal(tmp_path / "runs/a") as journal:
+    with EventLog(tmp_path / "runs/a") as journal:
         journal.start("a", {}, {})
         journal.status("RUNNING")
         watch = Watch(tmp_path / "runs/a")
         watch.look()
         journal.status("FINISHED")
     end_abandoned(watch)
-    with Journal(tmp_path / "runs/a") as journal:
+    with EventLog(tmp_path / "runs/a") as journal:
         assert journal.last_status == "FINISHED"
 
 

@@ -15,8 +15,8 @@ import torch
 import yaml
 
 from fashion_mnist.checkpoint import load_model
-from fashion_mnist.entries import read_entries
-from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.event_log import read_events
+from fashion_mnist.runs.run_dir import RunDir
 from tests.builders import CLASS_NAMES, data_overrides, make_data
 
 FMNIST = Path(sys.executable).with_name("fmnist")
@@ -36,9 +36,9 @@ def run(
     return subprocess.run(arguments, capture_output=True, text=True, env=whole, timeout=300)
 
 
-def folders() -> list[RunFolder]:
+def folders() -> list[RunDir]:
     """The runs in the test's own folder."""
-    return [RunFolder(path) for path in sorted(Path("outputs/runs").glob("*"))]
+    return [RunDir(path) for path in sorted(Path("outputs/runs").glob("*"))]
 
 
 def test_a_run_leaves_all_that_it_promises(tmp_path: Path) -> None:
@@ -50,9 +50,9 @@ def test_a_run_leaves_all_that_it_promises(tmp_path: Path) -> None:
     assert "macro" in done.stdout
     [folder] = folders()
     assert folder.status() == "FINISHED"
-    figures = folder.figures()
+    figures = folder.metrics()
     assert {"final/epoch", "final/val_accuracy", "test/accuracy", "test/ece"} < set(figures)
-    start = next(entry for entry in read_entries(folder.path) if entry.kind == "start")
+    start = next(entry for entry in read_events(folder.path) if entry.kind == "start")
     parameters = start.content["params"]
     assert (parameters["optimizer.lr"], parameters["model.activation"]) == ("0.01", "gelu")
     assert {"fingerprint", "weights_sha256", "data_sha256", "host", "pid", "threads"} < set(
@@ -90,9 +90,9 @@ def test_the_same_command_again_trains_nothing(tmp_path: Path) -> None:
     assert "trained before" not in first.stdout
     assert "trained before" in again.stdout
     assert "epoch 1/2" not in again.stdout
-    assert "test/accuracy" not in folders()[0].figures()
+    assert "test/accuracy" not in folders()[0].metrics()
     run(command(data, "evaluation.test=always"))
-    assert "test/accuracy" in folders()[0].figures()
+    assert "test/accuracy" in folders()[0].metrics()
     anew = run(command(data, "rerun=true"))
     assert "epoch 2/2" in anew.stdout
     before, after = folders()
@@ -133,7 +133,7 @@ def test_a_stopped_run_is_killed_and_goes_on(number: signal.Signals, tmp_path: P
     again = run(command(data, *long))
     assert "going on after epoch" in again.stdout, again.stdout + again.stderr
     assert folder.status() == "FINISHED"
-    epochs = [e.content["step"] for e in read_entries(folder.path) if e.kind == "metrics"]
+    epochs = [e.content["step"] for e in read_events(folder.path) if e.kind == "metrics"]
     assert [step for step in epochs if step] == list(range(1, 401))
     run(command(data, *long, "rerun=true"))
     undisturbed = folders()[1]

@@ -9,17 +9,12 @@ from safetensors.torch import load_file
 
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.identity import next_folder, run_folders
-from fashion_mnist.runs.request import (
-    Request,
-    RunError,
-    RunResult,
-    outcome_of,
-)
+from fashion_mnist.runs.request import Request, RunResult, outcome_of
+from fashion_mnist.runs.run_dir import RunDir, RunError
+from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
-from fashion_mnist.signals import StopRequested
 from fashion_mnist.stack import HistoryRow, Stack
 from tests.builders import QUIET, load, make_config, make_data
 
@@ -59,7 +54,7 @@ def test_runs_of_different_shapes_are_those_trained_alone(data: Path, tmp_path: 
         elsewhere = replace(config, output_dir=str(tmp_path / "alone"))
         [alone] = train_all([elsewhere], dataset)
         assert weights_sha256(alone) == weights_sha256(result)
-        assert alone.folder.figures() == result.folder.figures()
+        assert alone.folder.metrics() == result.folder.metrics()
 
 
 def test_a_run_that_diverges_does_so_alone(data: Path) -> None:
@@ -70,7 +65,7 @@ def test_a_run_that_diverges_does_so_alone(data: Path) -> None:
     assert bad.folder.tags()["failure"].startswith("diverged in epoch 1 at step")
     with pytest.raises(RunError, match="diverged"):
         outcome_of(bad)
-    assert outcome_of(good) == good.folder.figures()["final/val_accuracy"]
+    assert outcome_of(good) == good.folder.metrics()["final/val_accuracy"]
 
 
 @pytest.mark.parametrize("most", [1, 2])
@@ -130,7 +125,7 @@ def test_stopped_runs_go_on_where_they_were(data: Path) -> None:
     own, dataset = configs(data, "seed=1", "seed=2"), load(data)
     with pytest.raises(StopRequested):
         train_all(own, dataset, Observer(_stop_in_epoch_2, QUIET.on_epoch))
-    folders = [RunFolder(path) for path in sorted(Path("outputs/runs").iterdir())]
+    folders = [RunDir(path) for path in sorted(Path("outputs/runs").iterdir())]
     assert [folder.status() for folder in folders] == ["KILLED"] * 2
     assert [folder.epoch() for folder in folders] == [1, 1]
     assert [len(folder.history()) for folder in folders] == [1, 1]
@@ -156,14 +151,14 @@ def test_a_run_is_stopped_before_its_figures_are_drawn(data: Path, stopping: str
 
     with pytest.raises(StopRequested):
         train_all(own, dataset, replace(QUIET, check_for_stop=stop_at_the_second))
-    folders = [RunFolder(path) for path in sorted(Path("outputs/runs").iterdir())]
+    folders = [RunDir(path) for path in sorted(Path("outputs/runs").iterdir())]
     assert sorted(folder.status() for folder in folders) == ["FINISHED", "KILLED"]
     results = train_all(own, dataset, replace(QUIET, on_step=lambda _, step: steps.append(step)))
     assert steps == []
     anew = train_all([replace(config, rerun=True) for config in own], dataset)
     for result, other in zip(results, anew, strict=True):
         assert weights_sha256(result) == weights_sha256(other)
-        assert result.folder.figures() == other.folder.figures()
+        assert result.folder.metrics() == other.folder.metrics()
         assert len(result.folder.history()) == len(other.folder.history())
     if "early" in stopping:
         assert len(results[0].folder.history()) < 9
@@ -200,12 +195,12 @@ def test_auto_reads_the_test_and_records_the_network_where_it_means_yes(data: Pa
     [config] = configs(data, "seed=3")
     dataset = load(data)
     [member] = train_all([config], dataset)
-    assert "test/accuracy" not in member.folder.figures()
+    assert "test/accuracy" not in member.folder.metrics()
     assert not member.folder.has_recorded_model()
-    assert member.folder.figures()["parameters"] == 30 * 6 + 6 + 6 * 3 + 3
+    assert member.folder.metrics()["parameters"] == 30 * 6 + 6 + 6 * 3 + 3
     [winner] = train([Request(config)], dataset, QUIET)
     assert winner.was_known
-    assert "test/accuracy" in winner.folder.figures()
+    assert "test/accuracy" in winner.folder.metrics()
     assert winner.folder.has_recorded_model()
     assert load_file(winner.folder.model)
 

@@ -16,8 +16,8 @@ from typing import Any, Self
 import pytest
 from PIL import Image, ImageDraw
 
-from fashion_mnist.journal import Journal
-from fashion_mnist.lock import run_lock
+from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.files import run_lock
 from fashion_mnist.tracking.address import absolute_uri
 from fashion_mnist.tracking.hosting import Hosting, serve, wait_until_ready
 from fashion_mnist.tracking.sender import sync
@@ -136,7 +136,7 @@ def record_run(folder: Path, uri: str, *, name: str, accuracy: float, colour: st
     params = {"model.width": "512", "model.depth": "2", "model.hidden_sizes": "[512, 512]"}
     params |= {"model.activation": "gelu", "optimizer.name": "adamw", "optimizer.lr": "0.001"}
     folder.mkdir(parents=True)
-    with run_lock(folder), Journal(folder) as journal:
+    with run_lock(folder), EventLog(folder) as journal:
         journal.destination(uri, "fashion-mnist")
         journal.start(name, params, {})
         journal.status("RUNNING")
@@ -156,7 +156,7 @@ def record_run(folder: Path, uri: str, *, name: str, accuracy: float, colour: st
 def record_sweep(folder: Path, uri: str) -> str:
     """A sweep over two widths and activations, with its view; returns its journal's id."""
     folder.mkdir(parents=True)
-    with run_lock(folder), Journal(folder) as journal:
+    with run_lock(folder), EventLog(folder) as journal:
         journal.destination(uri, "fashion-mnist")
         journal.start("small grid", {}, {})
         axes = ["model.width", "model.activation"]
@@ -168,7 +168,7 @@ def record_sweep(folder: Path, uri: str) -> str:
 def record_child(folder: Path, uri: str, parent: str, *, width: int, accuracy: float) -> None:
     folder.mkdir(parents=True)
     activation = "relu" if width == 64 else "gelu"
-    with run_lock(folder), Journal(folder) as journal:
+    with run_lock(folder), EventLog(folder) as journal:
         journal.destination(uri, "fashion-mnist", parent=parent, name=f"width={width}")
         journal.start("a run", {"model.width": f"{width}", "model.activation": activation}, {})
         for epoch in (1, 2):

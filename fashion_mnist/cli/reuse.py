@@ -169,8 +169,8 @@ def _train_again(
     from fashion_mnist.console import lines_on_stdout
     from fashion_mnist.errors import exit_status, in_words
     from fashion_mnist.reproduction.repeat import reproduce as train_again
-    from fashion_mnist.runs.request import RunError
-    from fashion_mnist.signals import StopRequested, stop_requests
+    from fashion_mnist.runs.run_dir import RunError
+    from fashion_mnist.runs.signals import StopRequested, stop_requests
     from fashion_mnist.terminal import observe
 
     telling = nullcontext() if is_silent else lines_on_stdout()

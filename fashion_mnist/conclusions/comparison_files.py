@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fashion_mnist import plots
-from fashion_mnist.atomic import replacing
 from fashion_mnist.canvas import write_png
 from fashion_mnist.conclusions.comparison import Comparison, Contestant
 from fashion_mnist.conclusions.comparison_page import comparison_page
@@ -16,6 +15,7 @@ from fashion_mnist.conclusions.comparison_rows import content_of, headline
 from fashion_mnist.conclusions.images import read_images_of
 from fashion_mnist.markdown import plain
 from fashion_mnist.recorded import COMPARISON_TAG
+from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.results import DESCRIPTION_TAG
 from fashion_mnist.tracking.recording import record_run
 

@@ -21,7 +21,7 @@ from fashion_mnist.loop import Evaluation, evaluate
 from fashion_mnist.losses import Loss, brier, cross_entropy
 from fashion_mnist.model import StackedMLP
 from fashion_mnist.recorded import FOLDER_TAG, MODEL_FOLDER, WEIGHTS_TAG, RecordedRun
-from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.tracking.reading import Reader
 
 OUTPUT_DIR = Path("outputs")  # where the runs of this folder are, if theirs was moved here
@@ -88,7 +88,7 @@ def load_network(store: Reader, run: RecordedRun) -> Network:
     """
     for path in _folders(run):
         try:
-            model = RunFolder(path).load_model()
+            model = RunDir(path).load_model()
         except (CheckpointError, OSError):
             continue
         # a folder's name may be taken by another run: without the weights' hash nothing tells

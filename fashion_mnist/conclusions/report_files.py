@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fashion_mnist.atomic import replacing
+from fashion_mnist.runs.files import replacing
 
 if TYPE_CHECKING:
     from fashion_mnist.conclusions.report import Report

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fashion_mnist import plots
-from fashion_mnist.atomic import replacing
 from fashion_mnist.conclusions.scores import (
     Scores,
     class_rows,
@@ -18,6 +17,7 @@ from fashion_mnist.conclusions.scores import (
 from fashion_mnist.console import plural
 from fashion_mnist.metrics.calibration import calibration_error
 from fashion_mnist.runs.artifacts import write_split, write_table
+from fashion_mnist.runs.files import replacing
 
 
 def write_scores(folder: Path, scores: Scores) -> list[Path]:

@@ -26,7 +26,6 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 from torch import Tensor
 
-from fashion_mnist.atomic import is_abandoned, replacing, set_aside
 from fashion_mnist.data.idx import (
     DataError,
     check_digest,
@@ -38,6 +37,7 @@ from fashion_mnist.data.idx import (
     read_content,
     read_file,
 )
+from fashion_mnist.runs.files import is_abandoned, replacing, set_aside
 
 log = logging.getLogger("fashion_mnist")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fashion_mnist.atomic import replacing
+from fashion_mnist.runs.files import replacing
 
 UINT8_CODE = 8
 LONGEST_HEADER = 16  # bytes: of images

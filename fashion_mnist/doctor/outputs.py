@@ -10,8 +10,8 @@ from rich.filesize import decimal
 from fashion_mnist.clean import clean
 from fashion_mnist.console import plural
 from fashion_mnist.doctor.finding import Finding, note, well, wrong
-from fashion_mnist.entries import Destination
-from fashion_mnist.lock import has_writer
+from fashion_mnist.runs.event_log import Destination
+from fashion_mnist.runs.files import has_writer
 from fashion_mnist.tracking.address import sqlite_path, without_password
 from fashion_mnist.tracking.outbox import is_kept_back, journal_folders, why_unwritable
 from fashion_mnist.tracking.problems import read_problems

@@ -59,10 +59,10 @@ class News:
 
 def failure(task: Task, reason: str) -> News:
     """The stack could not be trained; it is nobody's fault, and the same command goes on."""
-    from fashion_mnist.runs.folder import RunFolder
-    from fashion_mnist.runs.request import RunError, RunResult
+    from fashion_mnist.runs.request import RunResult
+    from fashion_mnist.runs.run_dir import RunDir, RunError
 
-    results = [RunResult(RunFolder(path), error=RunError(reason)) for path in task.folders]
+    results = [RunResult(RunDir(path), error=RunError(reason)) for path in task.folders]
     return News(task.number, results=results)
 
 

@@ -18,11 +18,10 @@ from uuid import uuid4
 from fashion_mnist.engines.engine import News, Task
 from fashion_mnist.engines.parcel import pack, unpack
 from fashion_mnist.engines.workbench import RefusalError, datasets_of_process, train_task
-from fashion_mnist.runs.folder import RunFolder
-from fashion_mnist.runs.hold import hold
-from fashion_mnist.runs.request import RunError, RunResult, as_run_error
+from fashion_mnist.runs.request import RunResult, as_run_error
+from fashion_mnist.runs.run_dir import RunDir, RunError, locked
+from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.training import Observer
-from fashion_mnist.signals import StopRequested
 from fashion_mnist.tracking.address import absolute_uri
 
 log = logging.getLogger("fashion_mnist")
@@ -117,7 +116,7 @@ def deliver(answer: Answer, task: Task) -> News:
     else:
         failures = [None] * len(task.folders)
     results = answer.results and [
-        replace(result, folder=RunFolder(folder), error=failure or result.error)
+        replace(result, folder=RunDir(folder), error=failure or result.error)
         for result, folder, failure in zip(answer.results, task.folders, failures, strict=True)
     ]
     return News(task.number, results=results, refusal=answer.refusal)
@@ -126,7 +125,7 @@ def deliver(answer: Answer, task: Task) -> News:
 def _fill(folder: Path, parcel: bytes) -> RunError | None:
     """Put a run where it belongs; why that cannot be done."""
     try:
-        with hold(folder, "run"):
+        with locked(folder, "run"):
             unpack(parcel, folder)
     except RunError as error:
         return error

@@ -26,7 +26,7 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
 from fashion_mnist.engines.engine import Listener, News, Task, Width
-from fashion_mnist.signals import StopRequested, held_back, ignore_signals
+from fashion_mnist.runs.signals import StopRequested, held_back, ignore_signals
 
 if TYPE_CHECKING:
     from fashion_mnist.stack import HistoryRow, Stack

@@ -4,7 +4,7 @@ import io
 import zipfile
 from pathlib import Path
 
-from fashion_mnist.atomic import replacing
+from fashion_mnist.runs.files import replacing
 
 # what belongs to the place and not to the run: who is at it, what its sender has sent
 _STAYS = ("lock", "sent")
@@ -39,6 +39,6 @@ def unpack(parcel: bytes, folder: Path) -> None:
             is_the_runs = path.is_file() and path.relative_to(folder).parts[0] not in _STAYS
             if is_the_runs and path not in paths.values():
                 path.unlink()  # as a checkpoint, once the run is finished
-        for name in sorted(paths, key=lambda name: name.startswith("journal")):
+        for name in sorted(paths, key=lambda name: name.startswith("events")):
             with replacing(paths[name]) as beside:
                 beside.write_bytes(archive.read(name))

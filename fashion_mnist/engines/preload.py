@@ -2,7 +2,7 @@
 
 import gc
 
-from fashion_mnist.signals import ignore_signals
+from fashion_mnist.runs.signals import ignore_signals
 
 ignore_signals()  # a terminal sends them to this server too, whose children would go with it
 gc.disable()  # see __main__

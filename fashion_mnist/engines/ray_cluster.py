@@ -20,8 +20,8 @@ from fashion_mnist.engines.engine import Width
 from fashion_mnist.engines.errand import at_home
 from fashion_mnist.engines.ray_tasks import RayWorkers
 from fashion_mnist.machine import Machine, physical_cores
-from fashion_mnist.runs.request import RunError
-from fashion_mnist.signals import STOPPING
+from fashion_mnist.runs.run_dir import RunError
+from fashion_mnist.runs.signals import STOPPING
 
 # Ray writes pages to our standard output when a node dies; this is read when ray is imported
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")

@@ -13,7 +13,7 @@ from fashion_mnist.console import first_line_of
 from fashion_mnist.engines.engine import Listener, News, Task, Width, failure
 from fashion_mnist.engines.errand import Answer, Home, deliver, errand_of
 from fashion_mnist.engines.parcel import pack
-from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.run_dir import RunDir
 
 if TYPE_CHECKING:
     from fashion_mnist.engines.ray_cluster import RayCluster
@@ -77,7 +77,7 @@ class RayWorkers:
     def _send(self, task: Task) -> Any:
         import ray
 
-        begun = [folder for folder in task.folders if RunFolder(folder).status()]
+        begun = [folder for folder in task.folders if RunDir(folder).status()]
         parcels = [ray.put(pack(folder)) for folder in task.folders] if begun else []
         return self._function.remote(errand_of(task, self._home), self._mailbox, parcels)
 

@@ -15,8 +15,8 @@ from typing import Any
 import ray
 
 from fashion_mnist.engines.errand import Answer, Errand, do_errand
+from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.training import Observer
-from fashion_mnist.signals import StopRequested
 from fashion_mnist.stack import HistoryRow, Stack
 
 SECONDS_BETWEEN_WORDS = 0.5

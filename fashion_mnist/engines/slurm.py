@@ -20,10 +20,9 @@ from typing import Any
 from fashion_mnist.console import first_line_of
 from fashion_mnist.engines.engine import Listener, News, Task, Width, failure
 from fashion_mnist.engines.errand import Home, at_home, deliver, errand_of
-from fashion_mnist.entries import journal_size
 from fashion_mnist.machine import Machine, physical_cores
-from fashion_mnist.runs.folder import RunFolder
-from fashion_mnist.runs.request import RunError
+from fashion_mnist.runs.event_log import log_size
+from fashion_mnist.runs.run_dir import RunDir, RunError
 
 log = logging.getLogger("fashion_mnist")
 
@@ -180,16 +179,16 @@ class _Job:
     _missed: float | None = None  # since when it has ended without a result
 
     def __post_init__(self) -> None:
-        self._size = journal_size(self.task.folders[0])
+        self._size = log_size(self.task.folders[0])
 
     def look(self, listener: Listener) -> None:
         """Tell what its journal says that is new."""
-        size = journal_size(self.task.folders[0])
+        size = log_size(self.task.folders[0])
         if size == self._size:
             return
         self._size = size
         self._begin(listener)
-        rows = RunFolder(self.task.folders[0]).history()
+        rows = RunDir(self.task.folders[0]).history()
         listener.on_news(News(self.task.number, epochs=rows[-1]["epoch"] if rows else 0.0))
 
     def has_ended(self, patience_seconds: float) -> bool:
@@ -234,7 +233,7 @@ def _stop(sent: Sequence[_Job]) -> None:
     """Have what is trained saved, and what waits forgotten."""
     for job in sent:
         job.job.cancel(check=False)
-    folders = [RunFolder(path) for job in sent for path in job.task.folders]
+    folders = [RunDir(path) for job in sent for path in job.task.folders]
     deadline = time.monotonic() + GOODBYE_SECONDS
     while time.monotonic() < deadline and any(run.status() == "RUNNING" for run in folders):
         time.sleep(POLL_SECONDS)

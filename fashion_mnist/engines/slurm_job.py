@@ -18,8 +18,8 @@ from submitit.helpers import DelayedSubmission
 
 from fashion_mnist.engines.errand import Answer, Errand, do_errand
 from fashion_mnist.engines.slurm import CLUSTERS, Slurm
+from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.training import Observer
-from fashion_mnist.signals import StopRequested
 
 
 def build_executor(slurm: Slurm, folder: Path) -> Any:

@@ -5,8 +5,8 @@ from functools import cache
 
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.engines.engine import Task
-from fashion_mnist.runs.folder import RunFolder
-from fashion_mnist.runs.request import Datasets, RunError, RunResult, identify
+from fashion_mnist.runs.request import Datasets, RunResult, identify
+from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
 
@@ -53,7 +53,7 @@ def train_task(
         observer,
         threads=task.threads,
         machine=task.machine,
-        folders=[RunFolder(path) for path in task.folders],
+        folders=[RunDir(path) for path in task.folders],
         sends=not is_away,
         **({"patience_seconds": PATIENCE_SECONDS} if is_away else {}),
     )

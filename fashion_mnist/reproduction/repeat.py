@@ -9,8 +9,8 @@ from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.recorded import SCORE, RecordedRun
 from fashion_mnist.reproduction.stored import stored_config
 from fashion_mnist.reproduction.verdict import Comparison, compare
-from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.request import Request, load_data, outcome_of
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.tracking.reading import Reader
@@ -63,11 +63,11 @@ def reproduce(
     return Reproduction(run, result.folder.path, _compare(run, result.folder, config, dataset))
 
 
-def _compare(run: RecordedRun, again: RunFolder, config: Config, dataset: Dataset) -> Comparison:
+def _compare(run: RecordedRun, again: RunDir, config: Config, dataset: Dataset) -> Comparison:
     size = config.data.validation_size
     return compare(
         run.metrics,
-        again.figures(),
+        again.metrics(),
         (run.tags, again.tags()),
         prefix="final/val_" if size else "test/",
         num_images=size or len(dataset.test_labels),

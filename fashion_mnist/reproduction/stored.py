@@ -12,7 +12,7 @@ from fashion_mnist.config.schema import Config, flatten, parse
 from fashion_mnist.config.user_files import plain_tree
 from fashion_mnist.recorded import RecordedRun
 from fashion_mnist.runs.records import CONFIG_FILE, nested
-from fashion_mnist.runs.request import RunError
+from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.tracking.reading import Reader
 
 # what a run is made of; where it is kept, recorded and evaluated is not the store's to say

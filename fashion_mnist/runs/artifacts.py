@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from fashion_mnist import plots
-from fashion_mnist.atomic import replacing
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.journal import Journal
 from fashion_mnist.loop import Evaluation
 from fashion_mnist.metrics import classification
+from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.stacks import View
 from fashion_mnist.stack import HistoryRow
 
@@ -58,7 +58,7 @@ class SplitResult:
 
 
 def record_training(
-    journal: Journal, history: Sequence[HistoryRow], dataset: Dataset, view: View
+    journal: EventLog, history: Sequence[HistoryRow], dataset: Dataset, view: View
 ) -> None:
     """Draw how training went, and what it was trained on."""
     with _artifact(journal, "curves.png") as path:
@@ -77,7 +77,7 @@ def record_training(
         )
 
 
-def record_split(journal: Journal, result: SplitResult, class_names: Sequence[str]) -> None:
+def record_split(journal: EventLog, result: SplitResult, class_names: Sequence[str]) -> None:
     """Write the tables, figures and predictions of one split, and tell the journal."""
     for name in write_split(journal.artifacts, result, class_names):
         journal.artifact(name)
@@ -160,7 +160,7 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]])
 
 
 @contextmanager
-def _artifact(journal: Journal, name: str) -> Iterator[Path]:
+def _artifact(journal: EventLog, name: str) -> Iterator[Path]:
     """A path to write an artifact to; then the journal is told."""
     with replacing(journal.artifacts / name) as path:
         yield path

@@ -7,10 +7,10 @@ from typing import Any
 
 import yaml
 
-from fashion_mnist.atomic import replacing
 from fashion_mnist.config.schema import Config, flatten
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.journal import Journal
+from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.stacks import View
 
 CONFIG_FILE = "config/resolved.yaml"  # the whole config, among the run's artifacts
@@ -50,7 +50,7 @@ def run_name(config: Config, overrides: Sequence[str]) -> str:
 
 
 def record_start(
-    journal: Journal,
+    journal: EventLog,
     config: Config,
     *,
     name: str,
@@ -80,7 +80,7 @@ def record_start(
 
 
 def record_dataset(
-    journal: Journal, dataset: Dataset, context: str, num_examples: int, sha256: str
+    journal: EventLog, dataset: Dataset, context: str, num_examples: int, sha256: str
 ) -> None:
     """Say which images the run has seen, as what."""
     journal.dataset(
@@ -109,7 +109,7 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def _write_yaml(journal: Journal, path: str, content: Any) -> None:
+def _write_yaml(journal: EventLog, path: str, content: Any) -> None:
     with replacing(journal.artifacts / path) as file:
         file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     journal.artifact(path)

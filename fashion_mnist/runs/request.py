@@ -10,9 +10,9 @@ from fashion_mnist.config.schema import Config, DataConfig, flatten
 from fashion_mnist.console import disk_trouble
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
 from fashion_mnist.machine import Machine, resolve_machine
-from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.identity import fingerprint, next_folder, run_folders
 from fashion_mnist.runs.results import FAILURE_TAG
+from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.stacks import build_architecture
 from fashion_mnist.tracking.address import absolute_uri, check_store
 from fashion_mnist.tracking.login import check_login
@@ -21,10 +21,6 @@ from fashion_mnist.tracking.outbox import spawn
 log = logging.getLogger("fashion_mnist")
 
 ENDED = ("FINISHED", "FAILED")  # trained to the end, good or bad
-
-
-class RunError(RuntimeError):
-    """A run that cannot be trained now, through no fault of its config."""
 
 
 def as_run_error(error: OSError) -> RunError:
@@ -60,7 +56,7 @@ class Request:
 class RunResult:
     """What became of a request. Where there is an error, the run is to be gone on with."""
 
-    folder: RunFolder
+    folder: RunDir
     was_known: bool = False  # finished or failed before: nothing was trained
     error: Exception | None = None
 
@@ -78,7 +74,7 @@ def outcome_of(result: RunResult) -> float | None:
         reason = folder.tags().get(FAILURE_TAG, "it failed")
         again = "; rerun=true trains it again" if result.was_known else ""
         raise RunError(f"{folder.name()} has no result: {reason}{again}")
-    return folder.figures().get("final/val_accuracy")
+    return folder.metrics().get("final/val_accuracy")
 
 
 def _decide(decision: str, auto: bool) -> bool:
@@ -159,13 +155,13 @@ def identify(config: Config, dataset: Dataset) -> str:
     return fingerprint(flatten(config), data_sha256=dataset.sha256)
 
 
-def last_attempt(config: Config, dataset: Dataset) -> RunFolder | None:
+def last_attempt(config: Config, dataset: Dataset) -> RunDir | None:
     """The folder of the last attempt at this run; None where there is none."""
     folders = run_folders(Path(config.output_dir).absolute(), identify(config, dataset))
-    return RunFolder(folders[-1]) if folders else None
+    return RunDir(folders[-1]) if folders else None
 
 
-def find_run(request: Request, dataset: Dataset) -> RunFolder:
+def find_run(request: Request, dataset: Dataset) -> RunDir:
     """The last attempt at this run; a new folder where there is none, or another one is wanted."""
     config = request.config
     last = last_attempt(config, dataset)
@@ -175,10 +171,10 @@ def find_run(request: Request, dataset: Dataset) -> RunFolder:
         is_retried = request.retry_failed and status == "FAILED"
         if not is_repeated and not is_retried:
             return last
-    return RunFolder(next_folder(Path(config.output_dir).absolute(), identify(config, dataset)))
+    return RunDir(next_folder(Path(config.output_dir).absolute(), identify(config, dataset)))
 
 
-def machine_of(folder: RunFolder, machine: Machine) -> Machine:
+def machine_of(folder: RunDir, machine: Machine) -> Machine:
     """The machine that a run was begun with: with another one its numbers would change.
 
     Raises:

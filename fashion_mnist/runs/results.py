@@ -10,15 +10,15 @@ from fashion_mnist.checkpoint import Model, save_model, tensors_sha256
 from fashion_mnist.config.schema import Config
 from fashion_mnist.console import first_line_of
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.journal import Journal
 from fashion_mnist.loop import evaluate
 from fashion_mnist.machine import Machine
 from fashion_mnist.markdown import plain
 from fashion_mnist.metrics import classification
 from fashion_mnist.network import num_parameters
 from fashion_mnist.runs.artifacts import SplitResult, record_split, record_training
-from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.records import record_dataset
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.stacks import (
     View,
     build_architecture,
@@ -43,7 +43,7 @@ class TrainedRun:
     view: View
     machine: Machine
 
-    def record_validation(self, journal: Journal) -> None:
+    def record_validation(self, journal: EventLog) -> None:
         """Record the figures on the validation split, if there is one."""
         if not len(self.view.split.validation):
             return
@@ -53,7 +53,7 @@ class TrainedRun:
         journal.metrics(0, named)
         self._record(journal, result)
 
-    def record_test(self, journal: Journal) -> None:
+    def record_test(self, journal: EventLog) -> None:
         """Record the figures on the test set: it counts as read from here on."""
         result = self._evaluate("test")
         record_dataset(journal, self.dataset, "test", len(result.labels), self.dataset.sha256)
@@ -61,7 +61,7 @@ class TrainedRun:
         # last: these figures are what says that the test set was read and recorded
         journal.metrics(0, {f"test/{key}": value for key, value in result.figures().items()})
 
-    def _record(self, journal: Journal, result: SplitResult) -> None:
+    def _record(self, journal: EventLog, result: SplitResult) -> None:
         record_split(journal, result, self.dataset.class_names)
         journal.tags({DESCRIPTION_TAG: describe(result, self.dataset.class_names)})
 
@@ -105,7 +105,7 @@ def describe(result: SplitResult, class_names: Sequence[str]) -> str:
 
 def finish_member(
     member: Member,
-    folder: RunFolder,
+    folder: RunDir,
     dataset: Dataset,
     machine: Machine,
     *,
@@ -140,7 +140,7 @@ def finish_member(
 def _save(
     member: Member,
     weights: dict[str, torch.Tensor],
-    folder: RunFolder,
+    folder: RunDir,
     dataset: Dataset,
     machine: Machine,
 ) -> TrainedRun:

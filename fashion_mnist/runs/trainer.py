@@ -10,17 +10,13 @@ from pathlib import Path
 import torch
 
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.journal import Journal
 from fashion_mnist.machine import Machine, process_tags
-from fashion_mnist.runs.folder import RunFolder
-from fashion_mnist.runs.hold import PATIENCE_SECONDS, hold
+from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.identity import NUMERICS_TAG, NUMERICS_VERSION, git_commit
 from fashion_mnist.runs.records import record_start, run_name
-from fashion_mnist.runs.recovery import load_network, recover
 from fashion_mnist.runs.request import (
     ENDED,
     Request,
-    RunError,
     RunResult,
     as_run_error,
     find_run,
@@ -31,9 +27,17 @@ from fashion_mnist.runs.request import (
     wants_sender,
 )
 from fashion_mnist.runs.results import TrainedRun, finish_member
+from fashion_mnist.runs.run_dir import (
+    PATIENCE_SECONDS,
+    RunDir,
+    RunError,
+    load_network,
+    locked,
+    recover,
+)
+from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.stacks import stack_key, view_data
 from fashion_mnist.runs.training import Member, Observer, train_what_can_be
-from fashion_mnist.signals import StopRequested
 from fashion_mnist.tracking.address import absolute_uri
 from fashion_mnist.tracking.outbox import keep_back
 
@@ -45,7 +49,7 @@ class _Begun:
     """A request with its open journal and, if there is something to train, its member."""
 
     request: Request
-    journal: Journal
+    journal: EventLog
     machine: Machine
     result: RunResult
     member: Member = field(init=False)
@@ -58,7 +62,7 @@ def train(
     *,
     threads: int | None = None,
     machine: Machine | None = None,
-    folders: Sequence[RunFolder] | None = None,
+    folders: Sequence[RunDir] | None = None,
     sends: bool = True,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> list[RunResult]:
@@ -87,7 +91,7 @@ def train(
         begun = []
         for number, (request, result) in enumerate(zip(requests, results, strict=True)):
             try:
-                held.enter_context(hold(result.folder.path, "run", patience_seconds))
+                held.enter_context(locked(result.folder.path, "run", patience_seconds))
                 own = machine or resolve_machine_of(request.config, dataset)
                 run = _open(request, result, own, held)
                 if result.was_known:
@@ -116,7 +120,7 @@ def train(
 def _open(request: Request, result: RunResult, machine: Machine, held: ExitStack) -> _Begun:
     """Open the journal of a run that is ours, and say where it is to be recorded."""
     config, folder = request.config, result.folder
-    journal = held.enter_context(Journal(folder.path))
+    journal = held.enter_context(EventLog(folder.path))
     if config.tracking.uri is not None:
         uri = absolute_uri(config.tracking.uri)
         keep_back(folder.path, is_wanted=config.tracking.offline == "always")
@@ -131,7 +135,7 @@ def _open(request: Request, result: RunResult, machine: Machine, held: ExitStack
     return _Begun(request, journal, machine, result)
 
 
-def _begun_with(folder: RunFolder, machine: Machine) -> Machine:
+def _begun_with(folder: RunDir, machine: Machine) -> Machine:
     before = machine_of(folder, machine)
     if before != machine:
         log.info("going on with %s threads in %s, as begun", before.threads, before.precision)
@@ -155,7 +159,7 @@ def _extend(run: _Begun, dataset: Dataset) -> None:
     if folder.status() != "FINISHED":
         return
     wants_model = run.request.wants_model and not folder.has_recorded_model()
-    wants_test = run.request.wants_test and "test/loss" not in folder.figures()
+    wants_test = run.request.wants_test and "test/loss" not in folder.metrics()
     if not wants_model and not wants_test:
         return
     model = load_network(folder)

@@ -13,11 +13,11 @@ from fashion_mnist.checkpoint import save_state
 from fashion_mnist.config.schema import Config
 from fashion_mnist.console import first_line_of
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.journal import Journal
 from fashion_mnist.loop import Divergence, train_epoch
 from fashion_mnist.machine import Machine
+from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.stacks import View, build_stack, validation_index
-from fashion_mnist.signals import StopRequested
 from fashion_mnist.stack import HistoryRow, MemberState, Stack, under
 
 log = logging.getLogger("fashion_mnist")
@@ -30,7 +30,7 @@ class Member:
     number: int  # among those that it is trained with
     config: Config
     view: View
-    journal: Journal
+    journal: EventLog
     checkpoint: Path
     state: MemberState | None = None
     weights: dict[str, Tensor] | None = None
@@ -72,11 +72,11 @@ class Member:
         """
         epoch = stack.epoch
         try:
-            self.journal.metrics(epoch, row)
+            time_ms = self.journal.metrics(epoch, row)
         except OSError as error:
             self.failure = error
             return
-        history = [*self.history, {"epoch": epoch, **row}]
+        history = [*self.history, {"epoch": epoch, "time": time_ms, **row}]
         tensors = stack.tensors(member)
         best_epoch = self._best_epoch(history)
         if best_epoch == epoch:

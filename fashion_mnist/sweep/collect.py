@@ -27,7 +27,7 @@ def read_result(job: Job, config_dir: str | None) -> JobResult:
         status=status,
         failure=tags.get(FAILURE_TAG, "") if status == "FAILED" else "",
         pruned_at=int(history[-1]["epoch"]) if is_pruned and history else None,
-        figures=folder.figures(),
+        figures=folder.metrics(),
         history=history,
         folder=folder.path,
         command=train_command(

@@ -9,9 +9,9 @@ from pathlib import Path
 from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.config.schema import Config, SweepConfig
 from fashion_mnist.engines.engine import Width
-from fashion_mnist.entries import JOURNAL_FILE
+from fashion_mnist.runs.event_log import LOG_FILE
 from fashion_mnist.runs.request import demand_store
-from fashion_mnist.signals import StopRequested, StopRequests, stop_requests
+from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
 from fashion_mnist.sweep.arrangement import choose_width
 from fashion_mnist.sweep.campaign import Campaign, Launch
 from fashion_mnist.sweep.closing import Ending, close_sweep
@@ -208,7 +208,7 @@ def _where(plan: Plan, ending: Ending, stop: StopRequests) -> list[str]:
     if tracking.offline == "always":
         return [summary, *pages(Outcome([], "tracking.offline=always"), run_link)]
     runs = dict.fromkeys(result.folder for result in ending.results)
-    begun = [run for run in runs if (run / JOURNAL_FILE).exists()]
+    begun = [run for run in runs if (run / LOG_FILE).exists()]
     outcome = wait_until_sent(
         [folder, *begun],
         FIRST_SECONDS + SECONDS_PER_RUN * len(begun),

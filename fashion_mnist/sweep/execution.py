@@ -180,7 +180,7 @@ def _finish(
 ) -> None:
     for job, result in zip(jobs, own, strict=True):
         results[job.identity] = result
-        score = result.folder.figures().get(orders.score)
+        score = result.folder.metrics().get(orders.score)
         orders.progress.finish_run(job.name, result.folder.status(), score)
         _tell_of_error(job, result)
     orders.progress.end_stack(number)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fashion_mnist.config.schema import Config
-from fashion_mnist.journal import Journal
 from fashion_mnist.machine import process_tags
-from fashion_mnist.runs.hold import hold
+from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.request import start_sender, wants_sender
 from fashion_mnist.runs.results import DESCRIPTION_TAG
+from fashion_mnist.runs.run_dir import locked
 from fashion_mnist.sweep.results import REPLICATE_KEYS
 from fashion_mnist.tracking.address import absolute_uri
 from fashion_mnist.tracking.outbox import keep_back
@@ -21,12 +21,12 @@ from fashion_mnist.tracking.outbox import keep_back
 class Parent:
     """A sweep under way: its lock is held, its journal is open."""
 
-    journal: Journal
+    journal: EventLog
 
     @property
     def folder(self) -> Path:
-        """Journal, artifacts and, of a search, what it has learned."""
-        return self.journal.folder
+        """EventLog, artifacts and, of a search, what it has learned."""
+        return self.journal.run_dir
 
     def end(
         self,
@@ -75,7 +75,7 @@ def open_parent(
     Raises:
         RunError: another process is at it.
     """
-    with hold(folder, "sweep"), Journal(folder) as journal:
+    with locked(folder, "sweep"), EventLog(folder) as journal:
         tracking = config.tracking
         if tracking.uri is not None:
             keep_back(folder, is_wanted=tracking.offline == "always")

@@ -11,18 +11,17 @@ from fashion_mnist.config.rules import size_problems
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.machine import Machine
-from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.records import run_name
 from fashion_mnist.runs.request import (
     ENDED,
     Datasets,
     Request,
-    RunError,
     find_run,
     identify,
     machine_of,
     resolve_machine_of,
 )
+from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.stacks import stack_key
 from fashion_mnist.sweep.trial import Trial
 
@@ -38,7 +37,7 @@ class Job:
     request: Request
     dataset: Dataset
     identity: str  # its fingerprint
-    folder: RunFolder  # of the last attempt at it, or of the one to come
+    folder: RunDir  # of the last attempt at it, or of the one to come
     values: Mapping[str, str] = field(default_factory=dict)  # of each axis, where it is known
 
     @property

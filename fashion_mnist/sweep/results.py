@@ -20,7 +20,7 @@ class JobResult:
     pruned_at: int | None  # the epoch after which a search gave it up
     figures: Mapping[str, float]  # final/…, test/… and parameters
     history: Sequence[HistoryRow]  # a row an epoch
-    folder: Path  # of the run: artifacts/, journal.jsonl
+    folder: Path  # of the run: artifacts/, events.jsonl
     command: str  # that trains it alone
 
     @property

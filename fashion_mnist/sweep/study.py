@@ -21,9 +21,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from fashion_mnist.config.errors import ConfigError
-from fashion_mnist.entries import cut_torn_line
-from fashion_mnist.lock import take
-from fashion_mnist.runs.request import RunError
+from fashion_mnist.runs.files import cut_torn_line, take
+from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.sweep.axes import Axis
 from fashion_mnist.sweep.objectives import DIRECTIONS
 from fashion_mnist.sweep.samplers import build_pruner, build_sampler, distribution, override_texts

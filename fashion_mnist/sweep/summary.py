@@ -4,8 +4,8 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from fashion_mnist.atomic import replacing
 from fashion_mnist.canvas import write_png
+from fashion_mnist.runs.files import replacing
 from fashion_mnist.sweep.importance import importances
 from fashion_mnist.sweep.leaderboard import (
     Leaderboard,

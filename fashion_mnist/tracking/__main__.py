@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fashion_mnist.lock import has_writer, take
+from fashion_mnist.runs.files import has_writer, take
 from fashion_mnist.tracking.outbox import journal_folders, sender_lock
 
 LAST_SECONDS = 8  # after SIGTERM; containers are given 10 before they are killed

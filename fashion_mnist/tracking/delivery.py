@@ -10,17 +10,17 @@ from uuid import UUID, uuid5
 
 from mlflow.entities import Run
 
-from fashion_mnist.entries import (
+from fashion_mnist.recorded import COPY_TAG, FOLDER_TAG, JOURNAL_TAG, PARENT_TAG
+from fashion_mnist.runs.event_log import (
     START,
     Destination,
-    Entry,
+    Event,
     Mark,
+    RunState,
     file_in,
     holds,
-    last_mark,
-    read_entries,
+    read_events,
 )
-from fashion_mnist.recorded import COPY_TAG, FOLDER_TAG, JOURNAL_TAG, PARENT_TAG
 from fashion_mnist.tracking.packaging import UnreadableError, save_network
 from fashion_mnist.tracking.receipt import Receipt, read_receipt, write_receipt
 from fashion_mnist.tracking.store import IMAGES_TAG, Point, Store
@@ -55,12 +55,12 @@ class News:
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     datasets: list[dict[str, Any]] = field(default_factory=list)
-    files: dict[tuple[str, str], Entry] = field(default_factory=dict)
+    files: dict[tuple[str, str], Event] = field(default_factory=dict)
     views: dict[str, dict[str, Any]] = field(default_factory=dict)
-    status: Entry | None = None
+    status: Event | None = None
     end: Mark = START
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Event) -> None:
         """Sorts the entry in."""
         content = entry.content
         match entry.kind:
@@ -87,7 +87,7 @@ class News:
         self.end = entry.mark
 
 
-def gather(entries: Iterable[Entry]) -> News:
+def gather(entries: Iterable[Event]) -> News:
     """All these entries, sorted."""
     news = News()
     for entry in entries:
@@ -122,7 +122,7 @@ class Delivery:
         if not holds(self.folder, self.receipt.mark):
             log.warning("%s: the journal is not the one that was sent: from its start", self.folder)
             self._sign(START)
-        news = gather(read_entries(self.folder, self.receipt.mark))
+        news = gather(read_events(self.folder, self.receipt.mark))
         if news.end == START:
             return False
         run_id = self.receipt.run_id
@@ -162,7 +162,7 @@ class Delivery:
         run = self.store.find_run(experiment_id, self.identity)
         if run is None and kin.is_orphan:
             log.info("%s: its sweep was thrown away in the store: not sent", self.folder.name)
-            return self._sign(last_mark(self.folder))
+            return self._sign(RunState.read(self.folder).mark)
         if run is None:
             name = self.destination.name or start.content["name"]
             own = {JOURNAL_TAG: self.identity, FOLDER_TAG: str(self.folder)}
@@ -172,7 +172,7 @@ class Delivery:
             return self._sign(START, run_id)
         if run.info.lifecycle_stage == "deleted":
             log.info("%s: thrown away in the store, not sent again", self.folder.name)
-            return self._sign(last_mark(self.folder), run.info.run_id)
+            return self._sign(RunState.read(self.folder).mark, run.info.run_id)
         self._mend_tags(run, kin.tags())
         if watch.status == "RUNNING" and run.info.status != "RUNNING":  # it was taken for dead
             self.store.set_status(run.info.run_id, "RUNNING", start.time_ms)
@@ -192,7 +192,7 @@ class Delivery:
         write_receipt(self.folder, self.destination, self.receipt)
         return self.receipt
 
-    def _existing(self, entries: Iterable[Entry]) -> Iterator[tuple[Path, Entry]]:
+    def _existing(self, entries: Iterable[Event]) -> Iterator[tuple[Path, Event]]:
         """The entries of files that are there, below the run's folder, with their files."""
         for entry in entries:
             root = self.folder if entry.kind == "model" else self.folder / "artifacts"
@@ -202,7 +202,7 @@ class Delivery:
             else:
                 log.warning("%s: no file %r in it: left out", self.folder, entry.content["path"])
 
-    def _send_file(self, file: Path, entry: Entry) -> None:
+    def _send_file(self, file: Path, entry: Event) -> None:
         run_id, content = self.receipt.run_id, entry.content
         if entry.kind == "artifact":
             self.store.log_file(run_id, file, content["path"])
@@ -219,11 +219,11 @@ class Delivery:
                 self.store.log_folder(run_id, Path(folder, "model"), "model")
 
 
-def first_entries(folder: Path) -> tuple[Entry, Entry]:
+def first_entries(folder: Path) -> tuple[Event, Event]:
     """The journal's header and its start. Raises LookupError before there is a start."""
     header = None
-    for entry in read_entries(folder):
-        if entry.kind == "journal":
+    for entry in read_events(folder):
+        if entry.kind == "log":
             header = entry
         elif entry.kind == "start" and header is not None:
             return header, entry

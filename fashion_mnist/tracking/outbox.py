@@ -11,8 +11,8 @@ from tempfile import TemporaryFile
 from filelock import FileLock
 
 from fashion_mnist.console import disk_trouble
-from fashion_mnist.entries import Destination, journal_size
-from fashion_mnist.lock import is_held
+from fashion_mnist.runs.event_log import Destination, log_size
+from fashion_mnist.runs.files import is_held
 from fashion_mnist.tracking.address import check_store
 from fashion_mnist.tracking.problems import Problem, problem_key, read_problems
 from fashion_mnist.tracking.receipt import Receipt, destinations, is_whole, read_receipt
@@ -53,7 +53,7 @@ class Outcome:
 def journal_folders(output_dir: Path) -> list[Path]:
     """The folders that hold a journal, by name: sweeps, and then the runs that belong to them."""
     found = (subfolders(output_dir / kind) for kind in (SWEEPS, RUNS))
-    return [folder for folders in found for folder in folders if journal_size(folder)]
+    return [folder for folders in found for folder in folders if log_size(folder)]
 
 
 def subfolders(folder: Path) -> list[Path]:

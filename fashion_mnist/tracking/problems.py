@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fashion_mnist.entries import Destination
+from fashion_mnist.runs.event_log import Destination
 from fashion_mnist.tracking.address import has_password, without_password
 from fashion_mnist.tracking.login import UNKNOWN, refusal, refused_with
 from fashion_mnist.tracking.receipt import read_json, write_json

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fashion_mnist.atomic import replacing
-from fashion_mnist.entries import Destination, Mark, holds, read_entries, rest_after
+from fashion_mnist.runs.event_log import Destination, Mark, holds, read_events, rest_after
+from fashion_mnist.runs.files import replacing
 from fashion_mnist.tracking.address import is_address, sqlite_path
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def destinations(folder: Path) -> list[Destination]:
     """Where the journal wants to go; what cannot be a store is left out."""
-    entries = read_entries(folder, kinds=("destination",))
+    entries = read_events(folder, kinds=("destination",))
     wanted = [Destination.of(entry.content) for entry in entries]
     return [destination for destination in wanted if is_address(destination.uri)]
 

@@ -4,8 +4,8 @@ import logging
 import time
 from pathlib import Path
 
-from fashion_mnist.entries import JOURNAL_FILE, Destination
-from fashion_mnist.lock import has_writer, take
+from fashion_mnist.runs.event_log import LOG_FILE, Destination
+from fashion_mnist.runs.files import has_writer, take
 from fashion_mnist.tracking.address import absolute_uri, check_store
 from fashion_mnist.tracking.delivery import Delivery, Kin
 from fashion_mnist.tracking.login import UNKNOWN, refused_with
@@ -118,7 +118,7 @@ class Sender:
         if self.problems.is_paused(place, run):
             return False
         if watch.damage:  # more may be in it than can be read: the store keeps what it has
-            journal = folder / JOURNAL_FILE
+            journal = folder / LOG_FILE
             self.problems.report(run, f"{journal} {watch.damage}: the run's own command mends it")
             return False
         try:

@@ -43,8 +43,8 @@ from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.uri import add_databricks_profile_info_to_artifact_uri
 
-from fashion_mnist.atomic import replacing
 from fashion_mnist.recorded import JOURNAL_TAG
+from fashion_mnist.runs.files import replacing
 from fashion_mnist.tracking.address import sqlite_path
 from fashion_mnist.tracking.packaging import save_preview
 from fashion_mnist.tracking.views import VIEW_TAG, experiment_tags

@@ -7,18 +7,18 @@ from pathlib import Path
 from uuid import UUID, uuid5
 
 from fashion_mnist.console import first_line_of
-from fashion_mnist.entries import (
-    JOURNAL_FILE,
+from fashion_mnist.runs.event_log import (
+    LOG_FILE,
     START,
     Destination,
-    Entry,
+    Event,
+    EventLog,
     Mark,
+    damage,
     holds,
-    read_entries,
+    read_events,
 )
-from fashion_mnist.journal import Journal
-from fashion_mnist.lock import run_lock, take
-from fashion_mnist.mending import damage
+from fashion_mnist.runs.files import run_lock, take
 from fashion_mnist.tracking.address import is_address
 from fashion_mnist.tracking.outbox import SWEEPS
 from fashion_mnist.tracking.receipt import Receipt, read_receipt
@@ -49,19 +49,19 @@ class Watch:
                 return  # thousands of old runs are looked at, several times a second
             if not holds(self.folder, self.mark):
                 self._forget()
-            for entry in read_entries(self.folder, self.mark):
+            for entry in read_events(self.folder, self.mark):
                 self._read(entry)
             wrong = damage(self.folder, self.mark)
             self._seen = state
         except OSError as error:
             wrong = f"cannot be read: {first_line_of(error)}"
         if wrong and wrong != self.damage:
-            log.warning("%s %s", self.folder / JOURNAL_FILE, wrong)
+            log.warning("%s %s", self.folder / LOG_FILE, wrong)
         self.damage = wrong
 
     def _state_of_file(self) -> tuple[int, int]:
         try:
-            file = (self.folder / JOURNAL_FILE).stat()
+            file = (self.folder / LOG_FILE).stat()
         except FileNotFoundError:
             return 0, 0
         return file.st_size, file.st_mtime_ns
@@ -70,10 +70,10 @@ class Watch:
         """It is another journal by now: mended, or put in the other's place."""
         self.mark, self.id, self.started, self.status, self.destinations = START, "", False, "", []
 
-    def _read(self, entry: Entry) -> None:
+    def _read(self, entry: Event) -> None:
         self.mark, self.last_ms = entry.mark, entry.time_ms
         match entry.kind:
-            case "journal":
+            case "log":
                 self.id = entry.content["id"]
             case "destination" if is_address(entry.content["uri"]):
                 self.destinations.append(Destination.of(entry.content))
@@ -124,7 +124,7 @@ def end_abandoned(watch: Watch) -> None:
         watch.look()
         # a damaged journal may have more to say: whoever trains the run again mends it
         if watch.unfinished and not watch.damage:
-            with Journal(watch.folder) as journal:
+            with EventLog(watch.folder) as journal:
                 journal.status("KILLED", watch.last_ms)
     finally:
         lock.release()

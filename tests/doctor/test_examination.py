@@ -13,7 +13,6 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from fashion_mnist.atomic import replacing
 from fashion_mnist.cli import app
 from fashion_mnist.data.fashion_mnist import NAMES
 from fashion_mnist.doctor.data_set import look_at_data
@@ -22,9 +21,8 @@ from fashion_mnist.doctor.hardware import look_at_gpu, look_at_threads
 from fashion_mnist.doctor.outputs import look_at_disk, look_at_journals, look_at_leftovers
 from fashion_mnist.doctor.packages import PACKAGE, look_at_packages
 from fashion_mnist.doctor.stores import known_journals, look_at_paths, look_at_store
-from fashion_mnist.entries import JOURNAL_FILE
-from fashion_mnist.journal import Journal
-from fashion_mnist.lock import run_lock
+from fashion_mnist.runs.event_log import LOG_FILE, EventLog
+from fashion_mnist.runs.files import replacing, run_lock
 from fashion_mnist.tracking.address import absolute_uri
 from fashion_mnist.tracking.outbox import keep_back
 from fashion_mnist.tracking.relocation import find_moves, mend
@@ -155,7 +153,7 @@ def test_a_locked_store_is_said_to_be(recordings: Recordings, tmp_path: Path) ->
 
 def write_run(folder: Path, uri: str) -> None:
     """A finished run that nobody has sent."""
-    with Journal(folder) as journal:
+    with EventLog(folder) as journal:
         journal.destination(uri, "experiment")
         journal.start("a run", {}, {})
         journal.status("FINISHED")
@@ -179,7 +177,7 @@ def test_runs_that_no_store_has_are_told_of(tmp_path: Path) -> None:
     for name in ("a-1", "b-1"):
         keep_back(outputs / "runs" / name, is_wanted=True)
     assert only(look()).state == "note"
-    journal = outputs / "runs" / "a-1" / JOURNAL_FILE
+    journal = outputs / "runs" / "a-1" / LOG_FILE
     journal.write_bytes(journal.read_bytes().replace(b"a run", b"A run"))
     assert [finding.state for finding in look()] == ["wrong", "note"]
     assert "is damaged" in look()[0].words
@@ -203,7 +201,7 @@ def test_runs_whose_store_is_gone_may_have_moved_with_it(
 
 def test_leftovers_and_room_are_told_of(tmp_path: Path) -> None:
     """What `fmnist clean` would free is a note; a folder that takes nothing is wrong."""
-    with Journal(tmp_path / "runs" / "a-1") as journal:
+    with EventLog(tmp_path / "runs" / "a-1") as journal:
         journal.start("a run", {}, {})
         journal.status("FINISHED")
     (tmp_path / "runs" / "a-1" / "checkpoint.safetensors").write_bytes(bytes(2_000_000))

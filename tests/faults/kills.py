@@ -18,8 +18,8 @@ from mlflow import MlflowClient
 
 from fashion_mnist.clean import PART, clean
 from fashion_mnist.config.compose import check
-from fashion_mnist.runs.folder import RunFolder
 from fashion_mnist.runs.request import Request, load_data
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking.outbox import recorded
 from tests.builders import QUIET
@@ -143,15 +143,15 @@ class Campaign:
         assert_undisturbed(self.output_dir, self.folder / "reference", uri)
 
 
-def runs_in(output_dir: Path, kind: str = "runs") -> list[RunFolder]:
+def runs_in(output_dir: Path, kind: str = "runs") -> list[RunDir]:
     """The runs, or the sweeps, of an output folder."""
-    return [RunFolder(path) for path in sorted((output_dir / kind).glob("*"))]
+    return [RunDir(path) for path in sorted((output_dir / kind).glob("*"))]
 
 
 def phase(output_dir: Path, child: Child) -> str:
     """Where a command stands, by the run or the sweep that it said something of last."""
     everything = [*runs_in(output_dir), *runs_in(output_dir, "sweeps")]
-    journals = {run: run.path / "journal.jsonl" for run in everything}
+    journals = {run: run.path / "events.jsonl" for run in everything}
     changed = {run: path.stat().st_mtime for run, path in journals.items() if path.exists()}
     last = max(changed, key=lambda run: changed[run], default=None)
     if last is None or changed[last] < time.time() - child.age():
@@ -175,11 +175,11 @@ def assert_undisturbed(output_dir: Path, reference_dir: Path, uri: str) -> None:
     runs = runs_in(output_dir)
     train_again(runs, reference_dir)
     for run in runs:
-        reference = RunFolder(reference_dir / "runs" / run.path.name)
+        reference = RunDir(reference_dir / "runs" / run.path.name)
         assert run.status() == reference.status() == "FINISHED", run.path
         assert run.tags()["weights_sha256"] == reference.tags()["weights_sha256"], run.path
         assert _rows(run) == _rows(reference), run.path
-        figures, expected = run.figures(), reference.figures()
+        figures, expected = run.metrics(), reference.metrics()
         assert "final/val_accuracy" in figures, run.path
         assert figures == {key: expected[key] for key in figures}, run.path
         assert not run.checkpoints(), run.path
@@ -190,7 +190,7 @@ def assert_undisturbed(output_dir: Path, reference_dir: Path, uri: str) -> None:
     assert not list(output_dir.rglob("*.part*"))
 
 
-def train_again(runs: Iterable[RunFolder], output_dir: Path) -> None:
+def train_again(runs: Iterable[RunDir], output_dir: Path) -> None:
     """Train the same in this process, undisturbed, and record it in no store."""
     requests = []
     for run in runs:
@@ -201,10 +201,10 @@ def train_again(runs: Iterable[RunFolder], output_dir: Path) -> None:
     train(requests, load_data(requests[0].config), QUIET)
 
 
-def _rows(run: RunFolder) -> list[dict[str, float]]:
+def _rows(run: RunDir) -> list[dict[str, float]]:
     """The history, but for how fast it was."""
     return [
-        {key: value for key, value in row.items() if key != "images_per_second"}
+        {key: value for key, value in row.items() if key not in ("images_per_second", "time")}
         for row in run.history()
     ]
 

@@ -13,7 +13,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
-from fashion_mnist.entries import Destination
+from fashion_mnist.runs.event_log import Destination
 from fashion_mnist.tracking.watch import Watch
 
 # trained again, for its journal was damaged, an epoch has another; the store keeps the first
@@ -40,7 +40,7 @@ class Told:
     def add(self, kind: str, content: dict[str, Any]) -> None:
         """Takes in one line of the journal."""
         match kind:
-            case "journal":
+            case "log":
                 self.id = content["id"]
             case "destination":
                 self.destinations.append(Destination.of(content))
@@ -67,7 +67,7 @@ class Told:
 def read_journal(folder: Path) -> Told:
     """All that a run's or a sweep's journal says."""
     told = Told()
-    for line in (folder / "journal.jsonl").read_bytes().splitlines():
+    for line in (folder / "events.jsonl").read_bytes().splitlines():
         content = json.loads(line)
         told.add(content["kind"], content)
     return told
@@ -83,7 +83,7 @@ def assert_recorded_once(uri: str, output_dir: Path) -> None:
     Raises:
         AssertionError: something is missing, is there twice, or differs; says what, of which run.
     """
-    journals = sorted(output_dir.absolute().glob("*/*/journal.jsonl"))
+    journals = sorted(output_dir.absolute().glob("*/*/events.jsonl"))
     assert journals, f"no journals below {output_dir}"
     for journal in journals:
         told = read_journal(journal.parent)

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from sqlalchemy import make_url
 
-from fashion_mnist.journal import Journal
+from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking.hosting import Hosting, serve, wait_until_ready
@@ -240,7 +240,7 @@ def test_two_senders_in_a_fresh_postgresql_database(
     folders = crowd.folders[:2]
     for folder in folders:
         for run in journal_folders(folder)[:3]:
-            with Journal(run) as journal:
+            with EventLog(run) as journal:
                 journal.destination(address, EXPERIMENT)
     for folder in folders:
         spawn(folder)

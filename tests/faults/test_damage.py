@@ -31,9 +31,9 @@ from fashion_mnist.checkpoint import (
 )
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.entries import read_entries
-from fashion_mnist.runs.folder import RunFolder
-from fashion_mnist.runs.request import Request, RunError, RunResult, outcome_of
+from fashion_mnist.runs.event_log import read_events
+from fashion_mnist.runs.request import Request, RunResult, outcome_of
+from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.stack import MemberState, Stack
@@ -65,7 +65,7 @@ class Interrupted:
     outputs: Path
     dataset: Dataset
     configs: list[Config]
-    undisturbed: list[RunFolder]
+    undisturbed: list[RunDir]
 
     def copy(self, output_dir: Path) -> list[Config]:
         """Configs of the same two runs in a folder of their own."""
@@ -102,11 +102,11 @@ def train_all(
     return train([Request(config, auto=False) for config in configs], dataset, observer)
 
 
-def run_folders(configs: list[Config], interrupted: Interrupted) -> list[RunFolder]:
+def run_folders(configs: list[Config], interrupted: Interrupted) -> list[RunDir]:
     """Their folders, in the order of the configs."""
     names = [folder.path.name for folder in interrupted.undisturbed]
     return [
-        RunFolder(Path(config.output_dir) / "runs" / name)
+        RunDir(Path(config.output_dir) / "runs" / name)
         for config, name in zip(configs, names, strict=True)
     ]
 
@@ -146,14 +146,14 @@ class _Exploit:
         return os.mkdir, (str(self.path),)
 
 
-def points(folder: RunFolder) -> list[tuple[int, str, float]]:
+def points(folder: RunDir) -> list[tuple[int, str, float]]:
     """Every point as it was said, one said twice twice; but for how fast it was."""
-    said = [entry.content for entry in read_entries(folder.path) if entry.kind == "metrics"]
+    said = [entry.content for entry in read_events(folder.path) if entry.kind == "metrics"]
     return sorted(
         (each["step"], key, value)
         for each in said
         for key, value in each["values"].items()
-        if key != "images_per_second"
+        if key not in ("images_per_second", "time")
     )
 
 
@@ -281,7 +281,7 @@ def test_journal_that_lost_its_tail_is_filled_from_the_checkpoint(
     """Cut at any byte after its first lines: the points are there again, each once."""
     configs = interrupted.copy(tmp_path / "outputs")
     folder, _ = run_folders(configs, interrupted)
-    journal = folder.path / "journal.jsonl"
+    journal = folder.path / "events.jsonl"
     content = journal.read_bytes()
     first_point = content.index(b'{"kind": "metrics"')
     with journal.open("rb+") as file:
@@ -338,9 +338,9 @@ def test_kill_before_any_step_of_saving_leaves_a_good_checkpoint(tmp_path: Path)
         if process.exitcode == 0:
             break
         assert process.exitcode == -signal.SIGKILL
-        assert RunFolder(tmp_path).epoch() in (2, 3)
+        assert RunDir(tmp_path).epoch() in (2, 3)
     assert number >= 4  # opened, flushed, and renamed twice
-    assert RunFolder(tmp_path).epoch() == 3
+    assert RunDir(tmp_path).epoch() == 3
 
 
 def _save_forever(path: Path, connection: Connection) -> None:
@@ -367,7 +367,7 @@ def test_kill_while_saving_leaves_a_good_checkpoint(seed: int, tmp_path: Path) -
     with suppress(EOFError):
         while True:
             saved = ours.recv()
-    assert RunFolder(tmp_path).epoch() >= saved
+    assert RunDir(tmp_path).epoch() >= saved
 
 
 def test_disk_that_takes_no_more_leaves_the_old_checkpoints(tmp_path: Path) -> None:
@@ -414,7 +414,7 @@ def test_damaged_network_of_a_finished_run_is_named(
 ) -> None:
     """Where it is needed: one line with the file and what to do, and nothing of it recorded."""
     finished = interrupted.undisturbed[0].path
-    folder = RunFolder(tmp_path / "outputs" / "runs" / finished.name)
+    folder = RunDir(tmp_path / "outputs" / "runs" / finished.name)
     shutil.copytree(finished, folder.path)
     damage(folder.model, "flipped", Random(0))
     done = fmnist_train("seed=1", *data_overrides(interrupted.data), *SMALL)

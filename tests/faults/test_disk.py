@@ -17,9 +17,9 @@ import pytest
 
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.journal import Journal
-from fashion_mnist.runs.folder import RunFolder
-from fashion_mnist.runs.request import Request, RunError, find_run
+from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.request import Request, find_run
+from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.stack import HistoryRow, Stack
@@ -110,7 +110,7 @@ def trainer(server: ForkServer, data: Path, dataset: Dataset, tmp_path: Path, ur
 
 def weights_in(outputs: Path) -> dict[str, str]:
     """The weights of the runs in an output folder, by fingerprint; all of them are finished."""
-    folders = [RunFolder(path) for path in (outputs / "runs").iterdir()]
+    folders = [RunDir(path) for path in (outputs / "runs").iterdir()]
     assert {folder.status() for folder in folders} == {"FINISHED"}
     return {folder.tags()["fingerprint"]: folder.tags()["weights_sha256"] for folder in folders}
 
@@ -212,7 +212,7 @@ def test_an_epoch_that_cannot_be_recorded_ends_its_run_alone(
 
     problems = trainer.train(configs, Observer(lambda _stack, _step: None, on_epoch))
     assert [bool(problem) for problem in problems] == [False, True, False]
-    assert f"{folders[1].path / 'journal.jsonl'}: No space left on device" in problems[1]
+    assert f"{folders[1].path / 'events.jsonl'}: No space left on device" in problems[1]
     assert [folder.status() for folder in folders[::2]] == ["FINISHED", "FINISHED"]
     told = len(folders[1].history())
     assert 3 <= told < 40
@@ -228,7 +228,7 @@ def test_an_epoch_that_cannot_be_recorded_ends_its_run_alone(
 def test_a_full_disk_leaves_the_journal_whole(make_disk: MakeDisk) -> None:
     """What was said before the disk was full and after it had room is there, and nothing else."""
     disk = make_disk("disk", {"kilobytes": 64})
-    with Journal(disk.folder / "run") as journal:
+    with EventLog(disk.folder / "run") as journal:
         disk.fill()
         refused: dict[int, str] = {}
         for step in range(1, 60):
@@ -238,7 +238,7 @@ def test_a_full_disk_leaves_the_journal_whole(make_disk: MakeDisk) -> None:
                 refused[step] = error.filename
                 if len(refused) == 3:
                     disk.empty()
-    assert list(refused.values()) == [str(disk.folder / "run" / "journal.jsonl")] * 3
+    assert list(refused.values()) == [str(disk.folder / "run" / "events.jsonl")] * 3
     told = read_journal(disk.folder / "run")
     assert {step for _, step in told.points} == set(range(1, 60)) - set(refused)
 

@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from fashion_mnist.console import disk_trouble
-from fashion_mnist.journal import Journal
+from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking.sender import sync
@@ -39,7 +39,7 @@ def copy_for(uri: str, finished: Path, outputs: Path) -> Path:
     """The finished runs in a new output folder, wanted in a store."""
     shutil.copytree(finished, outputs)
     for folder in (outputs / "runs").iterdir():
-        with Journal(folder) as journal:
+        with EventLog(folder) as journal:
             journal.destination(uri, "fashion-mnist")
     return outputs
 

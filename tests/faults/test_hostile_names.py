@@ -29,11 +29,11 @@ from fashion_mnist.config.compose import check
 from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.console import PrintableFormatter, printable
 from fashion_mnist.errors import in_words
-from fashion_mnist.journal import Journal
 from fashion_mnist.markdown import code, plain
 from fashion_mnist.plots import plot_confusion_matrix
 from fashion_mnist.recorded import RecordedRun
 from fashion_mnist.runs.artifacts import SplitResult, record_split
+from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.sweep.axes import text_of
 from fashion_mnist.sweep.leaderboard import leaderboard_table, rank
 from fashion_mnist.sweep.progress import Progress, table
@@ -253,7 +253,7 @@ def test_class_names_are_drawn_and_written_literally(name: str, tmp_path: Path) 
         images=torch.zeros(2, 4, 4, dtype=torch.uint8),
         sha256="0" * 64,
     )
-    with Journal(tmp_path / "run") as journal, warnings.catch_warnings():
+    with EventLog(tmp_path / "run") as journal, warnings.catch_warnings():
         warnings.simplefilter("error")
         record_split(journal, result, names)
         plot_confusion_matrix(counts.numpy(), names, tmp_path / "with.png", "t")

@@ -18,8 +18,9 @@ from typer.testing import CliRunner
 
 from fashion_mnist.cli import app
 from fashion_mnist.console import printable
-from fashion_mnist.entries import JOURNAL_FILE, START, make_entry
-from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.event_log import FORMAT, START, make_event
+from fashion_mnist.runs.event_log import LOG_FILE as EVENTS
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.sweep.axes import Axis
 from fashion_mnist.sweep.study import LOG_FILE, Search
 from fashion_mnist.terminal import summarize_run
@@ -45,12 +46,12 @@ def hostile_run(tmp_path: Path) -> Path:
         str(secret),
         "link.txt",
         "good.txt",
-        "../journal.jsonl",
+        "../events.jsonl",
         "",
         ".",
     ]
     said: list[dict[str, Any]] = [
-        {"kind": "journal", "id": "0" * 32},
+        {"kind": "log", "id": "0" * 32, "format": FORMAT},
         {"kind": "destination", "uri": uri, "experiment": "../../x"},
         {"kind": "destination", "uri": "sqlite:///relative.db", "experiment": "x"},
         {"kind": "destination", "uri": f"file://{tmp_path}/store", "experiment": "x"},
@@ -63,9 +64,9 @@ def hostile_run(tmp_path: Path) -> Path:
         {"kind": "status", "status": "FINISHED"},
     ]
     mark = START
-    with (folder / JOURNAL_FILE).open("wb") as file:
+    with (folder / EVENTS).open("wb") as file:
         for content in said:
-            entry, line = make_entry({"time": 1_700_000_000_000, **content}, mark)
+            entry, line = make_event({"time": 1_700_000_000_000, **content}, mark)
             mark = entry.mark
             file.write(line)
     return folder
@@ -84,7 +85,7 @@ def test_names_of_a_run_lead_nowhere_else(hostile_run: Path, tmp_path: Path) -> 
     assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["good.txt"]
     there = {path.name for path in tmp_path.iterdir()}
     assert there == {"outputs", "secret.txt", "mlflow.db", "mlflow.db.lock", "mlruns"}
-    words = printable(summarize_run(RunFolder(hostile_run), note="", where=[]))
+    words = printable(summarize_run(RunDir(hostile_run), note="", where=[]))
     assert not STEERING.search(words)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.run_dir import RunDir
 from tests.builders import data_overrides, make_data
 from tests.faults.processes import (
     FMNIST,
@@ -34,9 +34,9 @@ def data(tmp_path: Path) -> Path:
     return make_data(tmp_path / "data")
 
 
-def runs() -> list[RunFolder]:
+def runs() -> list[RunDir]:
     """In the test's own folder."""
-    return [RunFolder(path) for path in sorted(Path("outputs/runs").glob("*"))]
+    return [RunDir(path) for path in sorted(Path("outputs/runs").glob("*"))]
 
 
 def assert_all_is_there(number: int = 1) -> None:

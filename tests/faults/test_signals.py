@@ -10,8 +10,8 @@ import pytest
 from mlflow import MlflowClient
 
 from fashion_mnist.clean import PART, clean
-from fashion_mnist.runs.folder import RunFolder
-from fashion_mnist.signals import STOPPING
+from fashion_mnist.runs.run_dir import RunDir
+from fashion_mnist.runs.signals import STOPPING
 from fashion_mnist.tracking.outbox import recorded
 from tests.builders import data_overrides, make_data
 from tests.faults.processes import (
@@ -49,9 +49,9 @@ def command(data: Path, *overrides: str) -> list[str]:
     return ["train", *data_overrides(data), *SMALL, *overrides]
 
 
-def runs(kind: str = "runs") -> list[RunFolder]:
+def runs(kind: str = "runs") -> list[RunDir]:
     """In the test's own folder."""
-    return [RunFolder(path) for path in sorted(Path("outputs", kind).glob("*"))]
+    return [RunDir(path) for path in sorted(Path("outputs", kind).glob("*"))]
 
 
 def is_at(status: str) -> bool:

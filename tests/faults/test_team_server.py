@@ -25,14 +25,15 @@ from typer.testing import CliRunner
 
 from fashion_mnist.cli import app
 from fashion_mnist.doctor.stores import look_at_store
-from fashion_mnist.runs.request import RunError, demand_store
+from fashion_mnist.runs.request import demand_store
+from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.tracking.hosting import serve, wait_until_ready
 from fashion_mnist.tracking.login import NAME, PASSWORD, login_headers
 from fashion_mnist.tracking.outbox import Outcome
 from fashion_mnist.tracking.sender import Sender, sync
 from fashion_mnist.tracking.team import ADMIN_PASSWORD, TeamServer, out_of_reach
 from tests.builders import data_overrides, make_config, make_data
-from tests.faults.journals import EXPERIMENT, write_run
+from tests.faults.event_logs import EXPERIMENT, write_run
 from tests.faults.postgres import free_port, missing, postgres
 from tests.faults.processes import start_console_script
 from tests.faults.records import assert_recorded_once

@@ -22,10 +22,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
 from fashion_mnist.errors import in_words
-from fashion_mnist.journal import Journal
-from fashion_mnist.lock import run_lock
-from fashion_mnist.runs.folder import RunFolder
-from fashion_mnist.runs.request import Request, RunError, demand_store
+from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.files import run_lock
+from fashion_mnist.runs.request import Request, demand_store
+from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking import __main__ as sending
 from fashion_mnist.tracking import outbox
@@ -41,7 +41,7 @@ from fashion_mnist.tracking.receipt import destinations, is_whole, read_receipt
 from fashion_mnist.tracking.sender import Sender, sync
 from fashion_mnist.tracking.store import Store
 from tests.builders import QUIET, data_overrides, load, make_config, make_data
-from tests.faults.journals import EXPERIMENT, draw, say_epoch, write_run
+from tests.faults.event_logs import EXPERIMENT, draw, say_epoch, write_run
 from tests.faults.processes import fork_server, kill_senders, wait_for
 from tests.faults.records import assert_recorded_once
 
@@ -261,7 +261,7 @@ def test_always_offline_sends_nothing_until_asked(tmp_path: Path, uri: str) -> N
 
 def journal_statuses(output_dir: Path) -> list[str]:
     """How far the runs below a folder have come, as they say themselves."""
-    return [RunFolder(path).status() for path in sorted((output_dir / "runs").glob("*"))]
+    return [RunDir(path).status() for path in sorted((output_dir / "runs").glob("*"))]
 
 
 def num_recorded(output_dir: Path) -> int:
@@ -288,7 +288,7 @@ def test_sweep_beside_a_server_that_hangs_dies_and_comes_back(
     words = ["model.width=4,5,6,7,8,9", "training.epochs=40", "training.checkpoint_seconds=0"]
     words += ["data.validation_size=20", "training.batch_size=16", "training.threads=1"]
     words += ["sweep.processes=1", "evaluation.test=never", f"tracking.uri={server.uri}"]
-    with fork_server() as processes, run_lock(folder_of(first)), Journal(first) as journal:
+    with fork_server() as processes, run_lock(folder_of(first)), EventLog(first) as journal:
         journal.destination(server.uri, EXPERIMENT)
         journal.start("keeps the sender awake", {}, {})
         journal.status("RUNNING")
@@ -407,7 +407,7 @@ def test_sender_killed_at_random_moments(
     """Killed at twenty moments while it sends a run that goes on: everything is there once."""
     random = Random(5)
     folder = output_dir / "runs" / "a"
-    with run_lock(folder_of(folder)), Journal(folder) as journal:
+    with run_lock(folder_of(folder)), EventLog(folder) as journal:
         journal.destination(uri, EXPERIMENT)
         journal.start("a run", {"model.width": "512"}, {"host": "h"})
         journal.status("RUNNING")
@@ -421,7 +421,7 @@ def test_sender_killed_at_random_moments(
     assert_recorded_once(uri, output_dir)
 
 
-def say_more(journal: Journal, number: int) -> None:
+def say_more(journal: EventLog, number: int) -> None:
     """Ten epochs and three pictures."""
     for epoch in range(10):
         say_epoch(journal, 10 * number + epoch + 1)
@@ -462,7 +462,7 @@ def test_sender_told_to_end_sends_last_words_first(
 ) -> None:
     """SIGTERM to all processes of a job: what the run says then still arrives, and it leaves."""
     folder = output_dir / "runs" / "a"
-    with run_lock(folder_of(folder)), Journal(folder) as journal:
+    with run_lock(folder_of(folder)), EventLog(folder) as journal:
         journal.destination(uri, EXPERIMENT)
         journal.start("a run", {}, {})
         journal.status("RUNNING")
@@ -510,7 +510,7 @@ def test_run_deleted_while_it_is_sent_stays_deleted(output_dir: Path, uri: str) 
     """Thrown away in the store, a run is left alone from then on, without a hang; others go on."""
     folder = output_dir / "runs" / "a"
     sender = Sender(output_dir)
-    with run_lock(folder_of(folder)), Journal(folder) as journal:
+    with run_lock(folder_of(folder)), EventLog(folder) as journal:
         journal.destination(uri, EXPERIMENT)
         journal.start("a run", {}, {})
         journal.status("RUNNING")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.run_dir import RunDir
 from tests.builders import data_overrides, make_data
 from tests.faults.processes import ForkServer, wait_for
 
@@ -48,6 +48,6 @@ def went_on(before: list[int]) -> bool:
     return all(len(run.history()) > num for run, num in zip(runs(), before, strict=True))
 
 
-def runs() -> list[RunFolder]:
+def runs() -> list[RunDir]:
     """In the test's own folder."""
-    return [RunFolder(path) for path in sorted(Path("outputs/runs").glob("*"))]
+    return [RunDir(path) for path in sorted(Path("outputs/runs").glob("*"))]

@@ -14,19 +14,19 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from fashion_mnist.entries import (
-    JOURNAL_FILE,
-    Destination,
-    last_mark,
-    make_entry,
-    read_entries,
-)
-from fashion_mnist.journal import Journal
-from fashion_mnist.lock import run_lock
-from fashion_mnist.mending import SEAL_FILE
 from fashion_mnist.process import this_process
-from fashion_mnist.runs.folder import RunFolder
+from fashion_mnist.runs.event_log import (
+    LOG_FILE,
+    SEAL_FILE,
+    Destination,
+    EventLog,
+    RunState,
+    make_event,
+    read_events,
+)
+from fashion_mnist.runs.files import run_lock
 from fashion_mnist.runs.request import Request
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.stack import Stack
@@ -35,7 +35,7 @@ from fashion_mnist.tracking.receipt import receipt_path
 from fashion_mnist.tracking.sender import Sender, sync
 from fashion_mnist.tracking.store import Store
 from tests.builders import QUIET, load, make_config, make_data
-from tests.faults.journals import EXPERIMENT, FAULTS, break_journal, draw, say_epoch, write_run
+from tests.faults.event_logs import EXPERIMENT, FAULTS, break_journal, draw, say_epoch, write_run
 from tests.faults.records import assert_recorded_once
 
 FAULTS_OF_A_KIND = 25
@@ -77,6 +77,12 @@ def find_runs(uri: str) -> dict[str, Run]:
     return {run.info.run_name: run for run in runs}
 
 
+def measured(folder: Path) -> list[dict[str, float]]:
+    """The history without its times: what is written again here is written later."""
+    rows = RunDir(folder).history()
+    return [{key: value for key, value in row.items() if key != "time"} for row in rows]
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_damage_is_noticed_and_the_good_part_stands(
     fault: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -85,37 +91,37 @@ def test_damage_is_noticed_and_the_good_part_stands(
     random = Random(fault)
     whole = tmp_path / "whole"
     identity = write_run(whole, "sqlite:////nowhere.db")
-    original = [(entry.kind, entry.time_ms, entry.content) for entry in read_entries(whole)]
+    original = [(entry.kind, entry.time_ms, entry.content) for entry in read_events(whole)]
     for number in range(FAULTS_OF_A_KIND):
         folder = tmp_path / str(number)
         shutil.copytree(whole, folder)
         broken = break_journal(folder, fault, random)
-        read = [(entry.kind, entry.time_ms, entry.content) for entry in read_entries(folder)]
+        read = [(entry.kind, entry.time_ms, entry.content) for entry in read_events(folder)]
         assert read == original[: len(read)]
         assert len(read) < len(original)
-        RunFolder(folder).history()
+        RunDir(folder).history()
         warnings(caplog)
         assert write_run(folder, "sqlite:////nowhere.db") == identity
-        assert "journal.damaged-1.jsonl" in warnings(caplog)
-        assert (folder / "journal.damaged-1.jsonl").read_bytes() == broken
-        assert RunFolder(folder).history() == RunFolder(whole).history()
-        assert RunFolder(folder).status() == "FINISHED"
-        Journal(folder).close()
+        assert "events.damaged-1.jsonl" in warnings(caplog)
+        assert (folder / "events.damaged-1.jsonl").read_bytes() == broken
+        assert measured(folder) == measured(whole)
+        assert RunDir(folder).status() == "FINISHED"
+        EventLog(folder).close()
         assert warnings(caplog) == ""
 
 
 def test_half_a_line_is_no_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What a kill leaves of an entry after the last status is cut off without a word."""
-    with Journal(tmp_path) as journal:
+    with EventLog(tmp_path) as journal:
         journal.start("a run", {}, {})
         journal.status("RUNNING")
         journal.metrics(1, {"val/loss": 0.5})
-    path = tmp_path / JOURNAL_FILE
+    path = tmp_path / LOG_FILE
     content = path.read_bytes()
     last_line = len(content.splitlines(keepends=True)[-1])
     for length in range(1, last_line):
         path.write_bytes(content[:-length])
-        Journal(tmp_path).close()
+        EventLog(tmp_path).close()
         assert path.read_bytes() == content[:-last_line]
     assert warnings(caplog) == ""
     assert not list(tmp_path.glob("*damaged*"))
@@ -128,7 +134,7 @@ def test_damage_that_comes_again_overwrites_nothing(tmp_path: Path) -> None:
     for seed in range(3):
         kept.append(break_journal(tmp_path, "garbage in the middle", Random(seed)))
         write_run(tmp_path, "sqlite:////nowhere.db")
-    names = [f"journal.damaged-{number}.jsonl" for number in (1, 2, 3)]
+    names = [f"events.damaged-{number}.jsonl" for number in (1, 2, 3)]
     assert [(tmp_path / name).read_bytes() for name in names] == kept
 
 
@@ -138,15 +144,15 @@ def test_journal_without_its_header(
 ) -> None:
     """It is the same run where the seal says which; else a new one, with a warning."""
     identity = write_run(tmp_path, "sqlite:////nowhere.db")
-    (tmp_path / JOURNAL_FILE).write_bytes(b"x" + (tmp_path / JOURNAL_FILE).read_bytes()[1:])
+    (tmp_path / LOG_FILE).write_bytes(b"x" + (tmp_path / LOG_FILE).read_bytes()[1:])
     if seal == "damaged":
         (tmp_path / SEAL_FILE).write_bytes((tmp_path / SEAL_FILE).read_bytes()[:20])
     elif seal == "gone":
         (tmp_path / SEAL_FILE).unlink()
-    with Journal(tmp_path) as journal:
+    with EventLog(tmp_path) as journal:
         assert (journal.id == identity) is (seal == "whole")
-        assert "journal.damaged-1.jsonl" in warnings(caplog)
-    with Journal(tmp_path) as again:
+        assert "events.damaged-1.jsonl" in warnings(caplog)
+    with EventLog(tmp_path) as again:
         assert again.id == journal.id
 
 
@@ -155,11 +161,11 @@ def test_journal_of_an_earlier_format_is_named(
 ) -> None:
     """Lines without checksums are not read, but kept, and the warning says what they are."""
     old = b'{"kind": "journal", "time": 1, "id": "' + b"0" * 32 + b'"}\n'
-    (tmp_path / JOURNAL_FILE).write_bytes(old)
-    assert list(read_entries(tmp_path)) == []
-    Journal(tmp_path).close()
-    assert "earlier format" in warnings(caplog)
-    assert (tmp_path / "journal.damaged-1.jsonl").read_bytes() == old
+    (tmp_path / LOG_FILE).write_bytes(old)
+    assert list(read_events(tmp_path)) == []
+    EventLog(tmp_path).close()
+    assert "another format" in warnings(caplog)
+    assert (tmp_path / "events.damaged-1.jsonl").read_bytes() == old
 
 
 def test_sender_leaves_a_damaged_journal_alone(
@@ -171,7 +177,7 @@ def test_sender_leaves_a_damaged_journal_alone(
     assert sync(output_dir).sent
     for number, fault in enumerate(FAULTS):
         broken = break_journal(hurt, fault, Random(number))
-        with Journal(other) as journal:
+        with EventLog(other) as journal:
             journal.destination(uri, EXPERIMENT)
             journal.start("other", {}, {})
             say_epoch(journal, number + 1)
@@ -180,10 +186,10 @@ def test_sender_leaves_a_damaged_journal_alone(
         outcome = sync(output_dir)
         unsent = [run.folder.name for run in outcome.runs if not run.complete]
         assert unsent in (["hurt"], [])  # where nothing is left of it, nobody knows where it goes
-        assert f"{hurt / JOURNAL_FILE} " in warnings(caplog)
+        assert f"{hurt / LOG_FILE} " in warnings(caplog)
         if "hurt" in unsent:
-            assert f"{hurt / JOURNAL_FILE} " in str(outcome.reason)
-        assert (hurt / JOURNAL_FILE).read_bytes() == broken
+            assert f"{hurt / LOG_FILE} " in str(outcome.reason)
+        assert (hurt / LOG_FILE).read_bytes() == broken
         assert find_runs(uri)["größer"].info.status == "FINISHED"
         write_run(hurt, uri)  # its own command
         outcome = sync(output_dir)
@@ -203,8 +209,8 @@ def test_journal_that_grew_again_is_sent_once(seed: int, output_dir: Path, uri: 
         if random.random() < 0.5:
             (folder / SEAL_FILE).unlink()
             # without the seal it is the same run while its first line stands
-            if not (folder / JOURNAL_FILE).read_bytes():
-                (folder / JOURNAL_FILE).unlink()
+            if not (folder / LOG_FILE).read_bytes():
+                (folder / LOG_FILE).unlink()
                 pytest.skip("nothing is left that says which run it was")
         write_run(folder, uri, epochs=epochs)
         if random.random() < 0.5:
@@ -250,8 +256,8 @@ def test_damaged_note_of_problems_counts_as_none(output_dir: Path, uri: str) -> 
 
 def append(folder: Path, **said: object) -> None:
     """A line with a checksum that fits, whatever it says."""
-    _, line = make_entry({"time": 1, **said}, last_mark(folder))
-    with (folder / JOURNAL_FILE).open("ab") as file:
+    _, line = make_event({"time": 1, **said}, RunState.read(folder).mark)
+    with (folder / LOG_FILE).open("ab") as file:
         file.write(line)
 
 
@@ -266,7 +272,7 @@ def test_paths_in_a_journal_do_not_lead_out_of_its_folder(output_dir: Path, uri:
     (artifacts / "folder").symlink_to(output_dir.parent)
     os.mkfifo(artifacts / "pipe")
     paths = ["../../../../secret.txt", str(secret), "link.txt", "folder/secret.txt", "pipe"]
-    paths += ["epochs/../../../../../secret.txt", "epochs/../../journal.jsonl"]
+    paths += ["epochs/../../../../../secret.txt", "epochs/../../events.jsonl"]
     paths += ["", ".", "missing", "a\0b", "x" * 5000]
     for path in paths:
         append(folder, kind="artifact", path=path)
@@ -296,7 +302,7 @@ def test_artifacts_folder_that_is_a_link_out_is_left_out(output_dir: Path, uri: 
 def test_files_that_cannot_be_read_are_left_out(output_dir: Path, uri: str) -> None:
     """A damaged picture or network holds up neither its run nor others."""
     folder = output_dir / "runs" / "a"
-    with Journal(folder) as journal:
+    with EventLog(folder) as journal:
         journal.destination(uri, EXPERIMENT)
         journal.start("a", {}, {})
         for number, content in enumerate([b"", b"no picture", bytes(500)]):
@@ -323,7 +329,7 @@ def test_entries_that_make_no_sense_hold_up_their_run_alone(output_dir: Path, ur
         {"kind": "status", "status": "nonsense"},
         {"kind": "start", "name": "\n\x1b[2J", "params": {"p": []}, "tags": {}},
         {"kind": "nonsense"},
-        {"kind": "journal", "id": "' OR '1' = '1"},
+        {"kind": "log", "format": 2, "id": "' OR '1' = '1"},
         {"kind": "destination", "uri": "nonsense://x", "experiment": "../../x"},
         {"kind": "dataset", "name": "", "digest": "", "context": "", "source": ""},
     ]
@@ -343,7 +349,7 @@ def test_what_is_no_run_is_passed_over(output_dir: Path, uri: str) -> None:
     write_run(runs / "sound", uri)
     (runs / ".DS_Store").write_text("x")
     (runs / "empty").mkdir()
-    (runs / "folder" / JOURNAL_FILE).mkdir(parents=True)
+    (runs / "folder" / LOG_FILE).mkdir(parents=True)
     (runs / "link").symlink_to(runs / "nowhere")
     (runs / "loop").symlink_to(runs / "loop")
     (runs / "receipts").mkdir()
@@ -357,7 +363,7 @@ def test_what_is_no_run_is_passed_over(output_dir: Path, uri: str) -> None:
 def test_run_that_was_taken_for_dead_is_shown_running_again(output_dir: Path, uri: str) -> None:
     """Whoever ended it in the store was wrong: it goes on, and the store says so."""
     folder = output_dir / "runs" / "a"
-    with run_lock(folder), Journal(folder) as journal:
+    with run_lock(folder), EventLog(folder) as journal:
         journal.destination(uri, EXPERIMENT)
         journal.start("a", {}, {})
         journal.status("RUNNING")
@@ -371,7 +377,7 @@ def test_run_that_was_taken_for_dead_is_shown_running_again(output_dir: Path, ur
 def leave_zombie(output_dir: Path, uri: str, name: str, tags: dict[str, str]) -> None:
     """A run that the store shows as running and whose journal is gone."""
     folder = output_dir / "runs" / name
-    with Journal(folder) as journal:
+    with EventLog(folder) as journal:
         journal.destination(uri, EXPERIMENT)
         journal.start(name, {}, this_process() | tags)
         journal.status("RUNNING")
@@ -416,7 +422,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return data, folder.tags()["weights_sha256"]
 
 
-def train_on(data: Path, output_dir: Path, uri: str, observer: Observer = QUIET) -> RunFolder:
+def train_on(data: Path, output_dir: Path, uri: str, observer: Observer = QUIET) -> RunDir:
     """The same small run, or the rest of it; sent when somebody asks."""
     words = ["model.hidden_sizes=[6]", "training.epochs=4", "training.checkpoint_seconds=0"]
     words += ["training.threads=1", f"output_dir={output_dir}", f"tracking.uri={uri}"]
@@ -457,13 +463,13 @@ def test_run_with_a_damaged_journal_ends_as_if_undisturbed(
         with pytest.raises(KeyboardInterrupt):
             train_on(data, output_dir, uri, Observer(die_in_epoch_3, QUIET.on_epoch))
         [path] = (output_dir / "runs").iterdir()
-        folder = RunFolder(path)
+        folder = RunDir(path)
     assert sync(output_dir).sent
     break_journal(folder.path, fault, Random(fault))
     warnings(caplog)
     again = train_on(data, output_dir, uri)
     assert again == folder
-    assert "journal.damaged-1.jsonl" in warnings(caplog)
+    assert "events.damaged-1.jsonl" in warnings(caplog)
     assert again.status() == "FINISHED"
     assert again.tags()["weights_sha256"] == weights
     assert [row["epoch"] for row in again.history()] == [1, 2, 3, 4]

@@ -1,4 +1,8 @@
-"""Files that are there whole or not at all: written beside, flushed, renamed."""
+"""Files that are there whole or not at all, and the locks that say which process is at work.
+
+A file is written beside its place, flushed and renamed. A lock is a file lock, which the system
+frees when its process ends.
+"""
 
 import os
 import re
@@ -7,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+from filelock import FileLock
 
 from fashion_mnist.process import CLOCK_SECONDS
 
@@ -72,6 +77,15 @@ def set_aside(path: Path) -> Path:
             return path.replace(aside)
 
 
+def cut_torn_line(path: Path) -> None:
+    """Cuts off what follows the last line break of a file: the half line that a kill leaves."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)
+
+
 def is_abandoned(path: Path) -> bool:
     """Whether this is what `replacing` was writing to in a process that is dead."""
     match = _PART.fullmatch(path.name)
@@ -86,3 +100,34 @@ def is_abandoned(path: Path) -> bool:
         return True
     except (psutil.AccessDenied, FileNotFoundError):  # it lives, and has just renamed the file
         return False
+
+
+def run_lock(run_dir: Path) -> FileLock:
+    """The lock of a run's or a sweep's directory: hold it while you write the event log.
+
+    Acquire it with a time-out of some seconds, for an uploader that looks whether the process
+    lives holds it for an instant; and keep the object, for a lock that is collected is released.
+    """
+    return FileLock(run_dir / "lock")
+
+
+def has_writer(run_dir: Path) -> bool:
+    """Whether a living process holds the directory's lock."""
+    return (run_dir / "lock").exists() and is_held(run_lock(run_dir))
+
+
+def take(lock: FileLock) -> bool:
+    """Whether the lock was free and is now ours, without waiting."""
+    try:
+        lock.acquire(timeout=0)
+    except TimeoutError:
+        return False
+    return True
+
+
+def is_held(lock: FileLock) -> bool:
+    """Whether another process, or another lock object of this one, has it."""
+    if not take(lock):
+        return True
+    lock.release()
+    return False

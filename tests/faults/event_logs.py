@@ -6,9 +6,8 @@ from random import Random
 
 from PIL import Image
 
-from fashion_mnist.entries import JOURNAL_FILE
-from fashion_mnist.journal import Journal
-from fashion_mnist.lock import run_lock
+from fashion_mnist.runs.event_log import LOG_FILE, EventLog
+from fashion_mnist.runs.files import run_lock
 
 EXPERIMENT = "fashion-mnist"
 EPOCHS = 6
@@ -20,7 +19,7 @@ def write_run(folder: Path, uri: str, *, epochs: int = EPOCHS, end: str = "FINIS
     Said again in another life of the run it says the same, but for the times.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with run_lock(folder), Journal(folder) as journal:
+    with run_lock(folder), EventLog(folder) as journal:
         journal.destination(uri, EXPERIMENT)
         journal.start("größer", {"model.width": "512"}, {"fingerprint": "f0"})
         journal.status("RUNNING")
@@ -33,7 +32,7 @@ def write_run(folder: Path, uri: str, *, epochs: int = EPOCHS, end: str = "FINIS
         return journal.id
 
 
-def say_epoch(journal: Journal, epoch: int) -> None:
+def say_epoch(journal: EventLog, epoch: int) -> None:
     """An epoch's two metrics and a file of its own."""
     journal.metrics(epoch, {"val/loss": 1 / epoch, "val/accuracy": 1 - 1 / epoch})
     file = journal.artifacts / f"epochs/{epoch}.txt"
@@ -42,7 +41,7 @@ def say_epoch(journal: Journal, epoch: int) -> None:
     journal.artifact(f"epochs/{epoch}.txt")
 
 
-def draw(journal: Journal, path: str) -> None:
+def draw(journal: EventLog, path: str) -> None:
     """A picture, recorded as file and as image."""
     file = journal.artifacts / path
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +119,7 @@ FAULTS: dict[str, Callable[[bytes, Random], bytes]] = {
 
 def break_journal(folder: Path, fault: str, random: Random) -> bytes:
     """Breaks a run's journal in this way at a random place; the file as it is then."""
-    path = folder / JOURNAL_FILE
+    path = folder / LOG_FILE
     broken = FAULTS[fault](path.read_bytes(), random)
     path.write_bytes(broken)
     return broken

@@ -11,34 +11,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fashion_mnist.entries import JOURNAL_FILE, journal_size, read_entries
-from fashion_mnist.journal import Journal
-from fashion_mnist.lock import has_writer, run_lock
+from fashion_mnist.runs.event_log import LOG_FILE, EventLog, log_size, read_events
+from fashion_mnist.runs.files import has_writer, run_lock
 
 
 def kinds(folder: Path) -> list[str]:
-    return [entry.kind for entry in read_entries(folder)]
+    return [entry.kind for entry in read_events(folder)]
 
 
 def test_id_stays_when_reopened(tmp_path: Path) -> None:
     """A journal keeps the id that it was made with; two journals have different ones."""
-    with Journal(tmp_path / "a") as first, Journal(tmp_path / "b") as other:
+    with EventLog(tmp_path / "a") as first, EventLog(tmp_path / "b") as other:
         first_id = first.id
         assert other.id != first_id
-    with Journal(tmp_path / "a") as again:
+    with EventLog(tmp_path / "a") as again:
         assert again.id == first_id
-    assert kinds(tmp_path / "a") == ["journal"]
+    assert kinds(tmp_path / "a") == ["log"]
 
 
 def test_points_are_written_once(tmp_path: Path) -> None:
     """A (step, key) that is in the journal is never written again, also after reopening."""
-    with Journal(tmp_path) as journal:
+    with EventLog(tmp_path) as journal:
         journal.metrics(1, {"val/loss": 0.5})
         journal.metrics(1, {"val/loss": 0.4, "val/accuracy": 0.75})
-    with Journal(tmp_path) as journal:
+    with EventLog(tmp_path) as journal:
         journal.metrics(1, {"val/loss": 0.3, "val/accuracy": 0.1})
         journal.metrics(2, {"val/loss": 0.25})
-    points = [entry.content for entry in read_entries(tmp_path) if entry.kind == "metrics"]
+    points = [entry.content for entry in read_events(tmp_path) if entry.kind == "metrics"]
     assert points == [
         {"step": 1, "values": {"val/loss": 0.5}},
         {"step": 1, "values": {"val/accuracy": 0.75}},
@@ -49,7 +48,7 @@ def test_points_are_written_once(tmp_path: Path) -> None:
 def test_repeating_a_run_s_beginning_writes_nothing(tmp_path: Path) -> None:
     """A resumed run may say destination, start, dataset, tags and status again."""
     for _ in range(2):
-        with Journal(tmp_path) as journal:
+        with EventLog(tmp_path) as journal:
             journal.destination("sqlite:////x.db", "e")
             journal.start("name", {"model.width": "512"}, {"host": "a"})
             journal.dataset(
@@ -57,19 +56,19 @@ def test_repeating_a_run_s_beginning_writes_nothing(tmp_path: Path) -> None:
             )
             journal.tags({"host": "a"})
             journal.status("RUNNING")
-    assert kinds(tmp_path) == ["journal", "destination", "start", "dataset", "status"]
+    assert kinds(tmp_path) == ["log", "destination", "start", "dataset", "status"]
 
 
 def test_changed_tags_and_status_are_written(tmp_path: Path) -> None:
     """Only what changed is said again."""
-    with Journal(tmp_path) as journal:
+    with EventLog(tmp_path) as journal:
         journal.start("name", {}, {"host": "a", "threads": "2"})
         journal.status("RUNNING")
         journal.status("KILLED")
         journal.tags({"host": "b", "threads": "2"})
         journal.status("RUNNING")
         assert journal.last_status == "RUNNING"
-    contents = [entry.content for entry in read_entries(tmp_path)][2:]
+    contents = [entry.content for entry in read_events(tmp_path)][2:]
     assert contents[2] == {"values": {"host": "b"}}
     assert [contents[i]["status"] for i in (0, 1, 3)] == ["RUNNING", "KILLED", "RUNNING"]
 
@@ -77,9 +76,9 @@ def test_changed_tags_and_status_are_written(tmp_path: Path) -> None:
 def test_values_that_are_no_plain_numbers_survive(tmp_path: Path) -> None:
     """NaN and both infinities are read back as they were."""
     values = {"nan": math.nan, "up": math.inf, "down": -math.inf}
-    with Journal(tmp_path) as journal:
+    with EventLog(tmp_path) as journal:
         journal.metrics(1, values)
-    *_, entry = read_entries(tmp_path)
+    *_, entry = read_events(tmp_path)
     assert math.isnan(entry.content["values"]["nan"])
     assert (entry.content["values"]["up"], entry.content["values"]["down"]) == (math.inf, -math.inf)
 
@@ -88,15 +87,15 @@ def test_values_that_are_no_plain_numbers_survive(tmp_path: Path) -> None:
 def test_torn_last_line_is_cut_off(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     """Cut at any byte, the journal reads as its whole lines, and goes on after them."""
     folder = tmp_path_factory.mktemp("run")
-    with Journal(folder) as journal:
+    with EventLog(folder) as journal:
         journal.start("größer", {"model.width": "512"}, {})
         journal.metrics(1, {"val/loss": 0.5})
-    path = folder / JOURNAL_FILE
+    path = folder / LOG_FILE
     whole = path.read_bytes()
     path.write_bytes(whole[:cut])
     lines = whole[:cut].count(b"\n")
     assert len(kinds(folder)) == lines
-    with Journal(folder) as journal:
+    with EventLog(folder) as journal:
         journal.metrics(1, {"val/loss": 0.5})
         assert kinds(folder).count("metrics") == 1
     for line in path.read_bytes().splitlines():
@@ -105,40 +104,40 @@ def test_torn_last_line_is_cut_off(tmp_path_factory: pytest.TempPathFactory, cut
 
 def test_reading_from_each_end_gives_the_rest(tmp_path: Path) -> None:
     """Reading on from an entry's end yields exactly the entries after it."""
-    with Journal(tmp_path) as journal:
+    with EventLog(tmp_path) as journal:
         journal.start("name", {}, {})
         journal.metrics(1, {"é": 1.0})
         journal.metrics(2, {"é": 1.0})
-    entries = list(read_entries(tmp_path))
+    entries = list(read_events(tmp_path))
     for number, entry in enumerate(entries, start=1):
-        assert list(read_entries(tmp_path, entry.mark)) == entries[number:]
-    assert entries[-1].mark.offset == journal_size(tmp_path)
+        assert list(read_events(tmp_path, entry.mark)) == entries[number:]
+    assert entries[-1].mark.offset == log_size(tmp_path)
 
 
 def test_some_kinds_are_what_all_entries_have_of_them(tmp_path: Path) -> None:
     """Also up to damage in a line of another kind."""
-    with Journal(tmp_path) as journal:
+    with EventLog(tmp_path) as journal:
         journal.start("name", {}, {})
         for step in range(1, 5):
             journal.metrics(step, {"val/loss": 0.5})
             journal.tags({"step": str(step)})
         journal.status("FINISHED")
-    path = tmp_path / JOURNAL_FILE
+    path = tmp_path / LOG_FILE
     whole = path.read_bytes()
     for kinds in (("tags",), ("metrics", "status")):
         for content in (whole, whole.replace(b'"step": 3, ', b'"step": 7, '), whole[:-20]):
             path.write_bytes(content)
-            wanted = [entry for entry in read_entries(tmp_path) if entry.kind in kinds]
-            assert list(read_entries(tmp_path, kinds=kinds)) == wanted
+            wanted = [entry for entry in read_events(tmp_path) if entry.kind in kinds]
+            assert list(read_events(tmp_path, kinds=kinds)) == wanted
 
 
 def test_lines_bear_a_running_checksum(tmp_path: Path) -> None:
     """Each line is JSON whose last word is the CRC-32 of all lines up to it."""
-    with Journal(tmp_path) as journal:
+    with EventLog(tmp_path) as journal:
         journal.start("größer", {"model.width": "512"}, {})
         journal.metrics(1, {"val/loss": 0.5})
     running = 0
-    for line in (tmp_path / JOURNAL_FILE).read_bytes().splitlines():
+    for line in (tmp_path / LOG_FILE).read_bytes().splitlines():
         assert list(json.loads(line))[-1] == "crc"
         words, _, crc = line.rpartition(b', "crc": ')
         running = zlib.crc32(words, running)
@@ -148,49 +147,49 @@ def test_lines_bear_a_running_checksum(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ["[1]", "", "{}", '{"kind": "status", "status": "FINISHED"}'])
 def test_reading_ends_at_a_line_that_is_no_entry(tmp_path: Path, line: str) -> None:
     """Nothing after it can be told from what is wrong."""
-    with Journal(tmp_path) as journal:
+    with EventLog(tmp_path) as journal:
         journal.metrics(1, {"val/loss": 0.5})
-    whole = (tmp_path / JOURNAL_FILE).read_bytes()
-    with Journal(tmp_path) as journal:
+    whole = (tmp_path / LOG_FILE).read_bytes()
+    with EventLog(tmp_path) as journal:
         journal.metrics(2, {"val/loss": 0.25})
-    rest = (tmp_path / JOURNAL_FILE).read_bytes().removeprefix(whole)
-    (tmp_path / JOURNAL_FILE).write_bytes(whole + line.encode() + b"\n" + rest)
-    assert kinds(tmp_path) == ["journal", "metrics"]
+    rest = (tmp_path / LOG_FILE).read_bytes().removeprefix(whole)
+    (tmp_path / LOG_FILE).write_bytes(whole + line.encode() + b"\n" + rest)
+    assert kinds(tmp_path) == ["log", "metrics"]
 
 
 @pytest.mark.parametrize("name", ["a(b)", "", "a//b", "../a", "/a", "a/", "x" * 251])
 def test_names_that_mlflow_rejects_are_refused(tmp_path: Path, name: str) -> None:
     """A bad name is an error here, where it can be seen, and leaves no entry."""
-    with Journal(tmp_path) as journal:
+    with EventLog(tmp_path) as journal:
         with pytest.raises(ValueError, match="names of metrics"):
             journal.metrics(1, {name: 1.0})
         with pytest.raises(ValueError, match="names of metrics"):
             journal.start("run", {name: "1"}, {})
-    assert kinds(tmp_path) == ["journal"]
+    assert kinds(tmp_path) == ["log"]
 
 
 def test_view_is_written_when_it_changes(tmp_path: Path) -> None:
     """Saying the same view again writes nothing; other axes under its key do; keys are plain."""
     for _ in range(2):
-        with Journal(tmp_path) as journal:
+        with EventLog(tmp_path) as journal:
             journal.view("sweep-1", "a sweep", ["model.width"], ["model.width"])
-    with Journal(tmp_path) as journal:
+    with EventLog(tmp_path) as journal:
         journal.view("sweep-1", "a sweep", ["model.width", "seed"], ["model.width"])
         with pytest.raises(ValueError, match="view's key"):
             journal.view("sweep/1", "a sweep", [], [])
-    assert kinds(tmp_path) == ["journal", "view", "view"]
+    assert kinds(tmp_path) == ["log", "view", "view"]
 
 
-@pytest.mark.parametrize("path", ["missing.txt", "../journal.jsonl", "/etc/hostname"])
+@pytest.mark.parametrize("path", ["missing.txt", "../events.jsonl", "/etc/hostname"])
 def test_artifacts_must_be_files_in_the_tree(tmp_path: Path, path: str) -> None:
     """An artifact that is not there, or not below `artifacts/`, is an error at once."""
-    with Journal(tmp_path) as journal, pytest.raises(ValueError, match="is no file below"):
+    with EventLog(tmp_path) as journal, pytest.raises(ValueError, match="is no file below"):
         journal.artifact(path)
 
 
 def test_lock_tells_whether_a_process_lives(tmp_path: Path) -> None:
     """A run has a writer while a process holds its lock, and none after a SIGKILL."""
-    code = "import sys; from pathlib import Path; from fashion_mnist.lock import run_lock;"
+    code = "import sys; from pathlib import Path; from fashion_mnist.runs.files import run_lock;"
     code += "lock = run_lock(Path(sys.argv[1])); lock.acquire();"
     code += "print('held', flush=True); sys.stdin.read()"
     assert not has_writer(tmp_path)
@@ -209,8 +208,8 @@ def test_lock_tells_whether_a_process_lives(tmp_path: Path) -> None:
 def test_an_append_writes_one_line_whatever_is_there(tmp_path: Path) -> None:
     """It is in the file at once, and what was there stays: no epoch costs more than another."""
     values = {f"metric/{number}": float(number) for number in range(9)}
-    path = tmp_path / JOURNAL_FILE
-    with Journal(tmp_path) as journal:
+    path = tmp_path / LOG_FILE
+    with EventLog(tmp_path) as journal:
         journal.metrics(0, values)
         for epoch in range(1, 50):
             before = path.read_bytes()
