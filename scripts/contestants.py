@@ -21,7 +21,7 @@ from torchvision.datasets import FashionMNIST
 
 from fashion_mnist import products
 from fashion_mnist.config.schema import Config
-from fashion_mnist.data.fashion_mnist import NAMES, Dataset, load_files
+from fashion_mnist.data.fashion_mnist import NAMES, Dataset, load_dataset
 from fashion_mnist.data.idx import write_idx
 from fashion_mnist.loop import train_epoch
 from fashion_mnist.machine import Machine
@@ -212,12 +212,17 @@ def num_steps(config: Config, dataset: Dataset) -> int:
 
 def write_for_torchvision(folder: Path) -> None:
     """The data set where torchvision looks for it."""
-    files = load_files(name="fashion_mnist", folder=DATA, num_classes=10)
-    arrays = (files.train_images, files.train_labels, files.test_images, files.test_labels)
+    data = load_dataset(folder=DATA)
+    tensors = (
+        data.train_images.view(-1, *data.image_shape),
+        data.train_labels,
+        data.test_images.view(-1, *data.image_shape),
+        data.test_labels,
+    )
     raw = folder / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
-    for name, array in zip(NAMES, arrays, strict=True):
-        write_idx(raw / name, array)
+    for name, tensor in zip(NAMES, tensors, strict=True):
+        write_idx(raw / name, tensor.to(torch.uint8).numpy())
 
 
 def normalised(config: Config, dataset: Dataset) -> tuple[Tensor, Tensor]:

@@ -51,14 +51,14 @@ def fetch(
 
     Example: fmnist fetch
     """
-    from fashion_mnist.data.fashion_mnist import load_files
+    from fashion_mnist.data.fashion_mnist import load_dataset
     from fashion_mnist.data.idx import DataError
 
     try:
-        files = load_files(name="fashion_mnist", folder=folder, num_classes=10)
+        dataset = load_dataset(folder=folder)
     except DataError as error:
         raise failed(str(error)) from None
-    typer.echo(f"Fashion-MNIST is in {files.folder}")
+    typer.echo(f"Fashion-MNIST is in {dataset.source}")
 
 
 @commands.command(rich_help_panel=FINDINGS)

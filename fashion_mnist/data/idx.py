@@ -172,18 +172,25 @@ def read_pair(
         raise DataError(
             f"{folder}: must be a folder with {' and '.join(names)} (each plain or .gz): it {found}"
         )
-    images, _ = read_file(images_path, name=names[0], expected={})
-    labels, _ = read_file(labels_path, name=names[1], expected={})
+    images, _ = read_file(images_path, name=names[0])
+    labels, _ = read_file(labels_path, name=names[1])
     check_pair(images, images_path, labels, labels_path, num_classes=num_classes)
     return images, labels
 
 
 def read_file(
-    path: Path, *, name: str, expected: Mapping[str, str]
+    path: Path, *, name: str, expected: Mapping[str, str] | None = None
 ) -> tuple[NDArray[np.uint8], str]:
-    """Values and SHA-256 of one file, images where its name says so."""
+    """Values of one file, uint8 `[N, H, W]` or `[N]` as its name says, and its content's SHA-256.
+
+    Args:
+        expected: file name -> SHA-256 of the decompressed bytes; None for any content.
+
+    Raises:
+        DataError: names the file, what is allowed and what came.
+    """
     content = read_content(path)
-    digest = check_digest(content, name=name, expected=expected, origin=str(path))
+    digest = check_digest(content, name=name, expected=expected or {}, origin=str(path))
     return parse_idx(content, num_dimensions=num_dimensions(name), origin=str(path)), digest
 
 

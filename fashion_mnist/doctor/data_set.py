@@ -4,17 +4,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fashion_mnist.data.fashion_mnist import (
+    CLASS_NAMES,
+    FASHION_MNIST,
     FASHION_MNIST_SHA256,
     NAMES,
     missing_names,
-    read_files,
+    read_dataset,
     system_folders,
 )
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.doctor.finding import Finding, note, well, wrong
 
 TOPIC = "data"
-NUM_CLASSES = 10
 
 
 def look_at_data(folder: Path) -> Iterator[Finding]:
@@ -29,12 +30,14 @@ def look_at_data(folder: Path) -> Iterator[Finding]:
         if len(missing) == len(NAMES):
             continue
         try:
-            files = read_files(place, num_classes=NUM_CLASSES, expected=FASHION_MNIST_SHA256)
+            dataset = read_dataset(
+                place, name=FASHION_MNIST, class_names=CLASS_NAMES, expected=FASHION_MNIST_SHA256
+            )
         except DataError as error:
             damaged = True
             yield wrong(TOPIC, str(error), _advice(place, folder))
             continue
-        yield well(TOPIC, f"Fashion-MNIST is in {place}, digest {files.sha256[:16]} as published")
+        yield well(TOPIC, f"Fashion-MNIST is in {place}, digest {dataset.sha256[:16]} as published")
         return
     if not damaged:
         yield note(TOPIC, "Fashion-MNIST is not on this machine yet", "fmnist fetch")

@@ -1,8 +1,9 @@
-"""The download, against a real server on the loopback: every mirror that fails, fails alone."""
+"""The download by torchvision, from a local server: one good copy, or one clear message."""
 
 import gzip
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -10,18 +11,16 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
+from torchvision.datasets import FashionMNIST
 
-from fashion_mnist.data.fashion_mnist import NAMES, download, load_published, read_files
+from fashion_mnist.data.fashion_mnist import NAMES, download, load_fashion_mnist
 from fashion_mnist.data.idx import DataError
-from tests.builders import make_data
+from tests.builders import CLASS_NAMES, make_data
 
-CONTENTS = {"first": b"\0\0\x08\x01 first " * 99, "second": b"\0\0\x08\x01 second " * 99}
-EXPECTED = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENTS.items()}
-ANSWERS = {f"{name}.gz": gzip.compress(content) for name, content in CONTENTS.items()}
+FILES = [f"{name}.gz" for name in NAMES]
 
 
 class Mirror(BaseHTTPRequestHandler):
@@ -29,164 +28,164 @@ class Mirror(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Serve one file in the way that the address asks for."""
+        server: Any = self.server
         _, behaviour, file = self.path.split("/")
-        self.server.requests.append(self.path)  # type: ignore[attr-defined]  # set in `server`
-        answer = ANSWERS[file]
-        if behaviour == "missing":
-            self.send_error(404)
-            return
-        if behaviour == "slow":
-            time.sleep(0.5)
-        if behaviour == "silent":
-            time.sleep(1)
-            return
-        if behaviour == "wrong":
-            answer = gzip.compress(b"another content")
-        if behaviour == "portal":
-            answer = b"<html>Please sign in</html>"
+        server.requests.append(self.path)
+        answer = server.answers[file]
+        match behaviour:
+            case "missing":
+                self.send_error(404)
+                return
+            case "silent":
+                time.sleep(1)
+                return
+            case "slow":
+                time.sleep(0.1)
+            case "wrong":
+                answer = gzip.compress(b"another content")
+            case "portal":
+                answer = b"<html>Please sign in</html>"
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
-        if behaviour == "drip":
-            self.drip(answer)
-            return
-        if behaviour == "truncated":
-            answer = answer[: len(answer) // 2]
-        size = 1 if behaviour == "trickle" else len(answer)
+        hangs = behaviour == "hang" and len(server.requests) > server.num_whole
         try:
-            for start in range(0, len(answer), size):
-                self.wfile.write(answer[start : start + size])
-                time.sleep(0.05 if behaviour != "good" else 0)
+            if hangs or behaviour == "truncated":
+                answer = answer[: len(answer) // 2]
+            self.wfile.write(answer)
+            if hangs:
+                self.wfile.flush()
+                server.has_hung.set()
+                self.connection.recv(1)
         except OSError:
-            return  # the client has hung up: that is what some tests are about
-
-    def drip(self, answer: bytes) -> None:
-        """Send only as many bytes as the server has left, then hang until the client is gone."""
-        server: Any = self.server
-        self.wfile.write(answer[: server.drips])
-        if server.drips < len(answer):
-            server.has_hung.set()
-            self.connection.recv(1)
-        server.drips -= len(answer)
+            return  # the client has closed the connection
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
+
+
+class Server:
+    """A server of a data set; its `url` ends in the behaviour that is wanted of it."""
+
+    def __init__(self, http: Any, made: Path) -> None:
+        """Serve the files of folder `made`, compressed."""
+        self.http = http
+        contents = {name: (made / name).read_bytes() for name in NAMES}
+        self.answers = {f"{name}.gz": gzip.compress(contents[name], mtime=0) for name in NAMES}
+        self.expected = {name: hashlib.sha256(contents[name]).hexdigest() for name in NAMES}
+        self.http.answers, self.http.requests = self.answers, []
+        self.http.num_whole, self.http.has_hung = 0, threading.Event()
+
+    def url(self, behaviour: str) -> str:
+        """The address of a mirror that behaves so."""
+        return f"http://127.0.0.1:{self.http.server_port}/{behaviour}/"
+
+    def resources(self) -> list[tuple[str, str]]:
+        """File names and MD5 hashes, as torchvision wants them."""
+        return [(file, hashlib.md5(self.answers[file]).hexdigest()) for file in FILES]
+
+    def source(self, behaviour: str) -> type[FashionMNIST]:
+        """torchvision's class with this server as its mirror."""
+        attributes = {"mirrors": [self.url(behaviour)], "resources": self.resources()}
+        return type("Source", (FashionMNIST,), attributes)
+
+    def program(self, behaviour: str, action: str) -> list[str]:
+        """A command that defines the same `Source`, `expected` and `folder`, and then acts."""
+        lines = [
+            "from pathlib import Path",
+            "from torchvision.datasets import FashionMNIST",
+            "from fashion_mnist.data.fashion_mnist import download, load_fashion_mnist",
+            "class Source(FashionMNIST):",
+            f"    mirrors, resources = [{self.url(behaviour)!r}], {self.resources()!r}",
+            f"expected = {self.expected!r}",
+            action,
+        ]
+        return [sys.executable, "-c", "\n".join(lines)]
+
+    def assert_complete(self, folder: Path, *besides: str) -> None:
+        """All files are there as the server has them, and nothing else but the lock."""
+        assert {path.name for path in folder.iterdir()} - {".lock"} == {*FILES, *besides}
+        for file in FILES:
+            assert (folder / file).read_bytes() == self.answers[file]
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
-    """A server on a free port of the loopback, with the list of its `requests`."""
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
+    """On a free port of the loopback."""
     monkeypatch.setenv("no_proxy", "*")  # a proxy of this machine's cannot reach its loopback
-    with ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as server:
-        server.requests = []  # type: ignore[attr-defined]  # an attribute of this test's own
-        server.has_hung = threading.Event()  # type: ignore[attr-defined]
-        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
-        yield server
-        server.shutdown()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as http:
+        own = Server(http, make_data(tmp_path / "made"))
+        threading.Thread(target=http.serve_forever, args=(0.01,)).start()
+        yield own
+        http.shutdown()
 
 
-def mirror(server: ThreadingHTTPServer, behaviour: str) -> str:
-    """The address of the mirror that behaves so."""
-    return f"http://127.0.0.1:{server.server_port}/{behaviour}/"
-
-
-def requests(server: ThreadingHTTPServer) -> list[str]:
-    """The paths that were asked for, in their order."""
-    paths: list[str] = server.requests  # type: ignore[attr-defined]  # set in `server`
-    return paths
-
-
-def assert_complete(folder: Path) -> None:
-    """Both files are there as the server has them, and nothing else but the lock."""
-    assert {path.name for path in folder.iterdir()} - {".lock"} == set(ANSWERS)
-    for name, answer in ANSWERS.items():
-        assert (folder / name).read_bytes() == answer
-
-
-def test_good_mirror_fills_the_folder(server: ThreadingHTTPServer, tmp_path: Path) -> None:
-    """One request for each file; a folder that did not exist holds both afterwards."""
-    download(tmp_path / "new" / "data", expected=EXPECTED, mirrors=[mirror(server, "good")])
-    assert_complete(tmp_path / "new" / "data")
-    assert requests(server) == ["/good/first.gz", "/good/second.gz"]
-
-
-def test_only_missing_files_are_fetched(server: ThreadingHTTPServer, tmp_path: Path) -> None:
-    """A file that is there, in whatever form, is neither fetched nor touched."""
-    (tmp_path / "first").write_bytes(b"the user's own")
-    download(tmp_path, expected=EXPECTED, mirrors=[mirror(server, "good")])
-    assert requests(server) == ["/good/second.gz"]
-    assert (tmp_path / "first").read_bytes() == b"the user's own"
-
-
-@pytest.mark.parametrize(
-    "behaviour", ["missing", "truncated", "wrong", "portal", "silent", "trickle"]
-)
-def test_second_mirror_stands_in(
-    server: ThreadingHTTPServer, tmp_path: Path, behaviour: str
+def test_good_mirror_fills_the_folder(
+    server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """However the first mirror fails, the second one is used at once and its copy kept."""
-    download(
-        tmp_path,
-        expected=EXPECTED,
-        mirrors=[mirror(server, behaviour), mirror(server, "good")],
-        silence_seconds=0.3,
-        file_seconds=0.3,
-    )
-    assert_complete(tmp_path)
-    assert requests(server) == [f"/{way}/{file}" for file in ANSWERS for way in (behaviour, "good")]
+    """A folder that did not exist holds all files; where is said, without bars for a file."""
+    folder = tmp_path / "new" / "data"
+    download(folder, expected=server.expected, source=server.source("good"))
+    server.assert_complete(folder)
+    assert capfd.readouterr().err == f"Downloading Fashion-MNIST into {folder}\n"
+    assert socket.getdefaulttimeout() is None
+
+
+def test_files_that_are_there_are_not_touched(server: Server, tmp_path: Path) -> None:
+    """In whatever form they are; where none is missing, the server is not asked."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    own = folder / NAMES[0]
+    own.write_bytes(b"the user's own")
+    download(folder, expected=server.expected, source=server.source("good"))
+    assert own.read_bytes() == b"the user's own"
+    assert {path.name for path in folder.iterdir()} == {".lock", NAMES[0], *FILES[1:]}
+    server.http.requests.clear()
+    download(folder, expected=server.expected, source=server.source("good"))
+    assert server.http.requests == []
 
 
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
     [
         ("missing", "404"),
-        ("truncated", "truncated or corrupt gzip"),
-        ("wrong", "SHA-256"),
-        ("portal", "SHA-256"),
+        ("truncated", "corrupted"),
+        ("wrong", "corrupted"),
+        ("portal", "corrupted"),
         ("silent", "timed out"),
-        ("trickle", "not complete after 0.3 seconds"),
     ],
 )
 def test_failed_download_says_why_and_leaves_nothing(
-    server: ThreadingHTTPServer, tmp_path: Path, behaviour: str, reason: str
+    server: Server, tmp_path: Path, behaviour: str, reason: str
 ) -> None:
-    """After all attempts the message gives address and reason, in time, and no file is left."""
+    """One line with address, reason and advice, in time; no file is left."""
     start = time.monotonic()
     with pytest.raises(DataError) as caught:
         download(
-            tmp_path,
-            expected=EXPECTED,
-            mirrors=[mirror(server, behaviour)],
-            num_attempts=2,
-            pause_seconds=0.01,
-            silence_seconds=0.3,
-            file_seconds=0.3,
+            tmp_path / "data",
+            expected=server.expected,
+            source=server.source(behaviour),
+            timeout_seconds=0.3,
         )
     assert time.monotonic() - start < 2
-    assert f"{mirror(server, behaviour)}first.gz: " in str(caught.value)
-    assert reason in str(caught.value)
-    assert requests(server) == [f"/{behaviour}/first.gz"] * 2
-    assert {path.name for path in tmp_path.iterdir()} <= {".lock"}
+    message = str(caught.value)
+    assert server.url(behaviour) in message
+    assert reason in message
+    assert "\n" not in message
+    assert {path.name for path in (tmp_path / "data").iterdir()} <= {".lock"}
+    assert socket.getdefaulttimeout() is None
 
 
-def test_pauses_between_attempts_grow(tmp_path: Path, server: ThreadingHTTPServer) -> None:
-    """Three attempts wait once the pause and once twice the pause."""
-    start = time.monotonic()
-    with pytest.raises(DataError):
-        download(
-            tmp_path,
-            expected=EXPECTED,
-            mirrors=[mirror(server, "missing")],
-            num_attempts=3,
-            pause_seconds=0.1,
-        )
-    assert time.monotonic() - start >= 0.3
-    assert len(requests(server)) == 3
+def test_content_must_be_the_expected(server: Server, tmp_path: Path) -> None:
+    """A file that has the MD5 hash of torchvision's list and another SHA-256 is refused."""
+    expected = {**server.expected, NAMES[2]: "0" * 64}
+    with pytest.raises(DataError, match=f"{NAMES[2]}.gz: corrupt: the SHA-256"):
+        download(tmp_path / "data", expected=expected, source=server.source("good"))
 
 
 @pytest.mark.parametrize("has_apt", [True, False])
 def test_message_gives_the_command_that_helps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_apt: bool
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_apt: bool
 ) -> None:
     """Where apt-get is on the PATH its command is given, sudo unless root; elsewhere it is not."""
     programs = tmp_path / "bin"
@@ -195,127 +194,98 @@ def test_message_gives_the_command_that_helps(
         (programs / "apt-get").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(programs))
     with pytest.raises(DataError) as caught:
-        download(tmp_path / "data", expected=EXPECTED, mirrors=[], num_attempts=1)
+        download(tmp_path / "data", expected=server.expected, source=server.source("missing"))
     sudo = "" if os.geteuid() == 0 else "sudo "
-    command = f": {sudo}apt-get install dataset-fashion-mnist"
+    command = f" {sudo}apt-get install dataset-fashion-mnist"
     assert str(caught.value).endswith(command) == has_apt
 
 
-def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_made_is_named(server: Server, tmp_path: Path) -> None:
     """A file where the folder should be is an error that says data.dir and the path."""
     (tmp_path / "taken").touch()
     with pytest.raises(DataError, match=r"data\.dir: cannot write to .*taken"):
-        download(tmp_path / "taken", expected=EXPECTED, mirrors=[])
+        download(tmp_path / "taken", expected=server.expected, source=server.source("good"))
 
 
-def test_two_processes_end_with_one_good_copy(server: ThreadingHTTPServer, tmp_path: Path) -> None:
-    """Started together on an empty folder, both succeed, and each file is fetched once."""
-    program = f"""
-from pathlib import Path
-from fashion_mnist.data.fashion_mnist import download
-download(Path({str(tmp_path)!r}), expected={EXPECTED!r}, mirrors=[{mirror(server, "slow")!r}])
-"""
-    command = [sys.executable, "-c", program]
-    processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
-    errors = [process.communicate(timeout=60)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
-    # One says that it fetches, the other waits for it; no bar where there is no terminal.
-    said = b"".join(b"".join(errors).split())
-    assert said == b"".join(f"Fetching Fashion-MNIST into {tmp_path}".encode().split())
-    assert_complete(tmp_path)
-    assert requests(server) == ["/slow/first.gz", "/slow/second.gz"]
+def test_two_processes_end_with_one_good_copy(server: Server, tmp_path: Path) -> None:
+    """Started together on an empty folder, both succeed, and one of them downloads."""
+    folder = tmp_path / "data"
+    action = f"download(Path({str(folder)!r}), expected=expected, source=Source)"
+    errors = run_two(server.program("slow", action))
+    assert b"".join(errors) == f"Downloading Fashion-MNIST into {folder}\n".encode()
+    server.assert_complete(folder)
+    # torchvision asks twice for each file, first for redirections
+    assert server.http.requests == [f"/slow/{file}" for file in FILES for _ in range(2)]
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_killed_download_goes_on(server: ThreadingHTTPServer, tmp_path: Path, seed: int) -> None:
-    """kill -9 at any byte leaves whole files or none; the same call fetches what lacks."""
-    program = f"""
-from pathlib import Path
-from fashion_mnist.data.fashion_mnist import download
-download(Path({str(tmp_path)!r}), expected={EXPECTED!r}, mirrors=[{mirror(server, "drip")!r}])
-"""
-    sizes = [len(answer) for answer in ANSWERS.values()]
-    last_byte = Random(seed).randrange(sum(sizes))
-    server.drips = last_byte  # type: ignore[attr-defined]  # bytes that are sent before it hangs
-    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) as process:
-        assert server.has_hung.wait(60)  # type: ignore[attr-defined]
+@pytest.mark.parametrize("num_whole", [0, 1, 4, 7])
+def test_killed_download_goes_on(server: Server, tmp_path: Path, num_whole: int) -> None:
+    """kill -9 in the middle of any file leaves none that is not whole; the same call goes on."""
+    folder = tmp_path / "data"
+    action = f"download(Path({str(folder)!r}), expected=expected, source=Source)"
+    server.http.num_whole = num_whole
+    with subprocess.Popen(server.program("hang", action), stderr=subprocess.PIPE) as process:
+        assert server.http.has_hung.wait(60)
         process.kill()
-    whole = {path.name for path in tmp_path.glob("*.gz")}
-    assert whole == ({"first.gz"} if last_byte >= sizes[0] else set())
-    (tmp_path / f".second.{process.pid}.part.gz").write_bytes(b"of the killed process")
-    requests(server).clear()
-    download(tmp_path, expected=EXPECTED, mirrors=[mirror(server, "good")])
-    assert_complete(tmp_path)
-    assert requests(server) == [f"/good/{name}" for name in ANSWERS if name not in whole]
+    assert list(folder.glob("*.gz")) == []
+    server.http.requests.clear()
+    download(folder, expected=server.expected, source=server.source("good"))
+    server.assert_complete(folder)
+    whole = FILES[: num_whole // 2]
+    assert server.http.requests == [f"/good/{file}" for file in FILES[len(whole) :] for _ in (0, 1)]
 
 
-def test_disk_that_takes_no_more_leaves_no_half_file(
-    server: ThreadingHTTPServer, tmp_path: Path
-) -> None:
+def test_full_disk_leaves_no_half_file(server: Server, tmp_path: Path) -> None:
     """The message says what the disk said; the folder is as it was."""
-    program = f"""
-import resource
-from pathlib import Path
-from fashion_mnist.data.fashion_mnist import download
+    folder = tmp_path / "data"
+    action = f"""import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))  # the 20th byte of any file is an error
-download(Path({str(tmp_path)!r}), expected={EXPECTED!r}, mirrors=[{mirror(server, "good")!r}])
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert f"DataError: data.dir: cannot write to {tmp_path} (File too large)" in done.stderr
-    assert {path.name for path in tmp_path.iterdir()} == {".lock"}
-
-
-def publish(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Have the server hold a data set that is made in `folder`; its digests."""
-    make_data(folder)
-    for name in NAMES:
-        monkeypatch.setitem(ANSWERS, f"{name}.gz", gzip.compress((folder / name).read_bytes()))
-    return dict(read_files(folder, num_classes=3).digests)
+download(Path({str(folder)!r}), expected=expected, source=Source)"""
+    done = subprocess.run(server.program("good", action), capture_output=True, text=True)
+    assert f"DataError: data.dir: cannot write to {folder} (File too large)" in done.stderr
+    assert {path.name for path in folder.iterdir()} == {".lock"}
 
 
 @pytest.mark.parametrize("is_complete", [True, False])
-def test_damaged_file_is_fetched_anew(
-    server: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_complete: bool
-) -> None:
-    """It alone, and what was missing anyway; the damaged one is kept beside."""
-    expected = publish(tmp_path / "made", monkeypatch)
-    folder = tmp_path / "folder"
+def test_damaged_file_is_downloaded_anew(server: Server, tmp_path: Path, is_complete: bool) -> None:
+    """It, and what was missing anyway; the damaged one is kept beside, the others stay."""
+    folder = tmp_path / "data"
     folder.mkdir()
-    for name in NAMES[: 4 if is_complete else 3]:
-        (folder / f"{name}.gz").write_bytes(ANSWERS[f"{name}.gz"])
-    (folder / f"{NAMES[1]}.gz").write_bytes(b"\x1f\x8b garbage")
-    files = load_published(
+    for file in FILES[: 4 if is_complete else 3]:
+        (folder / file).write_bytes(server.answers[file])
+    (folder / FILES[1]).write_bytes(b"\x1f\x8b garbage")
+    kept = (folder / FILES[0]).stat().st_mtime_ns
+    dataset = load_fashion_mnist(
         folder,
+        class_names=CLASS_NAMES,
+        expected=server.expected,
         systems=[],
-        num_classes=3,
-        expected=expected,
-        mirrors=lambda: [mirror(server, "good")],
+        source=server.source("good"),
     )
-    assert (files.folder, files.digests) == (folder, expected)
+    assert dataset.source == str(folder)
+    server.assert_complete(folder, f"{NAMES[1]}.damaged-1.gz")
     assert (folder / f"{NAMES[1]}.damaged-1.gz").read_bytes() == b"\x1f\x8b garbage"
-    lacking = NAMES[1:2] if is_complete else (NAMES[1], NAMES[3])
-    assert requests(server) == [f"/good/{name}.gz" for name in lacking]
+    assert (folder / FILES[0]).stat().st_mtime_ns == kept
 
 
-def test_two_processes_mend_a_folder_once(
-    server: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_processes_repair_a_folder_once(server: Server, tmp_path: Path) -> None:
     """Started together they both get good files, and neither sets the other's good copy aside."""
-    expected, folder = publish(tmp_path / "made", monkeypatch), tmp_path / "folder"
+    folder = tmp_path / "data"
     folder.mkdir()
-    for name in NAMES:
-        (folder / f"{name}.gz").write_bytes(ANSWERS[f"{name}.gz"][:-20])
-    program = f"""
-from pathlib import Path
-from fashion_mnist.data.fashion_mnist import load_published
-mirror = {mirror(server, "slow")!r}
-options = dict(systems=[], num_classes=3, expected={expected!r}, mirrors=lambda: [mirror])
-assert load_published(Path({str(folder)!r}), **options).digests == {expected!r}
-"""
-    command = [sys.executable, "-c", program]
+    for file in FILES:
+        (folder / file).write_bytes(server.answers[file][:-20])
+    action = (
+        f"load_fashion_mnist(Path({str(folder)!r}), class_names={CLASS_NAMES!r}, "
+        "expected=expected, systems=[], source=Source)"
+    )
+    run_two(server.program("slow", action))
+    server.assert_complete(folder, *(f"{name}.damaged-1.gz" for name in NAMES))
+    assert server.http.requests == [f"/slow/{file}" for file in FILES for _ in range(2)]
+
+
+def run_two(command: list[str]) -> list[bytes]:
+    """Start two processes together; what they say on standard error. Both must succeed."""
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
     errors = [process.communicate(timeout=60)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
-    wanted = {f"{name}{ending}" for name in NAMES for ending in (".gz", ".damaged-1.gz")}
-    assert {path.name for path in folder.iterdir()} - {".lock"} == wanted
-    assert sorted(requests(server)) == sorted(f"/slow/{name}.gz" for name in NAMES)
+    return errors

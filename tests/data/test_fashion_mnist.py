@@ -4,26 +4,32 @@ import gzip
 import hashlib
 import subprocess
 import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import yaml
 from numpy.typing import NDArray
 
 from fashion_mnist.data.fashion_mnist import (
+    CLASS_NAMES,
     FASHION_MNIST_SHA256,
     NAMES,
-    load_files,
-    load_published,
+    load_dataset,
+    load_fashion_mnist,
     missing_names,
-    read_files,
+    read_dataset,
     set_damaged_aside,
     system_folders,
     training_size,
 )
-from fashion_mnist.data.idx import DataError, read_content, write_idx
+from fashion_mnist.data.idx import DataError, find_idx, read_content, write_idx
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES
+THREE = ("a", "b", "c")  # class names
 
 
 def small_arrays() -> dict[str, NDArray[np.uint8]]:
@@ -44,18 +50,58 @@ def write_small(folder: Path, *, suffix: str = "", dotted: bool = False) -> None
         write_idx(folder / f"{stem}{suffix}", array)
 
 
+def digests_of(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file's decompressed content."""
+    paths = {name: find_idx(folder, name) for name in NAMES}
+    return {
+        name: hashlib.sha256(read_content(path)).hexdigest()
+        for name, path in paths.items()
+        if path is not None
+    }
+
+
+def together(digests: Mapping[str, str]) -> str:
+    """The SHA-256 of a data set whose files have these digests."""
+    return hashlib.sha256("".join(digests[name] for name in NAMES).encode()).hexdigest()
+
+
+class NoSource:
+    """For copies that are on the disk: nothing is to be downloaded."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        """Fail."""
+        raise AssertionError("wanted to download")
+
+
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize("dotted", [False, True])
 def test_four_files_are_read(tmp_path: Path, suffix: str, dotted: bool) -> None:
-    """Plain or compressed, in both spellings, the four arrays are those written."""
+    """Plain or compressed, in both spellings: images flat uint8, labels int64; no warning."""
     write_small(tmp_path, suffix=suffix, dotted=dotted)
-    files = load_files(name="mine", folder=tmp_path, num_classes=3)
-    expected = small_arrays()
-    np.testing.assert_array_equal(files.train_images, expected[TRAIN_IMAGES])
-    np.testing.assert_array_equal(files.train_labels, expected[TRAIN_LABELS])
-    np.testing.assert_array_equal(files.test_images, expected[TEST_IMAGES])
-    np.testing.assert_array_equal(files.test_labels, expected[TEST_LABELS])
-    assert files.folder == tmp_path
+    dataset = load_dataset(name="mine", folder=tmp_path, class_names=THREE)
+    for tensor, name in (
+        (dataset.train_images, TRAIN_IMAGES),
+        (dataset.train_labels, TRAIN_LABELS),
+        (dataset.test_images, TEST_IMAGES),
+        (dataset.test_labels, TEST_LABELS),
+    ):
+        array = small_arrays()[name]
+        assert tensor.tolist() == array.reshape(len(array), -1).squeeze().tolist()
+    assert dataset.train_images.dtype == dataset.test_images.dtype == torch.uint8
+    assert dataset.train_labels.dtype == dataset.test_labels.dtype == torch.int64
+    assert (dataset.name, dataset.class_names, dataset.num_classes) == ("mine", THREE, 3)
+    assert (dataset.image_shape, dataset.source) == ((2, 3), str(tmp_path))
+
+
+def test_data_set_moves_as_a_whole(tmp_path: Path) -> None:
+    """All four tensors go to the device, the rest stays."""
+    write_small(tmp_path)
+    dataset = load_dataset(name="mine", folder=tmp_path, class_names=THREE)
+    moved = dataset.to("meta")
+    tensors = (moved.train_images, moved.train_labels, moved.test_images, moved.test_labels)
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
+    assert (moved.sha256, moved.image_shape) == (dataset.sha256, dataset.image_shape)
 
 
 def test_digest_is_of_the_content_in_a_fixed_order(tmp_path: Path) -> None:
@@ -64,11 +110,10 @@ def test_digest_is_of_the_content_in_a_fixed_order(tmp_path: Path) -> None:
     (tmp_path / "packed").mkdir()
     write_small(tmp_path / "plain")
     write_small(tmp_path / "packed", suffix=".gz")
-    plain = read_files(tmp_path / "plain", num_classes=3)
-    packed = read_files(tmp_path / "packed", num_classes=3)
+    plain = load_dataset(name="mine", folder=tmp_path / "plain", class_names=THREE)
+    packed = load_dataset(name="mine", folder=tmp_path / "packed", class_names=THREE)
 
     each = [hashlib.sha256((tmp_path / "plain" / name).read_bytes()).hexdigest() for name in NAMES]
-    assert list(plain.digests.values()) == each
     assert plain.sha256 == packed.sha256 == hashlib.sha256("".join(each).encode()).hexdigest()
 
 
@@ -93,7 +138,7 @@ def test_files_that_do_not_fit_are_refused(
     write_small(tmp_path)
     write_idx(tmp_path / name, np.asarray(array, dtype=np.uint8))
     with pytest.raises(DataError, match=f"{name}: .*{complaint}"):
-        load_files(name="mine", folder=tmp_path, num_classes=3)
+        load_dataset(name="mine", folder=tmp_path, class_names=THREE)
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
@@ -101,40 +146,36 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     write_small(tmp_path)
     (tmp_path / TEST_LABELS).unlink()
     with pytest.raises(DataError, match=rf"data\.dir .* has no {TEST_LABELS}$"):
-        load_files(name="mine", folder=tmp_path, num_classes=3)
+        load_dataset(name="mine", folder=tmp_path, class_names=THREE)
     with pytest.raises(DataError, match=r"data\.dir .*nowhere is no folder"):
-        load_files(name="mine", folder=tmp_path / "nowhere", num_classes=3)
+        load_dataset(name="mine", folder=tmp_path / "nowhere", class_names=THREE)
 
 
 def test_content_must_be_the_expected(tmp_path: Path) -> None:
     """With known digests, one changed pixel and two swapped files are noticed."""
     write_small(tmp_path)
-    expected = dict(read_files(tmp_path, num_classes=3).digests)
-    assert read_files(tmp_path, num_classes=3, expected=expected).digests == expected
+    expected = digests_of(tmp_path)
+    read = partial(read_dataset, tmp_path, name="mine", class_names=THREE, expected=expected)
+    assert read().sha256 == together(expected)
 
     array = small_arrays()[TEST_IMAGES].copy()
     array[1, 1, 2] ^= 1
     write_idx(tmp_path / TEST_IMAGES, array)
     with pytest.raises(DataError, match=f"{TEST_IMAGES}: corrupt"):
-        read_files(tmp_path, num_classes=3, expected=expected)
+        read()
 
     write_small(tmp_path)
     (tmp_path / TEST_IMAGES).write_bytes((tmp_path / TRAIN_IMAGES).read_bytes())
     with pytest.raises(DataError, match=f"{TEST_IMAGES}: swapped: it holds what {TRAIN_IMAGES}"):
-        read_files(tmp_path, num_classes=3, expected=expected)
+        read()
 
 
 def test_another_data_set_is_refused_and_kept(tmp_path: Path) -> None:
-    """Whole files of which none is Fashion-MNIST's are somebody's own: they stay as they are."""
+    """Whole files of which none is Fashion-MNIST's are the user's own data: they stay."""
     write_small(tmp_path)
     with pytest.raises(DataError, match=r"corrupt: .* another data set .*: data=idx takes it"):
-        load_files(name="fashion_mnist", folder=tmp_path, num_classes=10)
+        load_dataset(folder=tmp_path)
     assert missing_names(tmp_path) == []
-
-
-def no_mirrors() -> list[str]:
-    """For copies that are on the disk: nothing is to be fetched."""
-    raise AssertionError("looked for mirrors")
 
 
 def damage(path: Path, kind: str) -> bytes:
@@ -163,30 +204,30 @@ def test_damaged_file_of_the_user_is_set_aside_for_a_good_copy(
     for folder in (mine, system):
         folder.mkdir()
         write_small(folder, suffix=suffix)
-    expected = dict(read_files(system, num_classes=3).digests)
+    expected = digests_of(system)
     for number, name in enumerate(NAMES):
         caplog.clear()
         held = damage(mine / f"{name}{suffix}", kind)
-        files = load_published(
-            mine, systems=[system], num_classes=3, expected=expected, mirrors=no_mirrors
+        dataset = load_fashion_mnist(
+            mine, class_names=THREE, expected=expected, systems=[system], source=NoSource
         )
-        assert (files.folder, files.digests) == (system, expected)
+        assert (dataset.source, dataset.sha256) == (str(system), together(expected))
         assert (mine / f"{name}.damaged-1{suffix}").read_bytes() == held
         assert f"{mine / name}{suffix}: " in caplog.text
         assert f"kept as {name}.damaged-1{suffix}" in caplog.text
         assert len(missing_names(mine)) == 1
         write_idx(mine / f"{name}{suffix}", small_arrays()[name])
-        files = load_published(
-            mine, systems=[system], num_classes=3, expected=expected, mirrors=no_mirrors
+        dataset = load_fashion_mnist(
+            mine, class_names=THREE, expected=expected, systems=[system], source=NoSource
         )
-        assert files.folder == mine
+        assert dataset.source == str(mine)
         assert len([path for path in mine.iterdir() if "damaged" in path.name]) == number + 1
 
 
 def test_damage_that_comes_again_overwrites_nothing(tmp_path: Path) -> None:
     """What was set aside before stays; the next has the next number."""
     write_small(tmp_path)
-    expected = dict(read_files(tmp_path, num_classes=3).digests)
+    expected = digests_of(tmp_path)
     for number in (1, 2):
         path = tmp_path / TEST_LABELS
         path.write_bytes(f"garbage {number}".encode())
@@ -197,7 +238,17 @@ def test_damage_that_comes_again_overwrites_nothing(tmp_path: Path) -> None:
     assert kept == ["garbage 1", "garbage 2"]
 
 
-def test_damaged_copy_of_the_system_is_passed_over(
+def test_every_damaged_spelling_of_a_file_is_set_aside(tmp_path: Path) -> None:
+    """A damaged NAME hides NAME.gz: that is judged when the former is out of the way."""
+    write_small(tmp_path)
+    expected = digests_of(tmp_path)
+    (tmp_path / TEST_LABELS).write_bytes(b"garbage")
+    (tmp_path / f"{TEST_LABELS}.gz").write_bytes(b"more garbage")
+    set_damaged_aside(tmp_path, expected)
+    assert missing_names(tmp_path) == [TEST_LABELS]
+
+
+def test_damaged_copy_of_the_system_is_skipped(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The next place is tried, with a message that names the file; nothing there is touched."""
@@ -205,16 +256,16 @@ def test_damaged_copy_of_the_system_is_passed_over(
     for folder in (first, second):
         folder.mkdir()
         write_small(folder, suffix=".gz")
-    expected = dict(read_files(first, num_classes=3).digests)
+    expected = digests_of(first)
     held = damage(first / f"{TRAIN_IMAGES}.gz", "truncated")
     for folder in (tmp_path / "none", first):  # also where data.dir is the system's folder itself
         caplog.clear()
-        files = load_published(
-            folder, systems=[first, second], num_classes=3, expected=expected, mirrors=no_mirrors
+        dataset = load_fashion_mnist(
+            folder, class_names=THREE, expected=expected, systems=[first, second], source=NoSource
         )
-        assert files.folder == second
+        assert dataset.source == str(second)
         assert f"{first / TRAIN_IMAGES}.gz: truncated" in caplog.text
-        assert "passed over" in caplog.text
+        assert "skipped" in caplog.text
     assert (first / f"{TRAIN_IMAGES}.gz").read_bytes() == held
     assert len(list(first.iterdir())) == 4
 
@@ -222,9 +273,11 @@ def test_damaged_copy_of_the_system_is_passed_over(
 def test_good_files_that_do_not_fit_the_names_are_no_damage(tmp_path: Path) -> None:
     """Too few names of classes is a mistake of the config: no file is renamed for it."""
     write_small(tmp_path)
-    expected = dict(read_files(tmp_path, num_classes=3).digests)
+    expected = digests_of(tmp_path)
     with pytest.raises(DataError, match=r"labels must be 0 to 1 for the 2 names"):
-        load_published(tmp_path, systems=[], num_classes=2, expected=expected, mirrors=no_mirrors)
+        load_fashion_mnist(
+            tmp_path, class_names=THREE[:2], expected=expected, systems=[], source=NoSource
+        )
     assert missing_names(tmp_path) == []
 
 
@@ -246,6 +299,12 @@ def test_training_size_is_known_before_the_data() -> None:
     assert training_size("mine") is None
 
 
+def test_class_names_are_those_of_the_config() -> None:
+    """What `fmnist fetch` and the doctor know is what training is told."""
+    path = Path(__file__).parents[2] / "conf" / "data" / "fashion_mnist.yaml"
+    assert yaml.safe_load(path.read_text())["class_names"] == list(CLASS_NAMES)
+
+
 @pytest.fixture(scope="module")
 def system_copy() -> Path:
     """The folder of Fashion-MNIST that the system has."""
@@ -260,12 +319,12 @@ def test_real_system_copy_is_found_without_torchvision(system_copy: Path, tmp_pa
     program = f"""
 import sys
 from pathlib import Path
-from fashion_mnist.data.fashion_mnist import load_files
-files = load_files(name="fashion_mnist", folder=Path({str(tmp_path)!r}), num_classes=10)
-assert files.train_images.shape == (60000, 28, 28), files.train_images.shape
-assert files.test_labels.shape == (10000,), files.test_labels.shape
+from fashion_mnist.data.fashion_mnist import load_dataset
+dataset = load_dataset(folder=Path({str(tmp_path)!r}))
+assert dataset.train_images.shape == (60000, 784), dataset.train_images.shape
+assert dataset.test_labels.shape == (10000,), dataset.test_labels.shape
 assert "torchvision" not in sys.modules
-print(files.folder)
+print(dataset.source)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -281,6 +340,6 @@ def test_real_copy_in_the_folder_wins(system_copy: Path, tmp_path: Path) -> None
             (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content, compresslevel=1))
         else:
             (tmp_path / name).write_bytes(content)
-    files = load_files(name="fashion_mnist", folder=tmp_path, num_classes=10)
-    assert files.folder == tmp_path
-    assert files.digests == FASHION_MNIST_SHA256
+    dataset = load_dataset(folder=tmp_path)
+    assert dataset.source == str(tmp_path)
+    assert dataset.sha256 == together(FASHION_MNIST_SHA256)

@@ -1,4 +1,4 @@
-"""data/splits.py: tensors as the files have them, folds that share nothing, exact statistics."""
+"""data/splits.py: folds that share nothing, hashes that stay, exact statistics."""
 
 import gc
 import weakref
@@ -12,52 +12,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fashion_mnist.data.fashion_mnist import NAMES, load_dataset
-from fashion_mnist.data.idx import DataError, write_idx
 from fashion_mnist.data.splits import check_sizes, pixel_statistics, split
 from fashion_mnist.runs.stacks import view_data
 from tests.builders import load, make_config, make_data
 
 FOUR_CLASSES = torch.tensor([0, 1, 2, 3] * 10)
-
-
-def write_small(folder: Path) -> None:
-    """Write three training images and one test image of 2 x 2 pixels, labels below 2."""
-    arrays = ([[[0, 1], [2, 3]]] * 3, [0, 1, 0], [[[252, 253], [254, 255]]], [1])
-    for name, array in zip(NAMES, arrays, strict=True):
-        write_idx(folder / name, np.array(array, dtype=np.uint8))
-
-
-@pytest.mark.filterwarnings("error")
-def test_tensors_are_those_of_the_files(tmp_path: Path) -> None:
-    """Images arrive flat and uint8, labels int64, names and shape beside them; no warning."""
-    write_small(tmp_path)
-    dataset = load_dataset(name="mine", folder=tmp_path, class_names=["a", "b"])
-    assert dataset.train_images.tolist() == [[0, 1, 2, 3]] * 3
-    assert dataset.train_labels.tolist() == [0, 1, 0]
-    assert dataset.test_images.tolist() == [[252, 253, 254, 255]]
-    assert dataset.test_labels.tolist() == [1]
-    assert dataset.train_images.dtype == dataset.test_images.dtype == torch.uint8
-    assert dataset.train_labels.dtype == dataset.test_labels.dtype == torch.int64
-    assert (dataset.name, dataset.class_names, dataset.num_classes) == ("mine", ("a", "b"), 2)
-    assert (dataset.image_shape, dataset.source) == ((2, 2), str(tmp_path))
-
-
-def test_number_of_class_names_bounds_the_labels(tmp_path: Path) -> None:
-    """A label without a name is an error, whatever the files say of each other."""
-    write_small(tmp_path)
-    with pytest.raises(DataError, match=r"labels must be 0 to 0 for the 1 names in data\.class"):
-        load_dataset(name="mine", folder=tmp_path, class_names=["a"])
-
-
-def test_data_set_moves_as_a_whole(tmp_path: Path) -> None:
-    """All four tensors go to the device, the rest stays."""
-    write_small(tmp_path)
-    dataset = load_dataset(name="mine", folder=tmp_path, class_names=["a", "b"])
-    moved = dataset.to("meta")
-    tensors = (moved.train_images, moved.train_labels, moved.test_images, moved.test_labels)
-    assert {tensor.device.type for tensor in tensors} == {"meta"}
-    assert (moved.sha256, moved.image_shape) == (dataset.sha256, dataset.image_shape)
 
 
 def test_folds_part_the_images() -> None:
