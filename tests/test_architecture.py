@@ -12,7 +12,6 @@ FLOORS = [
     {"runs.files", "runs.signals"},  # a room each: they know nothing of runs, and all write files
     {"runs.event_log"},
     {
-        "canvas",
         "console",
         "products",
         "randomness",
@@ -94,6 +93,8 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
         "sweep",
         "train",
     }
+    assert "matplotlib" not in libraries or own == "plots"
+    assert "matplotlib.pyplot" not in imports(path)  # it holds figures and obeys MPLBACKEND
     assert "optuna" not in libraries or own == "sweep"
     assert not libraries & {"ray", "submitit"} or own == "engines"
     # the wording of messages, and the reader of plain YAML, are for all

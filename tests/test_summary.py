@@ -12,10 +12,9 @@ from rich.console import Console
 from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.sweep.description import best_figures, describe
 from fashion_mnist.sweep.importance import importances
-from fashion_mnist.sweep.leaderboard import leaderboard_table, main_effects, rank
-from fashion_mnist.sweep.pareto import pareto_front
+from fashion_mnist.sweep.leaderboard import leaderboard_table, main_effects, pareto_front, rank
 from fashion_mnist.sweep.results import JobResult
-from fashion_mnist.sweep.scale import scale_of, short_names
+from fashion_mnist.sweep.scale import short_names
 from fashion_mnist.sweep.summary import write_summary
 
 SCORE = "final/val_accuracy"
@@ -147,17 +146,8 @@ def test_best_figures_are_means_of_the_winner() -> None:
     assert figures["finished_runs"] == 3
 
 
-def test_scales_order_numbers_and_keep_texts() -> None:
-    """Numbers come by size, decades as logarithms, a zero among decades a place of its own."""
-    assert scale_of(["1e-2", "1e-4", "1e-3"]).positions == {
-        "1e-4": pytest.approx(-4),
-        "1e-3": pytest.approx(-3),
-        "1e-2": pytest.approx(-2),
-    }
-    assert scale_of(["3", "1", "2"]).spacing == "linear"
-    assert scale_of(["1e-3", "0", "1e-5"]).values == ["0", "1e-5", "1e-3"]
-    assert scale_of(["1e-3", "0", "1e-5"]).spacing == "even"
-    assert scale_of(["relu", "10", "nan"]).values == ["relu", "10", "nan"]
+def test_axes_have_short_names() -> None:
+    """The last word of a key; the whole key where two share one, the group of a `name`."""
     assert short_names(["a.lr", "b.lr", "c.width"]) == {
         "a.lr": "a.lr",
         "b.lr": "b.lr",

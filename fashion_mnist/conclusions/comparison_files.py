@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fashion_mnist import plots
-from fashion_mnist.canvas import write_png
 from fashion_mnist.conclusions.comparison import Comparison, Contestant
 from fashion_mnist.conclusions.comparison_page import comparison_page
 from fashion_mnist.conclusions.comparison_rows import content_of, headline
 from fashion_mnist.conclusions.images import read_images_of
 from fashion_mnist.markdown import plain
+from fashion_mnist.plots.confusion import difference_figure
+from fashion_mnist.plots.image_grid import disagreements_figure
+from fashion_mnist.plots.png import write_png
+from fashion_mnist.plots.run_charts import reliability_figure
 from fashion_mnist.recorded import COMPARISON_TAG
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.results import DESCRIPTION_TAG
@@ -108,14 +110,14 @@ def _differences(comparison: Comparison, folder: Path) -> list[Path]:
     first, files = comparison.first, []
     for contrast in comparison.contrasts:
         other = contrast.other
-        files.append(folder / f"difference_{other.letter}.png")
-        plots.plot_difference(
+        figure = difference_figure(
             first.counts.numpy(),
             other.counts.numpy(),
             comparison.class_names,
             (first.letter, other.letter),
-            files[-1],
         )
+        files.append(folder / f"difference_{other.letter}.png")
+        write_png(figure, files[-1])
     return files
 
 
@@ -127,7 +129,7 @@ def _disagreements(
     first, files = comparison.first, []
     for contrast in comparison.contrasts:
         other = contrast.other
-        figure = plots.disagreements_figure(
+        figure = disagreements_figure(
             images,
             comparison.labels,
             (first.predictions.probabilities, other.predictions.probabilities),
@@ -141,12 +143,12 @@ def _disagreements(
 
 def _reliability(contestant: Contestant, folder: Path) -> Path:
     bins, path = contestant.reliability, folder / f"reliability_{contestant.letter}.png"
-    plots.plot_reliability(
+    figure = reliability_figure(
         bins.examples.numpy(),
         bins.confidence.numpy(),
         bins.accuracy.numpy(),
-        path,
         title=f"{contestant.letter}: calibration error {contestant.calibration['ece']:.4f}",
         caption=contestant.run.name,
     )
+    write_png(figure, path)
     return path

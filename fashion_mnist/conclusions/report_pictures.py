@@ -2,30 +2,35 @@
 
 from collections.abc import Sequence
 
-from fashion_mnist import plots
-from fashion_mnist.canvas import Canvas, png_bytes
 from fashion_mnist.conclusions.pooled import Pooled
 from fashion_mnist.conclusions.report import Gap, Report
 from fashion_mnist.conclusions.report_rows import worst_pairs
 from fashion_mnist.console import plural
 from fashion_mnist.page import picture
-from fashion_mnist.sweep.axis_pictures import effects_picture
-from fashion_mnist.sweep.curves import curves_picture
-from fashion_mnist.sweep.heat_map import heat_map_picture
-from fashion_mnist.sweep.pareto import pareto_picture
-from fashion_mnist.sweep.pictures import importance_picture, leaderboard_picture
+from fashion_mnist.plots.confusion import confusion_figure, difference_figure
+from fashion_mnist.plots.image_grid import pair_figure
+from fashion_mnist.plots.png import Picture, png_bytes
+from fashion_mnist.plots.run_charts import coverage_figure, curves_figure, reliability_figure
+from fashion_mnist.sweep.pictures import (
+    curves_picture,
+    effects_picture,
+    heat_map_picture,
+    importance_picture,
+    leaderboard_picture,
+    pareto_picture,
+)
 
 
-def shown(canvas: Canvas | None, caption: str) -> str:
+def shown(figure: Picture | None, caption: str) -> str:
     """The picture as HTML, in its own line; empty where there is none."""
-    return f'<div class="figure">{_plain(canvas, caption)}</div>' if canvas else ""
+    return f'<div class="figure">{_plain(figure, caption)}</div>' if figure else ""
 
 
 def leaderboard_pictures(report: Report) -> list[str]:
     """The settings' scores, and how the best of them learned; of one run its own curves."""
     if report.is_one_run:
-        canvas = plots.curves_figure(report.history, "Learning curves") if report.history else None
-        return [shown(canvas, "Learning curves")]
+        figure = curves_figure(report.history, "Learning curves") if report.history else None
+        return [shown(figure, "Learning curves")]
     return [
         shown(leaderboard_picture(report.ranked), "The best settings, each run as a dot"),
         shown(curves_picture(report.curved), "Learning curves of the best settings"),
@@ -44,22 +49,22 @@ def effect_pictures(report: Report) -> list[str]:
 
 def confusion_pictures(report: Report) -> str:
     """The best setting's confusion matrices, of each split."""
-    canvases = [
+    figures = [
         (
-            plots.confusion_figure(own.counts.numpy(), own.class_names, _title(own)),
+            confusion_figure(own.counts.numpy(), own.class_names, _title(own)),
             f"Confusion matrix, {own.split}",
         )
         for own in report.winner
     ]
-    return beside([_plain(canvas, caption) for canvas, caption in canvases])
+    return beside([_plain(figure, caption) for figure, caption in figures])
 
 
 def gap_picture(gap: Gap) -> str:
     """How the best setting's confusion matrix differs from the second's."""
-    canvas = plots.difference_figure(
+    figure = difference_figure(
         gap.second.numpy(), gap.best.numpy(), gap.class_names, ("second", "best")
     )
-    return shown(canvas, "Difference of the confusion matrices")
+    return shown(figure, "Difference of the confusion matrices")
 
 
 def pair_pictures(report: Report) -> list[str]:
@@ -70,9 +75,7 @@ def pair_pictures(report: Report) -> list[str]:
     labels, probabilities = pooled.predictions[0].labels, pooled.on_same_images
     return [
         shown(
-            plots.pair_figure(
-                report.images, labels, probabilities, pooled.class_names, pair.classes
-            ),
+            pair_figure(report.images, labels, probabilities, pooled.class_names, pair.classes),
             " and ".join(pooled.class_names[each] for each in pair.classes),
         )
         for pair in worst_pairs(pooled.counts)
@@ -102,8 +105,8 @@ def beside(pictures: Sequence[str]) -> str:
     return f'<div class="beside">{there}</div>' if there else ""
 
 
-def _plain(canvas: Canvas, caption: str) -> str:
-    return picture(png_bytes(canvas), caption)
+def _plain(figure: Picture, caption: str) -> str:
+    return picture(png_bytes(figure), caption)
 
 
 def _title(pooled: Pooled) -> str:
@@ -113,20 +116,20 @@ def _title(pooled: Pooled) -> str:
 
 def _reliability(pooled: Pooled) -> str:
     bins, answers = pooled.reliability, plural(pooled.num_answers, "answer")
-    canvas = plots.reliability_figure(
+    figure = reliability_figure(
         bins.examples.numpy(),
         bins.confidence.numpy(),
         bins.accuracy.numpy(),
         f"{_title(pooled)}: calibration",
         f"{answers} in bins by their confidence; stroke: how far that is from their accuracy",
     )
-    return _plain(canvas, f"Reliability diagram, {pooled.split}")
+    return _plain(figure, f"Reliability diagram, {pooled.split}")
 
 
 def _coverage(pooled: Pooled) -> str:
-    canvas = plots.coverage_figure(
+    figure = coverage_figure(
         pooled.selection.accuracy.numpy(),
         f"{_title(pooled)}: accuracy where it may abstain",
         f"the surest of {plural(pooled.num_answers, 'answer')} first",
     )
-    return _plain(canvas, f"Accuracy over coverage, {pooled.split}")
+    return _plain(figure, f"Accuracy over coverage, {pooled.split}")

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from fashion_mnist import plots
 from fashion_mnist.conclusions.scores import (
     Scores,
     class_rows,
@@ -16,6 +15,8 @@ from fashion_mnist.conclusions.scores import (
 )
 from fashion_mnist.console import plural
 from fashion_mnist.metrics.calibration import calibration_error
+from fashion_mnist.plots.png import write_png
+from fashion_mnist.plots.run_charts import coverage_figure, reliability_figure, robustness_figure
 from fashion_mnist.runs.artifacts import write_split, write_table
 from fashion_mnist.runs.files import replacing
 
@@ -54,26 +55,27 @@ def _write_tables(folder: Path, scores: Scores) -> Iterator[str]:
 def _write_pictures(folder: Path, scores: Scores) -> Iterator[str]:
     split, figures, bins = scores.result.name, scores.figures, scores.reliability
     title, images = split.capitalize(), plural(len(scores.result.labels), "image")
-    with replacing(folder / split / "reliability.png") as path:
-        measured = f"ECE {calibration_error(bins):.4f}, Brier score {figures['brier']:.4f}"
-        caption = f"{measured}, negative log likelihood {figures['nll']:.4f}; {images}"
-        plots.plot_reliability(
+    measured = f"ECE {calibration_error(bins):.4f}, Brier score {figures['brier']:.4f}"
+    pictures = {
+        "reliability": reliability_figure(
             bins.examples.numpy(),
             bins.confidence.numpy(),
             bins.accuracy.numpy(),
-            path,
             f"{title}: calibration",
-            caption,
-        )
-    yield f"{split}/reliability.png"
-    with replacing(folder / split / "coverage.png") as path:
-        caption = f"Area under the risk-coverage curve {figures['area_under_risk']:.4f}; {images}"
-        heading = f"{title}: accuracy where the network may abstain"
-        plots.plot_coverage(scores.selection.accuracy.numpy(), path, heading, caption)
-    yield f"{split}/coverage.png"
+            f"{measured}, negative log likelihood {figures['nll']:.4f}; {images}",
+        ),
+        "coverage": coverage_figure(
+            scores.selection.accuracy.numpy(),
+            f"{title}: accuracy where the network may abstain",
+            f"Area under the risk-coverage curve {figures['area_under_risk']:.4f}; {images}",
+        ),
+    }
     if scores.robustness:
-        with replacing(folder / split / "robustness.png") as path:
-            caption = f"Whiskers: 95 % intervals (Wilson); {images}"
-            heading = f"{title}: accuracy on corrupted images"
-            plots.plot_robustness(scores.robustness, path, heading, caption)
-        yield f"{split}/robustness.png"
+        pictures["robustness"] = robustness_figure(
+            scores.robustness,
+            f"{title}: accuracy on corrupted images",
+            f"Whiskers: 95 % intervals (Wilson); {images}",
+        )
+    for name, picture in pictures.items():
+        write_png(picture, folder / split / f"{name}.png")
+        yield f"{split}/{name}.png"

@@ -14,7 +14,7 @@ from fashion_mnist.data.corruptions import CORRUPTIONS, Corruption
 from fashion_mnist.metrics import calibration, classification
 from fashion_mnist.metrics.calibration import Reliability, Selection
 from fashion_mnist.metrics.statistics import Interval, wilson_interval
-from fashion_mnist.plots import Level
+from fashion_mnist.plots.run_charts import Level
 from fashion_mnist.runs.artifacts import SplitResult
 
 COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)  # that tables show

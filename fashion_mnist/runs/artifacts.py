@@ -6,7 +6,6 @@ C classes, N examples of a split, H rows and W columns of an image.
 import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,10 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fashion_mnist import plots
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.loop import Evaluation
 from fashion_mnist.metrics import classification
+from fashion_mnist.plots.confusion import confusion_figure
+from fashion_mnist.plots.image_grid import first_of_each_class, mistakes_figure, samples_figure
+from fashion_mnist.plots.png import Picture, write_png
+from fashion_mnist.plots.run_charts import curves_figure
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.stacks import View
@@ -61,20 +63,16 @@ def record_training(
     journal: EventLog, history: Sequence[HistoryRow], dataset: Dataset, view: View
 ) -> None:
     """Draw how training went, and what it was trained on."""
-    with _artifact(journal, "curves.png") as path:
-        plots.plot_curves(history, path, "Learning curves")
+    _record_picture(journal, "curves.png", curves_figure(history, "Learning curves"))
     own, labels = view.split.train, dataset.train_labels.cpu()
     # the images that are shown, for a copy of all takes longer than the picture
-    first = plots.first_of_each_class(labels[own].numpy(), dataset.num_classes)
+    first = first_of_each_class(labels[own].numpy(), dataset.num_classes)
     shown = own[torch.from_numpy(np.concatenate(first))]
     images = dataset.train_images[shown.to(dataset.train_images.device)].cpu()
-    with _artifact(journal, "samples.png") as path:
-        plots.plot_samples(
-            images.view(-1, *dataset.image_shape).numpy(),
-            labels[shown].numpy(),
-            dataset.class_names,
-            path,
-        )
+    samples = samples_figure(
+        images.view(-1, *dataset.image_shape).numpy(), labels[shown].numpy(), dataset.class_names
+    )
+    _record_picture(journal, "samples.png", samples)
 
 
 def record_split(journal: EventLog, result: SplitResult, class_names: Sequence[str]) -> None:
@@ -93,14 +91,10 @@ def write_split(folder: Path, result: SplitResult, class_names: Sequence[str]) -
     yield from _write_confusion(folder, split, counts, class_names)
     report = classification.classification_report(counts, class_names)
     yield from write_table(folder, f"{split}/classification_report", report)
-    with replacing(folder / split / "mistakes.png") as path:
-        plots.plot_mistakes(
-            result.images.numpy(),
-            result.labels.numpy(),
-            result.probabilities.numpy(),
-            class_names,
-            path,
-        )
+    mistakes = mistakes_figure(
+        result.images.numpy(), result.labels.numpy(), result.probabilities.numpy(), class_names
+    )
+    write_png(mistakes, folder / split / "mistakes.png")
     yield f"{split}/mistakes.png"
     with replacing(folder / split / "predictions.npz") as path:
         np.savez(
@@ -149,8 +143,8 @@ def _write_confusion(
         table = zip(class_names, rows, shares, strict=True)
         _write_csv(path, header, ([name, *row, *share] for name, row, share in table))
     yield f"{stem}.csv"
-    with replacing(folder / f"{stem}.png") as path:
-        plots.plot_confusion_matrix(counts.numpy(), class_names, path, split.capitalize())
+    figure = confusion_figure(counts.numpy(), class_names, split.capitalize())
+    write_png(figure, folder / f"{stem}.png")
     yield f"{stem}.png"
 
 
@@ -159,9 +153,7 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]])
         csv.writer(file).writerows([header, *rows])
 
 
-@contextmanager
-def _artifact(journal: EventLog, name: str) -> Iterator[Path]:
-    """A path to write an artifact to; then the journal is told."""
-    with replacing(journal.artifacts / name) as path:
-        yield path
+def _record_picture(journal: EventLog, name: str, figure: Picture) -> None:
+    """Write a picture as an artifact; then the journal is told."""
+    write_png(figure, journal.artifacts / name)
     journal.artifact(name)

@@ -5,8 +5,7 @@ import io
 from fashion_mnist.console import plural
 from fashion_mnist.sweep.closing import Ending
 from fashion_mnist.sweep.figures import figure_name, statistic_text
-from fashion_mnist.sweep.leaderboard import leaderboard_table
-from fashion_mnist.sweep.pareto import pareto_front
+from fashion_mnist.sweep.leaderboard import leaderboard_table, pareto_front
 
 MOST_FAILURES = 10
 MISSING = {  # why there is no result, where the run does not say it

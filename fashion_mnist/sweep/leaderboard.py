@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fashion_mnist.console import printable
 from fashion_mnist.metrics.statistics import Statistic, statistic
+from fashion_mnist.plots.scale import scale_of
 from fashion_mnist.sweep.figures import figure_name, statistic_text
 from fashion_mnist.sweep.objectives import DIRECTIONS
 from fashion_mnist.sweep.results import JobResult
@@ -18,7 +19,6 @@ from fashion_mnist.sweep.scale import (
     ABSENT,
     differing_axes,
     in_words,
-    scale_of,
     short_names,
     short_value,
 )
@@ -146,6 +146,25 @@ def effects_of(board: Leaderboard) -> dict[str, dict[str, Statistic]]:
         if len(scores) > 1:
             effects[axis] = {value: statistic(scores[value]) for value in scale_of(scores).values}
     return effects
+
+
+def pareto_front(settings: Sequence[Setting], objectives: Sequence[str]) -> list[Setting]:
+    """The settings that no other beats in one objective and equals in the rest, by the last."""
+    import numpy as np
+
+    def losses(setting: Setting) -> list[float]:
+        signs = (1 if lower_is_better(key) else -1 for key in objectives)
+        means = (setting.figures[key].mean for key in objectives)
+        return [sign * mean for sign, mean in zip(signs, means, strict=True)]
+
+    known = [s for s in settings if all(key in s.figures for key in objectives)]
+    all_losses = np.array([losses(setting) for setting in known]).reshape(-1, len(objectives))
+    front = [
+        setting
+        for setting, own in zip(known, all_losses, strict=True)
+        if not ((all_losses <= own).all(axis=1) & (all_losses < own).any(axis=1)).any()
+    ]
+    return sorted(front, key=lambda setting: setting.figures[objectives[-1]].mean)
 
 
 def count_text(setting: Setting) -> str:

@@ -1,36 +1,44 @@
-"""Pictures of a sweep's settings: the leaderboard, importances, and all the others together.
+"""Which pictures a sweep's settings have, and what is said in them.
 
-Lengths and font sizes are points. A picture that there is nothing to draw for is None.
+A picture that there is nothing to draw for is None.
 """
 
+import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
-from fashion_mnist.canvas import (
-    BLUE,
-    END,
-    FAINT,
-    INK,
-    VERMILION,
-    Box,
-    Canvas,
-    Text,
-    text_width,
-    write_heading,
+from fashion_mnist.metrics.statistics import Statistic, statistic
+from fashion_mnist.plots.png import Picture
+from fashion_mnist.plots.sweep_charts import (
+    Curve,
+    Effect,
+    LeaderboardRow,
+    Point,
+    effects_figure,
+    heat_map_figure,
+    importance_figure,
+    leaderboard_figure,
+    learning_curves_figure,
+    parallel_figure,
+    pareto_figure,
 )
-from fashion_mnist.plots.axes import Span, clipped, draw_dots, draw_ticks_below, span_over
-from fashion_mnist.sweep.axis_pictures import effects_picture, parallel_picture
-from fashion_mnist.sweep.chart import WIDTH, draw_whisker, ends
-from fashion_mnist.sweep.curves import curves_picture
 from fashion_mnist.sweep.figures import figure_name, statistic_text
-from fashion_mnist.sweep.heat_map import heat_map_picture
-from fashion_mnist.sweep.leaderboard import Leaderboard, Setting, count_text
-from fashion_mnist.sweep.pareto import pareto_picture
+from fashion_mnist.sweep.leaderboard import (
+    Leaderboard,
+    Setting,
+    count_text,
+    effects_of,
+    lower_is_better,
+    pareto_front,
+)
 from fashion_mnist.sweep.scale import ABSENT, short_names, short_value
+
+MOST_PANELS = 12  # of main effects
 
 
 def sweep_pictures(
     board: Leaderboard, *, shares: Mapping[str, float], objectives: Sequence[str]
-) -> dict[str, Canvas]:
+) -> dict[str, Picture]:
     """All pictures that this sweep has something to show for, by their names.
 
     Args:
@@ -45,90 +53,170 @@ def sweep_pictures(
         "importance": importance_picture(board, shares),
         "pareto_front": pareto_picture(board, objectives),
     }
-    return {name: canvas for name, canvas in pictures.items() if canvas}
+    return {name: figure for name, figure in pictures.items() if figure}
 
 
-def leaderboard_picture(board: Leaderboard, limit: int = 20) -> Canvas | None:
+def leaderboard_picture(board: Leaderboard, limit: int = 20) -> Picture | None:
     """The best settings in rows: values, each run as a dot, mean ± std, number of runs."""
-    shown = board.scored[:limit]
-    if not shown:
+    rows = [
+        LeaderboardRow(
+            values=[short_value(setting.values.get(axis, ABSENT)) for axis in board.axes],
+            runs=[run.figures[board.score] for run in setting.scored_runs],
+            score=setting.score,
+            score_text=statistic_text(board.score, setting.score),
+            count_text=count_text(setting),
+        )
+        for setting in board.scored[:limit]
+        if setting.score
+    ]
+    if not rows:
         return None
-    columns = _columns(board, shown)
-    left = 14 + sum(width + 12 for _, _, width in columns)
-    right, top, row = left + 300, 66.0, 18.0
-    bottom = top + row * len(shown)
-    canvas = Canvas(right + 162, bottom + 34)
-    runs = [run.figures[board.score] for setting in shown for run in setting.scored_runs]
-    span = span_over([*runs, *ends(s.score for s in shown if s.score)], left, right)
-    draw_ticks_below(canvas, span, span.round_numbers(5), top - 4, bottom)
-    x = 14.0
-    for name, texts, width in columns:
-        canvas.texts.append(Text(x, top - 12, clipped(name, 8, width), 8, FAINT))
-        for number, words in enumerate(texts):
-            canvas.texts.append(Text(x, top + row * (number + 0.5), words, 9))
-        x += width + 12
-    for words, end in (("mean ± std", right + 104), ("runs", canvas.width - 8)):
-        canvas.texts.append(Text(end, top - 12, words, 8, FAINT, END))
-    for number, setting in enumerate(shown):
-        _draw_row(canvas, board, setting, span, top + row * (number + 0.5))
     total, what = len(board.settings), figure_name(board.score)
-    which = f"the best {len(shown)} of {total} settings" if total > 1 else "one setting"
-    which = f"all {total} settings" if total == len(shown) > 1 else which
-    caption = "Pale dots: runs. Line: mean ± std over the runs of a setting, n − 1."
-    write_heading(canvas, [(f"{what.capitalize()}: {which}", 12, INK), (caption, 9, FAINT)])
-    return canvas
+    which = f"the best {len(rows)} of {total} settings" if total > 1 else "one setting"
+    which = f"all {total} settings" if total == len(rows) > 1 else which
+    return leaderboard_figure(
+        list(short_names(board.axes).values()),
+        rows,
+        f"{what.capitalize()}: {which}",
+        "Pale dots: runs. Line: mean ± std over the runs of a setting, n − 1.",
+    )
 
 
-def importance_picture(board: Leaderboard, shares: Mapping[str, float]) -> Canvas | None:
+def importance_picture(board: Leaderboard, shares: Mapping[str, float]) -> Picture | None:
     """A bar for each axis: its share of the differences between settings."""
     if not shares:
         return None
-    num_settings = len(board.scored)
-    left, top, row = 180.0, 56.0, 20.0
-    canvas = Canvas(WIDTH, top + row * len(shares) + 10)
-    span = Span(0, max(shares.values()), left, WIDTH - 60)
-    for number, (axis, share) in enumerate(shares.items()):
-        y = top + row * (number + 0.5)
-        canvas.texts.append(Text(left - 6, y, clipped(axis, 9, left - 14), 9, INK, END))
-        canvas.boxes.append(Box(left, y - 6, max(span.at(share), left + 1), y + 6, BLUE))
-        canvas.texts.append(Text(span.at(share) + 6, y, f"{share:.1%}", 9, FAINT))
-    title = f"What the differences in {figure_name(board.score)} come from"
-    caption = (
-        f"Share of the variance that an axis explains alone, by fANOVA over {num_settings} settings"
+    over = f"by fANOVA over {len(board.scored)} settings"
+    return importance_figure(
+        shares,
+        f"What the differences in {figure_name(board.score)} come from",
+        f"Share of the variance that an axis explains alone, {over}",
     )
-    write_heading(canvas, [(title, 12, INK), (caption, 9, FAINT)])
-    return canvas
 
 
-def _columns(board: Leaderboard, shown: Sequence[Setting]) -> list[tuple[str, list[str], float]]:
-    """The differing axes as columns: name, texts, width; narrower where they are many."""
-    names = short_names(board.axes)
-    texts = {axis: [short_value(s.values.get(axis, ABSENT)) for s in shown] for axis in board.axes}
-    widths = {
-        axis: max(text_width(words, 9) for words in [names[axis], *texts[axis]])
-        for axis in board.axes
-    }
-    room = max(420 / max(len(widths), 1) - 12, 24)
-    spare = 420 - sum(min(width, room) + 12 for width in widths.values())
-    wide = sum(width > room for width in widths.values())
-    room += max(spare, 0) / max(wide, 1)
-    return [
-        (
-            names[axis],
-            [clipped(words, 9, min(widths[axis], room)) for words in texts[axis]],
-            min(widths[axis], room),
+def effects_picture(board: Leaderboard, shares: Mapping[str, float]) -> Picture | None:
+    """A panel for each axis: each value's mean ± std over settings, and the settings as dots."""
+    effects = effects_of(board)
+    axes = sorted(effects, key=lambda axis: -shares.get(axis, 0))[:MOST_PANELS]
+    if not axes:
+        return None
+    names = short_names(axes)
+    panels = [
+        Effect(
+            name=names[axis],
+            note=f"{shares[axis]:.0%} of the differences" if axis in shares else "",
+            scores=effects[axis],
+            settings=[
+                (setting.values[axis], setting.score.mean)
+                for setting in board.scored
+                if setting.score and axis in setting.values
+            ],
         )
-        for axis in board.axes
+        for axis in axes
     ]
+    num_hidden = len(effects) - len(axes)
+    hidden = f" ({num_hidden} more axes in the table)" if num_hidden else ""
+    return effects_figure(
+        panels,
+        f"{figure_name(board.score).capitalize()} along each axis{hidden}",
+        "Pale dots: settings, means over their runs. Blue: mean ± std over them, n − 1.",
+    )
 
 
-def _draw_row(canvas: Canvas, board: Leaderboard, setting: Setting, span: Span, y: float) -> None:
-    color = VERMILION if setting is board.winner else BLUE
-    runs = [run.figures[board.score] for run in setting.scored_runs]
-    if setting.score:
-        draw_whisker(canvas, setting.score, span, y, color)
-    if len(runs) > 1:
-        draw_dots(canvas, [(span.at(run), y) for run in runs], "#a9a9a9", 1.8)
-    words = statistic_text(board.score, setting.score)
-    canvas.texts.append(Text(span.end + 104, y, words, 9, color, END))
-    canvas.texts.append(Text(canvas.width - 8, y, count_text(setting), 9, INK, END))
+def parallel_picture(board: Leaderboard) -> Picture | None:
+    """A line for each setting through its values, to its score."""
+    settings = [setting for setting in board.scored if setting.score]
+    if not board.axes or len(settings) < 2:
+        return None
+    return parallel_figure(
+        [*short_names(board.axes).values(), figure_name(board.score)],
+        [[s.values.get(axis, ABSENT) for s in settings] for axis in board.axes],
+        [setting.score.mean for setting in settings if setting.score],
+        f"Every setting to its {figure_name(board.score)}",
+        f"{len(settings)} settings, means over their runs; the thick line is the best",
+        lower_is_better=lower_is_better(board.score),
+    )
+
+
+def heat_map_picture(board: Leaderboard, shares: Mapping[str, float]) -> Picture | None:
+    """The mean score for each pair of values of the two axes that matter most."""
+    axes = sorted(effects_of(board), key=lambda axis: -shares.get(axis, 0))[:2]
+    if len(axes) < 2:
+        return None
+    cells: dict[tuple[str, str], list[float]] = {}
+    for setting in board.scored:
+        if setting.score and all(axis in setting.values for axis in axes):
+            pair = (setting.values[axes[0]], setting.values[axes[1]])
+            cells.setdefault(pair, []).append(setting.score.mean)
+    if len(cells) < 2:
+        return None
+    first, second = short_names(axes).values()
+    counts = sorted({len(scores) for scores in cells.values()})
+    each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return heat_map_figure(
+        {pair: fmean(scores) for pair, scores in cells.items()},
+        (first, second),
+        figure_name(board.score),
+        f"{figure_name(board.score).capitalize()} by {first} and {second}",
+        f"the mean over settings, n = {each} each",
+        lower_is_better=lower_is_better(board.score),
+    )
+
+
+def curves_picture(board: Leaderboard, limit: int = 5) -> Picture | None:
+    """The best settings' validation over epochs: means and, of several runs, ± std."""
+    key = "val/loss" if board.score == "final/val_loss" else "val/accuracy"
+    curves = []
+    for setting in board.scored[:limit]:
+        if scores := _scores_by_epoch(setting, key):
+            last = scores[max(scores)]
+            text = f"{statistic_text(key, last)} (n = {last.n})"
+            curves.append(Curve(board.label(setting), text, scores))
+    if not curves:
+        return None
+    what, total = "loss" if key == "val/loss" else "accuracy", len(board.settings)
+    which = f", the best {len(curves)} of {total} settings" if total > 1 else ""
+    return learning_curves_figure(
+        curves,
+        f"Validation {what} over epochs{which}",
+        "Mean ± std over the runs of a setting, n − 1, to the last epoch that all of them have",
+    )
+
+
+def pareto_picture(board: Leaderboard, objectives: Sequence[str]) -> Picture | None:
+    """The first objective over the second, and the settings that no other beats in both."""
+    if len(objectives) < 2:
+        return None
+    first, second = objectives[:2]
+    found = [s for s in board.scored if first in s.figures and second in s.figures]
+    if not found:
+        return None
+    front = pareto_front(found, objectives)
+
+    def point(setting: Setting) -> Point:
+        figures = [statistic_text(key, setting.figures[key]) for key in (first, second)]
+        return Point(
+            cost=setting.figures[second].mean,
+            score=setting.figures[first],
+            label=board.label(setting),
+            scores_text=f"{' at '.join(figures)} {figure_name(second)} (n = {count_text(setting)})",
+        )
+
+    return pareto_figure(
+        [point(setting) for setting in front],
+        [point(setting) for setting in found if setting not in front],
+        figure_name(second),
+        f"{figure_name(first).capitalize()} against {figure_name(second)}",
+        f"{len(front)} of {len(found)} settings, in orange: no other is better in both",
+    )
+
+
+def _scores_by_epoch(setting: Setting, key: str) -> dict[int, Statistic]:
+    """Epoch -> what the runs with a score have there, as far as all of them went."""
+    rows = [
+        {int(row["epoch"]): row[key] for row in run.history if key in row}
+        for run in setting.scored_runs
+    ]
+    common = set.intersection(*map(set, rows)) if rows else set()
+    epochs = [e for e in sorted(common) if all(math.isfinite(own[e]) for own in rows)]
+    return {epoch: statistic([own[epoch] for own in rows]) for epoch in epochs}

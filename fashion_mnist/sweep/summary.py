@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from fashion_mnist.canvas import write_png
+from fashion_mnist.plots.png import write_png
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.sweep.importance import importances
 from fashion_mnist.sweep.leaderboard import (
@@ -43,9 +43,9 @@ def write_summary(
     board = rank(results, score=score)
     shares = importances(results, score)
     pictures = {}
-    for name, canvas in sweep_pictures(board, shares=shares, objectives=objectives).items():
+    for name, figure in sweep_pictures(board, shares=shares, objectives=objectives).items():
         pictures[name] = folder / "plots" / f"{name}.png"
-        write_png(canvas, pictures[name])
+        write_png(figure, pictures[name])
     for path in (folder / "plots").glob("[!.]*.png"):
         if path not in pictures.values():
             path.unlink()

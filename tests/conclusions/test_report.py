@@ -16,7 +16,6 @@ from fashion_mnist.conclusions.report_files import check_output, write_report
 from fashion_mnist.conclusions.report_origin import command_of
 from fashion_mnist.conclusions.report_rows import worst_pairs
 from fashion_mnist.metrics.statistics import Statistic
-from fashion_mnist.plots import pair_figure
 from fashion_mnist.tracking.reading import Reader
 from fashion_mnist.tracking.store import Store
 from tests.conclusions.test_settings import BIRTH, run
@@ -80,20 +79,6 @@ def test_worst_pairs_count_both_ways() -> None:
     assert (first.classes, first.counts, first.support) == ((0, 1), (3, 2), (8, 11))
     assert second.classes == (1, 2)
     assert worst_pairs(torch.eye(3, dtype=torch.int64)) == []
-
-
-def test_images_that_fool_most_networks_come_first() -> None:
-    """Then those with the surest wrong answers; other mistakes are not shown."""
-    # images: fools one, surely; fools both; fools both, more surely; another mistake; right
-    first = [[0.01, 0.99, 0], [0.4, 0.6, 0], [0.3, 0.7, 0], [0, 0.2, 0.8], [0.9, 0.1, 0]]
-    second = [[0.55, 0.45, 0], [0.4, 0.6, 0], [0.2, 0.8, 0], [0, 0.2, 0.8], [0.9, 0.1, 0]]
-    images = np.arange(5, dtype=np.uint8)[:, None, None].repeat(4, 1).repeat(4, 2)
-    canvas = pair_figure(images, [0] * 5, [first, second], NAMES, (0, 1))
-    assert [int(image.pixels[0, 0]) for image in canvas.images] == [2, 1, 0]
-    words = [text.words for text in canvas.texts]
-    assert "Trouser and Bag: 3 of 3" in words
-    assert "2 of 2, 75.0%" in words
-    assert "1 of 2, 72.0%" in words
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,193 @@
+"""What all charts share: matplotlib's figures in one style, headings, ticks that fit.
+
+Lengths and font sizes are points, from the top left of a figure; a point is two pixels.
+"""
+
+from __future__ import annotations  # matplotlib takes 0.9 s to import: only what draws charts does
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from fashion_mnist.plots import drawing
+from fashion_mnist.plots.drawing import FAINT, INK
+from fashion_mnist.plots.fonts import fallback_families, import_matplotlib, log_missing_letters
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+Tick = tuple[float, str]  # where it is, and its label
+
+PIXELS_PER_POINT = 2
+FONT = "DejaVu Sans"
+GRID = "#e4e4e4"
+TICK_SIZE = 8.0
+STYLE: dict[str, Any] = {
+    "figure.dpi": 72 * PIXELS_PER_POINT,
+    "font.family": [FONT],
+    "font.size": TICK_SIZE,
+    "text.color": INK,
+    "text.parse_math": False,  # a `$` in a class name is no formula
+    **{f"axes.spines.{side}": False for side in ("left", "right", "top", "bottom")},
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.labelcolor": FAINT,
+    "axes.labelsize": 9,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "axes.xmargin": 0.06,
+    "axes.ymargin": 0.06,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": TICK_SIZE,
+    "xtick.major.size": 0,
+    "xtick.labelcolor": FAINT,
+    "ytick.major.size": 0,
+    "ytick.labelcolor": FAINT,
+}
+LONGEST_TURNED = 76.0  # of labels below an area, where they do not fit beside each other
+FLAT_DEPTH = 16.0
+
+
+@contextmanager
+def default_style() -> Iterator[None]:
+    """matplotlib's own defaults and ours, whatever the user's files of settings say; a decorator.
+
+    Figures are to be built and written within it.
+    """
+    matplotlib = import_matplotlib()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+def new_figure(width: float, height: float, title: str, caption: str = "") -> Figure:
+    """An empty figure below its heading, whose lines are made to fit."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / 72, height / 72))
+    FigureCanvasAgg(figure)
+    lines = [(title, 12.0, INK), (caption, 9.0, FAINT)]
+    for number, (text, size, color) in enumerate(lines):
+        fitting = drawing.fitted_size(text, 2 * size, 2 * (width - 16)) / 2
+        write(figure, 8, 14 + 17 * number, shortened(text, fitting, width - 16), fitting, color)
+    return figure
+
+
+def write(
+    figure: Figure, x: float, y: float, text: str, size: float, color: str = INK, ha: str = "left"
+) -> None:
+    """Write a line of text whose left end, center or right end (`ha`) is at a place."""
+    width, height = 72 * figure.get_size_inches()
+    place = x / width, 1 - y / height
+    figure.text(*place, text, fontsize=size, color=color, ha=ha, va="center_baseline")
+
+
+def add_panel(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes at a place of the figure."""
+    full_width, full_height = 72 * figure.get_size_inches()
+    bottom = 1 - (top + height) / full_height
+    return figure.add_axes((left / full_width, bottom, width / full_width, height / full_height))
+
+
+def size_of(axes: Axes) -> tuple[float, float]:
+    """Width and height of an area."""
+    return axes.bbox.width / PIXELS_PER_POINT, axes.bbox.height / PIXELS_PER_POINT
+
+
+def shortened(text: str, size: float, room: float) -> str:
+    """The text on one line, with … for its middle where it is wider than the room."""
+    return drawing.shortened(text, 2 * size, 2 * room)
+
+
+def text_width(text: str, size: float) -> float:
+    """The width of a line of text."""
+    return drawing.text_width(text, 2 * size) / 2
+
+
+def number_ticks(axis: Axis, most: int = 6, *, whole: bool = False) -> None:
+    """Label an axis with round numbers."""
+    low, high = sorted(axis.get_view_interval())
+    ticks = round_numbers(low, high, most, whole=whole)
+    axis.set_ticks([place for place, _ in ticks], [text for _, text in ticks])
+
+
+def round_numbers(low: float, high: float, most: int, *, whole: bool = False) -> list[Tick]:
+    """At most `most` + 1 round numbers in a range, all with the same number of decimals."""
+    from matplotlib.ticker import MaxNLocator
+
+    locator = MaxNLocator(nbins=most, steps=[1, 2, 5, 10], integer=whole, min_n_ticks=1)
+    numbers = [float(tick) for tick in locator.tick_values(low, high) if low <= tick <= high]
+    return list(zip(numbers, number_texts(numbers), strict=True))
+
+
+def number_texts(numbers: Sequence[float]) -> list[str]:
+    """The numbers with as many decimals as the one that needs most; seven and more are rounded."""
+    for decimals in range(7):
+        scaled = [number * 10**decimals for number in numbers]
+        if all(math.isclose(x, round(x), rel_tol=1e-9, abs_tol=1e-9) for x in scaled):
+            return [f"{number + 0.0:,.{decimals}f}" for number in numbers]
+    return [f"{number:.4g}" for number in numbers]
+
+
+def text_ticks_below(axes: Axes, ticks: Sequence[Tick]) -> None:
+    """Label places below an area, turned where the labels do not fit beside each other.
+
+    Labels that would be written over the one before are left out.
+    """
+    (width, _), (low, high) = size_of(axes), axes.get_xlim()
+    is_turned = depth_below(ticks, width / (high - low)) > FLAT_DEPTH
+    kept = apart(ticks, width / (high - low), 9.0) if is_turned else sorted(ticks)
+    texts = [shortened(text, TICK_SIZE, LONGEST_TURNED if is_turned else width) for _, text in kept]
+    axes.set_xticks([place for place, _ in kept], texts)
+    if is_turned:
+        axes.tick_params("x", rotation=40)
+        for label in axes.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor", va="top")
+
+
+def depth_below(ticks: Sequence[Tick], points_per_unit: float) -> float:
+    """How far `text_ticks_below` writes below the area."""
+    widest = max((text_width(drawing.one_line(text), TICK_SIZE) for _, text in ticks), default=0)
+    places = sorted(place for place, _ in ticks)
+    room = min(((right - left) * points_per_unit for left, right in pairwise(places)), default=120)
+    if widest + 5 <= room:
+        return FLAT_DEPTH
+    return FLAT_DEPTH + 0.65 * min(widest, LONGEST_TURNED)  # the sine of 40°
+
+
+def apart(ticks: Sequence[Tick], points_per_unit: float, gap: float) -> list[Tick]:
+    """The ticks in order, without those that are nearer than the gap to the one before."""
+    kept: list[Tick] = []
+    for place, text in sorted(ticks):
+        if not kept or (place - kept[-1][0]) * points_per_unit >= gap:
+            kept.append((place, text))
+    return kept
+
+
+@default_style()
+def figure_png(figure: Figure) -> bytes:
+    """The figure as the content of a PNG file."""
+    from matplotlib.text import Text
+
+    for axes in figure.axes:  # ticks have their labels from here on
+        axes.get_xticklabels(), axes.get_yticklabels()
+    texts: list[Text] = figure.findobj(Text)
+    log_missing_letters(text.get_text() for text in texts)
+    if families := fallback_families(text.get_text() for text in texts):
+        for text in texts:
+            text.set_fontfamily([FONT, *families])
+    content = BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # they are logged above
+        figure.savefig(content, format="png", pil_kwargs={"compress_level": 1})
+    return content.getvalue()

@@ -1,0 +1,279 @@
+"""Charts of a sweep show the scores that they are given, along axes that can be read."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from fashion_mnist.metrics.statistics import Statistic
+from fashion_mnist.plots.scale import scale_of
+from fashion_mnist.plots.sweep_charts import (
+    Curve,
+    Effect,
+    LeaderboardRow,
+    Point,
+    effects_figure,
+    heat_map_figure,
+    importance_figure,
+    leaderboard_figure,
+    learning_curves_figure,
+    parallel_figure,
+    pareto_figure,
+    power_ticks,
+)
+from tests.plots.drawn import (
+    HOSTILE,
+    assert_figure_legible,
+    assert_ticks_are_true,
+    texts_of,
+    words_of,
+)
+
+LONG = "a value of a length that no column has room for " * 4
+
+
+def one(mean: float) -> Statistic:
+    """One run's score."""
+    return Statistic(mean, None, 1)
+
+
+def leaderboard(scores: Sequence[Statistic], values: Sequence[Sequence[str]]) -> Figure:
+    """A leaderboard of settings with these values."""
+    rows = [
+        LeaderboardRow(
+            own, [score.mean - 0.01, score.mean + 0.01], score, f"{score.mean:.4f}", f"{score.n}"
+        )
+        for score, own in zip(scores, values, strict=True)
+    ]
+    names = [f"axis {number}" for number in range(len(values[0]))]
+    return leaderboard_figure(names, rows, "Leaderboard", "")
+
+
+def effects(*values: Sequence[str]) -> Figure:
+    """Main effects of axes with these values, two settings for each."""
+    panels = [
+        Effect(
+            f"axis {number}",
+            "10% of the differences",
+            {value: Statistic(0.8 + n / 100, 0.01, 2) for n, value in enumerate(own)},
+            [(value, 0.8 + n / 100) for n, value in enumerate([*own, *own])],
+        )
+        for number, own in enumerate(values)
+    ]
+    return effects_figure(panels, "Validation accuracy", "Pale dots: settings")
+
+
+def heat_map(first: Sequence[str], second: Sequence[str], names: tuple[str, str]) -> Figure:
+    """All pairs of these values, the score growing with both."""
+    means = {
+        (x, y): 0.8 + i / 100 + j / 1000 for i, x in enumerate(first) for j, y in enumerate(second)
+    }
+    return heat_map_figure(
+        means, names, "accuracy", "Heat map", "n = 1 each", lower_is_better=False
+    )
+
+
+def curves(num_epochs: int, num_curves: int = 5) -> Figure:
+    """Learning curves of settings, three runs each."""
+    settings = []
+    for number in range(num_curves):
+        scores = {
+            epoch: Statistic(0.9 - 0.1 / epoch - number / 100, 0.01, 3)
+            for epoch in range(1, num_epochs + 1)
+        }
+        settings.append(Curve(f"{LONG}{number}", "0.9000 ± 0.0100 (n = 3)", scores))
+    return learning_curves_figure(settings, "Learning curves", "Mean ± std")
+
+
+def pareto(costs: Sequence[float], num_front: int) -> Figure:
+    """Settings of these costs, the first ones on the front."""
+    points = [Point(cost, Statistic(0.8 + n / 50, 0.01, 3), f"{LONG}{n}", "0.9 at 100 (n = 3)")
+              for n, cost in enumerate(costs)]  # fmt: skip
+    return pareto_figure(points[:num_front], points[num_front:], "parameters", "Pareto", "")
+
+
+def test_leaderboard_rows_have_their_scores() -> None:
+    """Each row's mean, whisker and runs are at its height, the best first."""
+    scores = [Statistic(0.9, 0.02, 2), one(0.85)]
+    figure = leaderboard(scores, [["relu", "1"], ["gelu", "2"]])
+    [axes] = figure.axes
+    means = [container.lines[0].get_xydata()[0] for container in axes.containers]  # type: ignore[attr-defined]  # of errorbars
+    np.testing.assert_allclose(means, [(0.9, 0), (0.85, 1)])
+    [[low, high]] = axes.collections[0].get_segments()  # type: ignore[attr-defined]  # of lines
+    np.testing.assert_allclose((low[0], high[0]), (0.88, 0.92))
+    heights = {text.get_text(): box[1] for text, box in texts_of(figure).items()}
+    assert heights["relu"] > heights["gelu"]
+    assert heights["0.9000"] == pytest.approx(heights["relu"], abs=4)
+    assert_ticks_are_true(axes)
+
+
+def test_importance_bars_are_the_shares() -> None:
+    """In order from the top, each with its share in words."""
+    figure = importance_figure({"model.width": 0.75, "optimizer.lr": 0.25}, "Importance", "")
+    [axes] = figure.axes
+    assert [bar.get_width() for bar in axes.patches] == [0.75, 0.25]  # type: ignore[attr-defined]  # bars are Rectangles
+    assert {"model.width", "optimizer.lr", "75.0%", "25.0%"} <= {*words_of(figure)}
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]
+
+
+def test_effects_stand_at_their_values() -> None:
+    """Means of a numeric axis at its numbers or their logarithms, on one scale of scores."""
+    figure = effects(["1e-4", "1e-3", "1e-2"], ["relu", "gelu"])
+    first, second = figure.axes
+    means = first.containers[0].lines[0].get_xydata()  # type: ignore[attr-defined]  # of errorbars
+    np.testing.assert_allclose(means, [(-4, 0.8), (-3, 0.81), (-2, 0.82)])
+    assert [label.get_text() for label in first.get_xticklabels()] == ["1e-4", "1e-3", "1e-2"]
+    assert [label.get_text() for label in second.get_xticklabels()] == ["relu", "gelu"]
+    assert first.get_ylim() == second.get_ylim()
+
+
+def test_parallel_lines_go_through_their_values() -> None:
+    """The best, drawn last and thick, ends at the highest score and starts at its own value."""
+    figure = parallel_figure(
+        ["lr", "score"],
+        [["1e-3", "1e-2", "1e-4"]],
+        [0.9, 0.8, 0.7],
+        "All",
+        "",
+        lower_is_better=False,
+    )
+    [axes] = figure.axes
+    lines = axes.collections[0]
+    best = lines.get_segments()[-1]  # type: ignore[attr-defined]  # a LineCollection
+    assert best[0][1] == pytest.approx(0.5)
+    assert best[1][1] > 0.9
+    assert lines.get_linewidth()[-1] > lines.get_linewidth()[0]  # type: ignore[index]  # one each
+    ticks = [text for text in axes.texts if text.get_text() == "1e-3"]
+    assert ticks[0].xy[1] == pytest.approx(0.5)  # type: ignore[attr-defined]  # an Annotation
+
+
+def test_heat_map_has_each_mean_in_its_cell() -> None:
+    """Written once, in the column and row of its values; a pair without a score stays empty."""
+    means = {("64", "relu"): 0.81, ("512", "relu"): 0.82, ("512", "gelu"): 0.83}
+    figure = heat_map_figure(
+        means, ("width", "activation"), "accuracy", "Heat map", "n = 1", lower_is_better=False
+    )
+    [axes] = figure.axes
+    columns = [label.get_text() for label in axes.get_xticklabels()]
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    cells = {
+        (columns[int(text.get_position()[0])], rows[int(text.get_position()[1])]): text.get_text()
+        for text in axes.texts
+    }
+    assert cells == {pair: f"{mean:.4f}" for pair, mean in means.items()}
+
+
+@pytest.mark.parametrize("is_row", [True, False])
+def test_a_heat_map_of_one_row_is_a_line(is_row: bool) -> None:
+    """Where one of the axes has one value alone, the score is drawn over the other."""
+    values, fixed = ["1", "2", "3"], ["0.9"]
+    pair = (values, fixed) if is_row else (fixed, values)
+    names = ("width", "momentum") if is_row else ("momentum", "width")
+    figure = heat_map(*pair, names)
+    [axes] = figure.axes
+    line = np.asarray(axes.lines[0].get_xydata())
+    assert line[:, 0].tolist() == [1, 2, 3]
+    assert (np.diff(line[:, 1]) > 0).all()
+    assert axes.get_xlabel() == "width"
+    assert any("momentum=0.9" in words for words in words_of(figure))
+    assert_ticks_are_true(axes)
+
+
+def test_many_values_are_dots_with_a_colour_key() -> None:
+    """Above twelve values of an axis, a dot for each pair; the best are drawn last."""
+    figure = heat_map([f"{n}" for n in range(20)], ["1", "2"], ("epochs", "width"))
+    places = np.asarray(figure.axes[0].collections[0].get_offsets())
+    assert len(places) == 40
+    assert places[-1].tolist() == [19, 2]
+    assert {"0.8000", "0.9910"} <= {*words_of(figure)}
+
+
+@pytest.mark.parametrize(("num_epochs", "is_band"), [(3, False), (100, True)])
+def test_learning_curves_are_means_with_their_spread(num_epochs: int, is_band: bool) -> None:
+    """Whiskers of few epochs, a band over many; each curve goes through its means."""
+    [axes] = curves(num_epochs).axes
+    means = [0.9 - 0.1 / epoch for epoch in range(1, num_epochs + 1)]
+    np.testing.assert_allclose(np.asarray(axes.lines[0].get_ydata()), means)
+    spreads = [path.get_extents().height for path in axes.collections[0].get_paths()]
+    assert (len(spreads) == 1) == is_band
+    if not is_band:
+        np.testing.assert_allclose(spreads, 0.02)
+    assert_ticks_are_true(axes)
+
+
+def test_the_front_is_drawn_and_named() -> None:
+    """Each of its settings is numbered in the picture and below it; costs far apart are logs."""
+    figure = pareto([1000, 5000, 90_000, 70_000], 3)
+    [axes] = figure.axes
+    np.testing.assert_allclose(np.asarray(axes.lines[-1].get_xdata()), [1000, 5000, 90_000])
+    assert axes.get_xscale() == "log"
+    assert [words_of(figure).count(number) for number in ("1", "2", "3", "4")] == [2, 2, 2, 0]
+    assert pareto([1000, 1100], 1).axes[0].get_xscale() == "linear"
+    assert_ticks_are_true(axes)
+
+
+@pytest.mark.parametrize("ends", [(1, 1.01), (0, 0.5), (2, 3.4), (-5, -1), (0, 12)])
+def test_logarithmic_axes_have_a_few_ticks(ends: tuple[float, float]) -> None:
+    """Three to a dozen where the range has so many round numbers, each where it says."""
+    ticks = power_ticks(*ends)
+    assert len(ticks) <= 13
+    for place, text in ticks:
+        assert math.log10(float(text.replace(",", ""))) == pytest.approx(place)
+
+
+def test_scales_order_numbers_and_keep_texts() -> None:
+    """Numbers come by size, decades as logarithms, a zero among decades a place of its own."""
+    assert scale_of(["1e-2", "1e-4", "1e-3"]).positions == {
+        "1e-4": pytest.approx(-4),
+        "1e-3": pytest.approx(-3),
+        "1e-2": pytest.approx(-2),
+    }
+    assert scale_of(["3", "1", "2"]).spacing == "linear"
+    assert scale_of(["1e-3", "0", "1e-5"]).values == ["0", "1e-5", "1e-3"]
+    assert scale_of(["1e-3", "0", "1e-5"]).spacing == "even"
+    assert scale_of(["relu", "10", "nan"]).values == ["relu", "10", "nan"]
+
+
+RATES = [f"{10 ** (-5 + n / 10):.3g}" for n in range(40)]
+MODELS = ["small", "a_residual_network_of_great_width", "pyramid", "mlp_512", "bottleneck"]
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: leaderboard(
+            [one(0.9 - n / 100) for n in range(20)], [[LONG, "$x$", f"{n}"] for n in range(20)]
+        ),
+        lambda: leaderboard([one(0.5)], [[]]),
+        lambda: leaderboard([one(0.5)] * 2, [HOSTILE, HOSTILE]),
+        lambda: importance_figure({LONG: 0.9, "a": 0.1, "b": 0.0}, "Importance", LONG),
+        lambda: importance_figure({"a": 0.0}, "Importance", ""),
+        lambda: effects(RATES, MODELS, ["64", "128", "256", "512"], ["1e-4", "3e-4", "1e-3"]),
+        lambda: effects(["1", "2"]),
+        lambda: effects(HOSTILE, [f"{LONG}{n}" for n in range(30)]),
+        lambda: heat_map(MODELS, ["none", "flip", LONG], ("model", "augment")),
+        lambda: heat_map(HOSTILE, RATES[:12], (LONG, LONG)),
+        lambda: heat_map(RATES, RATES, ("lr", "weight_decay")),
+        lambda: heat_map(RATES, MODELS, ("lr", "model")),
+        lambda: heat_map(["1"], MODELS, ("lr", "model")),
+        lambda: curves(1, 1),
+        lambda: curves(20),
+        lambda: curves(1000, 2),
+        lambda: pareto([1000.0], 1),
+        lambda: pareto([10.0**n for n in range(2, 9)], 7),
+        lambda: pareto([1000 + 10 * n for n in range(30)], 30),
+        lambda: parallel_figure(
+            [*("abcdefghijklmn"), "validation accuracy"], [RATES] * 14, [n / 40 for n in range(40)],
+            "All", "", lower_is_better=True,
+        ),
+        lambda: parallel_figure(
+            [LONG, "b", LONG], [HOSTILE, ["1"] * len(HOSTILE)], [0.5] * len(HOSTILE), "All", "",
+            lower_is_better=True,
+        ),
+    ],
+)  # fmt: skip
+def test_no_text_is_cut_or_overwritten(build: Callable[[], Figure]) -> None:
+    """Whatever the words and the numbers."""
+    assert_figure_legible(build())
