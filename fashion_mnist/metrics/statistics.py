@@ -1,9 +1,9 @@
-"""How much a few runs, or one set of images, can tell: intervals and tests.
+"""Confidence intervals and significance tests: of a few runs, and over one set of images.
 
 n runs of one setting, N images. All intervals are at 95 %, all tests two-sided.
 """
 
-from __future__ import annotations  # numpy and scipy come when something is computed
+from __future__ import annotations  # numpy and scipy are imported when something is computed
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
-ALPHA = 0.05  # the share of true hypotheses that a test may call false
+ALPHA = 0.05  # the share of true null hypotheses that a test may reject
 ROUNDING = 1e-12  # relative: differences of two equal scores may differ by this
 
 
@@ -30,7 +30,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Statistic:
-    """What n values say of one figure."""
+    """Mean and standard deviation of n values of one metric."""
 
     mean: float
     std: float | None  # with n - 1; None for one value
@@ -38,14 +38,15 @@ class Statistic:
 
     @cached_property
     def interval(self) -> Interval | None:
-        """Student's t interval of the mean, for values that scatter normally; None where n = 1.
+        """Student's t interval of the mean of normally distributed values; None where n = 1.
 
-        Two values lie 6.4 times nearer to each other than to either end of it: so little do they
-        tell of where a third would be.
+        With two values it reaches 6.4 times their distance to either side of their mean.
         """
         if self.std is None:
             return None
-        reach = t_quantile(self.n - 1) * self.std / math.sqrt(self.n)
+        from scipy.stats import t
+
+        reach = float(t.ppf((1 + CONFIDENCE) / 2, self.n - 1)) * self.std / math.sqrt(self.n)
         return Interval(self.mean - reach, self.mean + reach)
 
 
@@ -61,7 +62,7 @@ class PairedTest:
 class McNemarTest:
     """McNemar's exact test of two classifiers on the same N images."""
 
-    first_alone: int  # images that the first alone has right
+    first_alone: int  # images that only the first has right
     second_alone: int
     num_images: int
     p: float
@@ -77,52 +78,47 @@ def statistic(values: Sequence[float]) -> Statistic:
     return Statistic(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
 
 
-def t_quantile(degrees: int) -> float:
-    """How many standard errors a t interval reaches to either side: 12.7 for 1 degree."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))
-
-
 def paired_test(first: Sequence[float], second: Sequence[float]) -> PairedTest:
-    """Whether the means differ, by the differences second - first of n ≥ 2 pairs.
+    """Whether the means of n ≥ 2 pairs differ, by Student's paired t-test.
 
-    It supposes that the differences scatter normally about their mean, which two or three of them
-    cannot show. With n = 2 only a difference of 6.4 times their distance from each other is found,
-    with n = 3 one of 2.5 standard deviations: that nothing is found then says little. Where the
-    differences are all the same there is no scatter to judge by; scores that are shares of some
-    thousand images make that happen by chance.
+    The differences second - first are taken to be normally distributed, which two or three of them
+    cannot show. With n = 2 only a difference of 6.4 times their distance from each other is found
+    significant, with n = 3 one of 2.5 standard deviations. Where all differences are the same there
+    is no variance to test by; that happens by chance to scores that are shares of some thousand
+    images.
 
-    Source: Student 1908, "The probable error of a mean"; `scipy.stats.ttest_rel` gives the same.
+    Raises:
+        ValueError: there is one pair only.
+
+    Source: Student 1908, "The probable error of a mean".
     """
-    from scipy.special import stdtr
+    from scipy.stats import ttest_rel
 
-    differences = [b - a for a, b in zip(first, second, strict=True)]
-    difference = statistic(differences)
+    difference = statistic([b - a for a, b in zip(first, second, strict=True)])
     if difference.std is None:
         raise ValueError("a paired test needs two pairs at least, got one")
     scale = ROUNDING * max(map(abs, [*first, *second]))
     if difference.std <= scale:
         return PairedTest(difference, 1.0 if abs(difference.mean) <= scale else None)
-    t = difference.mean / (difference.std / math.sqrt(difference.n))
-    return PairedTest(difference, float(2 * stdtr(difference.n - 1, -abs(t))))
+    return PairedTest(difference, float(ttest_rel(second, first).pvalue))
 
 
 def mcnemar_test(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> McNemarTest:
     """Whether two classifiers, right or wrong `[N]` on the same images, are equally often right.
 
-    Of the images that one alone has right, each has it in half of the cases then. The images are
-    what is drawn at random: the answer holds for these two networks on others of the kind, and
-    not for the same settings trained again with another seed.
+    Of the images that only one classifier has right, each classifier has half then. The images are
+    the random sample: the result holds for these two networks on other images of the kind, and not
+    for the same settings trained with another seed.
 
-    Source: McNemar 1947, with the binomial distribution itself; `scipy.stats.binomtest` of the
-    same counts gives the same.
+    Source: McNemar 1947, exact: with the binomial distribution itself.
     """
-    from scipy.special import bdtr
+    from scipy.stats import binomtest
 
     first_alone, second_alone = int((first & ~second).sum()), int((second & ~first).sum())
     num_alone = first_alone + second_alone
-    p = min(1.0, 2 * float(bdtr(min(first_alone, second_alone), num_alone, 0.5)))
+    # the smaller one, so that the order of the two does not matter to the last digit either
+    fewer = min(first_alone, second_alone)
+    p = float(binomtest(fewer, num_alone).pvalue) if num_alone else 1.0
     return McNemarTest(first_alone, second_alone, len(first), p)
 
 
@@ -131,21 +127,18 @@ def wilson_interval(num_right: int, num_images: int) -> Interval:
 
     Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
     """
-    from scipy.special import ndtri
+    from scipy.stats import binomtest
 
-    z = float(ndtri((1 + CONFIDENCE) / 2))
-    share, weight = num_right / num_images, z * z / num_images
-    middle = (share + weight / 2) / (1 + weight)
-    reach = math.sqrt(share * (1 - share) * weight + weight * weight / 4) / (1 + weight)
-    return Interval(max(0.0, middle - reach), min(1.0, middle + reach))
+    found = binomtest(num_right, num_images).proportion_ci(CONFIDENCE, method="wilson")
+    return Interval(float(found.low), float(found.high))
 
 
 def holm(p_values: Sequence[float], num_tests: int | None = None) -> list[float]:
-    """The p-values, corrected so that one wrong verdict among them all has probability 5 % at most.
+    """The p-values, adjusted so that any false rejection has a probability of 5 % at most.
 
     Args:
-        num_tests: how many there are in all where these are some of them; the result is then no
-            smaller than it would be beside the others, whatever those are.
+        num_tests: how many there are in all where these are some of them; no adjusted p-value is
+            then smaller than it would be among all, whatever the others are.
 
     Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
     """
