@@ -101,6 +101,8 @@ def summarize_run(folder: RunDir, *, note: str, where: Sequence[str]) -> str:
         counts, class_names = confusion
         worst = classification.most_confused(torch.tensor(counts), class_names)
         lines += [f"  {classification.confusion_in_words(entry)}" for entry in worst]
+        if absent := classification.absent_classes(torch.tensor(counts), class_names):
+            lines.append(f"  {absent}")
     return "\n".join([*lines, *where])
 
 

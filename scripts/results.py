@@ -29,7 +29,7 @@ from fashion_mnist.conclusions.predictions import read_predictions
 from fashion_mnist.config.compose import check
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.metrics.classification import accuracy, confusion_counts, f1, macro
+from fashion_mnist.metrics.classification import confusion_counts, f1, summarize
 from fashion_mnist.metrics.statistics import statistic, wilson_interval
 from fashion_mnist.runs.request import last_attempt
 from fashion_mnist.runs.run_dir import RunDir
@@ -203,9 +203,8 @@ def test_scores(probabilities: Tensor, dataset: Dataset) -> tuple[float, float, 
     """Accuracy, macro F1 and the worst class's F1 of probabilities `[N, C]`."""
     labels, predicted = dataset.test_labels, probabilities.argmax(-1)
     counts = confusion_counts(labels[None], predicted[None], dataset.num_classes)[0]
-    by_class = f1(counts)
-    worst = by_class[dataset.class_names.index(WORST_CLASS)]
-    return float(accuracy(counts)), float(macro(by_class)), float(worst)
+    scores, worst = summarize(counts), f1(counts)[dataset.class_names.index(WORST_CLASS)]
+    return float(scores["accuracy"]), float(scores["f1_macro"]), float(worst)
 
 
 def sweep_table(folder: Path, name: str, dataset: Dataset) -> Table:

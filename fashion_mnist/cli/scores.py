@@ -146,6 +146,8 @@ def _print_scores(scores: Scores) -> None:
     titles = {"class": "class", "precision": "precision", "recall": "recall"}
     titles |= {"recall_low": "low", "recall_high": "high", "f1": "F1", "support": "images"}
     _print(class_rows(scores), titles, words=1)
+    if absent := classification.absent_classes(scores.result.counts, scores.class_names):
+        print_text(absent)
     _print_confusion(scores)
     print_text("\nwhere the network may abstain, answering the surest first")
     titles = {"coverage": "answered", "from": "from confidence", "accuracy": "accuracy"}

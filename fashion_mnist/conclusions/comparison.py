@@ -21,8 +21,8 @@ from fashion_mnist.metrics import classification
 from fashion_mnist.metrics.calibration import (
     Reliability,
     brier_score,
-    calibration_error,
-    negative_log_likelihood,
+    expected_calibration_error,
+    nll_of_probabilities,
     reliability,
 )
 from fashion_mnist.metrics.statistics import (
@@ -55,9 +55,9 @@ class Contestant:
         return {key: float(value) for key, value in classification.summarize(self.counts).items()}
 
     @property
-    def f1(self) -> list[float]:
-        """Of each class."""
-        return [float(value) for value in classification.f1(self.counts)]
+    def f1(self) -> list[float | None]:
+        """Of each class; None for a class neither true nor predicted."""
+        return classification.class_f1(self.counts)
 
     @property
     def accuracy_interval(self) -> Interval:
@@ -74,9 +74,9 @@ class Contestant:
     def calibration(self) -> dict[str, float]:
         """How far its probabilities can be believed; the lower the better."""
         return {
-            "ece": calibration_error(self.reliability),
+            "ece": expected_calibration_error(self.reliability),
             "brier": brier_score(self._probabilities, self._labels),
-            "nll": negative_log_likelihood(self._probabilities, self._labels),
+            "nll": nll_of_probabilities(self._probabilities, self._labels),
         }
 
     @property

@@ -5,8 +5,10 @@ from typing import Any
 
 from fashion_mnist.conclusions.comparison import Comparison, Contrast
 from fashion_mnist.conclusions.resampling import SCORES, Difference
+from fashion_mnist.metrics.classification import absent_classes
 from fashion_mnist.metrics.statistics import Interval
 from fashion_mnist.sweep.figures import p_text
+from fashion_mnist.sweep.scale import ABSENT
 
 Row = dict[str, str]
 SCORE_NAMES = {
@@ -61,12 +63,19 @@ def mcnemar_rows(comparison: Comparison) -> list[Row]:
 
 
 def class_rows(comparison: Comparison) -> list[Row]:
-    """F1 of each class, and how that of the others differs."""
+    """F1 of each class, and how that of the others differs, where both have one."""
     support = comparison.first.counts.sum(1).tolist()
     rows = []
     for index, name in enumerate(comparison.class_names):
-        own = {each.letter: f"{each.f1[index]:.4f}" for each in comparison.contestants}
-        gaps = [contrast.differences.f1[index] for contrast in comparison.contrasts]
+        scores = {each.letter: each.f1[index] for each in comparison.contestants}
+        own = {key: ABSENT if value is None else f"{value:.4f}" for key, value in scores.items()}
+        is_known = {key: value is not None for key, value in scores.items()}
+        gaps = [
+            contrast.differences.f1[index]
+            if is_known[comparison.first.letter] and is_known[contrast.other.letter]
+            else None
+            for contrast in comparison.contrasts
+        ]
         images = f"{support[index]:,}"
         rows.append({"F1 of": name, "images": images, **own, **_gaps(comparison, gaps)})
     return rows
@@ -99,11 +108,13 @@ def headline(comparison: Comparison) -> list[str]:
 
 def notes(comparison: Comparison) -> list[str]:
     """What a reader of the tables must know."""
+    absent = absent_classes(comparison.first.counts, comparison.class_names)
     return [
         f"Over the {len(comparison.labels):,} images of the {comparison.split} split. In brackets: "
         "95 % intervals, paired bootstrap over images, not corrected for their number.",
         "p: McNemar's exact test, after Holm's correction where there are several. It is about "
         "these networks on other images: another seed can turn it (fmnist leaderboard tests that).",
+        *([absent] if absent else []),
     ]
 
 
@@ -161,10 +172,10 @@ def interval_text(interval: Interval) -> str:
     return f"{interval.low:.4f} to {interval.high:.4f}"
 
 
-def _gaps(comparison: Comparison, gaps: Sequence[Difference]) -> Row:
+def _gaps(comparison: Comparison, gaps: Sequence[Difference | None]) -> Row:
     first = comparison.first.letter
     return {
-        f"{contrast.other.letter} less {first}": gap_text(gap)
+        f"{contrast.other.letter} less {first}": ABSENT if gap is None else gap_text(gap)
         for contrast, gap in zip(comparison.contrasts, gaps, strict=True)
     }
 

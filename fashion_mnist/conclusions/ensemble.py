@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fashion_mnist.metrics.calibration import negative_log_likelihood, num_in_top
+from fashion_mnist.metrics.calibration import nll_of_probabilities, num_in_top
 
 MOST_STEPS = 100  # of the greedy selection
 SMALLEST_GAIN = 1e-4  # nats of likelihood: less is no improvement
@@ -76,4 +76,4 @@ def weights_of(steps: Sequence[Step], num_networks: int) -> list[int]:
 
 def _step(number: int, probabilities: Tensor, labels: Tensor) -> Step:
     right = num_in_top(probabilities, labels, 1)
-    return Step(number, right, negative_log_likelihood(probabilities, labels))
+    return Step(number, right, nll_of_probabilities(probabilities, labels))

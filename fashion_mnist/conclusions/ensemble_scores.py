@@ -30,7 +30,7 @@ from fashion_mnist.conclusions.scores import (
     robustness_of,
     split_result,
 )
-from fashion_mnist.metrics.calibration import negative_log_likelihood
+from fashion_mnist.metrics.calibration import nll_of_probabilities
 from fashion_mnist.metrics.statistics import McNemarTest, mcnemar_test
 from fashion_mnist.recorded import DATA_TAG, RecordedRun
 from fashion_mnist.tracking.reading import Reader
@@ -63,7 +63,7 @@ class ScoredEnsemble:
     @cached_property
     def likelihoods(self) -> list[float]:
         """Negative log likelihood of each run alone."""
-        return [negative_log_likelihood(each, self.images.labels) for each in self.probabilities]
+        return [nll_of_probabilities(each, self.images.labels) for each in self.probabilities]
 
     @cached_property
     def best(self) -> int:
@@ -146,7 +146,7 @@ def score_ensemble(
         images.labels,
         images.images,
         images.sha256,
-        loss=negative_log_likelihood(together, images.labels),
+        loss=nll_of_probabilities(together, images.labels),
     )
     robustness = _robustness(store, runs, weights, images) if with_robustness else {}
     scores = Scores(result, tuple(names), robustness)

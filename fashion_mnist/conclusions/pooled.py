@@ -151,7 +151,9 @@ def _figures(own: Predictions) -> dict[str, float]:
     return {
         **scores,
         "top_2_accuracy": calibration.num_in_top(probabilities, labels, 2) / len(labels),
-        "ece": classification.expected_calibration_error(probabilities, labels),
+        "ece": calibration.expected_calibration_error(
+            calibration.reliability(probabilities, labels)
+        ),
         "brier": calibration.brier_score(probabilities, labels),
-        "nll": calibration.negative_log_likelihood(probabilities, labels),
+        "nll": calibration.nll_of_probabilities(probabilities, labels),
     }

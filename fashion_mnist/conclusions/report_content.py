@@ -53,7 +53,7 @@ def _pooled(own: Pooled) -> dict[str, Any]:
             {**asdict(pair), "classes": [own.class_names[each] for each in pair.classes]}
             for pair in worst_pairs(own.counts)
         ],
-        "pooled_ece": calibration.calibration_error(bins),
+        "pooled_ece": calibration.expected_calibration_error(bins),
         "reliability": {key: each.tolist() for key, each in bins._asdict().items()},
     }
 

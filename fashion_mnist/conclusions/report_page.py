@@ -33,6 +33,7 @@ from fashion_mnist.conclusions.report_rows import (
 )
 from fashion_mnist.conclusions.report_words import answer, question
 from fashion_mnist.console import duration, plural
+from fashion_mnist.metrics.classification import absent_classes
 from fashion_mnist.page import code, html_page, section, table
 from fashion_mnist.recorded import SCORE, SWEEP_COMMAND_TAG, TEST_SCORE
 from fashion_mnist.runs.results import FAILURE_TAG
@@ -114,12 +115,14 @@ def _confusion(report: Report) -> list[str]:
     if not report.winner:
         return [] if report.is_one_run else _scores(report)
     pooled = report.winner[0]
+    absent = absent_classes(pooled.counts, pooled.class_names)
     several = f" of {len(pooled.runs)} networks, summed" if len(pooled.runs) > 1 else ""
     return [
         *([] if report.is_one_run else _scores(report)),
         confusion_pictures(report),
         f"<h3>Classes: answers on the {escape(pooled.split)} split{several}</h3>",
         _table(class_rows(pooled)),
+        *([_faint(absent)] if absent else []),
     ]
 
 

@@ -88,9 +88,9 @@ def class_rows(pooled: Pooled) -> list[Row]:
     return [
         {
             "class": row["class"],
-            "precision": f"{row['precision']:.4f}",
-            "recall": f"{row['recall']:.4f}",
-            "F1": f"{row['f1']:.4f}",
+            "precision": _score(row["precision"]),
+            "recall": _score(row["recall"]),
+            "F1": _score(row["f1"]),
             "answers": f"{row['support']:,}",
         }
         for row in report[: len(pooled.class_names)]
@@ -99,17 +99,17 @@ def class_rows(pooled: Pooled) -> list[Row]:
 
 def gap_rows(gap: Gap) -> list[Row]:
     """F1 of each class, of the best setting and the second."""
-    pairs = zip(
-        gap.class_names, classification.f1(gap.best), classification.f1(gap.second), strict=True
-    )
+    scores = (classification.class_f1(counts) for counts in (gap.best, gap.second))
     return [
         {
             "F1 of": name,
-            "best": f"{float(best):.4f}",
-            "second": f"{float(second):.4f}",
-            "best less second": f"{float(best - second):+.4f}",
+            "best": _score(best),
+            "second": _score(second),
+            "best less second": ABSENT
+            if best is None or second is None
+            else f"{best - second:+.4f}",
         }
-        for name, best, second in pairs
+        for name, best, second in zip(gap.class_names, *scores, strict=True)
     ]
 
 
@@ -142,6 +142,10 @@ def _wilson(pooled: Pooled) -> str:
     right = int(pooled.counts.diagonal().sum())
     low, high = wilson_interval(right, pooled.num_answers)
     return f"{low:.4f} to {high:.4f}"
+
+
+def _score(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.4f}"
 
 
 def _share(count: int, support: int) -> str:

@@ -14,7 +14,7 @@ from fashion_mnist.conclusions.scores import (
     robustness_rows,
 )
 from fashion_mnist.console import plural
-from fashion_mnist.metrics.calibration import calibration_error
+from fashion_mnist.metrics.calibration import expected_calibration_error
 from fashion_mnist.plots.png import write_png
 from fashion_mnist.plots.run_charts import coverage_figure, reliability_figure, robustness_figure
 from fashion_mnist.runs.artifacts import write_split, write_table
@@ -55,7 +55,7 @@ def _write_tables(folder: Path, scores: Scores) -> Iterator[str]:
 def _write_pictures(folder: Path, scores: Scores) -> Iterator[str]:
     split, figures, bins = scores.result.name, scores.figures, scores.reliability
     title, images = split.capitalize(), plural(len(scores.result.labels), "image")
-    measured = f"ECE {calibration_error(bins):.4f}, Brier score {figures['brier']:.4f}"
+    measured = f"ECE {expected_calibration_error(bins):.4f}, Brier score {figures['brier']:.4f}"
     pictures = {
         "reliability": reliability_figure(
             bins.examples.numpy(),

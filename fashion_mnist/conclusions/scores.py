@@ -66,7 +66,7 @@ class Scores:
             **self.result.figures(),
             "top_2_accuracy": self.top_two.value,
             "brier": calibration.brier_score(probabilities, labels),
-            "nll": calibration.negative_log_likelihood(probabilities, labels),
+            "nll": calibration.nll_of_probabilities(probabilities, labels),
             "area_under_risk": calibration.area_under_risk(self.selection),
         }
 
@@ -105,7 +105,10 @@ def robustness_of(
 
 
 def class_rows(scores: Scores) -> list[dict[str, Any]]:
-    """A row for each class: precision and recall with their intervals, F1, support."""
+    """A row for each class: precision and recall with their intervals, F1, support.
+
+    None stands for what is undefined, see `classification_report`.
+    """
     counts = scores.result.counts
     report = classification.classification_report(counts, scores.class_names)
     rows = []
@@ -116,8 +119,8 @@ def class_rows(scores: Scores) -> list[dict[str, Any]]:
         rows.append(
             {
                 "class": row["class"],
-                **_with_interval("precision", precision),
-                **_with_interval("recall", recall),
+                **_with_interval("precision", None if row["precision"] is None else precision),
+                **_with_interval("recall", None if row["recall"] is None else recall),
                 "f1": row["f1"],
                 "support": row["support"],
             }
@@ -205,6 +208,6 @@ def split_result(
     return SplitResult(name, counts, loss, probabilities, labels, images, sha256)
 
 
-def _with_interval(name: str, share: Share) -> dict[str, float]:
-    low, high = share.interval
-    return {name: share.value, f"{name}_low": low, f"{name}_high": high}
+def _with_interval(name: str, share: Share | None) -> dict[str, float | None]:
+    value, low, high = (None,) * 3 if share is None else (share.value, *share.interval)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}

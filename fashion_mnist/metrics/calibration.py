@@ -1,13 +1,14 @@
-"""How far a network's probabilities can be believed: calibration, proper scores, abstaining.
+"""How reliable a network's probabilities are: calibration, proper scores, abstaining.
 
-`N` examples, at least one, `C` classes, `K` bins. Every function takes probabilities `[N, C]` and
-labels int64 `[N]` on the host, and computes in float64.
+`N` examples, at least one, `C` classes, `K` bins. Every function but `nll` takes probabilities
+`[N, C]` and labels int64 `[N]` on the CPU, and computes in float64.
 """
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import log_softmax
 
 # what a probability of 0 counts as in a logarithm: float32, in which networks give them, has none
 # that is smaller and as precise; one sure mistake then costs 87 nats, and not infinity
@@ -45,7 +46,7 @@ def reliability(probabilities: Tensor, labels: Tensor, num_bins: int = 15) -> Re
     return Reliability(examples, *means)
 
 
-def calibration_error(bins: Reliability) -> float:
+def expected_calibration_error(bins: Reliability) -> float:
     """How far confidence is from accuracy, in `[0, 1]`: 0 is calibrated.
 
     Each bin's |accuracy - confidence| weighs by its examples.
@@ -62,12 +63,29 @@ def brier_score(probabilities: Tensor, labels: Tensor) -> float:
 
     Source: Brier 1950, "Verification of forecasts expressed in terms of probability", equation 2.
     """
-    truth = torch.nn.functional.one_hot(labels, probabilities.shape[-1])
-    return float((probabilities.double() - truth).square().sum(-1).mean())
+    from sklearn.metrics import brier_score_loss  # takes a second to import
+
+    exact = probabilities.double()
+    exact = exact / exact.sum(-1, keepdim=True)  # float32 sums to 1 within its rounding only
+    classes = range(probabilities.shape[-1])
+    return float(brier_score_loss(labels, exact, labels=classes, scale_by_half=False))
 
 
-def negative_log_likelihood(probabilities: Tensor, labels: Tensor) -> float:
-    """Mean of -log of the true class's probability, nats.
+def nll(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean negative log-likelihood of the true classes, nats, `[...]` on the logits' device.
+
+    Computed from logits, so that no probability is rounded to 0 or 1.
+
+    Args:
+        logits: float32 `[..., N, C]`.
+        labels: int64 `[..., N]`, in [0, C).
+    """
+    own = log_softmax(logits, -1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    return own.mean(-1).neg()
+
+
+def nll_of_probabilities(probabilities: Tensor, labels: Tensor) -> float:
+    """The same of probabilities, where there are no logits: of averages, or of stored predictions.
 
     A probability of 0 counts as `SMALLEST`.
     """
@@ -89,7 +107,7 @@ def num_in_top(probabilities: Tensor, labels: Tensor, k: int = 2) -> int:
 def select(probabilities: Tensor, labels: Tensor) -> Selection:
     """What is answered with what accuracy by a network that abstains where it is least sure.
 
-    Equally confident examples cannot be told apart: they count as in a random order.
+    Equally confident examples count as in a random order.
 
     Source: Geifman and El-Yaniv 2017, "Selective Classification for Deep Neural Networks", with
     the top probability as confidence.

@@ -1,17 +1,22 @@
-"""Turns predictions into figures: confusion counts, and every score that follows from them.
+"""Scores of predicted classes: confusion counts, and all that follows from them.
 
-`R` runs in the stack, `B` batch, `N` examples, `C` classes. Counts add up over batches and are
-divided once, at the end. `confusion_counts` runs wherever its arguments are; the scores are
-float64 and want their counts on the host (not every accelerator has float64).
+`R` runs in the stack, `B` batch, `C` classes. Counts `[..., C, C]` int64 have rows true, columns
+predicted; they add up over batches and are divided once, at the end. `confusion_counts` runs
+wherever its arguments are; the scores are float64 and take counts on the CPU (not every accelerator
+has float64).
+
+A class may be absent: without true images. Macro precision and macro F1 are means over the classes
+that are true or predicted of some image, macro recall over those that have true images; so they
+are scikit-learn's (`precision_recall_fscore_support` with its default labels and
+`zero_division=0`, and `balanced_accuracy_score`).
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
+import numpy as np
 import torch
 from torch import Tensor
-
-from fashion_mnist.metrics.calibration import calibration_error, reliability
 
 
 class Confusion(NamedTuple):
@@ -19,14 +24,20 @@ class Confusion(NamedTuple):
 
     true: str
     predicted: str
-    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody asks of this
+    count: int  # type: ignore[assignment]  # hides tuple.count, which this type does not need
     support: int
 
 
 # "class" is a keyword of Python, so this type can not be written as a class body
 ReportRow = TypedDict(
     "ReportRow",
-    {"class": str, "precision": float, "recall": float, "f1": float, "support": int},
+    {
+        "class": str,
+        "precision": float | None,
+        "recall": float | None,
+        "f1": float | None,
+        "support": int,
+    },
 )
 
 
@@ -48,80 +59,107 @@ def accuracy(counts: Tensor) -> Tensor:
     return _ratio(_right(counts).sum(-1), counts.sum((-2, -1)))
 
 
-def support(counts: Tensor) -> Tensor:
-    """Examples of each true class, int64 `[..., C]`, of counts `[..., C, C]`."""
-    return counts.sum(-1)
-
-
-def precision(counts: Tensor) -> Tensor:
-    """Share of a class's predictions that are right `[..., C]`; 0 where it is never predicted."""
-    return _ratio(_right(counts), counts.sum(-2))
-
-
-def recall(counts: Tensor) -> Tensor:
-    """Share of a class's examples that are found `[..., C]`; 0 where it has no examples."""
-    return _ratio(_right(counts), support(counts))
-
-
 def f1(counts: Tensor) -> Tensor:
-    """Harmonic mean of precision and recall `[..., C]`; 0 for a class neither seen nor predicted.
+    """Harmonic mean of precision and recall `[..., C]`; 0 for a class neither true nor predicted.
 
-    Written as 2·right / (predicted + support), which needs no precision and no recall.
+    Written as 2·right / (predicted + true), which needs no precision and no recall.
     """
-    return _ratio(2 * _right(counts), counts.sum(-2) + support(counts))
+    return _ratio(2 * _right(counts), counts.sum(-2) + counts.sum(-1))
 
 
-def macro(values: Tensor) -> Tensor:
-    """Unweighted mean `[...]` of values `[..., C]` over all classes, absent ones included."""
-    return values.mean(-1)
+def class_f1(counts: Tensor) -> list[float | None]:
+    """F1 of each class of counts `[C, C]`; None for a class neither true nor predicted."""
+    occurs = (counts.sum(-2) + counts.sum(-1)).tolist()
+    return [
+        score if any_ else None for score, any_ in zip(f1(counts).tolist(), occurs, strict=True)
+    ]
 
 
 def summarize(counts: Tensor) -> dict[str, Tensor]:
-    """The scores that every epoch records, each `[...]` float64, of counts `[..., C, C]`."""
+    """The scores that every epoch records, each `[...]` float64, of counts `[..., C, C]`.
+
+    Of no examples all are 0.
+    """
+    true, predicted = counts.sum(-1), counts.sum(-2)
+    is_true, is_either = true > 0, true + predicted > 0
     return {
         "accuracy": accuracy(counts),
-        "precision_macro": macro(precision(counts)),
-        "recall_macro": macro(recall(counts)),
-        "f1_macro": macro(f1(counts)),
+        "precision_macro": _mean_where(is_either, _ratio(_right(counts), predicted)),
+        "recall_macro": _mean_where(is_true, _ratio(_right(counts), true)),
+        "f1_macro": _mean_where(is_either, f1(counts)),
     }
 
 
-def expected_calibration_error(probabilities: Tensor, labels: Tensor, num_bins: int = 15) -> float:
-    """How far confidence is from accuracy, in `[0, 1]`: 0 is calibrated; see `calibration`.
-
-    Probabilities `[N, C]`, labels `[N]`, N ≥ 1.
-    """
-    return calibration_error(reliability(probabilities, labels, num_bins))
-
-
 def classification_report(counts: Tensor, class_names: Sequence[str]) -> list[ReportRow]:
-    """A row for each class of counts `[C, C]`, then "macro average", "weighted average" and
-    "accuracy".
+    """scikit-learn's report of counts `[C, C]`, not all 0: a row for each class, then
+    "macro average", "weighted average" and "accuracy".
 
-    In the last row precision, recall and F1 are all the accuracy: so they are, counted over
-    single-label examples without regard to class.
+    None stands for what is undefined: the recall of an absent class, precision and F1 of a class
+    that is neither true nor predicted. The precision of a class that has images and is never
+    predicted counts as 0. In the last row precision, recall and F1 are all the accuracy: so they
+    are, counted over single-label examples without regard to class.
     """
-    scores = torch.stack([precision(counts), recall(counts), f1(counts)])
-    examples = support(counts)
-    total = int(examples.sum())
-    weighted = _ratio((scores * examples).sum(-1), examples.sum())
+    from sklearn.metrics import precision_recall_fscore_support  # takes a second to import
+
+    classes = range(len(class_names))
+    true, predicted = np.indices(counts.shape).reshape(2, -1)
+    weights = counts.flatten().numpy()
+    is_some = weights > 0  # the default labels of averages are those in what is given
+
+    def scores(labels: Sequence[int] | None, average: str | None) -> tuple[Any, Any, Any]:
+        precision, recall, f1_score, _ = precision_recall_fscore_support(
+            true[is_some],
+            predicted[is_some],
+            sample_weight=weights[is_some],
+            labels=labels,
+            average=average,
+            zero_division=0,
+        )
+        return precision, recall, f1_score
+
+    support, num_predicted = counts.sum(1).tolist(), counts.sum(0).tolist()
+    present = [index for index in classes if support[index]]
     rows = [
-        _report_row(name, scores[:, index], int(examples[index]))
-        for index, name in enumerate(class_names)
+        _report_row(
+            name,
+            precision if own or called else None,
+            recall if own else None,
+            f1_score if own or called else None,
+            own,
+        )
+        for name, precision, recall, f1_score, own, called in zip(
+            class_names, *scores(classes, None), support, num_predicted, strict=True
+        )
     ]
+    total, right = sum(support), float(accuracy(counts))
+    precision, _, f1_score = scores(None, "macro")
+    _, recall, _ = scores(present, "macro")
     return [
         *rows,
-        _report_row("macro average", macro(scores), total),
-        _report_row("weighted average", weighted, total),
-        _report_row("accuracy", accuracy(counts).expand(3), total),
+        _report_row("macro average", precision, recall, f1_score, total),
+        _report_row("weighted average", *scores(present, "weighted"), total),
+        _report_row("accuracy", right, right, right, total),
     ]
+
+
+def absent_classes(counts: Tensor, class_names: Sequence[str]) -> str:
+    """Which classes have no image, in one line; empty where all have some, of counts `[C, C]`."""
+    absent = [
+        name for name, own in zip(class_names, counts.sum(-1).tolist(), strict=True) if not own
+    ]
+    if not absent:
+        return ""
+    return (
+        f"No image of {', '.join(absent)}: macro recall is the mean over the other "
+        f"{len(class_names) - len(absent)} classes"
+    )
 
 
 def most_confused(counts: Tensor, class_names: Sequence[str], limit: int = 5) -> list[Confusion]:
     """The most frequent mistakes in counts `[C, C]`, at most `limit`, in falling order of count."""
     num_classes = len(class_names)
     mistakes = (counts - torch.diag(_right(counts))).flatten()
-    examples = support(counts).tolist()
+    support = counts.sum(-1).tolist()
     # stable, so that equal counts come in the classes' order on every machine
     order = mistakes.argsort(descending=True, stable=True)[:limit].tolist()
     return [
@@ -129,7 +167,7 @@ def most_confused(counts: Tensor, class_names: Sequence[str], limit: int = 5) ->
             true=class_names[cell // num_classes],
             predicted=class_names[cell % num_classes],
             count=int(mistakes[cell]),
-            support=examples[cell // num_classes],
+            support=support[cell // num_classes],
         )
         for cell in order
         if mistakes[cell] > 0
@@ -137,9 +175,9 @@ def most_confused(counts: Tensor, class_names: Sequence[str], limit: int = 5) ->
 
 
 def confusion_in_words(confusion: Confusion) -> str:
-    """Says a kind of mistake as people do: "Shirt taken for T-shirt/top: 112 of 1000"."""
-    true, predicted, count, examples = confusion
-    return f"{true} taken for {predicted}: {count} of {examples}"
+    """A kind of mistake in words: "Shirt taken for T-shirt/top: 112 of 1000"."""
+    true, predicted, count, support = confusion
+    return f"{true} taken for {predicted}: {count} of {support}"
 
 
 def _right(counts: Tensor) -> Tensor:
@@ -152,13 +190,21 @@ def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     return numerator.double() / denominator.clamp(min=1)
 
 
-def _report_row(name: str, scores: Tensor, examples: int) -> ReportRow:
-    """A row from its name, its scores `[3]` (precision, recall, F1) and its support."""
-    row_precision, row_recall, row_f1 = scores.tolist()
+def _mean_where(is_counted: Tensor, values: Tensor) -> Tensor:
+    """Mean `[...]` of those of values `[..., C]` that bool `[..., C]` names; 0 of none."""
+    return _ratio((values * is_counted).sum(-1), is_counted.sum(-1))
+
+
+def _report_row(
+    name: str, precision: float | None, recall: float | None, f1: float | None, support: int
+) -> ReportRow:
+    precision, recall, f1 = (
+        None if score is None else float(score) for score in (precision, recall, f1)
+    )
     return {
         "class": name,
-        "precision": row_precision,
-        "recall": row_recall,
-        "f1": row_f1,
-        "support": examples,
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+        "support": support,
     }

@@ -17,6 +17,7 @@ from torch import Tensor
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.loop import Evaluation
 from fashion_mnist.metrics import classification
+from fashion_mnist.metrics.calibration import expected_calibration_error, reliability
 from fashion_mnist.plots.confusion import confusion_figure
 from fashion_mnist.plots.image_grid import first_of_each_class, mistakes_figure, samples_figure
 from fashion_mnist.plots.png import Picture, write_png
@@ -55,7 +56,7 @@ class SplitResult:
     def figures(self) -> dict[str, float]:
         """Every figure of the split, without a prefix."""
         scores = {key: float(value) for key, value in classification.summarize(self.counts).items()}
-        ece = classification.expected_calibration_error(self.probabilities, self.labels)
+        ece = expected_calibration_error(reliability(self.probabilities, self.labels))
         return {"loss": self.loss, **scores, "ece": ece}
 
 

@@ -92,12 +92,14 @@ def describe(result: SplitResult, class_names: Sequence[str]) -> str:
     """The run in words, in Markdown: its scores, and what it takes for what."""
     scores = {key: float(value) for key, value in classification.summarize(result.counts).items()}
     confusions = classification.most_confused(result.counts, class_names)
+    absent = classification.absent_classes(result.counts, class_names)
     lines = [
         f"**{result.name.capitalize()}: accuracy {scores['accuracy']:.2%}, "
         f"macro F1 {scores['f1_macro']:.4f}.** Most confused:",
         "",
         *(f"- {plain(classification.confusion_in_words(confusion))}" for confusion in confusions),
         "",
+        *([f"{plain(absent)}.", ""] if absent else []),
         f"The whole matrix: Artifacts, `{result.name}/confusion_matrix.png`.",
     ]
     return "\n".join(lines)

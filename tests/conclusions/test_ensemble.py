@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fashion_mnist.conclusions.ensemble import MOST_STEPS, average, select_greedily, weights_of
-from fashion_mnist.metrics.calibration import negative_log_likelihood, num_in_top
+from fashion_mnist.metrics.calibration import nll_of_probabilities, num_in_top
 
 LABELS = torch.tensor([0, 0, 1, 1])
 
@@ -39,7 +39,7 @@ def test_greedy_choice_of_a_case_worked_by_hand() -> None:
     assert [step.num_right for step in steps[:2]] == [3, 4]
     assert weights_of(steps, 3)[0] == 0
     both = average([good, mender])
-    assert steps[1].nll == pytest.approx(negative_log_likelihood(both, LABELS))
+    assert steps[1].nll == pytest.approx(nll_of_probabilities(both, LABELS))
 
 
 def test_a_network_may_be_taken_more_than_once() -> None:

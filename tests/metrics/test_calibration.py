@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import brier_score_loss, log_loss, top_k_accuracy_score
+from sklearn.metrics import log_loss, top_k_accuracy_score
 
 from fashion_mnist.metrics import calibration
 from fashion_mnist.metrics.calibration import SMALLEST, area_under_risk, reliability, select
@@ -38,7 +38,7 @@ def test_bins_hold_count_confidence_and_accuracy() -> None:
     assert bins.confidence.tolist() == pytest.approx([0, 0, 0.55, 0.7, 0.95])
     assert bins.accuracy.tolist() == [0, 0, 1, 0, 0.5]
     expected = (2 * 0.45 + 1 * 0.7 + 2 * 0.45) / 5
-    assert calibration.calibration_error(bins) == pytest.approx(expected)
+    assert calibration.expected_calibration_error(bins) == pytest.approx(expected)
 
 
 @given(cases)
@@ -55,6 +55,31 @@ def test_every_example_is_in_one_bin(case: tuple[torch.Tensor, torch.Tensor]) ->
     assert float((share * bins.accuracy).sum()) == pytest.approx(right)
 
 
+def error_of(probabilities: torch.Tensor, labels: torch.Tensor, num_bins: int = 15) -> float:
+    return calibration.expected_calibration_error(reliability(probabilities, labels, num_bins))
+
+
+def test_calibration_error_of_a_case_worked_by_hand() -> None:
+    """Bins closed on the right, gaps summed within a bin and weighed by its examples, by hand."""
+    top = [0.5, 0.6, 0.7, 0.9]
+    probabilities = torch.tensor([[p, 1 - p] for p in top], dtype=torch.float64)
+    # bins of width 0.2 hold {0.5, 0.6}, {0.7} and {0.9}
+    labels = torch.tensor([0, 0, 1, 0])
+    expected = (abs(2 - 1.1) + abs(0 - 0.7) + abs(1 - 0.9)) / 4
+    error = error_of(probabilities, labels, 5)
+    assert error == pytest.approx(expected, abs=1e-12)
+    # one bin sees only the averages: 3 of 4 right, mean confidence 2.7 / 4
+    coarse = error_of(probabilities, labels, 1)
+    assert coarse == pytest.approx(abs(3 - 2.7) / 4, abs=1e-12)
+
+
+def test_calibration_error_at_the_ends() -> None:
+    """Sure and right is 0; sure and wrong is 1; a probability of 1 falls into the last bin."""
+    sure = torch.eye(3)
+    assert error_of(sure, torch.tensor([0, 1, 2])) == 0.0
+    assert error_of(sure, torch.tensor([1, 2, 0])) == 1.0
+
+
 def test_brier_score_by_hand() -> None:
     """(½² + ¼² + ¼²), (¼² + 0.4² + 0.15²), …; sure and wrong is 2, sure and right 0."""
     by_hand = [0.375, 0.245, 0.49 + 0.01 + 0.64, 0.9025 + 0.0025 + 0.81, 0]
@@ -65,12 +90,24 @@ def test_brier_score_by_hand() -> None:
     assert calibration.brier_score(sure, torch.tensor([1, 2, 0])) == 2
 
 
+@pytest.mark.parametrize("num_classes", [2, 4])
+def test_brier_score_is_its_formula_for_any_classes(num_classes: int) -> None:
+    """In float32, with two classes as with more, and where a class has no example."""
+    probabilities = random_case(40, 3)[0][:, :num_classes]
+    probabilities = probabilities / probabilities.sum(-1, keepdim=True)
+    labels = torch.zeros(40, dtype=torch.int64)
+    labels[:9] = 1
+    truth = torch.nn.functional.one_hot(labels, num_classes)
+    expected = float((probabilities.double() - truth).square().sum(-1).mean())
+    assert calibration.brier_score(probabilities, labels) == pytest.approx(expected, rel=1e-6)
+
+
 def test_likelihood_by_hand() -> None:
     """-log of what the true class was given; where that is 0 the score stays a number."""
     by_hand = [0.5, 0.6, 0.2, 0.05, 1]
-    score = calibration.negative_log_likelihood(PROBABILITIES, LABELS)
+    score = calibration.nll_of_probabilities(PROBABILITIES, LABELS)
     assert score == pytest.approx(-sum(map(math.log, by_hand)) / 5)
-    impossible = calibration.negative_log_likelihood(torch.eye(2), torch.tensor([0, 0]))
+    impossible = calibration.nll_of_probabilities(torch.eye(2), torch.tensor([0, 0]))
     assert impossible == pytest.approx(-math.log(SMALLEST) / 2)
 
 
@@ -83,16 +120,34 @@ def test_true_classes_among_the_most_probable_by_hand() -> None:
     assert [calibration.num_in_top(equal, classes, k) for k in (1, 2, 3)] == [1, 2, 3]
 
 
+def test_likelihood_of_logits_by_hand() -> None:
+    """ln 4 where all four are equal; 200 nats of a sure mistake are not cut; runs stay apart."""
+    logits = torch.tensor([[[1.0, 1, 1, 1], [2, 2, 2, 2]], [[200.0, 0, 0, 0], [0, 0, 0, 0]]])
+    labels = torch.tensor([[0, 3], [1, 2]])
+    by_hand = [math.log(4), (200 + math.log(4)) / 2]
+    assert calibration.nll(logits, labels).tolist() == pytest.approx(by_hand)
+    assert calibration.nll(logits[0], labels[0]).item() == pytest.approx(by_hand[0])
+
+
+@given(cases)
+def test_likelihood_of_logits_is_that_of_their_probabilities(
+    case: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    """Logits are known up to a constant of each example."""
+    probabilities, labels = case
+    logits = probabilities.log() + torch.arange(len(labels)).unsqueeze(-1)
+    expected = calibration.nll_of_probabilities(probabilities, labels)
+    assert calibration.nll(logits, labels).item() == pytest.approx(expected, rel=1e-5)
+
+
 @given(cases)
 def test_scores_are_those_of_sklearn(case: tuple[torch.Tensor, torch.Tensor]) -> None:
-    """Brier score, likelihood and top-k accuracy of any case without ties."""
+    """Likelihood and top-k accuracy of any case without ties."""
     probabilities, labels = case
     exact = probabilities.double()
     exact /= exact.sum(-1, keepdim=True)
-    brier = brier_score_loss(labels, exact, scale_by_half=False)
-    assert calibration.brier_score(exact, labels) == pytest.approx(brier)
     loss = log_loss(labels, exact)
-    assert calibration.negative_log_likelihood(exact, labels) == pytest.approx(loss)
+    assert calibration.nll_of_probabilities(exact, labels) == pytest.approx(loss)
     for k in (1, 2, 3):
         count = top_k_accuracy_score(labels, exact, k=k, normalize=False)
         assert calibration.num_in_top(exact, labels, k) == count

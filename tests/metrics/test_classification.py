@@ -1,11 +1,18 @@
-"""The scores agree with scikit-learn, count every example once, and say zero where undefined."""
+"""The scores agree with scikit-learn, also where classes are absent, and count every image once."""
 
-import numpy as np
+import math
+import warnings
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    precision_recall_fscore_support,
+)
 
 from fashion_mnist.metrics import classification
 
@@ -71,38 +78,86 @@ def test_no_examples_count_nothing() -> None:
         assert scores.tolist() == [0.0, 0.0]
 
 
+def counts_of(labels: torch.Tensor, predictions: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Counts `[C, C]` of labels and predictions `[N]`."""
+    return classification.confusion_counts(labels[None], predictions[None], num_classes)[0]
+
+
+def same(ours: float | None, theirs: float) -> bool:
+    """Whether None stands where scikit-learn has NaN, and else the numbers are equal."""
+    return math.isnan(theirs) if ours is None else ours == pytest.approx(theirs, rel=1e-12)
+
+
 @given(labelled_predictions)
-def test_counts_and_scores_are_those_of_sklearn(case: tuple[int, list[tuple[int, int]]]) -> None:
-    """Any labels and predictions give scikit-learn's matrix and per-class and macro scores."""
+def test_scores_of_an_epoch_are_those_of_sklearn(
+    case: tuple[int, list[tuple[int, int]]],
+) -> None:
+    """Also where classes are absent or never predicted: the same macro averages by default."""
     num_classes, pairs = case
     labels, predictions = torch.tensor(pairs).T
-    counts = classification.confusion_counts(labels[None], predictions[None], num_classes)[0]
+    counts = counts_of(labels, predictions, num_classes)
     classes = range(num_classes)
     assert counts.tolist() == confusion_matrix(labels, predictions, labels=classes).tolist()
-    by_class = precision_recall_fscore_support(labels, predictions, labels=classes, zero_division=0)
-    ours = (
-        classification.precision,
-        classification.recall,
-        classification.f1,
-        classification.support,
+    precision, _, f1, _ = precision_recall_fscore_support(
+        labels, predictions, zero_division=0, average="macro"
     )
-    for score, expected in zip(ours, by_class, strict=True):
-        np.testing.assert_allclose(score(counts).numpy(), expected, rtol=1e-12)
-    macro = precision_recall_fscore_support(
-        labels, predictions, labels=classes, zero_division=0, average="macro"
-    )
-    for score, expected in zip(ours[:3], macro[:3], strict=True):
-        assert float(classification.macro(score(counts))) == pytest.approx(expected, rel=1e-12)
+    with warnings.catch_warnings():  # it warns of predicted classes that are absent
+        warnings.simplefilter("ignore", UserWarning)
+        recall = balanced_accuracy_score(labels, predictions)
+    assert {key: float(value) for key, value in classification.summarize(counts).items()} == {
+        "accuracy": pytest.approx(accuracy_score(labels, predictions), rel=1e-12),
+        "precision_macro": pytest.approx(precision, rel=1e-12),
+        "recall_macro": pytest.approx(recall, rel=1e-12),
+        "f1_macro": pytest.approx(f1, rel=1e-12),
+    }
 
 
-def test_classes_never_predicted_or_present_score_zero() -> None:
-    """Zero, by hand, where a class is never predicted or never present; the macro mean keeps it."""
-    assert classification.precision(COUNTS).tolist() == [2 / 3, 2 / 4, 0.0, 0.0]
-    assert classification.recall(COUNTS).tolist() == [2 / 4, 2 / 2, 0.0, 0.0]
-    assert classification.f1(COUNTS).tolist() == [4 / 7, 4 / 6, 0.0, 0.0]
-    assert classification.support(COUNTS).tolist() == [4, 2, 2, 0]
-    assert float(classification.accuracy(COUNTS)) == 4 / 8
-    assert float(classification.macro(classification.recall(COUNTS))) == 1.5 / 4
+@given(labelled_predictions)
+def test_report_is_that_of_sklearn(case: tuple[int, list[tuple[int, int]]]) -> None:
+    """All classes have a row; None where a score is undefined; averages are each epoch's."""
+    num_classes, pairs = case
+    labels, predictions = torch.tensor(pairs).T
+    counts = counts_of(labels, predictions, num_classes)
+    names = [f"class {index}" for index in range(num_classes)]
+    rows = classification.classification_report(counts, names)
+    theirs = precision_recall_fscore_support(
+        labels, predictions, labels=range(num_classes), zero_division=math.nan
+    )
+    for row, precision, recall, f1, support in zip(rows, *theirs, strict=False):
+        never_predicted = support > 0 and math.isnan(precision)
+        assert same(row["precision"], 0.0 if never_predicted else precision)
+        assert same(row["recall"], recall)
+        assert same(row["f1"], f1)
+        assert row["support"] == support
+    assert classification.class_f1(counts) == pytest.approx([row["f1"] for row in rows[:-3]])
+    macro = rows[num_classes]
+    summary = {key: float(value) for key, value in classification.summarize(counts).items()}
+    for key in ("precision", "recall", "f1"):
+        assert macro[key] == pytest.approx(summary[f"{key}_macro"], rel=1e-12)
+
+
+def test_absent_classes_are_no_part_of_macro_recall() -> None:
+    """By hand: class 2 is never predicted (0 counts), class 3 has no image (no recall)."""
+    summary = {key: float(value) for key, value in classification.summarize(COUNTS).items()}
+    assert summary == {
+        "accuracy": 4 / 8,
+        "precision_macro": pytest.approx((2 / 3 + 2 / 4 + 0 + 0) / 4),
+        "recall_macro": pytest.approx((2 / 4 + 2 / 2 + 0) / 3),
+        "f1_macro": pytest.approx((4 / 7 + 4 / 6 + 0 + 0) / 4),
+    }
+    line = classification.absent_classes(COUNTS, CLASS_NAMES)
+    assert line == "No image of dress: macro recall is the mean over the other 3 classes"
+    assert classification.absent_classes(COUNTS[:3, :3], CLASS_NAMES[:3]) == ""
+
+
+def test_names_without_images_do_not_lower_a_perfect_score() -> None:
+    """Two names, images of one class only, all right: every score is 1."""
+    counts = torch.tensor([[7, 0], [0, 0]])
+    assert {float(value) for value in classification.summarize(counts).values()} == {1.0}
+    _, absent, macro, weighted, accuracy = classification.classification_report(counts, ["a", "b"])
+    assert absent == {"class": "b", "precision": None, "recall": None, "f1": None, "support": 0}
+    for row in (macro, weighted, accuracy):
+        assert (row["precision"], row["recall"], row["f1"]) == (1, 1, 1)
 
 
 def test_summary_of_a_stack_is_each_members_summary() -> None:
@@ -114,30 +169,9 @@ def test_summary_of_a_stack_is_each_members_summary() -> None:
         alone = [float(classification.summarize(counts)[name]) for counts in stack]
         assert values.dtype == torch.float64
         assert values.tolist() == alone
-    by_hand = [0.5, (2 / 3 + 2 / 4) / 4, 1.5 / 4, (4 / 7 + 4 / 6) / 4]
+    by_hand = [0.5, (2 / 3 + 2 / 4) / 4, 1.5 / 3, (4 / 7 + 4 / 6) / 4]
     assert [float(values[0]) for values in summary.values()] == pytest.approx(by_hand)
     assert {name: values[2].item() for name, values in summary.items()} == dict.fromkeys(summary, 1)
-
-
-def test_calibration_error_of_a_case_worked_by_hand() -> None:
-    """Bins closed on the right, gaps summed within a bin and weighed by its examples, by hand."""
-    top = [0.5, 0.6, 0.7, 0.9]
-    probabilities = torch.tensor([[p, 1 - p] for p in top], dtype=torch.float64)
-    # bins of width 0.2 hold {0.5, 0.6}, {0.7} and {0.9}
-    labels = torch.tensor([0, 0, 1, 0])
-    expected = (abs(2 - 1.1) + abs(0 - 0.7) + abs(1 - 0.9)) / 4
-    error = classification.expected_calibration_error(probabilities, labels, num_bins=5)
-    assert error == pytest.approx(expected, abs=1e-12)
-    # one bin sees only the averages: 3 of 4 right, mean confidence 2.7 / 4
-    coarse = classification.expected_calibration_error(probabilities, labels, num_bins=1)
-    assert coarse == pytest.approx(abs(3 - 2.7) / 4, abs=1e-12)
-
-
-def test_calibration_error_at_the_ends() -> None:
-    """Sure and right is 0; sure and wrong is 1; a probability of 1 falls into the last bin."""
-    sure = torch.eye(3)
-    assert classification.expected_calibration_error(sure, torch.tensor([0, 1, 2])) == 0.0
-    assert classification.expected_calibration_error(sure, torch.tensor([1, 2, 0])) == 1.0
 
 
 def test_report_has_classes_then_averages() -> None:
@@ -150,7 +184,7 @@ def test_report_has_classes_then_averages() -> None:
         LABELS, PREDICTIONS, labels=range(4), zero_division=0, average="weighted"
     )
     row = rows[4]
-    macro = [(2 / 3 + 2 / 4) / 4, 1.5 / 4, (4 / 7 + 4 / 6) / 4]
+    macro = [(2 / 3 + 2 / 4) / 4, 1.5 / 3, (4 / 7 + 4 / 6) / 4]
     assert [row["precision"], row["recall"], row["f1"]] == pytest.approx(macro)
     row = rows[5]
     assert [row["precision"], row["recall"], row["f1"]] == pytest.approx(list(weighted[:3]))
