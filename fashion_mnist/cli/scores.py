@@ -77,7 +77,7 @@ def print_answers(answers: Answers, *, top: int, limit: int, as_json: bool) -> N
             "class": answer.ranked[0][0],
             "probability": answer.ranked[0][1],
             "else": _else(answer, top),
-            "done": answer.taken.words,
+            "done": answer.taken.description,
         }
         for answer in shown
     ]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fashion_mnist.conclusions.network import Network, demand_network, load_network
 from fashion_mnist.config.errors import shown
 from fashion_mnist.data.idx import DataError
-from fashion_mnist.data.images import Inversion, Taken, take_in
+from fashion_mnist.data.images import Inversion, PreprocessedImage, preprocess_file
 from fashion_mnist.recorded import RecordedRun
 from fashion_mnist.tracking.reading import Reader
 
@@ -23,7 +23,7 @@ BATCH = 1000  # images that are asked about at a time
 class Answer:
     """One picture: what was done to it, and the probability of each class, the likeliest first."""
 
-    taken: Taken
+    taken: PreprocessedImage
     ranked: tuple[tuple[str, float], ...]
 
 
@@ -50,7 +50,7 @@ def answer(
     if inversion is None:
         raise ValueError(f"--invert must be {', '.join(allowed)}, got {shown(invert)}")
     network = load_network(store, demand_network(run))
-    taken = _take_in_all(paths, network.model.image_shape, inversion)
+    taken = _preprocess_all(paths, network.model.image_shape, inversion)
     found: list[Answer] = []
     for start in range(0, len(taken), BATCH):
         part = taken[start : start + BATCH]
@@ -60,13 +60,13 @@ def answer(
     return Answers(network, tuple(found))
 
 
-def _take_in_all(
+def _preprocess_all(
     paths: Sequence[Path], image_shape: tuple[int, int], inversion: Inversion
-) -> list[Taken]:
-    taken, problems = list[Taken](), list[str]()
+) -> list[PreprocessedImage]:
+    taken, problems = list[PreprocessedImage](), list[str]()
     for path in paths:
         try:
-            taken += take_in(path, image_shape, inversion)
+            taken += preprocess_file(path, image_shape, inversion)
         except DataError as error:
             problems.append(str(error))
     if problems:

@@ -27,7 +27,7 @@ def augment(
     erase: Sequence[float],
     generators: Sequence[Generator],
 ) -> Tensor:
-    """The batch flipped, then shifted, then erased, as chance has it for each image.
+    """The batch flipped, then shifted, then erased, at random for each image.
 
     Args:
         images: uint8 `[R, B, P]`.

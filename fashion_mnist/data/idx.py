@@ -1,4 +1,4 @@
-"""One IDX file: MNIST's format, plain or gzip; found, checked, and read as an array.
+"""IDX files, MNIST's format, plain or gzip: found, verified, read as arrays, written.
 
 The format (Yann LeCun, "The MNIST database"): two zero bytes, a type code (8 is uint8), the number
 of dimensions, each dimension as a big-endian uint32, then the values in C order.
@@ -21,7 +21,7 @@ from fashion_mnist.runs.files import replacing
 UINT8_CODE = 8
 LONGEST_HEADER = 16  # bytes: of images
 MOST_BYTES = 4 * 2**30  # of a file
-MOST_UNKNOWN_BYTES = 2**26  # of a gzip file that is no IDX file
+MOST_UNKNOWN_BYTES = 2**26  # of a gzip file of anything else
 _TOO_LARGE = f"more than {MOST_BYTES:,} bytes: no data set is so large"
 GZIP_MAGIC = b"\x1f\x8b"
 KINDS = {1: "labels (1 dimension)", 3: "images (3 dimensions)"}
@@ -59,15 +59,16 @@ def read_content(path: Path) -> bytes:
 
 
 def decompress(content: bytes, *, origin: str) -> bytes:
-    """`content` without its gzip wrapping, if it has one; `origin` names it in errors.
+    """`content`, decompressed where it is gzip; `origin` names it in errors.
 
-    It takes no more memory than its header speaks of: kilobytes may stand for a disk full of zeros.
+    It takes no more memory than the IDX header within says: a gzip file of some kilobytes can
+    decompress to gigabytes.
 
     Raises:
         DataError: the gzip stream is truncated or corrupt, or larger than its header says, or than
             any data set.
     """
-    # Asked of the bytes, not the name: browsers unpack a download and leave its .gz in place.
+    # Judged by the bytes, not the name: browsers decompress a download and keep its .gz.
     if not content.startswith(GZIP_MAGIC):
         return content
     try:
@@ -78,14 +79,14 @@ def decompress(content: bytes, *, origin: str) -> bytes:
                 raise DataError(f"{origin}: {_TOO_LARGE}")
             whole = head + file.read(max(0, (size or MOST_UNKNOWN_BYTES) + 1 - len(head)))
             if size and len(whole) > size:
-                raise DataError(f"{origin}: corrupt: more follows than its header speaks of")
+                raise DataError(f"{origin}: corrupt: more data than its header says")
             return whole
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{origin}: truncated or corrupt gzip file ({error})") from error
 
 
 def idx_size(head: bytes) -> int:
-    """How many bytes an IDX file has that begins like this; 0 where it is none of ours."""
+    """How many bytes an IDX file of images or labels has that begins so; 0 for other files."""
     num_dimensions = head[3] if len(head) > 3 else 0
     header_size = 4 + 4 * num_dimensions
     if num_dimensions not in KINDS or len(head) < header_size:
@@ -101,7 +102,7 @@ def check_digest(content: bytes, *, name: str, expected: Mapping[str, str], orig
         expected: file name -> SHA-256; names that are not in it may have any content.
 
     Raises:
-        DataError: another digest; the message says so where it is that of another file.
+        DataError: another digest; the message says so where it is another file's.
     """
     digest = hashlib.sha256(content).hexdigest()
     if digest == expected.get(name, digest):

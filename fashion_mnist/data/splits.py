@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# Part of what a split is: another number is another split, for everybody.
+# Every split depends on it: another seed would make all recorded runs incomparable with new ones.
 SHUFFLE_SEED = 0
 WHITE = 255
 

@@ -203,7 +203,7 @@ def test_pictures_are_named_whatever_their_files_are(here: Recordings, tmp_path:
     same = [rows[k] for k in (0, 1, 2, 3, 6)]
     assert {row["class"] for row in same} == {same[0]["class"]}
     assert rows[0]["probabilities"] == pytest.approx(rows[6]["probabilities"])
-    assert rows[2]["done"] == ["pixels from 0 to 1 taken times 255"]
+    assert rows[2]["done"] == ["pixels from 0 to 1 multiplied by 255"]
     for row in rows:
         assert set(row["probabilities"]) == set(CLASS_NAMES)
         assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
@@ -227,8 +227,8 @@ def test_predictions_as_a_table(here: Recordings, tmp_path: Path) -> None:
     write_idx(tmp_path / "images", load(here.data).test_images.view(-1, 6, 5).numpy())
     Image.fromarray(np.full((60, 80, 3), 255, np.uint8)).save(tmp_path / "blank.png")
     table = fmnist("predict", "alone", tmp_path / "blank.png", tmp_path / "images").stdout
-    assert "of one colour: there is nothing in it" in table
-    assert "taken as it is" in table or "inverted" in table
+    assert "empty: of one colour" in table
+    assert "unchanged" in table or "inverted" in table
     cut = fmnist("predict", "alone", tmp_path / "images", "--limit", "4", "--top", "1").stdout
     assert "4 of 30; --limit 0 for all" in cut
     assert len(cut.splitlines()) == 6

@@ -115,7 +115,7 @@ def test_a_network_is_level_with_itself(random: np.random.Generator) -> None:
 
 
 def test_mcnemar_keeps_its_level(random: np.random.Generator) -> None:
-    """Two networks that are equally good are told apart in 5 % of cases at most."""
+    """Two networks that are equally good differ significantly in 5 % of cases at most."""
     pairs = (right(random, 300, 0.9) for _ in range(2000))
     p_values = np.array([mcnemar_test(first, next(pairs)).p for first in pairs])
     assert (p_values <= 0.05).mean() < 0.06

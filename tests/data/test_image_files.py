@@ -1,4 +1,4 @@
-"""data/images.py: every kind of file is read as what it is, and what is none is named."""
+"""data/images.py: every kind of file is read as what it is; other files are refused by name."""
 
 import gzip
 import io
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fashion_mnist.data.idx import DataError, write_idx
-from fashion_mnist.data.images import MOST_PIXELS, read_pictures
+from fashion_mnist.data.images import MOST_PIXELS, read_image_file
 
 SHAPE = (6, 5)
 GREY = np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
@@ -40,7 +40,7 @@ def saved(path: Path, array: NDArray[Any]) -> Path:
 def test_a_grey_png_is_read_as_it_is(tmp_path: Path) -> None:
     """Its pixels, nothing done; whatever the file is called."""
     for name in ("a.png", "b.jpg", "c"):
-        pictures = read_pictures(written(tmp_path / name, GREY, format="png"), SHAPE)
+        pictures = read_image_file(written(tmp_path / name, GREY, format="png"), SHAPE)
         assert (pictures.images == GREY).all()
         assert pictures.images.dtype == np.float32
         assert pictures.steps == ()
@@ -50,7 +50,7 @@ def test_a_grey_png_is_read_as_it_is(tmp_path: Path) -> None:
 def test_a_jpeg_is_read(tmp_path: Path) -> None:
     """A smooth picture comes back nearly as it was."""
     smooth = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))
-    images = read_pictures(written(tmp_path / "a.jpg", smooth, quality=95), SHAPE).images
+    images = read_image_file(written(tmp_path / "a.jpg", smooth, quality=95), SHAPE).images
     assert np.abs(images[0] - smooth).max() < 8
 
 
@@ -64,11 +64,11 @@ def test_colours_are_turned_to_grey(tmp_path: Path) -> None:
         saved(tmp_path / "d.npy", colours[None]),
     ]
     for file in files:
-        pictures = read_pictures(file, SHAPE)
+        pictures = read_image_file(file, SHAPE)
         np.testing.assert_allclose(pictures.images, np.full((1, *SHAPE), 59.8), atol=0.5)
-        assert pictures.steps == ("colours turned to grey",)
+        assert pictures.steps == ("converted to greyscale",)
     Image.new("CMYK", (5, 6), (0, 0, 0, 255)).save(tmp_path / "e.jpg")
-    assert read_pictures(tmp_path / "e.jpg", SHAPE).images.max() < 10
+    assert read_image_file(tmp_path / "e.jpg", SHAPE).images.max() < 10
 
 
 def test_a_transparent_ground_is_white_unless_that_hides_the_drawing(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_transparent_ground_is_white_unless_that_hides_the_drawing(tmp_path: P
         rgba = np.zeros((*SHAPE, 4), np.uint8)
         rgba[2:4, 1:3] = (shade, shade, shade, 255)
         rgba[4, 1] = (shade, shade, shade, 127)
-        images = read_pictures(written(tmp_path / f"{shade}.png", rgba), SHAPE).images[0]
+        images = read_image_file(written(tmp_path / f"{shade}.png", rgba), SHAPE).images[0]
         assert images[0, 0] == ground
         np.testing.assert_allclose(images[2:4, 1:3], shade, atol=0.01)
         assert images[4, 1] == pytest.approx(edge, abs=1)
@@ -86,31 +86,31 @@ def test_a_transparent_ground_is_white_unless_that_hides_the_drawing(tmp_path: P
 def test_an_alpha_channel_that_hides_nothing_changes_nothing(tmp_path: Path) -> None:
     """Grey with full alpha is read as it is."""
     rgba = np.stack([GREY, GREY, GREY, np.full_like(GREY, 255)], axis=-1)
-    assert (read_pictures(written(tmp_path / "a.png", rgba), SHAPE).images == GREY).all()
+    assert (read_image_file(written(tmp_path / "a.png", rgba), SHAPE).images == GREY).all()
 
 
 def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
     """65,535 is white, not cut off at 255."""
     deep = (GREY.astype(np.uint16)) * 257
-    pictures = read_pictures(written(tmp_path / "a.png", deep), SHAPE)
+    pictures = read_image_file(written(tmp_path / "a.png", deep), SHAPE)
     np.testing.assert_allclose(pictures.images[0], GREY, atol=1e-3)
-    assert pictures.steps == ("16 bits turned to 8",)
+    assert pictures.steps == ("16 bits scaled to 8",)
 
 
 def test_a_photograph_is_turned_as_its_exif_says(tmp_path: Path) -> None:
     """Orientation 6: the camera was turned."""
     exif = Image.Exif()
     exif[0x0112] = 6
-    pictures = read_pictures(written(tmp_path / "a.png", GREY, exif=exif), SHAPE)
+    pictures = read_image_file(written(tmp_path / "a.png", GREY, exif=exif), SHAPE)
     assert (pictures.images[0] == np.rot90(GREY, -1)).all()
-    assert pictures.steps == ("turned upright, as its EXIF says",)
+    assert pictures.steps == ("rotated by its EXIF orientation",)
 
 
 def test_idx_files_are_series(tmp_path: Path) -> None:
     """Plain or compressed, whatever they are called."""
     for name in ("some-images", "images.gz"):
         write_idx(tmp_path / name, SERIES)
-        pictures = read_pictures(tmp_path / name, SHAPE)
+        pictures = read_image_file(tmp_path / name, SHAPE)
         assert (pictures.images == SERIES).all()
         assert pictures.is_series
 
@@ -141,7 +141,7 @@ def test_arrays_of_every_form(
     array: NDArray[Any], expected: NDArray[Any], is_series: bool, tmp_path: Path
 ) -> None:
     """Whatever axes and numbers an .npy file has, the images are the same."""
-    pictures = read_pictures(saved(tmp_path / "a.npy", array), SHAPE)
+    pictures = read_image_file(saved(tmp_path / "a.npy", array), SHAPE)
     assert pictures.images.shape == expected.shape
     np.testing.assert_allclose(pictures.images, expected, atol=1e-4)
     assert pictures.is_series == is_series
@@ -150,9 +150,9 @@ def test_arrays_of_every_form(
 def test_three_columns_are_colours_only_where_the_data_set_has_none(tmp_path: Path) -> None:
     """[6, 5, 3] is a picture in colour; [4, 7, 3] four images where images are 7 × 3."""
     file = saved(tmp_path / "a.npy", np.zeros((6, 5, 3), np.uint8))
-    assert read_pictures(file, SHAPE).images.shape == (1, 6, 5)
+    assert read_image_file(file, SHAPE).images.shape == (1, 6, 5)
     file = saved(tmp_path / "b.npy", np.zeros((4, 7, 3), np.uint8))
-    assert read_pictures(file, (7, 3)).images.shape == (4, 7, 3)
+    assert read_image_file(file, (7, 3)).images.shape == (4, 7, 3)
 
 
 def test_npz_files_hold_one_array_or_name_it(tmp_path: Path) -> None:
@@ -160,10 +160,10 @@ def test_npz_files_hold_one_array_or_name_it(tmp_path: Path) -> None:
     np.savez(tmp_path / "one.npz", x=SERIES)
     np.savez_compressed(tmp_path / "named.npz", labels=np.arange(4), images=SERIES)
     for name in ("one.npz", "named.npz"):
-        assert (read_pictures(tmp_path / name, SHAPE).images == SERIES).all()
+        assert (read_image_file(tmp_path / name, SHAPE).images == SERIES).all()
     np.savez(tmp_path / "both.npz", x=SERIES, y=SERIES)
     with pytest.raises(DataError, match=r"both\.npz: must hold one array.*got x, y"):
-        read_pictures(tmp_path / "both.npz", SHAPE)
+        read_image_file(tmp_path / "both.npz", SHAPE)
 
 
 class Explosive:
@@ -181,7 +181,7 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     (tmp_path / "c.npy").write_bytes(pickle.dumps(Explosive()))
     for name in ("a.npy", "b.npz", "c.npy"):
         with pytest.raises(DataError, match=name):
-            read_pictures(tmp_path / name, SHAPE)
+            read_image_file(tmp_path / name, SHAPE)
     assert not Path("exploded").exists()
 
 
@@ -267,7 +267,7 @@ def test_what_is_no_picture_is_refused(content: bytes, reason: str, tmp_path: Pa
     path = tmp_path / "file"
     path.write_bytes(content)
     with pytest.raises(DataError, match=rf"{path}: .*({reason})"):
-        read_pictures(path, SHAPE)
+        read_image_file(path, SHAPE)
 
 
 def test_an_archive_that_would_fill_the_memory_is_refused(
@@ -280,12 +280,12 @@ def test_an_archive_that_would_fill_the_memory_is_refused(
     with pytest.raises(
         DataError, match=r"a\.npz: must hold at most 1,000 pixels, got 20,128 bytes"
     ):
-        read_pictures(tmp_path / "a.npz", SHAPE)
+        read_image_file(tmp_path / "a.npz", SHAPE)
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     """A folder, and nothing at all."""
     with pytest.raises(DataError, match="is a folder"):
-        read_pictures(tmp_path, SHAPE)
+        read_image_file(tmp_path, SHAPE)
     with pytest.raises(DataError, match="there is no such file"):
-        read_pictures(tmp_path / "absent.png", SHAPE)
+        read_image_file(tmp_path / "absent.png", SHAPE)
