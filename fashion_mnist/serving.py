@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fashion_mnist.checkpoint import Model, load_model
+from fashion_mnist.training.checkpoint import Model, load_model
 
 
 class ImageClassifier:

@@ -11,9 +11,10 @@ import torch
 from fashion_mnist.console import duration, lines_above_the_display
 from fashion_mnist.metrics import classification
 from fashion_mnist.runs.artifacts import read_confusion
+from fashion_mnist.runs.results import EARLY_STOPPING_TAG
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.training import Observer
-from fashion_mnist.stack import HistoryRow, Stack
+from fashion_mnist.training.stack import HistoryRow, Stack
 
 log = logging.getLogger("fashion_mnist")
 
@@ -45,11 +46,11 @@ class Progress:
         """With the first step say what begins, and remember when: time left is judged by it."""
         if self.first_epoch < 0:
             self.started, self.first_epoch = time.monotonic(), stack.epoch
-            batches = stack.batches
+            loader = stack.loader
             log.info(
                 "training on %s images, %s steps an epoch",
-                f"{batches.num_examples:,}",
-                batches.num_steps,
+                f"{loader.num_examples:,}",
+                loader.num_steps,
             )
 
 
@@ -82,10 +83,9 @@ def observe(check_for_stop: Callable[[], None]) -> Iterator[Observer]:
 
         def on_step(stack: Stack, step: int) -> None:
             on_plain_step(stack, step)
-            total = stack.num_epochs * stack.batches.num_steps
-            done = stack.epoch * stack.batches.num_steps + step
+            total = stack.num_epochs * stack.loader.num_steps
             epoch = f"{stack.epoch + 1}/{stack.num_epochs}"
-            bar.update(task, total=total, completed=done, epoch=epoch)
+            bar.update(task, total=total, completed=stack.num_steps, epoch=epoch)
 
         yield Observer(on_step, on_epoch, check_for_stop=check_for_stop)
 
@@ -96,6 +96,8 @@ def summarize_run(folder: RunDir, *, note: str, where: Sequence[str]) -> str:
     split = "test" if "test/accuracy" in figures else "validation"
     head = f"{folder.name()} {note}" if note else folder.name()
     lines = [f"{head}: {split} {_scores(figures, split)}"]
+    if early_stopping := folder.tags().get(EARLY_STOPPING_TAG):
+        lines.append(f"  {early_stopping}")
     confusion = read_confusion(folder.artifacts, split)
     if confusion is not None:
         counts, class_names = confusion

@@ -30,7 +30,7 @@ from measure_training import (
 )
 from measuring import Table, describe_machine
 
-from fashion_mnist.machine import physical_cores
+from fashion_mnist.training.device import physical_cores
 
 QUICK = ["epoch", "growth", "start", "recording", "publishing", "reading"]
 

@@ -19,13 +19,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision import transforms
 from torchvision.datasets import FashionMNIST
 
-from fashion_mnist import products
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import NAMES, Dataset, load_dataset
 from fashion_mnist.data.idx import write_idx
-from fashion_mnist.loop import train_epoch
-from fashion_mnist.machine import Machine
 from fashion_mnist.runs.stacks import build_architecture, build_stack, view_data
+from fashion_mnist.training.device import Machine
+from fashion_mnist.training.loop import train_epoch
 
 Epoch = Callable[[], float | None]
 
@@ -35,7 +34,7 @@ def ours(config: Config, dataset: Dataset, machine: Machine) -> Epoch:
     stack = build_stack([config], [view_data(config, dataset)], dataset, machine)
 
     def run() -> float:
-        stack.epoch = 0  # no schedule goes beyond its last epoch
+        stack.num_steps = 0  # no schedule goes beyond its last epoch
         return train_epoch(stack).rows[0]["train/loss"]
 
     return run
@@ -174,22 +173,6 @@ def roof(config: Config, dataset: Dataset, dtype: torch.dtype) -> Epoch:
     return run
 
 
-def own_roof(config: Config, dataset: Dataset, dtype: torch.dtype) -> Epoch:
-    """The same products by the routes that this program takes."""
-    layers = operands(config, dataset, dtype)
-    biases = [torch.randn(1, len(weight)).to(dtype) for _, weight, _ in layers]
-
-    def run() -> None:
-        for _ in range(num_steps(config, dataset)):
-            for k, (x, weight, gradient) in enumerate(layers):
-                products.affine(x, weight, biases[k])
-                products.weight_gradient(gradient, x)
-                if k:
-                    products.input_gradient(gradient, weight)
-
-    return run
-
-
 def operands(
     config: Config, dataset: Dataset, dtype: torch.dtype
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -201,7 +184,7 @@ def operands(
             torch.randn(o, i).to(dtype),
             torch.randn(size, o).to(dtype),
         )
-        for i, o in build_architecture(config, dataset).layer_sizes
+        for i, o in build_architecture(config, dataset).linear_sizes
     ]
 
 

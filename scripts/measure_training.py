@@ -30,12 +30,12 @@ from measuring import (
 from fashion_mnist.config.compose import check
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.loop import train_epoch, validate
-from fashion_mnist.machine import Machine, is_fast_in_bf16, physical_cores
 from fashion_mnist.metrics.classification import accuracy
 from fashion_mnist.runs.stacks import View, build_stack, validation_index, view_data
-from fashion_mnist.stack import Stack
-from fashion_mnist.sweep.trial import measure
+from fashion_mnist.sweep.benchmark import benchmark
+from fashion_mnist.training.device import Machine, is_fast_in_bf16, physical_cores
+from fashion_mnist.training.loop import train_epoch, validate
+from fashion_mnist.training.stack import Stack
 
 NETWORKS = {
     "784-128-64-10": ["model.hidden_sizes=[128,64]"],
@@ -105,7 +105,6 @@ def epochs_of(
         "this program": contestants.ours(config, dataset, machine),
         "by hand, in memory": contestants.in_memory(config, dataset, dtype),
         "the products alone, by torch.mm": contestants.roof(config, dataset, dtype),
-        "the products alone, as here": contestants.own_roof(config, dataset, dtype),
     }
     if precision == "bf16":
         return epochs
@@ -185,7 +184,7 @@ class _EnoughError(Exception):
 
 def mean_step(stack: Stack, num_steps: int) -> float:
     """Seconds of a step, of the next steps of an epoch after a few that are not counted."""
-    times, stack.epoch = list[float](), 0
+    times, stack.num_steps = list[float](), 0
 
     def note(step: int) -> None:
         times.append(time.perf_counter())
@@ -214,11 +213,11 @@ def in_a_process(function: Callable[[int], float], size: int) -> float:
 
 
 def bytes_said(size: int) -> float:
-    """What a trial of at most that many members says of as many."""
+    """What a benchmark of a stack of that many runs says of it."""
     configs, views, dataset = small_runs(size)
     machine = Machine("cpu", "fp32", physical_cores())
-    trial = measure(configs, views, dataset, machine, largest=size, memory_bytes=2**33)
-    return size * trial.bytes_per_member
+    cost = benchmark(configs, views, dataset, machine, largest=size, memory_bytes=2**33)
+    return size * cost.bytes_per_run
 
 
 def growth(size: int) -> float:
@@ -304,6 +303,6 @@ def measure_gpu(rounds: int) -> Table:
 
 def on_gpu(stack: Stack) -> None:
     """An epoch, to its end."""
-    stack.epoch = 0
+    stack.num_steps = 0
     train_epoch(stack)
     torch.cuda.synchronize()

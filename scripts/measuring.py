@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from fashion_mnist.config.compose import check
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
-from fashion_mnist.machine import physical_cores, process_tags
+from fashion_mnist.training.device import physical_cores, process_tags
 
 FMNIST = Path(sys.executable).with_name("fmnist")
 DATA = Path("data/fashion_mnist")

@@ -15,11 +15,11 @@ from fashion_mnist.config.schema import Config, parse
 from fashion_mnist.config.trees import plain
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
 from fashion_mnist.data.idx import write_idx
-from fashion_mnist.machine import Machine
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.run_dir import RunDir, recover
 from fashion_mnist.runs.stacks import view_data
 from fashion_mnist.runs.training import Member, Observer, train_members
+from fashion_mnist.training.device import Machine
 
 CLASS_NAMES = ("Trouser", "Bag", "Shirt")
 QUIET = Observer(on_step=lambda _stack, _step: None, on_epoch=lambda _stack, _rows: None)

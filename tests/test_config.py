@@ -12,8 +12,8 @@ from fashion_mnist.config.compose import check, config_folder
 from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.config.schema import flatten, parse
 from fashion_mnist.config.trees import plain
-from fashion_mnist.optim import optimizer_names
-from fashion_mnist.schedules import SCHEDULES
+from fashion_mnist.training.optim import optimizer_names
+from fashion_mnist.training.schedules import SCHEDULES
 from tests.builders import compose_groups
 
 

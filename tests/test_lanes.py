@@ -5,14 +5,11 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch
 
-from fashion_mnist.config.schema import Config
 from fashion_mnist.engines.devices import names_of, pin
 from fashion_mnist.engines.engine import Listener, News, Task, Width
 from fashion_mnist.engines.lanes import open_lanes
-from fashion_mnist.engines.processes import gpu_width
-from fashion_mnist.machine import Machine
+from fashion_mnist.engines.processes import cpu_width, gpu_width
 from fashion_mnist.runs.request import Datasets, Request
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import StopRequested
@@ -20,10 +17,10 @@ from fashion_mnist.runs.stacks import view_data
 from fashion_mnist.sweep.arrangement import cut, lay_out
 from fashion_mnist.sweep.execution import Orders, train_jobs
 from fashion_mnist.sweep.plan import Job, make_jobs
-from fashion_mnist.sweep.threads import gives_same_bits
-from tests.builders import load, make_config, make_data, train_stack
+from fashion_mnist.training.device import physical_cores
+from tests.builders import make_config, make_data
 
-SMALL = ("training.epochs=2", "training.threads=2", "model.hidden_sizes=[6]")
+SMALL = ("training.epochs=2", "training.threads=1", "model.hidden_sizes=[6]")
 TWO = Width(number=2, threads=1)
 
 
@@ -45,16 +42,16 @@ def weights(jobs: list[Job]) -> list[str]:
 
 
 def test_lanes_give_the_bits_of_one_process(data: Path, tmp_path: Path) -> None:
-    """Different shapes, several stacks a lane; the record names the threads of the run alone."""
+    """Different shapes, with the same number of threads."""
     variants = [f"seed={k} model.hidden_sizes=[{6 + k % 2}]" for k in range(6)]
     here = make(data, *variants)
-    train_jobs(here, Orders(largest=2))
+    train_jobs(here, Orders())
     there = make(data, *(f"{variant} output_dir={tmp_path / 'there'}" for variant in variants))
     with open_lanes(TWO) as lanes:
-        results = train_jobs(there, Orders(largest=2, workers=lanes))
+        results = train_jobs(there, Orders(workers=lanes))
     assert weights(there) == weights(here)
     assert [results[job.identity].folder.status() for job in there] == ["FINISHED"] * 6
-    assert {job.folder.tags()["threads"] for job in there} == {"2"}
+    assert {job.folder.tags()["threads"] for job in there} == {"1"}
     assert len({job.folder.tags()["pid"] for job in there} | {str(os.getpid())}) == 3
 
 
@@ -115,28 +112,47 @@ def test_lanes_without_processes_hand_everything_back() -> None:
     assert undone == tasks
 
 
-def test_bits_that_depend_on_threads_are_noticed(data: Path, tmp_path: Path) -> None:
-    """What the trial says of a shape is what whole runs on one and on two threads show."""
-    dataset = load(data)
-    two = Machine("cpu", "fp32", 2)
+def test_the_record_says_how_many_threads_computed(data: Path) -> None:
+    """A worker's share where the config leaves it open, all cores here, else what is asked for."""
+    jobs = make(data, *(f"training.threads=auto seed={seed}" for seed in range(2)))
+    with open_lanes(TWO) as lanes:
+        train_jobs(jobs, Orders(workers=lanes))
+    assert {job.folder.tags()["threads"] for job in jobs} == {"1"}
+    alone = make(data, "training.threads=auto seed=2")
+    train_jobs(alone, Orders())
+    assert alone[0].folder.tags()["threads"] == str(physical_cores())
 
-    def differ(config: Config, name: str) -> bool:
-        digests = []
-        for threads in (1, 2):
-            folder = tmp_path / f"{name}-{threads}"
-            [member] = train_stack([config], dataset, Machine("cpu", "fp32", threads), folder)
-            assert member.weights is not None
-            digests.append([t.clone() for t in member.weights.values()])
-        return not all(map(torch.equal, *digests))
 
-    for variant in ("model.hidden_sizes=[6]", "model.normalization=batch", "model.activation=silu"):
-        config = make_config(data, *SMALL, variant)
-        if gives_same_bits(config, dataset, two, threads=1):
-            assert not differ(config, variant)
-    # a sum over a batch so large that torch shares it out has other bits on two threads
-    wide = make_config(data, *SMALL, "model.normalization=batch", "model.hidden_sizes=[2500]")
-    assert gives_same_bits(wide, dataset, two, threads=2)
-    assert gives_same_bits(wide, dataset, two, threads=1) != differ(wide, "wide")
+def test_runs_that_want_more_threads_than_a_worker_has_are_trained_here(data: Path) -> None:
+    """By their config, or by the record of their beginning."""
+    wide = make(data, "training.threads=2 seed=1", "training.threads=2 seed=2", "seed=3", "seed=4")
+    layout = lay_out(wide, benchmarks={}, largest=None, width=TWO)
+    assert [job.number for stack in layout.here for job in stack] == [0, 1]
+    assert [job.number for stack in layout.beside for job in stack] == [2, 3]
+
+    begun = make(data, *(f"training.threads=2 training.epochs=99 seed={k}" for k in (5, 6)))
+
+    def stop() -> None:
+        if all(job.folder.history() for job in begun[:1]):
+            raise StopRequested(signal.SIGINT)
+
+    with pytest.raises(StopRequested):
+        train_jobs(begun, Orders(check_for_stop=stop))
+    again = make(data, *(f"training.threads=auto training.epochs=99 seed={k}" for k in (5, 7)))
+    layout = lay_out(again, benchmarks={}, largest=None, width=TWO)
+    assert [job.number for stack in layout.here for job in stack] == [0]
+
+
+def test_workers_have_the_threads_that_runs_ask_for() -> None:
+    """As many workers as the cores hold; fewer runs than cores share all cores."""
+    cores = physical_cores()
+    many = cpu_width(1, num_runs=100, wanted="auto", room=100)
+    assert (many.number, many.threads) == (cores, 1)
+    few = cpu_width(1, num_runs=1, wanted="auto", room=100)
+    assert (few.number, few.threads) == (1, cores)
+    wide = cpu_width(cores, num_runs=100, wanted="auto", room=100)
+    assert (wide.number, wide.threads) == (1, cores)
+    assert cpu_width(2 * cores, num_runs=100, wanted="auto", room=100).number == 1
 
 
 def test_a_gpu_for_each_lane(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,9 +180,11 @@ def test_stacks_are_cut_evenly_and_shared_among_lanes(data: Path) -> None:
     assert [len(stack) for stack in cut(jobs, 4)] == [3, 3, 4]
     assert [len(stack) for stack in cut(jobs, 100)] == [10]
     assert [len(stack) for stack in cut(jobs[:2], 100, fewest=4)] == [1, 1]
-    layout = lay_out(jobs, trials={}, largest=None, width=TWO)
+    layout = lay_out(jobs, benchmarks={}, largest=None, width=TWO)
+    assert [len(stack) for stack in layout.beside] == [1] * 10
+    layout = lay_out(jobs, benchmarks={}, largest=8, width=TWO)
     assert [len(stack) for stack in layout.beside] == [2, 3, 2, 3]
     assert [job.number for stack in layout.beside for job in stack] == list(range(10))
-    assert lay_out(jobs, trials={}, largest=None, width=Width()).beside == []
+    assert lay_out(jobs, benchmarks={}, largest=None, width=Width()).beside == []
     assert view_data(jobs[0].config, jobs[0].dataset) is view_data(jobs[1].config, jobs[0].dataset)
     assert RunDir(jobs[0].folder.path).status() == ""

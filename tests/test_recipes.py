@@ -9,12 +9,12 @@ import torch
 from fashion_mnist.config.compose import check, group_options
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.loop import train_epoch
-from fashion_mnist.machine import Machine
-from fashion_mnist.network import Architecture, num_parameters
+from fashion_mnist.models.network import Architecture, num_parameters
 from fashion_mnist.runs.stacks import build_stack, view_data
-from fashion_mnist.stack import Stack
 from fashion_mnist.sweep.definition import read_sweep
+from fashion_mnist.training.device import Machine
+from fashion_mnist.training.loop import train_epoch
+from fashion_mnist.training.stack import Stack
 from tests.builders import load, make_config, make_data
 
 
@@ -55,15 +55,15 @@ def test_permutation_invariant_does_not_know_where_pixels_are(tmp_path: Path) ->
     config = make_config(folder, recipe, *small, "model.input_dropout=0")
     dataset, order = load(folder), torch.randperm(35, generator=torch.Generator().manual_seed(0))
     plain, shuffled = stack_of(config, dataset), stack_of(config, shuffle(dataset, order))
-    weight = shuffled.model.parameters.by_name["hidden1.linear.weight"].value
-    weight.copy_(plain.model.parameters.by_name["hidden1.linear.weight"].value[..., order])
+    name = "hidden1.linear.weight"
+    shuffled.model.state_dict()[name].copy_(plain.model.state_dict()[name][:, order])
     losses = [
         [train_epoch(stack).rows[0]["train/loss"] for _ in range(2)] for stack in (plain, shuffled)
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     torch.testing.assert_close(
-        shuffled.weights(0)["hidden1.linear.weight"],
-        plain.weights(0)["hidden1.linear.weight"][:, order],
+        shuffled.weights(0)[name],
+        plain.weights(0)[name][:, order],
         rtol=1e-3,
         atol=1e-4,
     )

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fashion_mnist.checkpoint import save_model
 from fashion_mnist.serving import ImageClassifier, _load_pyfunc
-from tests.test_checkpoint import make_model
+from fashion_mnist.training.checkpoint import save_model
+from tests.training.test_checkpoint import make_model
 
 
 @pytest.fixture

@@ -26,8 +26,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from PIL import Image
 
-from fashion_mnist.checkpoint import Model, save_model
-from fashion_mnist.network import Architecture, build_network
+from fashion_mnist.models.network import Architecture, build_mlp
 from fashion_mnist.runs.event_log import LOG_FILE, Destination, EventLog, RunState
 from fashion_mnist.runs.files import run_lock
 from fashion_mnist.tracking.address import absolute_uri, check_store, without_password
@@ -44,6 +43,7 @@ from fashion_mnist.tracking.sender import Sender, sync
 from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.views import view_links
 from fashion_mnist.tracking.watch import Watch, end_abandoned
+from fashion_mnist.training.checkpoint import Model, save_model
 
 EXPERIMENT = "fashion-mnist"
 
@@ -120,7 +120,7 @@ def small_model() -> Model:
 
 
 def architecture_keys(architecture: Architecture) -> list[str]:
-    return list(build_network(architecture).state_dict())
+    return list(build_mlp(architecture).state_dict())
 
 
 def find_runs(uri: str, experiment: str = EXPERIMENT) -> list[Run]:

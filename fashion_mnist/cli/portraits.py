@@ -20,6 +20,7 @@ from fashion_mnist.recorded import RecordedRun
 TAGS = {
     "failure": "why it failed",
     "pruned": "pruned",
+    "early_stopping": "early stopping",
     "sweep.axes": "swept",
     "copy_of": "copy of",
     "fingerprint": "fingerprint",

@@ -130,12 +130,12 @@ def serve(
     with told_in_a_line():
         import tempfile
 
-        from fashion_mnist.checkpoint import save_model
         from fashion_mnist.cli.tables import print_text
         from fashion_mnist.conclusions.choice import find_run
         from fashion_mnist.conclusions.network import demand_network, load_network
         from fashion_mnist.tracking.reading import Reader
         from fashion_mnist.tracking.scoring import serve as answer
+        from fashion_mnist.training.checkpoint import save_model
 
         store = Reader(uri)
         found = find_run(store, run, experiment) if run else _registered(store, uri, name, alias)

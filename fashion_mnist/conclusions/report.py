@@ -17,10 +17,10 @@ from fashion_mnist.conclusions.report_board import history_of, rank_recorded, wi
 from fashion_mnist.conclusions.report_origin import repetition_of
 from fashion_mnist.conclusions.settings import Setting
 from fashion_mnist.recorded import TEST_SCORE, RecordedRun
-from fashion_mnist.stack import HistoryRow
 from fashion_mnist.sweep import leaderboard as sweep
 from fashion_mnist.sweep.importance import importances
 from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.training.stack import HistoryRow
 
 SPLITS = ("validation", "test")
 

@@ -16,10 +16,10 @@ from fashion_mnist.config.checks import Check, Reader, boolean, list_of, number,
 from fashion_mnist.config.errors import did_you_mean, shorten, shown
 from fashion_mnist.data.fashion_mnist import training_size
 from fashion_mnist.data.splits import check_sizes
-from fashion_mnist.network import build_activation
-from fashion_mnist.optim import optimizer_names, option_defaults, refusal, try_options
-from fashion_mnist.schedules import SCHEDULES
+from fashion_mnist.models.network import build_activation
 from fashion_mnist.tracking.address import absolute_uri, demand_no_password, sqlite_path
+from fashion_mnist.training.optim import optimizer_names, option_defaults, refusal, try_options
+from fashion_mnist.training.schedules import SCHEDULES
 
 if TYPE_CHECKING:
     from fashion_mnist.config.schema import (

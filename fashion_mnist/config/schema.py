@@ -22,9 +22,8 @@ from fashion_mnist.config.checks import (
 )
 from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.config.rules import check_rules
-from fashion_mnist.model import INITIALIZATIONS
-from fashion_mnist.network import ACTIVATIONS, Normalization
-from fashion_mnist.schedules import SCHEDULES
+from fashion_mnist.models.network import ACTIVATIONS, INITIALIZATIONS, Normalization
+from fashion_mnist.training.schedules import SCHEDULES
 
 VALIDATION_METRICS = [
     f"val/{name}" for name in ("loss", "accuracy", "precision_macro", "recall_macro", "f1_macro")

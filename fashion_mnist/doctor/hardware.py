@@ -9,7 +9,7 @@ from statistics import median
 import torch
 
 from fashion_mnist.doctor.finding import Finding, note, well
-from fashion_mnist.machine import physical_cores
+from fashion_mnist.training.device import physical_cores
 
 THREADS, GPU = "threads", "GPU"
 SIDE = 768  # of the matrices that are multiplied

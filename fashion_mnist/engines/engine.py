@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # each process of the lanes reads this file when it starts
-    from fashion_mnist.machine import Machine
     from fashion_mnist.runs.request import Request, RunResult
+    from fashion_mnist.training.device import Machine
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Width:
     """How many stacks are trained at a time, and on what each."""
 
     number: int = 1
-    threads: int = 0  # 0: as a run's record says, with one at a time
+    threads: int = 0  # of each; 0: all cores
     devices: Sequence[str] = ()  # a GPU for each at a time, as CUDA_VISIBLE_DEVICES names them
     seconds_to_start: float = 5.0  # until they begin
     is_here: bool = True  # on this machine, whose cores and memory they share
@@ -44,7 +44,7 @@ class Task:
     fingerprints: Sequence[str]
     data_sha256: str
     machine: Machine | None = None  # that new runs are trained on; None: as theirs over there is
-    threads: int | None = None  # to compute with, as they give the bits of those of the record
+    threads: int | None = None  # what `training.threads: auto` means; None: all cores
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Engine(Protocol):
         """How many stacks it trains at a time.
 
         Args:
-            machines: what this machine would train each architecture on.
+            machines: what each architecture is trained on here; one thread where none is set.
             num_runs: that want training, as far as it is known.
             wanted: by the user, of processes here, or auto.
         """

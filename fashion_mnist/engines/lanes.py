@@ -29,7 +29,7 @@ from fashion_mnist.engines.engine import Listener, News, Task, Width
 from fashion_mnist.runs.signals import StopRequested, held_back, ignore_signals
 
 if TYPE_CHECKING:
-    from fashion_mnist.stack import HistoryRow, Stack
+    from fashion_mnist.training.stack import HistoryRow, Stack
 
 log = logging.getLogger("fashion_mnist")
 POLL_SECONDS = 0.2  # between two looks whether somebody wants us to stop

@@ -10,7 +10,7 @@ import psutil
 from fashion_mnist.engines.devices import visible_devices
 from fashion_mnist.engines.engine import Width, Workers
 from fashion_mnist.engines.lanes import open_lanes
-from fashion_mnist.machine import Machine, physical_cores
+from fashion_mnist.training.device import Machine, physical_cores
 
 LANE_BYTES = 2**30  # what a process needs before there is a stack in it: libraries and the data
 
@@ -41,17 +41,17 @@ class Processes:
 
 
 def cpu_width(threads: int, num_runs: int, wanted: int | str, *, room: int) -> Width:
-    """Lanes that share the cores.
+    """Workers that share the cores.
 
     Args:
-        threads: the fewest of a run's record.
+        threads: the fewest that a run wants.
         wanted: by the user, or auto.
         room: for so many processes there is memory.
     """
     cores = physical_cores()
-    number = min(cores, room) if wanted == "auto" else int(wanted)
+    number = min(cores // threads, room) if wanted == "auto" else int(wanted)
     number = max(1, min(number, num_runs))
-    return Width(number, min(threads, max(1, cores // number)))
+    return Width(number, max(threads, cores // number))
 
 
 def gpu_width(devices: Sequence[str], num_runs: int, wanted: int | str, *, room: int) -> Width:

@@ -19,9 +19,9 @@ from fashion_mnist.console import first_line_of
 from fashion_mnist.engines.engine import Width
 from fashion_mnist.engines.errand import at_home
 from fashion_mnist.engines.ray_tasks import RayWorkers
-from fashion_mnist.machine import Machine, physical_cores
 from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.runs.signals import STOPPING
+from fashion_mnist.training.device import Machine, physical_cores
 
 # Ray writes pages to our standard output when a node dies; this is read when ray is imported
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
@@ -73,10 +73,9 @@ class RayCluster:
             has = _resources()
         wants = {"CPU": self.cpus, "GPU": self.gpus}
         rooms = [int(has.get(name, 0) / share) for name, share in wants.items() if share]
-        threads = max(1, int(self.cpus))
         return Width(
             max(1, min(rooms, default=physical_cores())),
-            min([threads, *(machine.threads for machine in machines)]),
+            max(1, int(self.cpus)),
             seconds_to_start=5.0 if self.address else 12.0,  # Ray's own processes come first
             is_here=False,
             has_gpus=self.gpus > 0,

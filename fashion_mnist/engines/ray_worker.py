@@ -17,7 +17,7 @@ import ray
 from fashion_mnist.engines.errand import Answer, Errand, do_errand
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.training import Observer
-from fashion_mnist.stack import HistoryRow, Stack
+from fashion_mnist.training.stack import HistoryRow, Stack
 
 SECONDS_BETWEEN_WORDS = 0.5
 

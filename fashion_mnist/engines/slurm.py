@@ -20,9 +20,9 @@ from typing import Any
 from fashion_mnist.console import first_line_of
 from fashion_mnist.engines.engine import Listener, News, Task, Width, failure
 from fashion_mnist.engines.errand import Home, at_home, deliver, errand_of
-from fashion_mnist.machine import Machine, physical_cores
 from fashion_mnist.runs.event_log import log_size
 from fashion_mnist.runs.run_dir import RunDir, RunError
+from fashion_mnist.training.device import Machine, physical_cores
 
 log = logging.getLogger("fashion_mnist")
 
@@ -77,7 +77,7 @@ class Slurm:
         rooms = max(1, physical_cores() // self.cpus)
         return Width(
             min(self.array_parallelism, rooms) if is_local else self.array_parallelism,
-            min([self.cpus, *(machine.threads for machine in machines)]),
+            self.cpus,
             is_here=False,
             is_filled=is_local,
             has_gpus=self.gpus > 0,

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.loop import Evaluation
 from fashion_mnist.metrics import classification
 from fashion_mnist.metrics.calibration import expected_calibration_error, reliability
 from fashion_mnist.plots.confusion import confusion_figure
@@ -25,7 +24,8 @@ from fashion_mnist.plots.run_charts import curves_figure
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.stacks import View
-from fashion_mnist.stack import HistoryRow
+from fashion_mnist.training.loop import Evaluation
+from fashion_mnist.training.stack import HistoryRow
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from fashion_mnist.runs.stacks import View
 
 CONFIG_FILE = "config/resolved.yaml"  # the whole config, among the run's artifacts
 # How a run is recorded may change while it goes on; MLflow's parameters may not.
+MOST_SIZES_NAMED = 6
 _NOT_PARAMETERS = ("rerun", "output_dir", "evaluation.", "tracking.", "sweep.")
 
 # What a run's name says anyway, or need not say.
@@ -38,15 +39,24 @@ def run_name(config: Config, overrides: Sequence[str]) -> str:
     if config.tracking.run_name is not None:
         return config.tracking.run_name
     sizes, model = config.model.sizes(), config.model
-    shape = "-".join(str(size) for size in sizes) if len(sizes) < 4 else ""
-    shape = shape or (f"{sizes[0]}x{len(sizes)}" if sizes else "linear")
-    words = [shape, model.activation if sizes else "", config.optimizer.name]
+    words = [_shape(sizes), model.activation if sizes else "", config.optimizer.name]
     words += [f"lr={config.optimizer.lr:g}", f"seed={config.seed}"]
     changed = [
         text for override in overrides if not (text := override.lstrip("+~")).startswith(_NAMED)
     ]
     words += [re.sub(r"^[^=]*\.", "", text) for text in changed]
     return " ".join(filter(None, words))
+
+
+def _shape(sizes: Sequence[int]) -> str:
+    """The hidden layers in one word: 512-256, four of 256 as 256x4."""
+    if not sizes:
+        return "linear"
+    if len(sizes) > 3 and len(set(sizes)) == 1:
+        return f"{sizes[0]}x{len(sizes)}"
+    if len(sizes) > MOST_SIZES_NAMED:
+        return f"{sizes[0]}-…-{sizes[-1]} ({len(sizes)} layers)"
+    return "-".join(map(str, sizes))
 
 
 def record_start(

@@ -9,7 +9,6 @@ from fashion_mnist.config.rules import size_problems
 from fashion_mnist.config.schema import Config, DataConfig, flatten
 from fashion_mnist.console import disk_trouble
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
-from fashion_mnist.machine import Machine, resolve_machine
 from fashion_mnist.runs.identity import fingerprint, next_folder, run_folders
 from fashion_mnist.runs.results import FAILURE_TAG
 from fashion_mnist.runs.run_dir import RunDir, RunError
@@ -17,6 +16,7 @@ from fashion_mnist.runs.stacks import build_architecture
 from fashion_mnist.tracking.address import absolute_uri, check_store
 from fashion_mnist.tracking.login import check_login
 from fashion_mnist.tracking.outbox import spawn
+from fashion_mnist.training.device import Machine, physical_cores, resolve_machine
 
 log = logging.getLogger("fashion_mnist")
 
@@ -81,13 +81,17 @@ def _decide(decision: str, auto: bool) -> bool:
     return auto if decision == "auto" else decision == "always"
 
 
-def resolve_machine_of(config: Config, dataset: Dataset) -> Machine:
-    """What this machine trains the run on."""
+def resolve_machine_of(config: Config, dataset: Dataset, *, threads: int | None = None) -> Machine:
+    """What this machine trains the run on.
+
+    Args:
+        threads: what `training.threads: auto` means; None: all physical cores.
+    """
     own = config.training
     return resolve_machine(
         device=own.device,
         precision=own.precision,
-        threads=own.threads,
+        threads=(threads or physical_cores()) if own.threads == "auto" else own.threads,
         batch_size=own.batch_size,
         num_weights=build_architecture(config, dataset).num_weights,
     )

@@ -6,15 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
-from fashion_mnist.checkpoint import Model, save_model, tensors_sha256
 from fashion_mnist.config.schema import Config
 from fashion_mnist.console import first_line_of
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.loop import evaluate
-from fashion_mnist.machine import Machine
 from fashion_mnist.markdown import plain
 from fashion_mnist.metrics import classification
-from fashion_mnist.network import num_parameters
+from fashion_mnist.models.network import num_parameters
 from fashion_mnist.runs.artifacts import SplitResult, record_split, record_training
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.records import record_dataset
@@ -22,15 +19,15 @@ from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.stacks import (
     View,
     build_architecture,
-    build_loss,
-    build_model,
-    build_normalizer,
 )
 from fashion_mnist.runs.training import Member
+from fashion_mnist.training.checkpoint import Model, save_model, tensors_sha256
+from fashion_mnist.training.device import Machine
 
 DESCRIPTION_TAG = "mlflow.note.content"  # MLflow shows it as Markdown on the run's page
 PRUNED_TAG = "pruned"
 FAILURE_TAG = "failure"
+EARLY_STOPPING_TAG = "early_stopping"
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class TrainedRun:
         journal.tags({DESCRIPTION_TAG: describe(result, self.dataset.class_names)})
 
     def _evaluate(self, name: str) -> SplitResult:
-        """Evaluate on the `validation` split or the `test` set, as a stack of one."""
+        """Evaluate on the `validation` split or the `test` set."""
         data, device = self.dataset, self.machine.device
         if name == "test":
             images, labels, sha256 = data.test_images, data.test_labels, data.sha256
@@ -74,16 +71,7 @@ class TrainedRun:
         else:
             images, labels, split = data.train_images, data.train_labels, self.view.split
             index, sha256 = split.validation.to(device), split.validation_sha256
-        member = build_model([self.config], data, self.machine)
-        member.load_state_dict(0, self.model.weights)
-        evaluation = evaluate(
-            member,
-            images,
-            labels,
-            index=index.unsqueeze(0),
-            normalizer=build_normalizer([self.view], self.machine),
-            loss=build_loss([self.config], data, self.machine),
-        )
+        evaluation = self.model.evaluate(images, labels, index=index)
         pictures = images[index].view(-1, *data.image_shape)
         return SplitResult.of(name, evaluation, pictures, sha256)
 
@@ -157,9 +145,20 @@ def _save(
     )
     save_model(folder.model, model)
     member.journal.tags({"weights_sha256": tensors_sha256(weights)})
+    if member.config.training.early_stopping.metric is not None:
+        member.journal.tags({EARLY_STOPPING_TAG: _which_epoch(member)})
     size = num_parameters(model.architecture)
     member.journal.metrics(0, {"final/epoch": member.final_epoch, "parameters": size})
     return TrainedRun(member.config, model, dataset, member.view, machine)
+
+
+def _which_epoch(member: Member) -> str:
+    """Where early stopping ended the run, if it did, and which epoch's network was kept."""
+    training = member.config.training
+    kept = f"network of epoch {member.final_epoch}, the best by {training.early_stopping.metric}"
+    if member.epoch == training.epochs:
+        return kept
+    return f"stopped early after epoch {member.epoch} of {training.epochs}; {kept}"
 
 
 def _why(member: Member) -> str:

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fashion_mnist.checkpoint import (
+from fashion_mnist.runs.event_log import EventLog, RunState
+from fashion_mnist.runs.files import run_lock, set_aside
+from fashion_mnist.training.checkpoint import (
     CheckpointError,
     FormatError,
     Model,
@@ -15,9 +17,7 @@ from fashion_mnist.checkpoint import (
     previous,
     saved_epoch,
 )
-from fashion_mnist.runs.event_log import EventLog, RunState
-from fashion_mnist.runs.files import run_lock, set_aside
-from fashion_mnist.stack import HistoryRow, MemberState
+from fashion_mnist.training.stack import HistoryRow, TrainingState
 
 PATIENCE_SECONDS = 3  # with an uploader that looks, or an orphan that is about to end
 RECOVERY_TAG = "recovery"
@@ -82,7 +82,7 @@ class RunDir:
         return self.state().metrics()
 
     def history(self) -> list[HistoryRow]:
-        """What was measured, a row an epoch, as in `MemberState`."""
+        """What was measured, a row an epoch, as in `TrainingState`."""
         return self.state().history()
 
     def epoch(self) -> int:
@@ -132,7 +132,7 @@ def locked(path: Path, what: str, patience_seconds: float = PATIENCE_SECONDS) ->
         lock.release()
 
 
-def recover(run_dir: RunDir, event_log: EventLog) -> MemberState | None:
+def recover(run_dir: RunDir, event_log: EventLog) -> TrainingState | None:
     """The state to go on from; None to begin.
 
     What is damaged is set aside, and the user and the run's record are told. What the event log

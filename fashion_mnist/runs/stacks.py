@@ -10,18 +10,19 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from fashion_mnist.average import WeightAverage
-from fashion_mnist.batches import Batches, Normalizer
 from fashion_mnist.config.schema import Config, DataConfig
 from fashion_mnist.data.fashion_mnist import Dataset
+from fashion_mnist.data.loader import Loader, Normalizer
 from fashion_mnist.data.splits import Split, pixel_statistics, split
-from fashion_mnist.losses import Loss, brier, cross_entropy
-from fashion_mnist.machine import Machine
-from fashion_mnist.model import StackedMLP
-from fashion_mnist.network import Architecture
-from fashion_mnist.optim import StackedOptimizer
-from fashion_mnist.schedules import build_schedule
-from fashion_mnist.stack import Stack
+from fashion_mnist.models import onednn
+from fashion_mnist.models.network import MLP, Architecture, build_mlp, initialize
+from fashion_mnist.training.device import Machine
+from fashion_mnist.training.ema import WeightAverage
+from fashion_mnist.training.losses import build_loss
+from fashion_mnist.training.optim import StackOptimizer
+from fashion_mnist.training.rng import make_generators
+from fashion_mnist.training.schedules import build_schedule
+from fashion_mnist.training.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -105,70 +106,41 @@ def build_architecture(config: Config, dataset: Dataset) -> Architecture:
     )
 
 
-def build_model(configs: Sequence[Config], dataset: Dataset, machine: Machine) -> StackedMLP:
-    """R freshly initialised networks."""
-    first = configs[0].model
-    return StackedMLP(
-        build_architecture(configs[0], dataset),
-        seeds=[config.seed for config in configs],
-        initialization=first.initialization,
-        dropout=[c.model.dropout for c in configs] if first.dropout else None,
-        input_dropout=[c.model.input_dropout for c in configs] if first.input_dropout else None,
-        dtype=machine.dtype,
-        device=machine.device,
-    )
-
-
-def build_loss(configs: Sequence[Config], dataset: Dataset, machine: Machine) -> Loss:
-    """The loss of R runs."""
-    first = configs[0].loss
-    if first.name == "brier":
-        return brier(
-            num_classes=dataset.num_classes,
-            class_weights=first.class_weights,
-            device=machine.device,
-        )
-    return cross_entropy(
-        num_classes=dataset.num_classes,
-        label_smoothing=[config.loss.options["label_smoothing"] for config in configs],
-        class_weights=first.class_weights,
-        device=machine.device,
-    )
-
-
-def build_normalizer(views: Sequence[View], machine: Machine) -> Normalizer:
-    """The normalisation of R runs."""
-    means, stds = [view.mean for view in views], [view.std for view in views]
-    return Normalizer(means, stds, machine.device)
-
-
 def build_stack(
     configs: Sequence[Config], views: Sequence[View], dataset: Dataset, machine: Machine
 ) -> Stack:
     """A stack of R runs at its beginning; their keys are the same, dataset is on the device."""
     assert len({stack_key(config, machine) for config in configs}) == 1
     training = configs[0].training
-    model = build_model(configs, dataset, machine)
+    seeds = [config.seed for config in configs]
+    dropout_generators = make_generators(seeds, "dropout", machine.device)
+    model = _build_model(configs, dataset, machine, dropout_generators)
     return Stack(
         model=model,
         optimizer=_build_optimizer(configs, model),
-        batches=Batches(
+        loader=Loader(
             dataset.train_images,
             dataset.train_labels,
             num_classes=dataset.num_classes,
             train_index=torch.stack([view.split.train for view in views]).to(machine.device),
-            normalizer=build_normalizer(views, machine),
+            normalizer=build_normalizer(views, machine.device),
             batch_size=training.batch_size,
-            seeds=[config.seed for config in configs],
             image_shape=dataset.image_shape,
+            shuffle_generators=make_generators(seeds, "shuffle"),
+            augment_generators=make_generators(seeds, "augment", machine.device),
             augmentation=_augmentation(configs),
         ),
-        loss=build_loss(configs, dataset, machine),
-        schedules=[
-            build_schedule(name=s.name, warmup=s.warmup, options=s.options)
-            for s in (config.schedule for config in configs)
-        ],
+        loss=build_loss(
+            configs[0].loss.name,
+            options={
+                key: [config.loss.options[key] for config in configs]
+                for key in configs[0].loss.options
+            },
+            class_weights=configs[0].loss.class_weights,
+            device=machine.device,
+        ),
         num_epochs=training.epochs,
+        dropout_generators=dropout_generators,
         average=_build_average(configs, model),
     )
 
@@ -179,17 +151,47 @@ def validation_index(views: Sequence[View], machine: Machine) -> Tensor | None:
     return index.to(machine.device) if index.shape[1] else None
 
 
-def _build_optimizer(configs: Sequence[Config], model: StackedMLP) -> StackedOptimizer:
+def build_normalizer(views: Sequence[View], device: str) -> Normalizer:
+    """The normalisation of R runs."""
+    return Normalizer([view.mean for view in views], [view.std for view in views], device)
+
+
+def _build_model(
+    configs: Sequence[Config],
+    dataset: Dataset,
+    machine: Machine,
+    dropout_generators: Sequence[torch.Generator],
+) -> MLP:
+    first = configs[0].model
+    model = build_mlp(
+        build_architecture(configs[0], dataset),
+        num_networks=len(configs),
+        dropout=[c.model.dropout for c in configs] if first.dropout else None,
+        input_dropout=[c.model.input_dropout for c in configs] if first.input_dropout else None,
+        dropout_generators=dropout_generators,
+        dtype=machine.dtype,
+        product=onednn.linear if onednn.is_faster() else torch.nn.functional.linear,
+        device=machine.device,
+    )
+    initialize(model, first.initialization, make_generators([c.seed for c in configs], "weights"))
+    return model
+
+
+def _build_optimizer(configs: Sequence[Config], model: MLP) -> StackOptimizer:
     norms = [norm for c in configs if (norm := c.training.clip_grad_norm) is not None]
-    return StackedOptimizer(
-        model.parameters,
+    return StackOptimizer(
+        model,
         name=configs[0].optimizer.name,
         options=[{"lr": c.optimizer.lr, **c.optimizer.options} for c in configs],
+        schedules=[
+            build_schedule(name=s.name, warmup=s.warmup, options=s.options)
+            for s in (config.schedule for config in configs)
+        ],
         clip_grad_norm=norms or None,
     )
 
 
-def _build_average(configs: Sequence[Config], model: StackedMLP) -> WeightAverage | None:
+def _build_average(configs: Sequence[Config], model: MLP) -> WeightAverage | None:
     decays = [decay for c in configs if (decay := c.training.ema) is not None]
     return WeightAverage(model, decays=decays) if decays else None
 

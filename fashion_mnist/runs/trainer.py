@@ -3,14 +3,13 @@
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
 import torch
 
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.machine import Machine, process_tags
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.identity import NUMERICS_TAG, NUMERICS_VERSION, git_commit
 from fashion_mnist.runs.records import record_start, run_name
@@ -40,6 +39,7 @@ from fashion_mnist.runs.stacks import stack_key, view_data
 from fashion_mnist.runs.training import Member, Observer, train_what_can_be
 from fashion_mnist.tracking.address import absolute_uri
 from fashion_mnist.tracking.outbox import keep_back
+from fashion_mnist.training.device import Machine, process_tags
 
 log = logging.getLogger("fashion_mnist")
 
@@ -74,8 +74,7 @@ def train(
     Args:
         requests: different runs, on one data set.
         dataset: on the CPU.
-        threads: to compute with, where they give the bits of the threads that a run's record
-            names; None: as recorded.
+        threads: what `training.threads: auto` means for new runs; None: all physical cores.
         machine: that new runs are trained on; None: as this machine does it.
         folders: of the runs, where whoever asks has found them; None: to be found.
         sends: whether somebody is started here who carries what is recorded to its store.
@@ -92,7 +91,7 @@ def train(
         for number, (request, result) in enumerate(zip(requests, results, strict=True)):
             try:
                 held.enter_context(locked(result.folder.path, "run", patience_seconds))
-                own = machine or resolve_machine_of(request.config, dataset)
+                own = machine or resolve_machine_of(request.config, dataset, threads=threads)
                 run = _open(request, result, own, held)
                 if result.was_known:
                     _extend(run, dataset)
@@ -108,7 +107,7 @@ def train(
         begun.sort(key=_stack_of)
         try:
             for _, stack in groupby(begun, key=_stack_of):
-                _train_stack(list(stack), dataset, observer, threads)
+                _train_stack(list(stack), dataset, observer)
         except StopRequested:
             for run in begun:
                 if run.journal.last_status == "RUNNING":
@@ -130,6 +129,8 @@ def _open(request: Request, result: RunResult, machine: Machine, held: ExitStack
     result.was_known = folder.status() in ENDED
     if result.was_known:
         folder.remove_checkpoints()  # a kill may have come between the last word and this
+        threads = folder.tags().get("threads", "")  # on which its scores were computed
+        machine = replace(machine, threads=int(threads)) if threads.isdigit() else machine
     else:
         machine = _begun_with(folder, machine)
     return _Begun(request, journal, machine, result)
@@ -205,12 +206,10 @@ def _stack_of(run: _Begun) -> tuple[str, int]:
     return stack_key(run.request.config, run.machine), run.member.epoch
 
 
-def _train_stack(
-    runs: Sequence[_Begun], dataset: Dataset, observer: Observer, threads: int | None
-) -> None:
+def _train_stack(runs: Sequence[_Begun], dataset: Dataset, observer: Observer) -> None:
     """Train runs of one stack and record what came of each."""
     machine, members = runs[0].machine, [run.member for run in runs]
-    torch.set_num_threads(threads or machine.threads)
+    torch.set_num_threads(machine.threads)
     dataset = dataset.to(machine.device)
     for member in members:
         try:

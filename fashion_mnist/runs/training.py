@@ -9,16 +9,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fashion_mnist.checkpoint import save_state
 from fashion_mnist.config.schema import Config
 from fashion_mnist.console import first_line_of
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.loop import Divergence, train_epoch
-from fashion_mnist.machine import Machine
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.stacks import View, build_stack, validation_index
-from fashion_mnist.stack import HistoryRow, MemberState, Stack, under
+from fashion_mnist.training.checkpoint import save_state
+from fashion_mnist.training.device import Machine
+from fashion_mnist.training.loop import Divergence, train_epoch
+from fashion_mnist.training.stack import HistoryRow, Stack, TrainingState, under
 
 log = logging.getLogger("fashion_mnist")
 
@@ -32,7 +32,7 @@ class Member:
     view: View
     journal: EventLog
     checkpoint: Path
-    state: MemberState | None = None
+    state: TrainingState | None = None
     weights: dict[str, Tensor] | None = None
     divergence: Divergence | None = None
     failure: Exception | None = None
@@ -83,7 +83,7 @@ class Member:
             tensors |= {f"best/{key}": t for key, t in stack.weights(member).items()}
         elif best_epoch is not None and self.state is not None:
             tensors |= {f"best/{key}": t for key, t in under("best", self.state.tensors).items()}
-        self.state = MemberState(epoch, tensors, history, best_epoch)
+        self.state = TrainingState(epoch, tensors, history, best_epoch)
         self.end_if_due(stack, member)
         is_old = time.monotonic() - self.saved_at >= self.config.training.checkpoint_seconds
         if is_old and not self.is_done:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from fashion_mnist.config.schema import Config
 from fashion_mnist.runs.request import ENDED, last_attempt
 from fashion_mnist.runs.results import PRUNED_TAG
-from fashion_mnist.stack import HistoryRow
 from fashion_mnist.sweep.collect import read_result
 from fashion_mnist.sweep.context import SweepContext
 from fashion_mnist.sweep.definition import Sweep
@@ -20,6 +19,7 @@ from fashion_mnist.sweep.execution import Orders, train_jobs
 from fashion_mnist.sweep.objectives import EPOCH_METRICS
 from fashion_mnist.sweep.plan import Job, make_jobs
 from fashion_mnist.sweep.results import JobResult
+from fashion_mnist.training.stack import HistoryRow
 
 if TYPE_CHECKING:  # Optuna takes its time, and a grid does without it
     from fashion_mnist.sweep.study import Search, Trial

@@ -113,13 +113,13 @@ def _plan(campaign: Campaign, *, is_stacked: bool) -> Plan:
     width = _width(orders, jobs, sweep.settings, is_stacked=is_stacked)
     orders.score = sweep.score
     orders.largest = _largest(sweep.settings, is_stacked=is_stacked)
-    orders.trials = measure_stacks(
+    orders.benchmarks = measure_stacks(
         examples, width=width, largest=orders.largest, memory=sweep.settings.memory
     )
     preflight = inspect_jobs(
         sweep,
         examples,
-        orders.trials,
+        orders.benchmarks,
         largest=orders.largest,
         width=width,
         trials_done=_trials_done(folder) if sweep.is_search else 0,
@@ -134,7 +134,7 @@ def _trials_done(folder: Path) -> int:
 
 
 def _largest(settings: SweepConfig, *, is_stacked: bool) -> int | None:
-    """The most runs in a stack; None: as measured. Other launchers know of no stacks."""
+    """The most runs in a stack; None: as suits the device. Other launchers know of no stacks."""
     if not is_stacked:
         return 1
     return None if settings.stack_size == "auto" else settings.stack_size

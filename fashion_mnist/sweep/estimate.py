@@ -1,4 +1,4 @@
-"""What a sweep is going to do and to cost: found out from the disk and from short trials."""
+"""What a sweep is going to do and to cost: found out from the disk and from a few steps."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,57 +8,55 @@ import psutil
 import torch
 
 from fashion_mnist.engines.engine import Width
-from fashion_mnist.machine import Machine, physical_cores
-from fashion_mnist.network import num_parameters
+from fashion_mnist.models.network import num_parameters
 from fashion_mnist.runs.request import ENDED, last_attempt
 from fashion_mnist.runs.stacks import build_architecture, view_data
 from fashion_mnist.sweep.arrangement import lay_out
+from fashion_mnist.sweep.benchmark import Benchmark, benchmark
 from fashion_mnist.sweep.definition import Sweep
 from fashion_mnist.sweep.plan import Job, different, job_key, machine_for, stack_seconds, stacks
 from fashion_mnist.sweep.preflight import LEAST_SPREAD, Preflight, SearchPlan, StackPlan
-from fashion_mnist.sweep.trial import Trial, measure
+from fashion_mnist.training.device import Machine, physical_cores
 
 SHARE_OF_MEMORY = 0.5  # of what is free, for the stacks
 
 
 def measure_stacks(
     jobs: Sequence[Job], *, width: Width, largest: int | None, memory: float | str
-) -> dict[str, Trial]:
-    """A short trial of each shape that is to be trained, by `plan.job_key`; here, on this machine.
+) -> dict[str, Benchmark]:
+    """A few steps of each shape that is to be trained, by `plan.job_key`; here, on this machine.
 
-    What is trained on GPUs of other machines is not tried: they are not here.
+    What is trained on GPUs of other machines is not measured: they are not here.
 
     Args:
         width: how many stacks are trained at a time.
-        largest: the most runs in a stack; None: as many as gain by it.
+        largest: the most runs in a stack; None: as many as suit the device.
         memory: GiB that a stack may fill, or auto.
     """
-    trials = dict[str, Trial]()
+    benchmarks = dict[str, Benchmark]()
     if width.has_gpus:
-        return trials
+        return benchmarks
     # elsewhere, as if the machines were like this one
     neighbours = width.number if width.is_here else physical_cores() // (width.threads or 1)
     neighbours = 1 if width.devices else max(1, neighbours)
     for key, group in stacks(jobs).items():
-        machine = machine_for(group[0])
-        if width.threads:
-            machine = replace(machine, threads=width.threads)
+        machine = machine_for(group[0], threads=width.threads or None)
         bound = _memory(machine) if memory == "auto" else float(memory) * 2**30
-        trials[key] = measure(
+        benchmarks[key] = benchmark(
             [job.config for job in group],
             [view_data(job.config, job.dataset) for job in group],
             group[0].dataset,
             machine,
-            largest=largest or len(group),
+            largest=largest,
             memory_bytes=bound / neighbours,
         )
-    return trials
+    return benchmarks
 
 
 def inspect_jobs(
     sweep: Sweep,
     jobs: Sequence[Job],
-    trials: Mapping[str, Trial],
+    benchmarks: Mapping[str, Benchmark],
     *,
     largest: int | None,
     width: Width,
@@ -67,16 +65,18 @@ def inspect_jobs(
     """What is to be done of these jobs, which are a grid's, or examples of what is searched.
 
     Args:
-        trials: from `measure_stacks`.
+        benchmarks: from `measure_stacks`.
         largest: the most runs in a stack.
         width: how many stacks are trained at a time.
         trials_done: how far the search is.
     """
-    layout = lay_out(jobs, trials=trials, largest=largest, width=width)
-    beside = [*layout.beside, *layout.away]
-    num_lanes = min(width.number, max(1, len(beside)))
-    plans = [*_plans(beside, trials, num_lanes), *_plans(layout.here, trials, 1)]
-    start = width.seconds_to_start if beside else 0.0
+    layout = lay_out(jobs, benchmarks=benchmarks, largest=largest, width=width)
+    num_lanes = min(width.number, max(1, len(layout.beside)))
+    plans = [
+        *_plans(layout.beside, benchmarks, num_lanes),
+        *_plans(layout.here, benchmarks, 1),
+    ]
+    start = width.seconds_to_start if layout.beside else 0.0
     if sweep.is_search:
         settings = sweep.settings
         left = max(0, settings.n_trials - trials_done) * len(sweep.space.replicates())
@@ -112,16 +112,16 @@ def inspect_jobs(
 
 
 def _plans(
-    layout: Sequence[list[Job]], trials: Mapping[str, Trial], num_lanes: int
+    layout: Sequence[list[Job]], benchmarks: Mapping[str, Benchmark], num_lanes: int
 ) -> list[StackPlan]:
     """A plan for each key."""
     groups: dict[str, list[list[Job]]] = {}
     for stack in layout:
         groups.setdefault(job_key(stack[0]), []).append(stack)
-    return [_plan(own, trials.get(key), num_lanes) for key, own in groups.items()]
+    return [_plan(own, benchmarks.get(key), num_lanes) for key, own in groups.items()]
 
 
-def _plan(own: Sequence[list[Job]], trial: Trial | None, num_lanes: int) -> StackPlan:
+def _plan(own: Sequence[list[Job]], cost: Benchmark | None, num_lanes: int) -> StackPlan:
     config, dataset = own[0][0].config, own[0][0].dataset
     architecture = build_architecture(config, dataset)
     sizes = (architecture.num_inputs, *architecture.hidden_sizes, architecture.num_classes)
@@ -132,9 +132,9 @@ def _plan(own: Sequence[list[Job]], trial: Trial | None, num_lanes: int) -> Stac
         num_stacks=len(own),
         stack_size=largest,
         num_parameters=num_parameters(architecture),
-        num_bytes=largest * trial.bytes_per_member if trial else math.nan,
-        seconds=sum(stack_seconds(stack, trial) for stack in own) / num_lanes,
-        spread=trial.spread if trial else LEAST_SPREAD,
+        num_bytes=largest * cost.bytes_per_run if cost else math.nan,
+        seconds=sum(stack_seconds(stack, cost) for stack in own) / num_lanes,
+        spread=cost.spread if cost else LEAST_SPREAD,
     )
 
 

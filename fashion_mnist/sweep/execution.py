@@ -1,4 +1,4 @@
-"""Trains the jobs of a sweep as stacks, several at a time where that gives the same bits.
+"""Trains the jobs of a sweep as stacks, several at a time.
 
 Where they are trained is the engine's business; everything else happens here, for all of them.
 """
@@ -12,15 +12,15 @@ from itertools import groupby
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.engines.engine import Engine, Listener, News, Task, Width, Workers
 from fashion_mnist.engines.processes import Processes
-from fashion_mnist.machine import Machine
 from fashion_mnist.runs.request import Datasets, RunResult, resolve_machine_of
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
-from fashion_mnist.stack import HistoryRow, Stack
 from fashion_mnist.sweep.arrangement import lay_out
+from fashion_mnist.sweep.benchmark import Benchmark
 from fashion_mnist.sweep.plan import Job, different, job_key, stack_seconds
 from fashion_mnist.sweep.progress import Progress
-from fashion_mnist.sweep.trial import Trial
+from fashion_mnist.training.device import Machine
+from fashion_mnist.training.stack import HistoryRow, Stack
 
 log = logging.getLogger("fashion_mnist")
 
@@ -38,7 +38,7 @@ class Orders:
 
     engine: Engine = field(default_factory=Processes)
     datasets: Datasets = field(default_factory=Datasets)
-    trials: Mapping[str, Trial] = field(default_factory=dict)  # by `plan.job_key`
+    benchmarks: Mapping[str, Benchmark] = field(default_factory=dict)  # by `plan.job_key`
     largest: int | None = None  # the most runs in a stack; None: as measured
     workers: Workers | None = None  # of the engine; None: this process alone
     progress: Progress = field(default_factory=Progress)
@@ -59,13 +59,13 @@ def train_jobs(jobs: Sequence[Job], orders: Orders) -> dict[str, RunResult]:
     workers = orders.workers if orders.gives_up is None else None
     layout = lay_out(
         jobs,
-        trials=orders.trials,
+        benchmarks=orders.benchmarks,
         largest=orders.largest,
         width=workers.width if workers else Width(),
     )
     here = list(layout.here)
     if workers is not None:
-        here += _train_beside(layout.beside, layout.away, orders, workers, results)
+        here += _train_beside(layout.beside, orders, workers, results)
     for stack in here:
         results |= _train_here(stack, orders)
     known = [job for job in different(jobs) if job.identity not in results]
@@ -79,17 +79,13 @@ def train_jobs(jobs: Sequence[Job], orders: Orders) -> dict[str, RunResult]:
 
 def _train_beside(
     beside: Sequence[list[Job]],
-    away: Sequence[list[Job]],
     orders: Orders,
     workers: Workers,
     results: dict[str, RunResult],
 ) -> list[list[Job]]:
     """Have an engine train stacks, the longest first; those that it could not train come back."""
-    threads = workers.width.threads or None
-    placed = [*((stack, threads) for stack in beside), *((stack, None) for stack in away)]
-    placed.sort(key=lambda place: -_seconds(place[0], orders))
-    ordered = [stack for stack, _ in placed]
-    tasks = [_task(number, *place, workers.width) for number, place in enumerate(placed)]
+    ordered = sorted(beside, key=lambda stack: -_seconds(stack, orders))
+    tasks = [_task(number, stack, workers.width) for number, stack in enumerate(ordered)]
     num_lanes = min(workers.width.number, max(1, len(tasks)))  # as the estimate has it
     refusals: list[str] = []
 
@@ -113,7 +109,7 @@ def _train_beside(
     return [ordered[task.number] for task in undone]
 
 
-def _task(number: int, jobs: Sequence[Job], threads: int | None, width: Width) -> Task:
+def _task(number: int, jobs: Sequence[Job], width: Width) -> Task:
     """The stack as it is sent, with all that was decided here."""
     return Task(
         number,
@@ -121,29 +117,31 @@ def _task(number: int, jobs: Sequence[Job], threads: int | None, width: Width) -
         folders=[job.folder.path for job in jobs],
         fingerprints=[job.identity for job in jobs],
         data_sha256=jobs[0].dataset.sha256,
-        machine=None if width.is_here or width.has_gpus else _machine_without_gpu(jobs[0]),
-        threads=threads,
+        machine=None
+        if width.is_here or width.has_gpus
+        else _machine_without_gpu(jobs[0], width.threads),
+        threads=width.threads or None,
     )
 
 
-def _machine_without_gpu(job: Job) -> Machine:
+def _machine_without_gpu(job: Job, threads: int) -> Machine:
     """What the run is recorded with where it is trained on the CPU of another machine."""
     training = job.config.training
     device = "cpu" if training.device == "auto" else training.device
     config = replace(job.config, training=replace(training, device=device))
-    return resolve_machine_of(config, job.dataset)
+    return resolve_machine_of(config, job.dataset, threads=threads or None)
 
 
 def _seconds(stack: Sequence[Job], orders: Orders) -> float:
     """What a stack was estimated to take; where nothing was measured, larger networks longer."""
-    seconds = stack_seconds(stack, orders.trials.get(job_key(stack[0])))
+    seconds = stack_seconds(stack, orders.benchmarks.get(job_key(stack[0])))
     return sum(stack[0].config.model.sizes()) if math.isnan(seconds) else seconds
 
 
 def _train_here(jobs: Sequence[Job], orders: Orders) -> dict[str, RunResult]:
-    def on_step(stack: Stack, step: int) -> None:
+    def on_step(stack: Stack, _step: int) -> None:
         orders.check_for_stop()
-        orders.progress.advance(HERE, stack.epoch + step / stack.batches.num_steps)
+        orders.progress.advance(HERE, stack.num_steps / stack.loader.num_steps)
 
     def on_epoch(stack: Stack, _rows: list[HistoryRow]) -> None:
         orders.progress.advance(HERE, stack.epoch)
@@ -160,7 +158,7 @@ def _train_here(jobs: Sequence[Job], orders: Orders) -> dict[str, RunResult]:
 
 def _begin(jobs: Sequence[Job], number: int, orders: Orders, num_lanes: int = 1) -> None:
     label = ", ".join(job.name for job in jobs)
-    seconds = stack_seconds(jobs, orders.trials.get(job_key(jobs[0])))
+    seconds = stack_seconds(jobs, orders.benchmarks.get(job_key(jobs[0])))
     orders.progress.begin_stack(
         number,
         label,

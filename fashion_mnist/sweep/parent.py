@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fashion_mnist.config.schema import Config
-from fashion_mnist.machine import process_tags
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.request import start_sender, wants_sender
 from fashion_mnist.runs.results import DESCRIPTION_TAG
@@ -15,6 +14,7 @@ from fashion_mnist.runs.run_dir import locked
 from fashion_mnist.sweep.results import REPLICATE_KEYS
 from fashion_mnist.tracking.address import absolute_uri
 from fashion_mnist.tracking.outbox import keep_back
+from fashion_mnist.training.device import process_tags
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from fashion_mnist.checkpoint import FormatError
 from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.config.rules import size_problems
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.machine import Machine
 from fashion_mnist.runs.records import run_name
 from fashion_mnist.runs.request import (
     ENDED,
@@ -23,7 +21,9 @@ from fashion_mnist.runs.request import (
 )
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.stacks import stack_key
-from fashion_mnist.sweep.trial import Trial
+from fashion_mnist.sweep.benchmark import Benchmark
+from fashion_mnist.training.checkpoint import FormatError
+from fashion_mnist.training.device import Machine
 
 # Of one run, for what comes after its training: evaluation, pictures, its journal.
 SECONDS_TO_FINISH = 0.3
@@ -99,20 +99,24 @@ def stacks(jobs: Sequence[Job]) -> dict[str, list[Job]]:
 
 def job_key(job: Job) -> str:
     """What the jobs of one stack have in common."""
-    machine = machine_for(job)
+    return f"{stack_key(job.config, machine_for(job))} {job.epoch()}"
+
+
+def machine_for(job: Job, *, threads: int | None = None) -> Machine:
+    """What the job is trained on: as it was begun, else as this machine does it.
+
+    Args:
+        threads: what `training.threads: auto` means for a new run; None: all cores.
+    """
+    machine = resolve_machine_of(job.config, job.dataset, threads=threads)
     with suppress(RunError):  # which shows when it is tried
         machine = machine_of(job.folder, machine)
-    return f"{stack_key(job.config, machine)} {job.epoch()}"
+    return machine
 
 
-def machine_for(job: Job) -> Machine:
-    """What the job is trained on if it is new."""
-    return resolve_machine_of(job.config, job.dataset)
-
-
-def stack_seconds(jobs: Sequence[Job], trial: Trial | None) -> float:
-    """How long runs that are trained together will take; NaN where that was not tried."""
-    if trial is None:
+def stack_seconds(jobs: Sequence[Job], cost: Benchmark | None) -> float:
+    """How long runs that are trained together will take; NaN where that was not measured."""
+    if cost is None:
         return math.nan
     epochs = jobs[0].config.training.epochs - jobs[0].epoch()
-    return len(jobs) * (epochs * trial.seconds_per_epoch + SECONDS_TO_FINISH)
+    return len(jobs) * (epochs * cost.seconds_per_epoch + SECONDS_TO_FINISH)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fashion_mnist.stack import HistoryRow
+from fashion_mnist.training.stack import HistoryRow
 
 REPLICATE_KEYS = ("seed", "data.fold")  # they repeat a setting; they are none themselves
 

@@ -21,7 +21,6 @@ from pathlib import Path
 
 import psutil
 
-from fashion_mnist.machine import physical_cores
 from fashion_mnist.tracking.address import (
     absolute_uri,
     check_store,
@@ -35,6 +34,7 @@ from fashion_mnist.tracking.hosting import (
     Hosting,
     serve_until_stopped,
 )
+from fashion_mnist.training.device import physical_cores
 
 ADMIN_PASSWORD = "MLFLOW_AUTH_ADMIN_PASSWORD"
 MOST_WORKERS = 4  # each takes 400 MB

@@ -21,7 +21,6 @@ import torch
 from mlflow import MlflowClient
 from typer.testing import CliRunner, Result
 
-from fashion_mnist.checkpoint import load_model, save_model
 from fashion_mnist.cli import app
 from fashion_mnist.conclusions.network import load_network
 from fashion_mnist.runs.request import Request
@@ -29,6 +28,7 @@ from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking.guard import MOST_BYTES
 from fashion_mnist.tracking.relocation import find_moves, mend
 from fashion_mnist.tracking.sender import sync
+from fashion_mnist.training.checkpoint import load_model, save_model
 from tests.builders import QUIET, load, make_config
 from tests.recordings import SMALL, Recordings, record_runs
 

@@ -1,6 +1,5 @@
 """Networks and images of recorded runs: the very ones, wherever they are, or an error."""
 
-import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from fashion_mnist.checkpoint import tensors_sha256
 from fashion_mnist.conclusions.images import class_names_of, read_images
-from fashion_mnist.conclusions.network import demand_network, load_network, loss_of
+from fashion_mnist.conclusions.network import demand_network, load_network
 from fashion_mnist.data.idx import DataError, write_idx
 from fashion_mnist.recorded import FOLDER_TAG, RecordedRun
 from fashion_mnist.runs.artifacts import SplitResult
+from fashion_mnist.training.checkpoint import tensors_sha256
 from tests.builders import CLASS_NAMES, make_data
 from tests.recordings import Recordings, record_runs
 
@@ -127,34 +125,6 @@ def test_only_finished_networks_are_asked(recordings: Recordings) -> None:
         demand_network(recordings.run("diverged"))
     run = recordings.run("alone")
     assert demand_network(run) is run
-
-
-@pytest.mark.parametrize(
-    ("parameters", "reason"),
-    [
-        ({"loss.name": "hinge"}, "must be cross_entropy or brier, got 'hinge'"),
-        ({"loss.label_smoothing": "2"}, "label_smoothing 2"),
-        ({"loss.class_weights": "[1, 2]"}, r"loss\.class_weights cannot be \[1, 2\]"),
-        ({"loss.class_weights": '[1, 2, "a"]'}, r"loss\.class_weights cannot be"),
-        ({"loss.class_weights": "[1, 2, 0]"}, r"loss\.class_weights cannot be"),
-    ],
-)
-def test_a_loss_that_is_none_of_ours_is_named(
-    parameters: dict[str, str], reason: str, recordings: Recordings
-) -> None:
-    """Parameters may be anybody's."""
-    with pytest.raises(ValueError, match=reason):
-        loss_of(with_parameters(recordings.run("alone"), parameters), 3)
-
-
-def test_losses_of_ours_are_built(recordings: Recordings) -> None:
-    """Of even logits: Brier's is 2/3 for three classes, cross entropy log 3 times the weight."""
-    run, even, targets = recordings.run("alone"), torch.zeros(1, 3, 3), torch.eye(3)[None]
-    squared = loss_of(with_parameters(run, {"loss.name": "brier"}), 3)(even, targets)
-    assert squared.weighted[0].tolist() == pytest.approx([2 / 3] * 3)
-    weighted = loss_of(with_parameters(run, {"loss.class_weights": "[1, 2, 0.5]"}), 3)
-    expected = [math.log(3) * weight for weight in (1, 2, 0.5)]
-    assert weighted(even, targets).weighted[0].tolist() == pytest.approx(expected)
 
 
 def test_data_that_was_moved_is_named_by_its_folder(recordings: Recordings, tmp_path: Path) -> None:

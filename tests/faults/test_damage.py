@@ -21,14 +21,6 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from fashion_mnist.checkpoint import (
-    CheckpointError,
-    FormatError,
-    load_state,
-    previous,
-    save_state,
-    tensors_sha256,
-)
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.event_log import read_events
@@ -36,7 +28,15 @@ from fashion_mnist.runs.request import Request, RunResult, outcome_of
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
-from fashion_mnist.stack import MemberState, Stack
+from fashion_mnist.training.checkpoint import (
+    CheckpointError,
+    FormatError,
+    load_state,
+    previous,
+    save_state,
+    tensors_sha256,
+)
+from fashion_mnist.training.stack import Stack, TrainingState
 from tests.builders import QUIET, data_overrides, load, make_config, make_data
 
 PACKAGE = Path(__file__).parents[2] / "fashion_mnist"
@@ -224,7 +224,7 @@ def test_any_changed_bit_of_a_checkpoint_is_noticed(tmp_path: Path) -> None:
     """Every bit of the header, and each byte of the tensors; none is another format's file."""
     path = tmp_path / "checkpoint.safetensors"
     history = [{"epoch": 1, "val/loss": 0.5}]
-    save_state(path, MemberState(1, {"model/w": torch.randn(40), "x": torch.zeros(0)}, history))
+    save_state(path, TrainingState(1, {"model/w": torch.randn(40), "x": torch.zeros(0)}, history))
     content = path.read_bytes()
     header_end = 8 + int.from_bytes(content[:8], "little")
     flips = [(byte, bit) for byte in range(header_end) for bit in range(8)]
@@ -309,9 +309,9 @@ def test_checkpoints_go_when_a_run_has_ended(interrupted: Interrupted, tmp_path:
     assert [folder.checkpoints() for folder in folders] == [[], []]
 
 
-def big_state(epoch: int) -> MemberState:
+def big_state(epoch: int) -> TrainingState:
     """A state of a size that takes its time to be written."""
-    return MemberState(epoch, {"w": torch.full((20_000,), float(epoch))}, [])
+    return TrainingState(epoch, {"w": torch.full((20_000,), float(epoch))}, [])
 
 
 def _save_and_die(path: Path, number: int) -> None:

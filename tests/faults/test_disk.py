@@ -22,9 +22,9 @@ from fashion_mnist.runs.request import Request, find_run
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
-from fashion_mnist.stack import HistoryRow, Stack
 from fashion_mnist.tracking.address import absolute_uri
 from fashion_mnist.tracking.sender import sync
+from fashion_mnist.training.stack import HistoryRow, Stack
 from tests.builders import QUIET, data_overrides, load, make_config, make_data
 from tests.faults.disks import MakeDisk
 from tests.faults.processes import FMNIST, Child, ForkServer, fork_server, kill_senders

@@ -29,11 +29,11 @@ from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
-from fashion_mnist.stack import Stack
 from fashion_mnist.tracking.problems import read_problems
 from fashion_mnist.tracking.receipt import receipt_path
 from fashion_mnist.tracking.sender import Sender, sync
 from fashion_mnist.tracking.store import Store
+from fashion_mnist.training.stack import Stack
 from tests.builders import QUIET, load, make_config, make_data
 from tests.faults.event_logs import EXPERIMENT, FAULTS, break_journal, draw, say_epoch, write_run
 from tests.faults.records import assert_recorded_once

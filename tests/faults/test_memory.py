@@ -40,7 +40,7 @@ from pathlib import Path
 
 import psutil
 
-from fashion_mnist.machine import Machine
+from fashion_mnist.training.device import Machine
 from fashion_mnist.runs.training import Observer
 from tests.builders import load, make_config, train_stack
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from fashion_mnist.checkpoint import (
+from fashion_mnist.models.network import Architecture, build_mlp, initialize
+from fashion_mnist.training.checkpoint import (
     CheckpointError,
     FormatError,
     Model,
@@ -18,9 +19,8 @@ from fashion_mnist.checkpoint import (
     saved_epoch,
     tensors_sha256,
 )
-from fashion_mnist.model import StackedMLP
-from fashion_mnist.network import Architecture
-from fashion_mnist.stack import MemberState
+from fashion_mnist.training.rng import make_generators
+from fashion_mnist.training.stack import TrainingState
 
 ARCHITECTURE = Architecture(
     num_inputs=6, hidden_sizes=(4, 4), num_classes=3, activation="elu", normalization="rms"
@@ -29,9 +29,11 @@ ARCHITECTURE = Architecture(
 
 def make_model() -> Model:
     """A network as it was initialised."""
+    network = build_mlp(ARCHITECTURE)
+    initialize(network, "default", make_generators([0], "weights"))
     return Model(
         architecture=ARCHITECTURE,
-        weights=StackedMLP(ARCHITECTURE, seeds=[0]).state_dict(0),
+        weights=network.state_dict(),
         class_names=("a", "b", "c"),
         image_shape=(2, 3),
         mean=0.25,
@@ -54,7 +56,7 @@ def test_a_model_comes_back(tmp_path: Path) -> None:
 def test_a_state_comes_back(tmp_path: Path) -> None:
     """Tensors of every type, and the history."""
     tensors = {"generator/x": torch.Generator().get_state(), "model/w": torch.randn(2, 3)}
-    state = MemberState(3, tensors, [{"epoch": 1, "val/loss": 0.1}], best_epoch=1)
+    state = TrainingState(3, tensors, [{"epoch": 1, "val/loss": 0.1}], best_epoch=1)
     path = tmp_path / "checkpoint.safetensors"
     save_state(path, state)
     loaded = load_state(path)
@@ -67,7 +69,7 @@ def test_the_state_before_is_kept(tmp_path: Path) -> None:
     """The last two, each whole; a damaged one says no epoch either, the other does."""
     path = tmp_path / "checkpoint.safetensors"
     for epoch in (1, 2, 3):
-        save_state(path, MemberState(epoch, {"w": torch.full((3,), float(epoch))}, []))
+        save_state(path, TrainingState(epoch, {"w": torch.full((3,), float(epoch))}, []))
     assert [load_state(each).epoch for each in (path, previous(path))] == [3, 2]
     assert sorted(tmp_path.iterdir()) == sorted([path, previous(path)])
     assert (saved_epoch(path), saved_epoch(previous(path))) == (3, 2)
@@ -109,7 +111,7 @@ def test_a_file_of_another_format_is_refused_by_name(tmp_path: Path) -> None:
         (None, "has no format"),
     ):
         save_file(weights, path, metadata)
-        with pytest.raises(FormatError, match=f"{path} {words}, and this program reads format 3"):
+        with pytest.raises(FormatError, match=f"{path} {words}, and this program reads format 4"):
             load_model(path)
 
 

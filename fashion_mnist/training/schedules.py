@@ -1,13 +1,18 @@
 """Learning rate schedules: pure functions of progress, from 0 at the start to 1 at the end.
 
 Each gives the factor of the learning rate. A warm-up is a linear rise over the first `warmup` of
-training; the schedule proper then runs over what is left.
+training; the schedule proper then runs over what is left. A new schedule is one entry of
+`SCHEDULES`.
 """
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Annotated
+
+from annotated_types import Ge, Interval
 
 Schedule = Callable[[float], float]
+Factor = Annotated[float, Interval(ge=0, le=1)]
 
 
 def constant(_progress: float) -> float:
@@ -15,23 +20,32 @@ def constant(_progress: float) -> float:
     return 1.0
 
 
-def cosine(progress: float, *, final: float = 0.0) -> float:
+def cosine(progress: float, *, final: Factor = 0.0) -> float:
     """Half a cosine from 1 to `final` (Loshchilov and Hutter, 2017)."""
     return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def linear(progress: float, *, final: float = 0.0) -> float:
+def linear(progress: float, *, final: Factor = 0.0) -> float:
     """A straight line from 1 to `final`."""
     return 1 + (final - 1) * progress
 
 
-def step(progress: float, *, factor: float = 0.1, num_steps: int = 3) -> float:
+def step(
+    progress: float,
+    *,
+    factor: Annotated[float, Interval(gt=0, le=1)] = 0.1,
+    num_steps: Annotated[int, Ge(1)] = 3,
+) -> float:
     """Multiplied by `factor` at `num_steps` equally spaced moments between start and end."""
     return float(factor ** math.floor(progress * (num_steps + 1)))
 
 
 def one_cycle(
-    progress: float, *, initial: float = 0.04, peak: float = 0.3, final: float = 0.0
+    progress: float,
+    *,
+    initial: Factor = 0.04,
+    peak: Annotated[float, Interval(gt=0, lt=1)] = 0.3,
+    final: Factor = 0.0,
 ) -> float:
     """Up from `initial` to 1 at `peak` of training, down to `final` (Smith and Topin, 2018)."""
     if progress < peak:
@@ -39,6 +53,7 @@ def one_cycle(
     return cosine((progress - peak) / (1 - peak), final=final)
 
 
+# Keyword-only parameters are a schedule's options, with their ranges.
 SCHEDULES: dict[str, Callable[..., float]] = {
     "constant": constant,
     "cosine": cosine,

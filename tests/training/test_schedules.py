@@ -2,7 +2,7 @@
 
 import pytest
 
-from fashion_mnist.schedules import SCHEDULES, build_schedule
+from fashion_mnist.training.schedules import SCHEDULES, build_schedule
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import psutil
+import joblib
 import torch
 
 from fashion_mnist.process import this_process
@@ -21,7 +21,7 @@ SMALLEST_BF16_PRODUCTS = 2**25  # multiply-adds of a batch in all layers
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a run is trained. These three travel with a run; on a CPU they decide its bits."""
+    """Where a run is trained. These three are recorded with it; on a CPU they decide its bits."""
 
     device: str  # cpu, cuda or mps
     precision: str  # fp32 or bf16
@@ -34,7 +34,7 @@ class Machine:
 
 
 def resolve_machine(
-    *, device: str, precision: str, threads: int | str, batch_size: int, num_weights: int
+    *, device: str, precision: str, threads: int, batch_size: int, num_weights: int
 ) -> Machine:
     """Replace each `auto` by what this machine is good at.
 
@@ -51,17 +51,18 @@ def resolve_machine(
             batch_size >= SMALLEST_BF16_BATCH and batch_size * num_weights >= SMALLEST_BF16_PRODUCTS
         )
         precision = "bf16" if gains and is_fast_in_bf16(device) else "fp32"
-    return Machine(device, precision, physical_cores() if threads == "auto" else int(threads))
+    return Machine(device, precision, threads)
 
 
 def physical_cores() -> int:
-    """Physical cores that this process may use; `OMP_NUM_THREADS` where it is set."""
+    """Physical cores that this process may use; `OMP_NUM_THREADS` where it is set.
+
+    Fewer than the machine has where an affinity mask or a container's CPU quota says so.
+    """
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdigit() and int(wanted) > 0:
         return int(wanted)
-    allowed = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else 0
-    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    return min(cores, allowed or cores)
+    return int(joblib.cpu_count(only_physical_cores=True))
 
 
 def process_tags() -> dict[str, str]:

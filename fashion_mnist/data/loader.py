@@ -1,4 +1,4 @@
-"""Batches of a stack: each member's own shuffle, gathered, augmented and normalised on the device.
+"""Batches of a stack: each run's own shuffle, gathered, augmented and normalised on the device.
 
 R runs in the stack, N images, n of them trained on, B batch, P pixels, C classes.
 """
@@ -10,26 +10,23 @@ import torch
 from torch import Tensor
 
 from fashion_mnist.data.augment import add_noise, augment, mixup
-from fashion_mnist.losses import one_hot
-from fashion_mnist.products import slab
-from fashion_mnist.randomness import make_generators
 
 
 class Batch(NamedTuple):
     """What one step sees."""
 
     pixels: Tensor  # float32 [R, B, P], normalised
+    targets: Tensor  # int64 [R, B], the labels; or, of mixed images, float32 [R, B, C], shares
     labels: Tensor  # int64 [R, B]; of mixed images that of the larger share
-    targets: Tensor  # float32 [R, B, C]: the share of each class
 
 
 class Normalizer:
-    """Pixels to floats of mean 0 and deviation 1, with each member's own constants."""
+    """Pixels to floats of mean 0 and deviation 1, with each run's own constants."""
 
     def __init__(
         self, means: Sequence[float], stds: Sequence[float], device: torch.device | str = "cpu"
     ) -> None:
-        """Take means and standard deviations of pixels / 255, one for each member."""
+        """Take means and standard deviations of pixels / 255, one for each run."""
         self.stds = list(stds)
         offsets = [255 * mean for mean in means]
         scales = [1 / (255 * std) for std in stds]
@@ -38,12 +35,11 @@ class Normalizer:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """uint8 `[R, B, P]` to float32 `[R, B, P]`."""
-        out = slab(*pixels.shape, device=pixels.device)
-        return out.copy_(pixels).sub_(self.offset).mul_(self.scale)
+        return pixels.float().sub_(self.offset).mul_(self.scale)
 
 
-class Batches:
-    """The training part of the data as a stack sees it. The last, partial batch is kept."""
+class Loader:
+    """The training images as a stack sees them. The last, partial batch is kept."""
 
     def __init__(
         self,
@@ -54,24 +50,25 @@ class Batches:
         train_index: Tensor,
         normalizer: Normalizer,
         batch_size: int,
-        seeds: Sequence[int],
         image_shape: tuple[int, int],
+        shuffle_generators: Sequence[torch.Generator],
+        augment_generators: Sequence[torch.Generator],
         augmentation: Mapping[str, Sequence[float]],
     ) -> None:
-        """Prepare the batches of every member.
+        """Prepare the batches of every run.
 
         Args:
             images: uint8 `[N, P]`. labels: int64 `[N]`.
-            train_index: int64 `[R, n]`, which images each member is trained on.
-            seeds: one for each member.
+            train_index: int64 `[R, n]`, which images each run is trained on.
+            shuffle_generators: one for each run, on the CPU.
+            augment_generators: one for each run, on the images' device.
             augmentation: for each kind that is on (flip, shift, erase, noise, mixup), a
-                strength for each member.
+                strength for each run.
         """
         self.images, self.labels, self.num_classes = images, labels, num_classes
         self.train_index, self.normalizer = train_index, normalizer
         self.batch_size, self.image_shape = batch_size, image_shape
-        self.shuffle_generators = make_generators(seeds, "shuffle")
-        self.augment_generators = make_generators(seeds, "augment", images.device)
+        self.shuffle_generators, self.augment_generators = shuffle_generators, augment_generators
         self.noise, self.mixup = augmentation.get("noise"), augmentation.get("mixup")
         self.strengths = [augmentation.get(kind) for kind in ("flip", "shift", "erase")]
 
@@ -86,19 +83,19 @@ class Batches:
         return -(-self.num_examples // self.batch_size)
 
     def epoch(self) -> Iterator[Batch]:
-        """The batches of the next epoch, in each member's own order."""
+        """The batches of the next epoch, in each run's own order."""
         orders = [
             torch.randperm(self.num_examples, generator=generator)
             for generator in self.shuffle_generators
         ]
         order = self.train_index.gather(1, torch.stack(orders).to(self.train_index.device))
-        labels = self.labels[order]
-        parts = (torch.split(each, self.batch_size, 1) for each in (order, labels))
-        for index, own_labels in zip(*parts, strict=True):
-            pixels, targets = self._pixels(index), one_hot(own_labels, self.num_classes)
+        parts = (torch.split(each, self.batch_size, 1) for each in (order, self.labels[order]))
+        for index, labels in zip(*parts, strict=True):
+            pixels, targets = self._pixels(index), labels
             if self.mixup is not None:
+                targets = torch.nn.functional.one_hot(labels, self.num_classes).float()
                 mixup(pixels, targets, probability=self.mixup, generators=self.augment_generators)
-            yield Batch(pixels, own_labels, targets)
+            yield Batch(pixels, targets, labels)
 
     def _pixels(self, index: Tensor) -> Tensor:
         pixels = gather(self.images, index)

@@ -1,8 +1,12 @@
 """What `auto` becomes."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
-from fashion_mnist.machine import is_fast_in_bf16, resolve_machine
+from fashion_mnist.training.device import is_fast_in_bf16, resolve_machine
 
 
 @pytest.mark.parametrize(
@@ -31,3 +35,22 @@ def test_what_is_asked_for_is_taken(precision: str) -> None:
         device="cpu", precision=precision, threads=3, batch_size=1, num_weights=1
     )
     assert (machine.precision, machine.threads, machine.device) == (precision, 3, "cpu")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux has affinity masks")
+def test_cores_are_those_that_the_process_may_use() -> None:
+    """Not those of the whole machine; a container's quota is counted in the same way."""
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+        "from fashion_mnist.training.device import physical_cores; print(physical_cores())"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    for wanted, extra in (("1", {}), ("7", {"OMP_NUM_THREADS": "7"})):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment | extra,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == wanted

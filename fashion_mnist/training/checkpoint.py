@@ -14,13 +14,15 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
-from fashion_mnist.network import Architecture, build_network
+from fashion_mnist.data.loader import Normalizer
+from fashion_mnist.models.network import MLP, Architecture, build_mlp
 from fashion_mnist.runs.files import flush_names, replacing
-from fashion_mnist.stack import MemberState
+from fashion_mnist.training.loop import Evaluation, evaluate
+from fashion_mnist.training.stack import TrainingState
 
-FORMAT = "3"
+FORMAT = "4"
 # what Python and torch raise for a description of something else
 _NO_NETWORK = (
     AttributeError,
@@ -48,26 +50,41 @@ class Model:
     """A trained network with all that is needed to use it."""
 
     architecture: Architecture
-    weights: dict[str, Tensor]  # state dict of `build_network(architecture)`
+    weights: dict[str, Tensor]  # state dict of `build_mlp(architecture)`
     class_names: tuple[str, ...]
     image_shape: tuple[int, int]
     mean: float  # of pixels / 255, over the images it was trained on
     std: float
 
-    def network(self) -> nn.Sequential:
-        """The plain network in evaluation mode: normalised pixels `[B, P]` to logits `[B, C]`."""
-        network = build_network(self.architecture)
+    def network(self) -> MLP:
+        """The network in evaluation mode: normalised pixels `[B, P]` to logits `[B, C]`."""
+        network = build_mlp(self.architecture)
         network.load_state_dict(self.weights)
         return network.eval()
 
-    @torch.no_grad()
+    def evaluate(self, images: Tensor, labels: Tensor, *, index: Tensor) -> Evaluation:
+        """As a stack of one, in float32, on the images' device.
+
+        Args:
+            images: uint8 `[M, P]`. labels: int64 `[M]`. index: int64 `[N]`, which of them.
+        """
+        return evaluate(
+            self.network().to(images.device),
+            images,
+            labels,
+            index=index.unsqueeze(0),
+            normalizer=Normalizer([self.mean], [self.std], images.device),
+        )
+
     def probabilities(self, images: Tensor) -> Tensor:
-        """Raw pixels uint8 `[B, H, W]` or `[B, P]` to probabilities float32 `[B, C]`."""
-        pixels = (images.flatten(1) - 255 * self.mean) * (1 / (255 * self.std))
-        return torch.softmax(self.network()(pixels.float()), -1)
+        """Raw pixels uint8 `[N, H, W]` or `[N, P]` to probabilities float32 `[N, C]`."""
+        index = torch.arange(len(images), device=images.device)
+        return self.evaluate(images.flatten(1), torch.zeros_like(index), index=index).probabilities[
+            0
+        ]
 
 
-def save_state(path: Path, state: MemberState) -> None:
+def save_state(path: Path, state: TrainingState) -> None:
     """Write a run's state; the one before is kept at `previous(path)`.
 
     Raises:
@@ -82,7 +99,7 @@ def previous(path: Path) -> Path:
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
-def load_state(path: Path) -> MemberState:
+def load_state(path: Path) -> TrainingState:
     """Read what `save_state` wrote.
 
     Raises:
@@ -91,7 +108,7 @@ def load_state(path: Path) -> MemberState:
     """
     tensors, words = _load(path, "state")
     try:
-        state = MemberState(**json.loads(words) | {"tensors": tensors})
+        state = TrainingState(**json.loads(words) | {"tensors": tensors})
         _check_state(state)
     except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: it is no state of a run") from error
@@ -142,7 +159,7 @@ def load_model(path: Path) -> Model:
     return model
 
 
-def _check_state(state: MemberState) -> None:
+def _check_state(state: TrainingState) -> None:
     """Raise TypeError unless it is what its types say: the file may be anybody's."""
     whole = [state.epoch, *([] if state.best_epoch is None else [state.best_epoch])]
     if not all(type(number) is int and number >= 0 for number in whole):
@@ -168,7 +185,7 @@ def _check_model(model: Model) -> None:
         raise ValueError("there must be a name for each class")
     if not (0 <= model.mean <= 1 and 0 < model.std <= 1):
         raise ValueError("pixels between 0 and 1 have another mean and deviation")
-    expected = build_network(shape, "meta").state_dict()
+    expected = build_mlp(shape, device="meta").state_dict()
     if _kinds(expected) != _kinds(model.weights):
         raise ValueError("the weights are of another network")
 

@@ -1,0 +1,1 @@
+"""Training and evaluation of a stack of networks: plain arguments, no configs."""
