@@ -131,8 +131,8 @@ def round_numbers(low: float, high: float, most: int, *, whole: bool = False) ->
 
 
 def number_texts(numbers: Sequence[float]) -> list[str]:
-    """The numbers with as many decimals as the one that needs most; seven and more are rounded."""
-    for decimals in range(7):
+    """The numbers with as many decimals as the one that needs most; as 1e+10 where that is long."""
+    for decimals in range(7 if max(map(abs, numbers), default=0) < 1e10 else 0):
         scaled = [number * 10**decimals for number in numbers]
         if all(math.isclose(x, round(x), rel_tol=1e-9, abs_tol=1e-9) for x in scaled):
             return [f"{number + 0.0:,.{decimals}f}" for number in numbers]

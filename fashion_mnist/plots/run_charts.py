@@ -35,6 +35,7 @@ CURVES = {  # panel -> key of the history, label, colour, line style
     "learning rate": [("lr", "", INK, "-")],
 }
 MOST_DOTS = 30  # epochs: where there are more, the line alone is drawn
+LARGEST = 1e30  # of a curve's values: ticks of larger ones overflow
 MOST_POINTS = 400  # of a coverage curve: more cannot be seen
 MARKED = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # coverages whose accuracy is written
 FIRST = 0.05  # of the coverages: below it a single mistake moves the curve
@@ -53,7 +54,8 @@ class Level(NamedTuple):
 def curves_figure(history: Sequence[Mapping[str, float]], title: str) -> Figure:
     """Loss, accuracy and learning rate over epochs, from rows of the run's history.
 
-    A key that no row has (a run without validation) is left out, a NaN is a gap.
+    A key that no row has (a run without validation) is left out. A NaN, and a loss above 1e30, is a
+    gap.
     """
     figure = new_figure(700, 270, title)
     for number, (name, curves) in enumerate(CURVES.items()):
@@ -63,10 +65,11 @@ def curves_figure(history: Sequence[Mapping[str, float]], title: str) -> Figure:
         for key, label, color, style in curves:
             points = [(row["epoch"], row[key]) for row in history if key in row]
             if points:
-                epochs, values = zip(*points, strict=True)
+                epochs, values = np.array(points, dtype=np.float64).T
                 marker = "." if len(points) <= MOST_DOTS else ""
                 words = f"{label} {_last_value(values[-1])}" if label else None
-                axes.plot(epochs, values, style, color=color, lw=1.4, marker=marker, label=words)
+                shown = np.where(np.abs(values) < LARGEST, values, np.nan)
+                axes.plot(epochs, shown, style, color=color, lw=1.4, marker=marker, label=words)
         if name != "accuracy":
             axes.update_datalim([(history[0]["epoch"], 0)] if history else [])
             axes.autoscale_view()
@@ -190,4 +193,4 @@ def robustness_figure(
 
 def _last_value(value: float) -> str:
     """Where a curve ends."""
-    return f"{value:.4f}" if abs(value) >= 0.001 or not value else f"{value:.3g}"
+    return f"{value:.4f}" if value == 0 or 0.001 <= abs(value) < 100 else f"{value:.4g}"

@@ -25,6 +25,21 @@ class Scale:
         """Each value once, in order."""
         return list(self.positions)
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where an axis begins and ends: a text has a place of its own, numbers a little air."""
+        low, high = min(self.positions.values()), max(self.positions.values())
+        if self.spacing == "even":
+            return low - 0.5, high + 0.5
+        air = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+        return low - air, high + air
+
+    @property
+    def length(self) -> float:
+        """From end to end."""
+        low, high = self.ends
+        return high - low
+
     def share(self, value: str) -> float:
         """Where the value lies between the ends, in [0, 1]; a half where there is one place."""
         low, high = min(self.positions.values()), max(self.positions.values())

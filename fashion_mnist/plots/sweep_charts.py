@@ -147,7 +147,7 @@ def effects_figure(effects: Sequence[Effect], title: str, caption: str) -> Figur
     """
     scales = [scale_of(effect.scores) for effect in effects]
     num_columns = min(3, len(effects))
-    depths = [depth_below(_ticks(scale), PANEL_WIDTH / _length(scale)) for scale in scales]
+    depths = [depth_below(_ticks(scale), PANEL_WIDTH / scale.length) for scale in scales]
     step = PANEL_HEIGHT + 30 + max(depths)
     num_rows = -(-len(effects) // num_columns)
     size = max(WIDTH * num_columns / 3, 420), 50 + num_rows * step
@@ -192,13 +192,16 @@ def parallel_figure(
     figure = new_figure(2 * left + gap * len(values), top + height + 24, title, caption)
     axes = add_panel(figure, left, top, gap * len(values), height)
     scales = [scale_of(own) for own in values]
-    heights = [
-        [_share(scale, scale.positions[value]) for value in own]
-        for scale, own in zip(scales, values, strict=True)
+    air = 0.06 * float(np.ptp(scores)) or 0.01
+    ends = [*(scale.ends for scale in scales), (min(scores) - air, max(scores) + air)]
+    columns = [
+        [scale.positions[value] for value in own] for scale, own in zip(scales, values, strict=True)
     ]
-    air = 0.06 * np.ptp(scores) or 0.01
-    low, high = min(scores) - air, max(scores) + air
-    heights.append([(score - low) / (high - low) for score in scores])
+    # every axis from 0 to 1
+    heights = [
+        np.interp(column, own, (0, 1)).tolist()
+        for column, own in zip([*columns, scores], ends, strict=True)
+    ]
     colors = _colors_of(scores, lower_is_better=lower_is_better)
     lines = [list(enumerate(line)) for line in zip(*heights, strict=True)]
     widths = [2.4] + [1.1] * (len(lines) - 1)
@@ -210,11 +213,10 @@ def parallel_figure(
     axes.tick_params("x", labeltop=True, labelbottom=False, labelsize=9, labelcolor=INK, pad=8)
     axes.grid(visible=False)
     axes.vlines(range(len(names)), 0, 1, INK, lw=0.8, clip_on=False)
-    for x, scale in enumerate(scales):
-        ticks = [(_share(scale, place), text) for place, text in _ticks(scale)]
-        _write_beside(axes, x, apart(ticks, height, 10), gap / 2)
-    ticks = [((tick - low) / (high - low), text) for tick, text in round_numbers(low, high, 6)]
-    _write_beside(axes, len(values), ticks, gap / 2)
+    all_ticks = [*map(_ticks, scales), round_numbers(*ends[-1], 6)]
+    for x, (ticks, own) in enumerate(zip(all_ticks, ends, strict=True)):
+        shares = [(float(np.interp(place, own, (0, 1))), text) for place, text in ticks]
+        _write_beside(axes, x, apart(shares, height, 10), gap / 2)
     return figure
 
 
@@ -275,9 +277,7 @@ def learning_curves_figure(curves: Sequence[Curve], title: str, caption: str) ->
             axes.plot(epochs, means, color=color, lw=1.4, zorder=order)
         y = foot + 16 * number
         write(figure, left, y, "—", 16, color)
-        write(figure, WIDTH - 12, y, curve.last_text, 8.5, INK, "right")
-        room = WIDTH - left - 50 - text_width(curve.last_text, 8.5)
-        write(figure, left + 24, y, shortened(curve.label, 8.5, room), 8.5)
+        _write_setting(figure, left + 24, y, curve.label, curve.last_text)
     axes.set_xlim(0.5, last + 0.5)
     axes.set_xlabel("epoch")
     number_ticks(axes.xaxis, 10, whole=True)
@@ -333,10 +333,15 @@ def pareto_figure(
         )
         y = foot + 16 * (number - 1)
         write(figure, left, y, str(number), 8.5, VERMILION, "right")
-        write(figure, WIDTH - 12, y, point.scores_text, 8.5, INK, "right")
-        room = WIDTH - 100 - text_width(point.scores_text, 8.5)
-        write(figure, left + 8, y, shortened(point.label, 8.5, room), 8.5)
+        _write_setting(figure, left + 8, y, point.label, point.scores_text)
     return figure
+
+
+def _write_setting(figure: Figure, x: float, y: float, label: str, scores: str) -> None:
+    """A line of a list below a chart: what the setting is, and its scores at the right."""
+    write(figure, WIDTH - 12, y, scores, 8.5, INK, "right")
+    room = WIDTH - 32 - x - text_width(scores, 8.5)
+    write(figure, x, y, shortened(label, 8.5, room), 8.5)
 
 
 def _column_widths(columns: Sequence[Sequence[str]], room: float = 420) -> list[float]:
@@ -350,14 +355,14 @@ def _column_widths(columns: Sequence[Sequence[str]], room: float = 420) -> list[
 
 def _draw_effect(axes: Axes, effect: Effect, scale: Scale) -> None:
     """One panel of main effects, its values below it."""
-    axes.set_xlim(*_ends(scale))
+    axes.set_xlim(*scale.ends)
     text_ticks_below(axes, _ticks(scale))
     places = [scale.positions[value] for value, _ in effect.settings]
     scores = [score for _, score in effect.settings]
     if all(score.n == 1 for score in effect.scores.values()):
         axes.plot(places, scores, "o", color=BLUE, ms=4.8)
         return
-    beside = [place - 0.02 * _length(scale) for place in places]
+    beside = [place - 0.02 * scale.length for place in places]
     axes.plot(beside, scores, "o", color=PALE, ms=3.2)
     xs, means, stds = _arrays({scale.positions[v]: s for v, s in effect.scores.items()})
     is_line = scale.spacing != "even" and len(xs) <= MOST_LABELLED
@@ -408,7 +413,7 @@ def _scatter(
     """A dot for each pair of values, its colour the mean: for axes of many values."""
     left, top, width, height = 92, 58, WIDTH - 104, 260
     ticks = _ticks(scales[0])
-    depth = depth_below(ticks, width / _length(scales[0]))
+    depth = depth_below(ticks, width / scales[0].length)
     figure = new_figure(WIDTH, top + height + depth + 24, *words)
     axes = add_panel(figure, left, top, width, height)
     # the worst first, so that the best lie on top
@@ -417,10 +422,10 @@ def _scatter(
     x, y = ([scale.positions[pairs[n][k]] for n in order] for k, scale in enumerate(scales))
     fills = [colors[n] for n in order]
     axes.scatter(x, y, s=70, c=fills, edgecolors="#8c8c8c", linewidths=0.6, zorder=3)
-    axes.set(xlim=_ends(scales[0]), ylim=_ends(scales[1]))
+    axes.set(xlim=scales[0].ends, ylim=scales[1].ends)
     _name_axes(axes, *names)
     text_ticks_below(axes, ticks)
-    beside = apart(_ticks(scales[1]), height / _length(scales[1]), 10)
+    beside = apart(_ticks(scales[1]), height / scales[1].length, 10)
     axes.set_yticks([y for y, _ in beside], [shortened(text, TICK_SIZE, 66) for _, text in beside])
     _draw_color_key(figure, (min(means.values()), max(means.values())), lower_is_better)
     return figure
@@ -429,14 +434,14 @@ def _scatter(
 def _line(line: Mapping[str, float], name: str, score_name: str, words: tuple[str, str]) -> Figure:
     """The mean along one axis."""
     scale = scale_of(line)
-    depth = depth_below(_ticks(scale), 360 / _length(scale))
+    depth = depth_below(_ticks(scale), 360 / scale.length)
     figure = new_figure(440, 58 + 200 + depth + 24, *words)
     axes = add_panel(figure, 62, 58, 360, 200)
     places = [scale.positions[value] for value in line]
     order = np.argsort(places)
     style = "o" if scale.spacing == "even" else "o-"
     axes.plot(np.array(places)[order], np.array([*line.values()])[order], style, color=BLUE, lw=0.8)
-    axes.set_xlim(*_ends(scale))
+    axes.set_xlim(*scale.ends)
     _name_axes(axes, name, score_name)
     text_ticks_below(axes, _ticks(scale))
     number_ticks(axes.yaxis)
@@ -498,33 +503,20 @@ def _ticks(scale: Scale) -> list[Tick]:
     if scale.spacing == "even" or len(scale.positions) <= MOST_LABELLED:
         return [(position, value) for value, position in scale.positions.items()]
     if scale.spacing == "linear":
-        return round_numbers(*_ends(scale), 5)
-    return power_ticks(*_ends(scale))
+        return round_numbers(*scale.ends, 5)
+    return power_ticks(*scale.ends)
 
 
 def power_ticks(low: float, high: float) -> list[Tick]:
     """Powers of ten on a range of logarithms, with their halves and fifths where they are few."""
+    is_short = low >= -4 and high < 10  # else all as 1e-5
     for digits in ((1,), (1, 2, 5), range(1, 10)):
-        exponents = range(math.floor(low), math.ceil(high) + 1)
-        ticks = [(k + math.log10(digit), digit * 10.0**k) for k in exponents for digit in digits]
-        inside = [(place, f"{x:,.10g}") for place, x in ticks if low <= place <= high]
+        numbers = [
+            (k + math.log10(digit), f"{digit * 10.0**k:,.10g}" if is_short else f"{digit}e{k}")
+            for k in range(math.floor(low), math.ceil(high) + 1)
+            for digit in digits
+        ]
+        inside = [(place, text) for place, text in numbers if low <= place <= high]
         if len(inside) >= 3:
             break
     return inside
-
-
-def _ends(scale: Scale) -> tuple[float, float]:
-    """The ends of an axis: texts have a place of their own, numbers a little air."""
-    low, high = min(scale.positions.values()), max(scale.positions.values())
-    air = 0.5 if scale.spacing == "even" else 0.06 * (high - low) or 1.0
-    return low - air, high + air
-
-
-def _length(scale: Scale) -> float:
-    low, high = _ends(scale)
-    return high - low
-
-
-def _share(scale: Scale, position: float) -> float:
-    """Where a position is between the ends, in [0, 1]."""
-    return (position - _ends(scale)[0]) / _length(scale)

@@ -1,5 +1,6 @@
 """Charts of one network show the numbers that they are given, where they are."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -94,6 +95,18 @@ def test_curves_without_validation_or_epochs() -> None:
     assert [len(axes.lines) for axes in figure.axes] == [1, 1, 1]
     assert not [words for words in words_of(figure) if words.startswith("validation")]
     assert not [axes.lines[:] for axes in curves_figure([], "run").axes if axes.lines]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e300, -1e308])
+def test_a_value_that_cannot_be_drawn_is_a_gap(value: float) -> None:
+    """A loss that overflows leaves the rest of its curve, and says where it ends."""
+    history: list[dict[str, float]] = [
+        {"epoch": epoch, "train/loss": loss} for epoch, loss in enumerate([0.5, 0.4, value])
+    ]
+    figure = curves_figure(history, "")
+    assert np.isfinite(points(figure.axes[0].lines[0])[:, 1]).tolist() == [True, True, False]
+    assert f"train {value:.3g}" in words_of(figure)
+    assert_figure_legible(figure)
 
 
 def test_bins_stand_at_their_confidence_and_accuracy() -> None:

@@ -214,13 +214,14 @@ def test_the_front_is_drawn_and_named() -> None:
     assert_ticks_are_true(axes)
 
 
-@pytest.mark.parametrize("ends", [(1, 1.01), (0, 0.5), (2, 3.4), (-5, -1), (0, 12)])
+@pytest.mark.parametrize("ends", [(1, 1.01), (0, 0.5), (2, 3.4), (-5, -1), (-4.9, 0), (0, 12)])
 def test_logarithmic_axes_have_a_few_ticks(ends: tuple[float, float]) -> None:
     """Three to a dozen where the range has so many round numbers, each where it says."""
     ticks = power_ticks(*ends)
     assert len(ticks) <= 13
     for place, text in ticks:
         assert math.log10(float(text.replace(",", ""))) == pytest.approx(place)
+    assert len({"e" in text for _, text in ticks}) == 1
 
 
 def test_scales_order_numbers_and_keep_texts() -> None:
@@ -252,6 +253,7 @@ MODELS = ["small", "a_residual_network_of_great_width", "pyramid", "mlp_512", "b
         lambda: importance_figure({"a": 0.0}, "Importance", ""),
         lambda: effects(RATES, MODELS, ["64", "128", "256", "512"], ["1e-4", "3e-4", "1e-3"]),
         lambda: effects(["1", "2"]),
+        lambda: effects(["1e300"], ["1e300", "-1e300"], ["0", "1e-300"], ["1e9", "2e12"]),
         lambda: effects(HOSTILE, [f"{LONG}{n}" for n in range(30)]),
         lambda: heat_map(MODELS, ["none", "flip", LONG], ("model", "augment")),
         lambda: heat_map(HOSTILE, RATES[:12], (LONG, LONG)),
