@@ -35,7 +35,7 @@ from fashion_mnist.runs.request import last_attempt
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.stacks import view_data
 from fashion_mnist.sweep.definition import read_sweep
-from fashion_mnist.sweep.scale import differing_axes
+from fashion_mnist.sweep.labels import differing_axes
 
 # Each recipe and the sweeps of conf/sweep/ that it was chosen by.
 RECIPES = {

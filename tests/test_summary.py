@@ -12,9 +12,9 @@ from rich.console import Console
 from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.sweep.description import best_figures, describe
 from fashion_mnist.sweep.importance import importances
+from fashion_mnist.sweep.labels import short_names
 from fashion_mnist.sweep.leaderboard import leaderboard_table, main_effects, pareto_front, rank
 from fashion_mnist.sweep.results import JobResult
-from fashion_mnist.sweep.scale import short_names
 from fashion_mnist.sweep.summary import write_summary
 
 SCORE = "final/val_accuracy"

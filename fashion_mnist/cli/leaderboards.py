@@ -17,8 +17,7 @@ from fashion_mnist.conclusions.leaderboard_rows import (
 from fashion_mnist.conclusions.settings import Setting
 from fashion_mnist.console import printable
 from fashion_mnist.recorded import SCORE, TEST_SCORE
-from fashion_mnist.sweep.figures import figure_name, statistic_text
-from fashion_mnist.sweep.scale import ABSENT
+from fashion_mnist.sweep.labels import ABSENT, metric_name, statistic_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,11 +53,11 @@ def leaderboard_table(board: Leaderboard, width: int) -> Table:
     has_test = any(setting.test for setting, _ in board.shown)
     table.add_column("", justify="right")
     table.add_column("setting", overflow="fold", min_width=14)
-    table.add_column(f"{figure_name(SCORE)}{gap}(95 % interval)", no_wrap=True)
+    table.add_column(f"{metric_name(SCORE)}{gap}(95 % interval)", no_wrap=True)
     table.add_column("runs", justify="right", no_wrap=True)
     table.add_column("beside the best")
     if has_test:
-        table.add_column(figure_name(TEST_SCORE), no_wrap=True)
+        table.add_column(metric_name(TEST_SCORE), no_wrap=True)
     for place, (setting, standing) in enumerate(board.shown, start=1):
         cells: list[str | Text] = [
             str(place) if setting.score else ABSENT,

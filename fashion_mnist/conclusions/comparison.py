@@ -34,7 +34,7 @@ from fashion_mnist.metrics.statistics import (
     wilson_interval,
 )
 from fashion_mnist.recorded import RecordedRun
-from fashion_mnist.sweep.scale import differing_axes, in_words
+from fashion_mnist.sweep.labels import differing_axes, values_text
 from fashion_mnist.tracking.reading import Reader
 
 MOST_RUNS = 10
@@ -132,7 +132,7 @@ class Comparison:
         """What each run's parameters are where they differ, in one line each."""
         values = [identity_of(each.run) for each in self.contestants]
         axes = differing_axes(values)
-        return [in_words(own, axes) or "the same settings" for own in values]
+        return [values_text(own, axes) or "the same settings" for own in values]
 
 
 def compare(store: Reader, runs: Sequence[RecordedRun], split: str) -> Comparison:

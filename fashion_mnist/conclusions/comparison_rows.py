@@ -7,8 +7,7 @@ from fashion_mnist.conclusions.comparison import Comparison, Contrast
 from fashion_mnist.conclusions.resampling import SCORES, Difference
 from fashion_mnist.metrics.classification import absent_classes
 from fashion_mnist.metrics.statistics import Interval
-from fashion_mnist.sweep.figures import p_text
-from fashion_mnist.sweep.scale import ABSENT
+from fashion_mnist.sweep.labels import ABSENT, p_text
 
 Row = dict[str, str]
 SCORE_NAMES = {

@@ -21,7 +21,7 @@ from fashion_mnist.conclusions.standing import (
 )
 from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.recorded import TEST_SCORE, RecordedRun
-from fashion_mnist.sweep.scale import differing_axes, in_words
+from fashion_mnist.sweep.labels import differing_axes, values_text
 from fashion_mnist.tracking.reading import Reader
 
 
@@ -62,7 +62,7 @@ class Leaderboard:
 
     def label(self, setting: Setting) -> str:
         """What makes the setting differ from others, in one line."""
-        return in_words(setting.values, self.axes) or "all runs"
+        return values_text(setting.values, self.axes) or "all runs"
 
     def as_json(self) -> dict[str, Any]:
         """What is shown, as plain values."""

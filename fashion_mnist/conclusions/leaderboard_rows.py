@@ -7,7 +7,7 @@ from fashion_mnist.conclusions.settings import Setting
 from fashion_mnist.conclusions.standing import Standing
 from fashion_mnist.console import plural
 from fashion_mnist.recorded import SCORE, TEST_SCORE
-from fashion_mnist.sweep.figures import figure_text, p_text, statistic_text
+from fashion_mnist.sweep.labels import metric_text, p_text, statistic_text
 
 
 def notes(board: Leaderboard) -> list[str]:
@@ -39,7 +39,7 @@ def interval_text(setting: Setting) -> str:
     interval = setting.score and setting.score.interval
     if not interval:
         return ""
-    low, high = (figure_text(SCORE, end) for end in interval)
+    low, high = (metric_text(SCORE, end) for end in interval)
     return f"{low} to {high}"
 
 

@@ -37,8 +37,7 @@ from fashion_mnist.metrics.classification import absent_classes
 from fashion_mnist.page import code, html_page, section, table
 from fashion_mnist.recorded import SCORE, SWEEP_COMMAND_TAG, TEST_SCORE
 from fashion_mnist.runs.results import FAILURE_TAG
-from fashion_mnist.sweep.figures import figure_name, statistic_text
-from fashion_mnist.sweep.scale import ABSENT, short_names, short_value
+from fashion_mnist.sweep.labels import ABSENT, metric_name, short_names, short_value, statistic_text
 from fashion_mnist.sweep.summary_page import effect_tables
 
 MOST_AXES = 6  # as columns of their own; more are told in one
@@ -82,8 +81,8 @@ def _board(report: Report) -> str:
     board = report.board
     names = short_names(board.axes) if len(board.axes) <= MOST_AXES else {}
     has_test = any(setting.test for setting, _ in board.shown)
-    head = ["", *(names.values() or ["setting"]), figure_name(SCORE), "95 % interval", "runs"]
-    head += ["beside the best", *([figure_name(TEST_SCORE)] if has_test else [])]
+    head = ["", *(names.values() or ["setting"]), metric_name(SCORE), "95 % interval", "runs"]
+    head += ["beside the best", *([metric_name(TEST_SCORE)] if has_test else [])]
     rows, classes = [], []
     for place, (setting, standing) in enumerate(board.shown, start=1):
         values = [short_value(setting.values.get(axis, ABSENT)) for axis in names]

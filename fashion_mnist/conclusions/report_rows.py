@@ -13,7 +13,7 @@ from fashion_mnist.conclusions.report_origin import SPEED, metric_of, seconds_of
 from fashion_mnist.console import duration
 from fashion_mnist.metrics import classification
 from fashion_mnist.metrics.statistics import Statistic, wilson_interval
-from fashion_mnist.sweep.scale import ABSENT
+from fashion_mnist.sweep.labels import ABSENT
 
 Row = dict[str, str]
 SCORES = SCORE_NAMES | {"top_2_accuracy": "accuracy of two guesses"}
@@ -65,7 +65,7 @@ def pair_rows(report: Report) -> list[Row]:
 def score_rows(report: Report) -> list[Row]:
     """Scores of the best setting on each split; of one network with the interval over images."""
     rows = [
-        {"": name, **{own.split: figure_text(own.figures[key]) for own in report.winner}}
+        {"": name, **{own.split: metric_text(own.figures[key]) for own in report.winner}}
         for key, name in SCORES.items()
     ]
     single = {own.split: _wilson(own) for own in report.winner if len(own.runs) == 1}
@@ -77,7 +77,7 @@ def score_rows(report: Report) -> list[Row]:
 def calibration_rows(report: Report) -> list[Row]:
     """How far the probabilities of the best setting's networks can be believed."""
     return [
-        {"": name, **{own.split: figure_text(own.figures[key]) for own in report.winner}}
+        {"": name, **{own.split: metric_text(own.figures[key]) for own in report.winner}}
         for key, name in CALIBRATION_NAMES.items()
     ]
 
@@ -132,7 +132,7 @@ def cost_rows(report: Report) -> list[Row]:
     return rows
 
 
-def figure_text(figure: Statistic) -> str:
+def metric_text(figure: Statistic) -> str:
     """`0.8912 ± 0.0021`, or the one value."""
     spread = "" if figure.std is None else f" ± {figure.std:.4f}"
     return f"{figure.mean:.4f}{spread}"

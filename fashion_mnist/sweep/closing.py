@@ -11,7 +11,7 @@ from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.sweep.campaign import Campaign
 from fashion_mnist.sweep.collect import sweep_command
-from fashion_mnist.sweep.figures import statistic_text
+from fashion_mnist.sweep.labels import statistic_text
 from fashion_mnist.sweep.leaderboard import Leaderboard, rank
 from fashion_mnist.sweep.parent import Parent
 from fashion_mnist.sweep.plan import Job

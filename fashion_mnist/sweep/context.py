@@ -9,7 +9,7 @@ from fashion_mnist.config.schema import Config
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.run_dir import RunError
-from fashion_mnist.sweep.scale import short_names
+from fashion_mnist.sweep.labels import short_names
 
 CONTEXT_FILE = "sweep.json"  # in Hydra's folder of the sweep
 

@@ -4,10 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from fashion_mnist.markdown import code, plain
-from fashion_mnist.sweep.figures import figure_name, statistic_text
+from fashion_mnist.sweep.labels import ABSENT, metric_name, short_names, short_value, statistic_text
 from fashion_mnist.sweep.leaderboard import Leaderboard, Setting, count_text, outcome, rank
 from fashion_mnist.sweep.results import JobResult
-from fashion_mnist.sweep.scale import ABSENT, short_names, short_value
 
 BEST_FIGURES = {
     "final/val_accuracy": "best/val_accuracy",
@@ -79,7 +78,7 @@ def _best_lines(board: Leaderboard) -> list[str]:
     best = board.winner
     if best is None or best.score is None:
         return ["No run has a score."]
-    name, n = figure_name(board.score), best.score.n
+    name, n = metric_name(board.score), best.score.n
     score = statistic_text(board.score, best.score)
     runs = f"mean ± std (n − 1) over {n} runs" if n > 1 else "one run"
     who = f"Best: {code(board.label(best))}" if board.axes else "All runs"
@@ -100,7 +99,7 @@ def _top_lines(board: Leaderboard, limit: int = 5) -> list[str]:
         return []
     names = [plain(name) for name in short_names(board.axes).values()]
     tested = [s for s in board.scored[:limit] if "test/accuracy" in s.figures]
-    last = [figure_name(board.score), "runs", *(["test accuracy"] if tested else [])]
+    last = [metric_name(board.score), "runs", *(["test accuracy"] if tested else [])]
     lines = [_row(["", *names, *last]), _row(["--:", *["---"] * len(names), *["--:"] * len(last)])]
     for number, setting in enumerate(board.scored[:limit], start=1):
         values = [code(short_value(setting.values.get(axis, ABSENT))) for axis in board.axes]

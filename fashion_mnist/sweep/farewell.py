@@ -4,7 +4,7 @@ import io
 
 from fashion_mnist.console import plural
 from fashion_mnist.sweep.closing import Ending
-from fashion_mnist.sweep.figures import figure_name, statistic_text
+from fashion_mnist.sweep.labels import metric_name, statistic_text
 from fashion_mnist.sweep.leaderboard import leaderboard_table, pareto_front
 
 MOST_FAILURES = 10
@@ -36,7 +36,7 @@ def _front(ending: Ending) -> str:
     """Of several objectives, the settings that no other beats in all."""
     if len(ending.objectives) < 2:
         return ""
-    names = [figure_name(objective) for objective in ending.objectives]
+    names = [metric_name(objective) for objective in ending.objectives]
     lines = [
         f"  {ending.board.label(setting)}: "
         + ", ".join(

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fashion_mnist.plots.scale import as_numbers, scale_of
+from fashion_mnist.sweep.labels import ABSENT
 from fashion_mnist.sweep.leaderboard import Leaderboard, lower_is_better, rank
 from fashion_mnist.sweep.results import JobResult
-from fashion_mnist.sweep.scale import ABSENT
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

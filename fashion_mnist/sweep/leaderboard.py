@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 from fashion_mnist.console import printable
 from fashion_mnist.metrics.statistics import Statistic, statistic
 from fashion_mnist.plots.scale import scale_of
-from fashion_mnist.sweep.figures import figure_name, statistic_text
-from fashion_mnist.sweep.objectives import DIRECTIONS
-from fashion_mnist.sweep.results import JobResult
-from fashion_mnist.sweep.scale import (
+from fashion_mnist.sweep.labels import (
     ABSENT,
     differing_axes,
-    in_words,
+    metric_name,
     short_names,
     short_value,
+    statistic_text,
+    values_text,
 )
+from fashion_mnist.sweep.objectives import DIRECTIONS
+from fashion_mnist.sweep.results import JobResult
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -82,7 +83,7 @@ class Leaderboard:
 
     def label(self, setting: Setting) -> str:
         """What makes the setting differ from others, in one line: `width=512 lr=3e-3`."""
-        return in_words(setting.values, self.axes) or "all runs"
+        return values_text(setting.values, self.axes) or "all runs"
 
     def size(self) -> str:
         """`54 runs, 18 settings`."""
@@ -186,7 +187,7 @@ def leaderboard_table(board: Leaderboard, limit: int = 10) -> Table:
         table.add_column(
             Text(printable(name)), justify="left" if number else "right", overflow="fold"
         )
-    table.add_column(figure_name(board.score), justify="right", no_wrap=True)
+    table.add_column(metric_name(board.score), justify="right", no_wrap=True)
     table.add_column("runs", justify="right", no_wrap=True)
     for number, setting in enumerate(shown, start=1):
         own = [short_value(setting.values.get(axis, ABSENT)) for axis in board.axes]

@@ -22,7 +22,7 @@ from fashion_mnist.plots.sweep_charts import (
     parallel_figure,
     pareto_figure,
 )
-from fashion_mnist.sweep.figures import figure_name, statistic_text
+from fashion_mnist.sweep.labels import ABSENT, metric_name, short_names, short_value, statistic_text
 from fashion_mnist.sweep.leaderboard import (
     Leaderboard,
     Setting,
@@ -31,7 +31,6 @@ from fashion_mnist.sweep.leaderboard import (
     lower_is_better,
     pareto_front,
 )
-from fashion_mnist.sweep.scale import ABSENT, short_names, short_value
 
 MOST_PANELS = 12  # of main effects
 
@@ -71,7 +70,7 @@ def leaderboard_picture(board: Leaderboard, limit: int = 20) -> Picture | None:
     ]
     if not rows:
         return None
-    total, what = len(board.settings), figure_name(board.score)
+    total, what = len(board.settings), metric_name(board.score)
     which = f"the best {len(rows)} of {total} settings" if total > 1 else "one setting"
     which = f"all {total} settings" if total == len(rows) > 1 else which
     return leaderboard_figure(
@@ -89,7 +88,7 @@ def importance_picture(board: Leaderboard, shares: Mapping[str, float]) -> Pictu
     over = f"by fANOVA over {len(board.scored)} settings"
     return importance_figure(
         shares,
-        f"What the differences in {figure_name(board.score)} come from",
+        f"What the differences in {metric_name(board.score)} come from",
         f"Share of the variance that an axis explains alone, {over}",
     )
 
@@ -118,7 +117,7 @@ def effects_picture(board: Leaderboard, shares: Mapping[str, float]) -> Picture 
     hidden = f" ({num_hidden} more axes in the table)" if num_hidden else ""
     return effects_figure(
         panels,
-        f"{figure_name(board.score).capitalize()} along each axis{hidden}",
+        f"{metric_name(board.score).capitalize()} along each axis{hidden}",
         "Pale dots: settings, means over their runs. Blue: mean ± std over them, n − 1.",
     )
 
@@ -129,10 +128,10 @@ def parallel_picture(board: Leaderboard) -> Picture | None:
     if not board.axes or len(settings) < 2:
         return None
     return parallel_figure(
-        [*short_names(board.axes).values(), figure_name(board.score)],
+        [*short_names(board.axes).values(), metric_name(board.score)],
         [[s.values.get(axis, ABSENT) for s in settings] for axis in board.axes],
         [setting.score.mean for setting in settings if setting.score],
-        f"Every setting to its {figure_name(board.score)}",
+        f"Every setting to its {metric_name(board.score)}",
         f"{len(settings)} settings, means over their runs; the thick line is the best",
         lower_is_better=lower_is_better(board.score),
     )
@@ -156,8 +155,8 @@ def heat_map_picture(board: Leaderboard, shares: Mapping[str, float]) -> Picture
     return heat_map_figure(
         {pair: fmean(scores) for pair, scores in cells.items()},
         (first, second),
-        figure_name(board.score),
-        f"{figure_name(board.score).capitalize()} by {first} and {second}",
+        metric_name(board.score),
+        f"{metric_name(board.score).capitalize()} by {first} and {second}",
         f"the mean over settings, n = {each} each",
         lower_is_better=lower_is_better(board.score),
     )
@@ -199,14 +198,14 @@ def pareto_picture(board: Leaderboard, objectives: Sequence[str]) -> Picture | N
             cost=setting.figures[second].mean,
             score=setting.figures[first],
             label=board.label(setting),
-            scores_text=f"{' at '.join(figures)} {figure_name(second)} (n = {count_text(setting)})",
+            scores_text=f"{' at '.join(figures)} {metric_name(second)} (n = {count_text(setting)})",
         )
 
     return pareto_figure(
         [point(setting) for setting in front],
         [point(setting) for setting in found if setting not in front],
-        figure_name(second),
-        f"{figure_name(first).capitalize()} against {figure_name(second)}",
+        metric_name(second),
+        f"{metric_name(first).capitalize()} against {metric_name(second)}",
         f"{len(front)} of {len(found)} settings, in orange: no other is better in both",
     )
 

@@ -6,10 +6,9 @@ from html import escape
 from pathlib import Path
 
 from fashion_mnist.page import code, html_page, picture, section, table
-from fashion_mnist.sweep.figures import figure_name, statistic_text
+from fashion_mnist.sweep.labels import ABSENT, metric_name, short_names, short_value, statistic_text
 from fashion_mnist.sweep.leaderboard import Leaderboard, Setting, count_text, effects_of, outcome
 from fashion_mnist.sweep.results import JobResult
-from fashion_mnist.sweep.scale import ABSENT, short_names, short_value
 
 MOST_ROWS = 100  # of a table; the CSV files have them all
 CAPTIONS = {
@@ -63,7 +62,7 @@ def _head(board: Leaderboard, title: str, num_doubles: int) -> list[str]:
         return [*lines, '<div class="best"><p>No run has a score.</p></div>']
     n = best.score.n
     over = f"mean ± std over {n} runs" if n > 1 else "one run: one seed tells little"
-    score = f"{figure_name(board.score)} <b>{statistic_text(board.score, best.score)}</b> ({over})"
+    score = f"{metric_name(board.score)} <b>{statistic_text(board.score, best.score)}</b> ({over})"
     who = f"Best: {code(board.label(best))}," if board.axes else "All runs:"
     count = len(board.scored)
     chosen = f"Chosen by this score among {count} settings, so the score flatters it a little."
@@ -81,7 +80,7 @@ def _leaderboard(board: Leaderboard) -> list[str]:
     columns += [k for k in known if k.startswith("final/") and k not in (*columns, "final/epoch")]
     columns += [key for key in ("parameters", "test/accuracy", "test/f1_macro") if key in known]
     columns = list(dict.fromkeys(columns))
-    names = [*map(figure_name, columns)]
+    names = [*map(metric_name, columns)]
     head = ["", *short_names(board.axes).values(), names[0], "runs", *names[1:]]
     rows, classes = [], []
     for number, setting in enumerate(board.settings[:MOST_ROWS], start=1):
@@ -113,7 +112,7 @@ def effect_tables(board: Leaderboard) -> list[str]:
         return []
     tables = []
     for axis, effect in effects.items():
-        head = ["", figure_name(board.score), "settings"]
+        head = ["", metric_name(board.score), "settings"]
         rows = [
             [escape(short_value(value)), statistic_text(board.score, figure), str(figure.n)]
             for value, figure in list(effect.items())[:MOST_ROWS]
