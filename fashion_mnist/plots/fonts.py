@@ -15,8 +15,9 @@ from PIL import ImageFont
 FIRST_UNSURE = "\u0530"  # DejaVu Sans has the alphabets before it: Latin, Greek, Cyrillic
 OUR_SIGNS = "–—…→−"  # and these
 # scripts that run to the left or join their letters, CJK, emoji; not punctuation, arrows, signs
-_LETTERS = "[\u0590-\u1fff\u2c00-\U0010ffff\u200c\u200d]+"
-JOINED_WORDS = re.compile(f"({_LETTERS}(?: +{_LETTERS})*)")
+JOINED = re.compile("[\u0590-\u1fff\u2c00-\U0010ffff]")
+# what captions of ours have between names: each name is ordered by itself, and the arrow stays
+BETWEEN_NAMES = re.compile(r"( ?→ | \([0-9]+\)|[,:;] )")
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +43,11 @@ def import_matplotlib() -> ModuleType:
 
 def font_parts(text: str, size: float) -> list[tuple[str, ImageFont.FreeTypeFont]]:
     """The text in parts, from left to right, with the font of each; sizes are pixels."""
-    if text.isascii():
-        return [(text, _font(_default_file(), size, False))]
+    chunks = BETWEEN_NAMES.split(text) if JOINED.search(text) else [text]
     return [
-        ("".join(letters), _font(file, size, bool(number % 2)))
-        for number, words in enumerate(JOINED_WORDS.split(text))
-        for file, letters in groupby(words, key=_file_with)
+        ("".join(letters), _font(file, size, JOINED.search(chunk) is not None))
+        for chunk in chunks
+        for file, letters in groupby(chunk, key=_file_with)
     ]
 
 
