@@ -1,8 +1,6 @@
 """What a user is told when something goes wrong, and the program's exit status then."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.console import disk_trouble, printable
@@ -10,8 +8,9 @@ from fashion_mnist.data.idx import DataError
 from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.runs.signals import StopRequested
 
-_SWITCH = "HYDRA_FULL_ERROR"
-WANTS_TRACEBACK = os.environ.get(_SWITCH) == "1"  # somebody wants the whole story of an error
+WANTS_TRACEBACK = (
+    os.environ.get("HYDRA_FULL_ERROR") == "1"
+)  # somebody wants the whole story of an error
 
 
 def in_words(error: BaseException) -> str:
@@ -44,17 +43,3 @@ def exit_status(error: BaseException) -> int | None:
             return 1
         case _:
             return None
-
-
-@contextmanager
-def raised_by_hydra() -> Iterator[None]:
-    """Within, Hydra raises what goes wrong in its own work; else it prints a traceback and ends."""
-    before = os.environ.get(_SWITCH)
-    os.environ[_SWITCH] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_SWITCH]
-        else:
-            os.environ[_SWITCH] = before

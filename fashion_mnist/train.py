@@ -2,28 +2,32 @@
 
 import logging
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-import hydra
-import hydra.types
+from hydra._internal.callbacks import Callbacks
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.core.utils import configure_log, run_job
 from hydra.errors import HydraException
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from fashion_mnist.config.compose import (
     CONFIG_NAME,
-    check,
-    check_hydra,
-    config_folder,
-    parse_composed,
+    LAUNCHER,
+    Composer,
+    composed_by_hydra,
+    first_line,
+    hydra_config,
+    job_config,
 )
 from fashion_mnist.config.errors import ConfigError
-from fashion_mnist.config.trees import first_line
+from fashion_mnist.console import printable
 from fashion_mnist.data.idx import DataError
-from fashion_mnist.errors import WANTS_TRACEBACK, exit_status, in_words, raised_by_hydra
+from fashion_mnist.errors import WANTS_TRACEBACK, exit_status, in_words
 from fashion_mnist.runs.request import (
     Request,
     RunResult,
@@ -36,7 +40,7 @@ from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.sweep.context import read_context
-from fashion_mnist.sweep.definition import check_sweep, is_sweep
+from fashion_mnist.sweep.definition import check_sweep, is_sweep, is_swept
 from fashion_mnist.terminal import observe, summarize_run
 from fashion_mnist.tracking.outbox import Outcome, wait_until_sent
 from fashion_mnist.whereabouts import pages, run_link, short_path
@@ -52,31 +56,10 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         SystemExit: 2 for a mistake in the config, 1 for a failed run, 128 + signal when stopped.
     """
-    dry_run = DRY_RUN in arguments
-    arguments = [word for word in arguments if word != DRY_RUN]
-    # flags may stand between overrides, which Hydra itself does not take
-    options = get_args_parser().parse_intermixed_args(arguments)
-    flags = [word for word in arguments if word not in options.overrides]
-    only_shows = _only_shows(options)
-    sweeps = options.multirun or dry_run or is_sweep(options.overrides)
+    logging.raiseExceptions = False  # else Hydra's file on a full disk is a traceback a line
     try:
-        _check(options, dry_run=dry_run, sweeps=sweeps)
-    except ConfigError as error:
-        if WANTS_TRACEBACK:
-            raise
-        print(in_words(error), file=sys.stderr)
-        raise SystemExit(exit_status(error)) from None
-    if sweeps and not (only_shows or options.multirun):
-        flags.append("--multirun")
-    elif options.cfg and options.multirun:  # Hydra shows the config of one job
-        flags = [word for word in flags if word not in ("-m", "--multirun")]
-    overrides = [*options.overrides, *(["hydra.sweeper.dry_run=true"] if dry_run else [])]
-    sys.argv = ["fmnist train", *flags, *overrides]  # hydra.main reads them from there
-    logging.raiseExceptions = False  # else its file on a full disk is a traceback a line
-    try:
-        with raised_by_hydra():
-            hydra.main(str(config_folder()), CONFIG_NAME, version_base="1.3")(_job)()
-    except (HydraException, OSError) as error:  # from flags that show something; from its folder
+        _main(arguments)
+    except (ConfigError, HydraException, OSError) as error:  # before a run is begun
         if WANTS_TRACEBACK:
             raise
         is_mistake = isinstance(error, HydraException)
@@ -84,59 +67,139 @@ def main(arguments: Sequence[str]) -> None:
         raise SystemExit(2 if is_mistake else exit_status(error)) from None
 
 
-def _only_shows(options: Namespace) -> bool:
-    """Whether Hydra is to show something and to run nothing."""
-    shows = (options.help, options.hydra_help, options.cfg, options.info, options.shell_completion)
-    return any(shows)
-
-
-def _check(options: Namespace, *, dry_run: bool, sweeps: bool) -> None:
-    """Raise ConfigError for what must not be run, before Hydra reads a word of it."""
-    # a config of somebody else's in place of ours, or a pickle of one
-    strange = [
-        flag for flag in ("config_path", "config_name", "experimental_rerun") if vars(options)[flag]
-    ]
-    if strange:
-        flag = strange[0].replace("_", "-")
-        raise ConfigError([f"--{flag} must not be: --config-dir names a folder of YAML of yours"])
-    if dry_run and any(text.startswith("hydra/sweeper=") for text in options.overrides):
-        raise ConfigError(["--dry-run wants our own sweeper: leave out hydra/sweeper"])
-    elsewhere = [text for text in options.overrides if text.startswith("hydra/launcher=stacked_")]
-    if elsewhere and any(text.startswith("hydra/sweeper=") for text in options.overrides):
-        raise ConfigError([f"{elsewhere[0]} wants our own sweeper: leave out hydra/sweeper"])
+def _main(arguments: Sequence[str]) -> None:
+    dry_run = DRY_RUN in arguments
+    arguments = [word for word in arguments if word != DRY_RUN]
+    parser = get_args_parser()
+    # flags may stand between overrides, which Hydra itself does not take
+    options = parser.parse_intermixed_args(arguments)
+    _check_flags(options, arguments, dry_run=dry_run)
+    composer = Composer(options.config_dir)
     if options.shell_completion:
-        return
-    if _only_shows(options):
-        check_hydra(options.overrides, config_dir=options.config_dir)
-    elif sweeps:
-        check_sweep(options.overrides, options.config_dir)
+        composer.hydra.shell_completion(CONFIG_NAME, options.overrides)
+    elif options.help or options.hydra_help or options.cfg or options.info:
+        _show(composer, options, parser)
+    elif options.multirun or dry_run or is_sweep(options.overrides):
+        overrides = [*options.overrides, *(["hydra.sweeper.dry_run=true"] if dry_run else [])]
+        _sweep(composer, overrides)
     else:
-        check(options.overrides, config_dir=options.config_dir)
+        _run_alone(composer, options.overrides)
+
+
+def _check_flags(options: Namespace, arguments: Sequence[str], *, dry_run: bool) -> None:
+    """Raise ConfigError for flags of Hydra's that are not for here, or not together."""
+    # another config in place of the packaged one, or a pickle of one
+    for flag in ("config_path", "config_name", "experimental_rerun"):
+        if vars(options)[flag]:
+            name = flag.replace("_", "-")
+            raise ConfigError(
+                [f"--{name} must not be: --config-dir names a folder of YAML of yours"]
+            )
+    folders = ArgumentParser(add_help=False)
+    folders.add_argument("--config-dir", "-cd", action="append", default=[])
+    several = folders.parse_known_args(arguments)[0].config_dir
+    if len(several) > 1:
+        raise ConfigError([f"--config-dir names one folder, got {' and '.join(several)}"])
+    sweepers = [text for text in options.overrides if text.startswith("hydra/sweeper=")]
+    elsewhere = [text for text in options.overrides if text.startswith(f"{LAUNCHER}=stacked_")]
+    for wanted in ["--dry-run"] if dry_run else elsewhere:
+        if sweepers:
+            raise ConfigError([f"{wanted} wants our own sweeper: leave out hydra/sweeper"])
+
+
+def _show(composer: Composer, options: Namespace, parser: ArgumentParser) -> None:
+    """Have Hydra show something, and run nothing."""
+    words, problems = composer.read([text for text in options.overrides if not is_swept(text)])
+    if problems:
+        raise ConfigError(problems)
+    composer.files(words)  # looks at what the files say of Hydra itself
+    hydra, overrides = composer.hydra, composer.hydra_words(options.overrides)
+    options.overrides = overrides
+    if options.help:
+        hydra.app_help(CONFIG_NAME, parser, options)
+    elif options.hydra_help:
+        hydra.hydra_help(CONFIG_NAME, parser, options)
+    elif options.cfg:
+        hydra.show_cfg(CONFIG_NAME, overrides, options.cfg, options.package, options.resolve)
+    else:
+        hydra.show_info(options.info, CONFIG_NAME, overrides)
+
+
+def _sweep(composer: Composer, overrides: Sequence[str]) -> None:
+    """Check a sweep, and have Hydra's sweeper make it."""
+    sweep = check_sweep(overrides, composer)
+    _tell(composer.notes())
+    config = sweep.hydra_config()
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    sweeper = Plugins.instance().instantiate_sweeper(
+        hydra_context=_context(composer), task_function=_job, config=config
+    )
+    # imported here: Hydra runs the modules of plugins again, which makes another class of it
+    from hydra_plugins.fashion_mnist.sweeper import GridAndSearch
+
+    if isinstance(sweeper, GridAndSearch):
+        sweeper.checked = sweep
+    sweeper.sweep(composer.hydra_words(overrides))
+
+
+def _run_alone(composer: Composer, overrides: Sequence[str]) -> None:
+    """Check a run, and train it where Hydra has made a folder and a log for it."""
+    job = composer.job(overrides)
+    _tell(composer.notes())
+    words, _ = composer.read(overrides)
+    hydra = hydra_config(composer.files(words), job.overrides, RunMode.RUN)
+
+    def task(_: DictConfig) -> float | None:
+        return _ended(Request(job.config, job.overrides, job.choices))
+
+    returned = run_job(
+        hydra_context=_context(composer),
+        task_function=task,
+        config=job_config(hydra, job.config, job.overrides),
+        job_dir_key="hydra.run.dir",
+        job_subdir_key=None,
+    )
+    _ = returned.return_value  # raises what went wrong
+
+
+def _context(composer: Composer) -> HydraContext:
+    return HydraContext(config_loader=composer.hydra.config_loader, callbacks=Callbacks())
+
+
+def _tell(notes: Sequence[str]) -> None:
+    for note in notes:
+        print(printable(note), file=sys.stderr)
 
 
 def _job(config: DictConfig) -> float | None:
-    """One job of Hydra's: the validation accuracy, for sweepers that want a figure."""
-    is_alone = HydraConfig.get().mode == hydra.types.RunMode.RUN
+    """A job of another launcher of Hydra's; the validation accuracy, for sweepers that want one."""
+    hydra = HydraConfig.get()
+    job = composed_by_hydra(config, hydra.overrides.task, hydra.runtime.choices)
+    context = read_context(Path(hydra.sweep.dir))
+    request = context.request(job) if context else Request(job.config, job.overrides, job.choices)
     try:
-        return _run(config, is_alone)
+        return _train(request, is_alone=False)
     except StopRequested as error:
-        if not is_alone:
-            raise KeyboardInterrupt from error  # Hydra's launchers go on after an Exception
+        raise KeyboardInterrupt from error  # Hydra's launchers go on after an Exception
+
+
+def _ended(request: Request) -> float | None:
+    """Train a run alone; ends the program with an exit status where it has no result."""
+    try:
+        return _train(request, is_alone=True)
+    except StopRequested as error:
         raise SystemExit(error.exit_status) from None
     except (ConfigError, DataError, RunError, OSError) as error:
-        if WANTS_TRACEBACK or not is_alone:
+        if WANTS_TRACEBACK:
             raise
         log.error(in_words(error))
         raise SystemExit(exit_status(error)) from None
 
 
-def _run(config: DictConfig, is_alone: bool) -> float | None:
-    overrides = tuple(HydraConfig.get().overrides.task)
-    parsed = parse_composed(config, overrides)
-    context = None if is_alone else read_context(Path(HydraConfig.get().sweep.dir))
-    request = context.request(parsed, overrides) if context else Request(parsed, overrides)
-    demand_store(parsed)
-    dataset = load_data(parsed)  # until here nothing is begun, and a signal ends the program
+def _train(request: Request, *, is_alone: bool) -> float | None:
+    # until here nothing is begun, and a signal ends the program
+    demand_store(request.config)
+    dataset = load_data(request.config)
     with stop_requests() as stop:
         try:
             with observe(stop.check) as observer:

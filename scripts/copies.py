@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import MetaData, create_engine, insert, select
 
+from fashion_mnist.config.compose import Composer
 from fashion_mnist.config.schema import flatten
 from fashion_mnist.recorded import FINGERPRINT_TAG, JOURNAL_TAG, SCORE
 from fashion_mnist.runs.event_log import FORMAT, LOG_FILE, START, make_event, read_events
@@ -70,8 +71,8 @@ def score_of(number: int) -> float:
 
 def pretend_trained(overrides: Sequence[str], config_dir: str) -> None:
     """Journals of finished runs for every job of a grid."""
-    sweep = read_sweep(overrides, config_dir)
-    configs = sweep.configs(sweep.samples())
+    sweep = read_sweep(overrides, Composer(config_dir))
+    configs = [job.config for job in sweep.compose(sweep.samples())]
     dataset = read_data(configs[0].data)
     for number, config in enumerate(configs):
         identity, score = identify(config, dataset), score_of(number)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from fashion_mnist.conclusions.ensemble import average
 from fashion_mnist.conclusions.predictions import read_predictions
-from fashion_mnist.config.compose import check
+from fashion_mnist.config.compose import Composer, check
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.metrics.classification import confusion_counts, f1, summarize
@@ -174,7 +174,8 @@ def recipe_row(name: str, results: Sequence[Result], dataset: Dataset) -> list[s
     validation = percent([own.figures["final/val_accuracy"] for own in results])
     seconds = median(own.training_seconds for own in results)  # one may have been disturbed
     scores = scores_of([own.test_probabilities for own in results], dataset)
-    num_searched = sum(len(read_sweep([f"sweep={each}"], None).samples()) for each in RECIPES[name])
+    searches = [read_sweep([f"sweep={each}"], Composer()) for each in RECIPES[name]]
+    num_searched = sum(len(search.samples()) for search in searches)
     size = f"{results[0].figures['parameters']:,.0f}"
     return [f"`{name}`", size, validation, *scores, f"{seconds:.0f}", str(num_searched)]
 
@@ -213,11 +214,11 @@ def sweep_table(folder: Path, name: str, dataset: Dataset) -> Table:
     Differences are taken seed by seed, in points; their intervals are Student's t.
     """
     train(folder, [f"sweep={name}", "evaluation.test=never", "sweep.processes=1"])
-    sweep = read_sweep([f"sweep={name}"], None)
+    sweep = read_sweep([f"sweep={name}"], Composer())
     scores: dict[str, dict[str, float]] = {}
     values = sweep.samples()
-    for own, config in zip(values, sweep.configs(values), strict=True):
-        result = find_result(folder, config, dataset)
+    for own, job in zip(values, sweep.compose(values), strict=True):
+        result = find_result(folder, job.config, dataset)
         score = result.figures["final/val_accuracy"]
         scores.setdefault(setting_of(own, values), {})[own["seed"]] = score
     first = next(iter(scores.values()))

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
 
-from fashion_mnist.config.compose import CONFIG_NAME, config_folder
-from fashion_mnist.config.schema import Config, parse
-from fashion_mnist.config.trees import plain
+from fashion_mnist.config.compose import Composer
+from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
 from fashion_mnist.data.idx import write_idx
 from fashion_mnist.runs.event_log import EventLog
@@ -54,26 +52,18 @@ def data_overrides(folder: Path) -> list[str]:
 def make_config(folder: Path, *overrides: str) -> Config:
     """A config on that data, with a small validation split, recorded nowhere."""
     small = ["data.validation_size=20", "training.batch_size=16", "tracking.uri=null"]
-    words = [*data_overrides(folder), *small, *overrides]
-    groups = [word for word in words if "." not in word.partition("=")[0]]
-    node = compose_groups(tuple(word for word in groups if not word.startswith("seed=")))
-    for word in words:
-        key, _, value = word.partition("=")
-        if word not in groups or key == "seed":
-            parsed = OmegaConf.from_dotlist([f"value={value}"])["value"]
-            OmegaConf.update(node, key, parsed, force_add=True)
-    return parse(plain(node), overridden=[word.partition("=")[0] for word in words])
+    return composer().job([*data_overrides(folder), *small, *overrides]).config
 
 
-def compose_groups(groups: tuple[str, ...]) -> DictConfig:
-    """The real YAML with these choices of groups; composed once, for it takes half a second."""
-    return deepcopy(_compose_groups(groups))
+def default_tree() -> dict[str, Any]:
+    """The tree of the real YAML, as `parse` takes it."""
+    return deepcopy(composer().files([]).tree)
 
 
 @cache
-def _compose_groups(groups: tuple[str, ...]) -> DictConfig:
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return compose(CONFIG_NAME, overrides=list(groups))
+def composer() -> Composer:
+    """Composes the real YAML, once for all tests."""
+    return Composer()
 
 
 def load(folder: Path) -> Dataset:

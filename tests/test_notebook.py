@@ -9,7 +9,7 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from fashion_mnist.config.compose import check
+from fashion_mnist.config.compose import Composer, check
 from fashion_mnist.sweep.definition import check_sweep
 from tests.builders import make_data
 
@@ -101,6 +101,6 @@ def test_commands_that_it_proposes_are_taken(notebook: NotebookNode) -> None:
     for command in commands:
         words = command.replace("'", "").split()
         if "-m" in words:
-            check_sweep([word for word in words if word != "-m"], None)
+            check_sweep([word for word in words if word != "-m"], Composer())
         else:
             check(words)

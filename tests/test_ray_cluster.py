@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from fashion_mnist.config.compose import Composer
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.engines.errand import Home
 from fashion_mnist.engines.ray_cluster import RayCluster
@@ -171,11 +172,11 @@ def test_a_search_tries_several_settings_at_once(data: Path, workers: RayWorkers
         "model.dropout=choice(0.0,0.1,0.2)",
         "optimizer.lr=interval(1e-4,1e-2)",
     ]
-    sweep = read_sweep(words, None)
+    sweep = read_sweep(words, Composer())
     orders = Orders(workers=workers)
 
-    def launch(_jobs: Sequence[Sequence[str]], first: int) -> None:
-        train_jobs(campaign.jobs[first:], orders)
+    def launch(jobs: Sequence[Job]) -> None:
+        train_jobs(jobs, orders)
 
     campaign = Campaign(sweep, SweepContext("", sweep.axes, False), orders, launch)
     campaign.search(Path("search"), campaign.make(sweep.samples())[0].config)

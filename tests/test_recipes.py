@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fashion_mnist.config.compose import check, group_options
+from fashion_mnist.config.compose import Composer, check
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.models.network import Architecture, num_parameters
@@ -24,7 +24,7 @@ def size_of(recipe: str) -> int:
     return num_parameters(Architecture(784, model.sizes(), 10, normalization=model.normalization))
 
 
-@pytest.mark.parametrize("name", group_options("experiment"))
+@pytest.mark.parametrize("name", Composer().options("experiment"))
 def test_every_recipe_is_sound(name: str) -> None:
     """It can be chosen, and leaves the test set to whoever asks for it."""
     config = check([f"experiment={name}"])
@@ -71,8 +71,8 @@ def test_permutation_invariant_does_not_know_where_pixels_are(tmp_path: Path) ->
 
 def test_the_ablation_starts_from_the_recipe() -> None:
     """Its first row is the recipe, for fewer epochs."""
-    sweep = read_sweep(["sweep=permutation_invariant_ablation", "seed=0"], None)
-    first = sweep.configs(sweep.samples()[:1])[0]
+    sweep = read_sweep(["sweep=permutation_invariant_ablation", "seed=0"], Composer())
+    first = sweep.compose(sweep.samples()[:1])[0].config
     recipe = check(["experiment=permutation_invariant", "training.epochs=12", "seed=0"])
     for part in ("data", "model", "loss", "optimizer", "schedule", "training"):
         assert getattr(first, part) == getattr(recipe, part)

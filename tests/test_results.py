@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from fashion_mnist.config.compose import group_options
+from fashion_mnist.config.compose import Composer
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -24,9 +24,9 @@ def results(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 def test_every_recipe_and_sweep_it_names_is_there(results: ModuleType) -> None:
     """All recipes have a row; what they were chosen by can be run again."""
-    assert sorted(results.RECIPES) == group_options("experiment")
+    assert sorted(results.RECIPES) == Composer().options("experiment")
     searches = {name for own in results.RECIPES.values() for name in own}
-    assert searches | set(results.SWEEPS) <= set(group_options("sweep"))
+    assert searches | set(results.SWEEPS) <= set(Composer().options("sweep"))
     assert {name for own in results.ENSEMBLES for name in own} <= set(results.RECIPES)
     assert {results.MIRRORED, *results.ALONE} <= set(results.RECIPES)
 

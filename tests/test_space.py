@@ -1,26 +1,16 @@
 """A sweep's space: one notation in YAML and on the command line, and exactly the jobs it means."""
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fashion_mnist.config.compose import (
-    CONFIG_NAME,
-    check,
-    check_jobs,
-    compose_sweep_settings,
-    config_folder,
-)
+from fashion_mnist.config.compose import Composer, config_folder
 from fashion_mnist.config.errors import ConfigError
-from fashion_mnist.config.schema import parse
-from fashion_mnist.config.trees import plain
 from fashion_mnist.sweep.axes import text_of
 from fashion_mnist.sweep.space import Axis, Space, read_space, sweep_id
 
@@ -42,13 +32,6 @@ def problems(*overrides: str, axes: dict[str, Any] | None = None, when: Any = No
     """What is wrong with a space."""
     with pytest.raises(ConfigError) as caught:
         read_space(overrides, axes=axes or {}, when=when or {})
-    return caught.value.problems
-
-
-def job_problems(*jobs: Sequence[str]) -> list[str]:
-    """What is wrong with jobs."""
-    with pytest.raises(ConfigError) as caught:
-        check_jobs(jobs)
     return caught.value.problems
 
 
@@ -120,7 +103,7 @@ def test_intervals_are_ranges_for_a_search() -> None:
         c={"low": 1, "high": 8},
         d={"low": 2, "high": 8, "step": 2},
     )
-    assert typed == yaml.__class__(yaml.fixed, yaml.axes, yaml.conditions, typed.prefixes)
+    assert typed == yaml
     assert isinstance(typed.searched[2].low, int)
 
 
@@ -214,8 +197,8 @@ def test_a_condition_holds_for_what_the_command_line_sets() -> None:
     assert [without.overrides_of(job) for job in without.grid()] == [("optimizer=adamw",)]
 
 
-def test_overrides_keep_their_plus_and_lose_what_is_the_sweeps() -> None:
-    """As Hydra wants them; a key is named without its plus."""
+def test_overrides_lose_their_plus_and_what_is_the_sweeps() -> None:
+    """A key is named without its plus: it is set whether it is in a file or not."""
     overrides = [
         "sweep=x",
         "sweep.limit=3",
@@ -230,8 +213,8 @@ def test_overrides_keep_their_plus_and_lose_what_is_the_sweeps() -> None:
     assert made.overrides_of(made.grid()[0]) == (
         "~schedule.final",
         "tracking.run_name='a b'",
-        "+optimizer.eps=1e-06",
-        "+optimizer.rho=0.8",
+        "optimizer.eps=1e-06",
+        "optimizer.rho=0.8",
     )
 
 
@@ -374,103 +357,6 @@ def test_a_sweep_keeps_its_id_with_other_seeds_places_and_orders() -> None:
     assert len({first, *others}) == 5
 
 
-MIXED = [
-    ["model=small", "optimizer.lr=0.1"],
-    ["model=small", "optimizer.lr=0.2", "seed=3"],
-    ["model=wide", "optimizer=sgd", "optimizer.momentum=0.5", "optimizer.nesterov=true"],
-    ["+optimizer.amsgrad=true", "model.width=7"],
-    ["++optimizer.amsgrad=true", "++model.width=8"],
-    ["+tracking.tags.a=1", "~tracking.tags.a", "+tracking.tags.b=1"],
-    ["model.width=9", "~schedule.final", "~model.width", "+model.width=3"],
-    ["model.hidden_sizes=[5,3]", "training.ema=null"],
-    ["model.activation=leaky_relu", "+model.activation_options={negative_slope:0.3}"],
-    ["+tracking.tags={a:1}", "+tracking.tags={b:x}", "++tracking.tags.c=2"],
-    ["seed=${model.depth}", "model.depth=5"],
-    ["model.width=4", "model.width=5", "tracking.run_name='a, b'"],
-    ["hydra.run.dir=elsewhere", "data.class_names=[a,b,c,d,e,f,g,h,i,j]"],
-]
-WRONG = [
-    ["model=smal", "seed=x"],
-    ["training.epochs.foo=3"],
-    ["strange.key=1", "+sead=2"],
-    ["seed=${nothing}"],
-    ["model.width=1,2"],
-    ["=x", "model.dropout=7"],
-    ["~nothing"],
-    ["optimizer=sgd", "optimizer.betas=[1,2]"],
-]
-
-
-def test_jobs_composed_together_are_what_hydra_makes_of_each() -> None:
-    """With groups, additions, deletions, nulls, lists and interpolations."""
-    expected = []
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        for job in MIXED:
-            node = plain(compose(CONFIG_NAME, overrides=job))
-            keys = [word.lstrip("+~").partition("=")[0] for word in job]
-            expected.append(parse(node, overridden=keys))
-    assert check_jobs(MIXED) == expected
-    assert check(MIXED[0]) == expected[0]
-
-
-def test_mistakes_of_jobs_are_those_of_each_alone() -> None:
-    """Hydra's, the grammar's and our own."""
-    found = job_problems(*WRONG, [])
-    expected = []
-    for job in WRONG:
-        with pytest.raises(ConfigError) as caught:
-            check(job)
-        expected += [f"{text} (1 of 9 jobs: {' '.join(job)})" for text in caught.value.problems]
-    assert found == expected
-    assert len(found) == 11  # the first, third and sixth job have two mistakes
-
-
-def test_a_mistake_is_said_once_with_what_its_jobs_share() -> None:
-    """What all jobs do wrong needs no job's name."""
-    made = space("model.width=-1,8", "optimizer.lr=1,x", "model.dropout=2", "sed=1")
-    assert job_problems(*(made.overrides_of(job) for job in made.grid())) == [
-        "model.width must be null or a whole number from 1 to 100000, got -1 "
-        "(2 of 4 jobs: model.width=-1)",
-        "model.dropout must be a number in [0, 1), got 2",
-        "sed is not a key (did you mean seed?)",
-        "optimizer.lr must be a number in (0, inf), got 'x' (2 of 4 jobs: optimizer.lr=x)",
-    ]
-    assert job_problems(["seed=1", "model.depth=-1"], ["seed=2"], ["seed=3", "model.depth=-1"])[
-        0
-    ].endswith("(2 of 3 jobs: model.depth=-1)")
-
-
-def test_hundreds_of_jobs_are_checked_in_seconds() -> None:
-    """What takes Hydra half a minute; the bound leaves room for a busy machine."""
-    made = space("model.width=range(1,17)", "optimizer.lr=0.1,0.2,0.3,0.4", "seed=range(4)")
-    jobs = [made.overrides_of(job) for job in made.grid()]
-    begin = time.process_time()
-    assert len(check_jobs(jobs)) == 256
-    assert time.process_time() - begin < 8
-
-
-def test_settings_of_a_sweep_are_read_without_its_jobs() -> None:
-    """Axes and mistakes of the jobs do not count; the name is the file's."""
-    read = compose_sweep_settings(
-        ["sweep=optimizers", "sweep.limit=9", "model.width=1,2", "model=none", "a b", "sed=1"]
-    )
-    assert (read.name, read.limit) == ("optimizers", 9)
-    assert "optimizer, optimizer.lr" in read.axes
-    assert compose_sweep_settings(["seed=1,2"]).name is None
-    assert compose_sweep_settings(["sweep=seeds", "sweep.name=mine"]).name == "mine"
-
-
-def test_mistakes_in_the_settings_of_a_sweep_come_at_once() -> None:
-    """The file's name, the keys and their ranges."""
-    with pytest.raises(ConfigError) as caught:
-        compose_sweep_settings(["sweep=seds", "sweep.limt=9", "sweep.n_trials=0", "seed=x"])
-    first, second, third = caught.value.problems
-    assert first.startswith("sweep must be one of architectures, ")
-    assert first.endswith("(did you mean seeds?), got 'seds'")
-    assert second == "sweep.n_trials must be a whole number, 1 or more, got 0"
-    assert third == "sweep.limt is not a key (did you mean sweep.limit?)"
-
-
 def test_a_recipe_and_a_users_folder_may_bring_a_sweep(tmp_path: Path) -> None:
     """As Hydra finds them, also for glob."""
     for group in ("experiment", "sweep", "model"):
@@ -479,19 +365,20 @@ def test_a_recipe_and_a_users_folder_may_bring_a_sweep(tmp_path: Path) -> None:
     recipe = "# @package _global_\ndefaults: [{override /sweep: mine}]\n"
     (tmp_path / "experiment/paper.yaml").write_text(recipe)
     (tmp_path / "model/smaller.yaml").write_text("defaults: [small, _self_]\nwidth: 3\n")
-    read = compose_sweep_settings(["experiment=paper"], config_dir=str(tmp_path))
+    composer = Composer(str(tmp_path))
+    read = composer.sweep(["experiment=paper"])
     assert (read.name, read.axes) == ("mine", {"seed": [1, 2]})
-    made = read_space(["model=glob(small*)"], axes={}, when={}, config_dir=str(tmp_path))
+    made = read_space(["model=glob(small*)"], axes={}, when={}, composer=composer)
     jobs = [made.overrides_of(job) for job in made.grid()]
     assert jobs == [("model=small",), ("model=smaller",)]
-    configs = check_jobs(jobs, config_dir=str(tmp_path))
+    configs = [job.config for job in composer.jobs(jobs)]
     assert [config.model.width for config in configs] == [128, 3]
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_sweep_file_makes_sound_jobs(name: str) -> None:
     """All of them; of a search, those at the ends of its ranges. Its first line says how many."""
-    read = compose_sweep_settings([f"sweep={name}"])
+    read = Composer().sweep([f"sweep={name}"])
     made = read_space([f"sweep={name}"], axes=read.axes, when=read.when)
     if name == "default":
         assert made.grid() == [{}]
@@ -509,6 +396,6 @@ def test_every_sweep_file_makes_sound_jobs(name: str) -> None:
             for axis in made.axes
         }
         jobs = [{key: texts[k] for key, texts in ends.items()} for k in (0, 1)]
-    configs = check_jobs([made.overrides_of(job) for job in jobs])
+    configs = [job.config for job in Composer().jobs([made.overrides_of(job) for job in jobs])]
     assert len(configs) == len(jobs)
     assert len({repr(config) for config in configs}) == len(jobs)

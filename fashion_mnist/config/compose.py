@@ -1,31 +1,51 @@
-"""From a command line to a plain tree of settings; Hydra's errors become ours, all at once."""
+"""From a command line to validated configs: Hydra composes the files, and every job once.
+
+Hydra composes what the chosen files make; values typed on the command line are then set on it,
+here, and the result is checked. What was checked is what is run: a run gets that `Config`, and
+where Hydra itself composes a job (for another launcher, or to show it) it gets the same words.
+"""
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import fields, replace
-from functools import cache
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.types import Quote, QuotedString
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from yaml import MarkedYAMLError, YAMLError
+from yaml.reader import ReaderError
 
-from fashion_mnist.config.checks import Reader
-from fashion_mnist.config.errors import ConfigError, shorten, shown
-from fashion_mnist.config.hydra_settings import hydra_problems, is_search_path, own_words
-from fashion_mnist.config.overrides import RECIPE, Word, options_of, read_word
-from fashion_mnist.config.schema import Config, SweepConfig, parse
-from fashion_mnist.config.trees import TOO_MANY, Base, base_of, first_line, plain, set_values
-from fashion_mnist.config.user_files import MOST_INTERPOLATIONS, UserFolder, num_interpolations
+from fashion_mnist.config.errors import ConfigError, did_you_mean, shorten, shown
+from fashion_mnist.config.parse import parse, parse_sweep
+from fashion_mnist.config.schema import Config, SweepConfig, flatten, nested
+from fashion_mnist.config.user_files import UserFolder
+from fashion_mnist.console import first_line_of
 
 CONFIG_NAME = "train"
-_OF_THE_SWEEP = re.compile(r"[+~]*sweep\b")
+RECIPE = "experiment"  # the group of named recipes; one may choose a sweep or a launcher too
+LAUNCHER = "hydra/launcher"
+LONGEST_OVERRIDE = 100_000  # characters; of a terminal's line Linux takes little more
+MOST_INTERPOLATIONS = 12  # of a config: each may repeat what others say
+_NO_OVERRIDE = "is no override as key=value (no space around =, quotes around a list: 'key=[1,2]')"
+_TOO_DEEP = "the config is nested too deeply, or refers to itself"
+_KEY = re.compile(r"[+~]{0,2}[a-zA-Z_][\w./@:-]*")
+# Hydra's own settings that may be typed: none other may change what is imported, run or written
+_TYPED = re.compile(
+    r"\+{0,2}(hydra\.(run\.dir|sweep\.dir|sweep\.subdir|verbose|mode|(sweeper|launcher)\.[^=]+)"
+    r"|hydra/(launcher|sweeper|job_logging|hydra_logging))="
+)
+_CALLED = re.compile(r"\+{0,2}hydra\.(sweeper|launcher)\.")  # Hydra calls what these name
 # what Hydra and OmegaConf raise for YAML that is no config; beside their own errors they assert
 _NO_CONFIG = (
     HydraException,
@@ -38,7 +58,6 @@ _NO_CONFIG = (
     AssertionError,
     RecursionError,
 )
-_Composed = DictConfig | list[str]  # a config, or why there is none
 
 
 def config_folder() -> Path:
@@ -48,7 +67,7 @@ def config_folder() -> Path:
 
 
 def check(overrides: Sequence[str], *, config_dir: str | None = None) -> Config:
-    """Compose and parse what the command line asks for; writes nothing.
+    """Compose and check what the command line asks for; writes nothing.
 
     Args:
         overrides: as typed, `optimizer=sgd` or `optimizer.lr=0.1`.
@@ -57,120 +76,528 @@ def check(overrides: Sequence[str], *, config_dir: str | None = None) -> Config:
     Raises:
         ConfigError: with every mistake there is.
     """
-    return check_jobs([overrides], config_dir=config_dir)[0]
+    return Composer(config_dir).job(overrides).config
 
 
-def check_jobs(jobs: Sequence[Sequence[str]], *, config_dir: str | None = None) -> list[Config]:
-    """What `check` makes of each job's overrides; what jobs have in common is composed once.
+@dataclass(frozen=True)
+class Word:
+    """One override of a command line."""
+
+    override: Override
+    # a file of a group, a setting of Hydra's, the value of a key, or a key that is taken away
+    kind: Literal["file", "hydra", "value", "deletion"]
+    text: str  # as Hydra gets it; of a value without `+`
+
+    @property
+    def key(self) -> str:
+        """The dotted key, or the group."""
+        return str(self.override.key_or_group)
+
+
+@dataclass(frozen=True)
+class Composed:
+    """What the overrides of one run make."""
+
+    config: Config
+    choices: Mapping[str, str]  # group -> the file that was chosen
+    overrides: tuple[str, ...]  # as Hydra gets them
+
+
+@dataclass(frozen=True)
+class Files:
+    """What the chosen files make, before any value is set."""
+
+    config: DictConfig  # Hydra's own settings among it
+    tree: dict[str, Any]  # without them, interpolations as they are written
+    choices: Mapping[str, str]
+
+    @property
+    def launcher(self) -> str:
+        """The launcher that the files, or the command line, choose."""
+        return self.choices[LAUNCHER]
+
+
+@dataclass
+class Composer:
+    """Composes command lines, with a user's folder of YAML in front of the packaged files.
+
+    What several jobs share is composed once.
 
     Raises:
-        ConfigError: with every mistake of every job, each once.
+        ConfigError: the folder is none, or would replace all packaged files.
     """
-    folders, extra = _folders(config_dir)
-    words = {text: read_word(text, folders) for text in set(chain(*jobs))}
-    bases: dict[tuple[str, ...], Base | list[str]] = {}
-    configs, mistakes = list[Config](), dict[str, list[int]]()
-    with _hydra():
-        for number, job in enumerate(jobs):
+
+    config_dir: str | None = None
+    _files: dict[tuple[str, ...], Files | ConfigError] = field(default_factory=dict, repr=False)
+    _words: dict[str, tuple[Word | None, list[str]]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        folder = Path(self.config_dir or ".")
+        if not folder.is_dir():
+            raise ConfigError(
+                [f"--config-dir must be a folder, got {shorten(str(self.config_dir))}"]
+            )
+        if self.config_dir is not None and (folder / f"{CONFIG_NAME}.yaml").exists():
+            raise ConfigError(
+                [
+                    f"{CONFIG_NAME}.yaml must not be in --config-dir: what it changes belongs into "
+                    "experiment/NAME.yaml, for experiment=NAME"
+                ]
+            )
+
+    @cached_property
+    def hydra(self) -> Hydra:
+        """Hydra, which looks into the user's folder first."""
+        version.setbase("1.3")
+        search_path = create_config_search_path(str(config_folder()))
+        if self.config_dir is not None:
+            place = f"{UserFolder.scheme()}://{Path(self.config_dir).absolute()}"
+            search_path.prepend("command-line", place, "main")
+        return Hydra(task_name=CONFIG_NAME, config_loader=ConfigLoaderImpl(search_path))
+
+    def options(self, group: str) -> list[str]:
+        """The files that a group can be chosen from; none: it is no group."""
+        if group.startswith("hydra/"):
+            return self.hydra.config_loader.get_group_options(group)
+        folders = [Path(folder, group) for folder in (config_folder(), self.config_dir) if folder]
+        found = [path.relative_to(folder) for folder in folders for path in folder.rglob("*.yaml")]
+        return sorted({path.with_suffix("").as_posix() for path in found})
+
+    def job(self, overrides: Sequence[str]) -> Composed:
+        """Compose and check one run. Raises ConfigError with every mistake there is."""
+        words, problems = self.read(overrides)
+        try:
+            job = self._job(words)
+        except ConfigError as error:
+            raise ConfigError([*problems, *error.problems]) from None
+        if problems:
+            raise ConfigError(problems)
+        return job
+
+    def jobs(self, jobs: Sequence[Sequence[str]]) -> list[Composed]:
+        """What `job` makes of each.
+
+        Raises:
+            ConfigError: with every mistake of every job, each once.
+        """
+        composed, mistakes = list[Composed](), dict[str, list[int]]()
+        for number, overrides in enumerate(jobs):
             try:
-                configs.append(_check([words[text] for text in job], bases, extra))
+                composed.append(self.job(overrides))
             except ConfigError as error:
                 for problem in error.problems:
                     mistakes.setdefault(problem, []).append(number)
-    if mistakes:
-        raise ConfigError([_with_jobs(*mistake, jobs) for mistake in mistakes.items()])
-    return configs
+        if mistakes:
+            raise ConfigError([_with_jobs(*mistake, jobs) for mistake in mistakes.items()])
+        return composed
+
+    def sweep(self, overrides: Sequence[str]) -> SweepConfig:
+        """The settings of a sweep; its name is its file's where the YAML has none.
+
+        Raises:
+            ConfigError: with every mistake in them; what is said of the jobs is left unread.
+        """
+        words, problems = self.read(_of_the_sweep(overrides))
+        try:
+            files = self.sweep_files(overrides)
+            tree, _ = _set_values(files.tree, words)
+            settings = parse_sweep(tree.get("sweep"), typed=_typed(words))
+        except ConfigError as error:
+            raise ConfigError([*problems, *error.problems]) from None
+        if problems:
+            raise ConfigError(problems)
+        choice = files.choices["sweep"]
+        return replace(settings, name=settings.name or (choice if choice != "default" else None))
+
+    def sweep_files(self, overrides: Sequence[str]) -> Files:
+        """What the files make that are the same for all jobs of a sweep: its own, and Hydra's."""
+        return self.files(self.read(_of_the_sweep(overrides))[0])
+
+    def hydra_words(self, overrides: Sequence[str]) -> list[str]:
+        """Overrides that may have several values, for Hydra to compose what they make."""
+        words = []
+        for text in overrides:
+            key = text.lstrip("+").partition("=")[0]
+            is_value = not re.match(r"~|hydra\b", key) and key != RECIPE and not self.options(key)
+            words.append(f"++{text.lstrip('+')}" if is_value else text)
+        return words
+
+    def read(self, overrides: Sequence[str]) -> tuple[list[Word], list[str]]:
+        """The overrides of one run, and what is wrong with those that are left out."""
+        for text in set(overrides) - self._words.keys():
+            problems: list[str] = []
+            override = parse_override(text, problems)
+            word = self._word(override, problems) if override is not None else None
+            self._words[text] = word, problems
+        known = [self._words[text] for text in overrides]
+        words = [word for word, _ in known if word is not None]
+        return words, [problem for _, problems in known for problem in problems]
+
+    def files(self, words: Sequence[Word]) -> Files:
+        """What the files that these words choose make. Raises ConfigError where that is nothing."""
+        texts = tuple(word.text for word in words if word.kind in ("file", "hydra"))
+        if texts not in self._files:
+            try:
+                self._files[texts] = self._compose(texts)
+            except ConfigError as error:
+                self._files[texts] = error
+        files = self._files[texts]
+        if isinstance(files, ConfigError):
+            raise files
+        return files
+
+    def notes(self) -> list[str]:
+        """What is to be known of the files that were read: which replace packaged ones."""
+        return [
+            f"{Path(str(self.config_dir), name)} is read, and not the packaged file of that name"
+            for source in self._user_folders()
+            for name in sorted(source.loaded)
+            if (config_folder() / name).exists()
+        ]
+
+    def _user_folders(self) -> list[UserFolder]:
+        sources = self.hydra.config_loader.get_sources()
+        return [source for source in sources if isinstance(source, UserFolder)]
+
+    def _job(self, words: Sequence[Word]) -> Composed:
+        files = self.files(words)
+        tree, texts = _set_values(files.tree, words)
+        problems = []
+        if RECIPE in tree:  # there an experiment is that says nothing of its package
+            del tree[RECIPE]
+            problems.append(
+                f"{RECIPE}/{files.choices.get(RECIPE)}.yaml must begin with the line "
+                "`# @package _global_`, for its keys are those of the whole config"
+            )
+        deleted = [word.key for word in words if word.override.is_delete()]
+        try:
+            config = parse(tree, typed=_typed(words), deleted=deleted)
+        except ConfigError as error:
+            raise ConfigError([*problems, *error.problems]) from None
+        if problems:
+            raise ConfigError(problems)
+        return Composed(config, files.choices, tuple(texts))
+
+    def _word(self, override: Override, problems: list[str]) -> Word | None:
+        key, text = str(override.key_or_group), override.input_line or ""
+        is_hydra = re.match(r"hydra\b", key) or re.match(r"hydra\b", override.package or "")
+        if override.is_sweep_override():
+            problems.append(
+                f"{key} takes one value; several runs want -m, a list brackets as in '{key}=[1,2]',"
+                f" and a decimal a point, got {shorten(text.partition('=')[2])}"
+            )
+            return None
+        if is_hydra:
+            problem = _hydra_problem(text)
+            if problem is None and key.startswith("hydra/"):
+                problem = self._choice_problem(override)
+            problems += [problem] if problem is not None else []
+            return Word(override, "hydra", text) if problem is None else None
+        if key == RECIPE or self.options(key):
+            problem = None if override.is_delete() else self._choice_problem(override)
+            problems += [problem] if problem is not None else []
+            # what is in the packaged list of defaults is chosen, all else added
+            is_packaged = (config_folder() / key).is_dir() and override.package is None
+            if not override.is_delete():
+                text = text.lstrip("+") if is_packaged else f"+{text.lstrip('+')}"
+            return Word(override, "file", text) if problem is None else None
+        if override.is_delete():
+            return Word(override, "deletion", text)
+        return Word(override, "value", text.lstrip("+"))
+
+    def _choice_problem(self, override: Override) -> str | None:
+        """What is wrong with a group's choice of a file."""
+        group, value = str(override.key_or_group), override.value()
+        if value is None and group == RECIPE:
+            return None
+        if isinstance(value, list) and group != RECIPE:
+            return (
+                f"{group} takes one file, and several runs want -m {group}=a,b, got {shown(value)}"
+            )
+        options = self.options(group)
+        chosen = value if isinstance(value, list) else [value]
+        strange = [each for each in chosen if each not in options]
+        if not strange:
+            return None
+        path = Path(str(self.config_dir), group, f"{strange[0]}.yml")
+        if self.config_dir is not None and isinstance(strange[0], str) and path.exists():
+            return f"{path} is not read: name it {strange[0]}.yaml"
+        known = f"one of {', '.join(options)}" if options else "a file of yours in --config-dir"
+        nearest = did_you_mean(strange[0], options)
+        return f"{group} must be {known}{nearest}, got {shown(value)}"
+
+    def _compose(self, texts: tuple[str, ...]) -> Files:
+        try:
+            config = self.hydra.compose_config(
+                CONFIG_NAME, list(texts), RunMode.RUN, from_shell=False
+            )
+            tree: Any = OmegaConf.to_container(config, resolve=False)
+        except _NO_CONFIG as error:
+            raise ConfigError([first_line(error)]) from None
+        hydra = tree.pop("hydra")
+        files = Files(config, tree, _chosen(hydra["runtime"]["choices"]))
+        if any(source.loaded for source in self._user_folders()):
+            problems = self._hydra_problems(files, hydra, texts)
+            if problems:
+                raise ConfigError(problems)
+        return files
+
+    def _hydra_problems(
+        self, files: Files, hydra: dict[str, Any], texts: Sequence[str]
+    ) -> list[str]:
+        """Where a user's files say what Hydra imports, runs or writes: only the launcher is theirs.
+
+        Compared with what the packaged files make of the same words, and of that launcher.
+        """
+        packaged, launcher = Composer(), files.launcher
+        installed = packaged.options(LAUNCHER)
+        if launcher not in installed:
+            return [f"{LAUNCHER} must be one of {', '.join(installed)}, got {shown(launcher)}"]
+        typed = [text for text in texts if re.match(r"\W*hydra\b", text) and LAUNCHER not in text]
+        alone = packaged._compose((*typed, f"{LAUNCHER}={launcher}")).config
+        known: Any = OmegaConf.to_container(alone.hydra, resolve=False)
+        for own in (known, hydra):
+            for name in ("runtime", "overrides", "searchpath"):
+                own.pop(name)
+            own["job"].pop("override_dirname")
+        return [
+            f"hydra.{shorten(name)} must not be changed by a YAML file: it says what Hydra runs, "
+            "or where it writes"
+            for name in dict.fromkeys([*known, *hydra])
+            if known.get(name) != hydra.get(name)
+        ]
 
 
-def check_hydra(overrides: Sequence[str], *, config_dir: str | None = None) -> None:
-    """Raise ConfigError where Hydra cannot compose this, or must not run it.
-
-    What has several values is left out: each job has its own.
-    """
-    folders, extra = _folders(config_dir)
-    words = [read_word(text, folders) for text in overrides]
-    with _hydra():
-        composed = _compose([w.text for w in words if w.text and not w.sweeps], extra)
-    if isinstance(composed, list):
-        raise ConfigError(composed)
-
-
-def compose_sweep_settings(
-    overrides: Sequence[str], *, config_dir: str | None = None
-) -> SweepConfig:
-    """The node `sweep` alone; its name is its file's where the YAML has none.
-
-    Raises:
-        ConfigError: with every mistake in it; what the overrides say of the jobs is left unread.
-    """
-    folders, extra = _folders(config_dir)
-    own = [read_word(text, folders) for text in overrides if _OF_THE_SWEEP.match(text)]
-    recipes = [read_word(text, folders) for text in overrides if text.startswith(f"{RECIPE}=")]
-    problems = [word.problem for word in own if word.problem is not None]
-    texts = [word.text for word in (*recipes, *own) if word.text is not None]
-    with _hydra():
-        composed = _compose(texts, extra)
-    if isinstance(composed, list):
-        raise ConfigError([*problems, *composed])
-    reader = Reader()
-    try:
-        node = OmegaConf.to_container(composed.sweep, resolve=True)
-        settings = reader.dataclass(SweepConfig, node, "sweep.")
-        problems += reader.all_problems(f"sweep.{field.name}" for field in fields(SweepConfig))
-    except (OmegaConfBaseException, RecursionError) as error:
-        problems.append(first_line(error))
-    if problems:
-        raise ConfigError(problems)
-    choice = composed.hydra.runtime.choices.sweep
-    return replace(settings, name=settings.name or (choice if choice != "default" else None))
-
-
-def group_options(group: str, config_dir: str | None = None) -> list[str]:
-    """The files that a group can be chosen from; none: it is no group."""
-    return options_of(group, _folders(config_dir)[0])
-
-
-def parse_composed(config: DictConfig, overrides: Sequence[str]) -> Config:
-    """A job's config as Hydra composed it. Raises ConfigError with every mistake there is."""
-    keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
-    return parse(plain(_without_hydra(config)), overridden=keys)
-
-
-def _check(
-    words: Sequence[Word],
-    bases: dict[tuple[str, ...], Base | list[str]],
-    extra: Sequence[str],
-) -> Config:
-    """Parse what the words of one job make; `bases` keeps what is composed, for the next job."""
-    problems = [word.problem for word in words if word.problem is not None]
-    shared, values = _split(words)
-    if shared not in bases:
-        base = _compose(shared, extra)
-        bases[shared] = base if isinstance(base, list) else base_of(_without_hydra(base))
-    composed = set_values(bases[shared], values)
-    keys = [word.override.key_or_group for word in words if word.override is not None]
-    if isinstance(composed, list):
-        raise ConfigError([*problems, *composed])
-    try:
-        config = parse(composed, overridden=keys)
-    except ConfigError as error:
-        raise ConfigError([*problems, *error.problems]) from None
-    if problems:
-        raise ConfigError(problems)
+def hydra_config(files: Files, overrides: Sequence[str], mode: RunMode) -> DictConfig:
+    """Hydra's settings, as files and words make them, for a run or a sweep."""
+    config = deepcopy(files.config)
+    with open_dict(config):
+        config.hydra.mode = mode
+        config.hydra.overrides.task = list(overrides)
+        if mode == RunMode.MULTIRUN:  # also where Hydra composes a job of it
+            config.hydra.overrides.hydra.append(f"hydra.mode={mode.name}")
     return config
 
 
-def _split(words: Sequence[Word]) -> tuple[tuple[str, ...], list[Word]]:
-    """What must be composed, and the values that can be set on it afterwards.
+def job_config(
+    hydra: DictConfig, config: Config, overrides: Sequence[str], number: int | None = None
+) -> DictConfig:
+    """What Hydra calls the config of a job: the checked one, beside Hydra's settings."""
+    job = OmegaConf.create({**nested(flatten(config)), "hydra": hydra.hydra})
+    OmegaConf.copy_cache(hydra, job)  # a time that is in a name stays what it was
+    settings = job.hydra
+    with open_dict(settings):
+        settings.overrides.task = list(overrides)
+        names = settings.job.config.override_dirname
+        settings.job.override_dirname = get_overrides_dirname(
+            overrides=[_parse(text) for text in overrides],
+            kv_sep=names.kv_sep,
+            item_sep=names.item_sep,
+            exclude_keys=names.exclude_keys,
+        )
+        if number is not None:
+            settings.job.id, settings.job.num = str(number), number
+    return job
 
-    What stands before a deletion is composed with it, for their order counts.
+
+def composed_by_hydra(
+    config: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]
+) -> Composed:
+    """A job that another launcher has Hydra compose.
+
+    Args:
+        config: without Hydra's own settings.
+        choices: those of Hydra's, group -> file.
+
+    Raises:
+        ConfigError: with every mistake there is.
     """
-    deletions = [k for k, word in enumerate(words) if word.override and word.override.is_delete()]
-    last = max(deletions, default=-1)
-    is_value = [word.is_value and k > last for k, word in enumerate(words)]
-    paired = list(zip(words, is_value, strict=True))
-    shared = [word.text for word, is_last in paired if not is_last and word.text is not None]
-    return tuple(shared), [word for word, is_last in paired if is_last]
+    typed = {text.lstrip("+").partition("=")[0]: text.partition("=")[2] for text in overrides}
+    parsed = parse(OmegaConf.to_container(config, resolve=True), typed=typed)
+    return Composed(parsed, _chosen(choices), tuple(overrides))
+
+
+def _chosen(choices: Mapping[str, Any]) -> dict[str, str]:
+    return {str(group): str(name) for group, name in choices.items() if name is not None}
+
+
+def parse_override(text: str, problems: list[str]) -> Override | None:
+    """An override as Hydra reads it; None and a problem where it cannot."""
+    if len(text) > LONGEST_OVERRIDE:
+        problems.append(f"{shown(text)} is too long: at most {LONGEST_OVERRIDE:,} characters")
+        return None
+    try:
+        override = _parse(text)
+        # a tag is text, whatever it looks like
+        if override.key_or_group and re.match(r"tracking\.tags\b", override.key_or_group):
+            override = _parse(_with_quotes(text))
+    except (HydraException, ValueError, RecursionError) as error:  # too many digits, or brackets
+        advice = _quoted(text) or f"{_NO_OVERRIDE}: {shorten(first_line_of(error))}"
+        problems.append(f"{shown(text)} {advice}")
+        return None
+    if override.key_or_group:
+        return override
+    problems.append(f"{shown(text)} {_NO_OVERRIDE}")
+    return None
+
+
+def _parse(text: str) -> Override:
+    return OverridesParser.create().parse_override(text)
+
+
+def _quoted(text: str) -> str | None:
+    """What to write instead of an override whose value is text that wants quotes."""
+    key, equals, value = text.partition("=")
+    if not _KEY.fullmatch(key) or not equals or not value or value[0] in "[{(\"'" or "\n" in value:
+        return None
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    word = f'{key}="{escaped}"'
+    try:
+        _parse(word)
+    except (HydraException, ValueError, RecursionError):
+        return None
+    shell = f"'{word}'" if "'" not in word else '"{}"'.format(word.replace('"', '\\"'))
+    return f"has a value that wants quotes: {shorten(shell)}"
+
+
+def _with_quotes(text: str) -> str:
+    """An override of tags whose numbers, true and false are text, as they were typed."""
+
+    def quote(match: re.Match[str]) -> str:
+        override = _parse(f"x={match[2]}")
+        is_text = isinstance(override.value(), str | dict | list | None)
+        return match[0] if is_text or override.is_sweep_override() else f"{match[1]}'{match[2]}'"
+
+    return re.sub(r"""([=:]\s*)([^\s=:,{}\[\]'"()]+)(?=\s*(?:[,}]|$))""", quote, text)
+
+
+def first_line(error: Exception) -> str:
+    """What an error of Hydra's says, without its advice; of broken YAML, where it is broken."""
+    if isinstance(error, RecursionError):
+        return _TOO_DEEP
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"{mark.name}, line {mark.line + 1}, is no YAML: {error.problem}"
+    if isinstance(error, ReaderError):
+        return f"{error.name} is no YAML: {error.reason}"
+    key = getattr(error, "full_key", None)  # of OmegaConf
+    head, _, rest = str(error).strip().partition("\n")
+    reason = rest.strip().partition("\n")[0]
+    line = f"{head} {reason}" if head.endswith(":") else first_line_of(error)
+    return f"{key}: {line}" if key else line
+
+
+def _hydra_problem(text: str) -> str | None:
+    """What is wrong with an override of Hydra's own settings."""
+    if re.match(r"\W*hydra\.searchpath\b", text):  # Hydra imports a package that it names
+        return f"{shown(text)} must not be: --config-dir names a folder of YAML"
+    if not _TYPED.match(text):
+        return f"{shown(text)} must not be: it says what Hydra runs, or where it writes"
+    if _CALLED.match(text) and ("_target_" in text or "${" in text):
+        return f"{shown(text)} must be a plain value of the sweeper or launcher, which Hydra calls"
+    return None
+
+
+def _of_the_sweep(overrides: Sequence[str]) -> list[str]:
+    """Those that say how to sweep; a recipe may choose a sweep and a launcher."""
+    own = [text for text in overrides if re.match(r"[+~]*(sweep|hydra)\b", text)]
+    recipes = [text for text in overrides if re.match(rf"\+*{RECIPE}=", text)]
+    parsed = [(text, parse_override(text, [])) for text in recipes]
+    return [
+        text for text, word in parsed if word is not None and not word.is_sweep_override()
+    ] + own
+
+
+def _typed(words: Sequence[Word]) -> dict[str, str]:
+    """The keys that the command line sets, with their values as typed."""
+    own = [word for word in words if word.kind == "value"]
+    return {word.key: (word.override.input_line or "").partition("=")[2] for word in own}
+
+
+def _set_values(tree: dict[str, Any], words: Sequence[Word]) -> tuple[dict[str, Any], list[str]]:
+    """A copy of a tree with values set on it as Hydra does it, and the words for Hydra to do it.
+
+    Raises:
+        ConfigError: a key is below one that has a value, or interpolations lead nowhere.
+    """
+    try:
+        tree, texts = deepcopy(tree), list[str]()
+        for word in words:
+            texts += [] if word.kind == "hydra" else [_apply(word, tree)]
+        return _resolved(tree), texts
+    except RecursionError:
+        raise ConfigError([_TOO_DEEP]) from None
+
+
+def _apply(word: Word, tree: dict[str, Any]) -> str:
+    """Set a value, or take a key away; the word with which Hydra does the same."""
+    if word.kind == "file":
+        return word.text
+    *path, name = word.key.split(".")
+    node: Any = tree
+    for part in path:
+        if isinstance(node, dict) and node.get(part) is None and word.kind == "value":
+            node[part] = {}
+        node = _child(node, part)
+        if not isinstance(node, dict | list):
+            raise ConfigError(
+                [f"{shorten(word.key)} is not a key, for {shorten(part)} has a value"]
+            )
+    if word.kind == "deletion":
+        if not isinstance(node, dict) or name not in node:
+            raise ConfigError([f"{shorten(word.text)} takes away a key that is not there"])
+        del node[name]
+        return word.text
+    before: Any = _child(node, name)
+    value: Any = word.override.value()
+    if isinstance(node, list):
+        if before is None:
+            raise ConfigError([f"{shorten(word.key)} is not a key: the list has no such entry"])
+        node[int(name)] = value
+        return word.text
+    is_there, is_group = name in node, isinstance(value, dict)
+    node[name] = _merged(before, value) if isinstance(before, dict) and is_group else value
+    return word.text if is_there and not is_group else f"++{word.text}"
+
+
+def _child(node: Any, name: str) -> Any:
+    if isinstance(node, list):
+        return node[int(name)] if name.isdecimal() and int(name) < len(node) else None
+    return node.get(name) if isinstance(node, dict) else None
+
+
+def _merged(before: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _merged(before[key], new)
+        if isinstance(before.get(key), dict) and isinstance(new, dict)
+        else new
+        for key, new in value.items()
+    }
+    return before | both
+
+
+def _resolved(tree: dict[str, Any]) -> dict[str, Any]:
+    """The tree with its interpolations resolved. Raises ConfigError where one cannot be."""
+    count = sum(text.count("${") for text in _texts(tree))
+    if count == 0:
+        return tree
+    if count > MOST_INTERPOLATIONS:
+        most = f"at most {MOST_INTERPOLATIONS} interpolations (${{key}})"
+        raise ConfigError([f"a config must have {most}"])
+    try:
+        resolved: Any = OmegaConf.to_container(OmegaConf.create(tree), resolve=True)
+    except _NO_CONFIG as error:
+        raise ConfigError([first_line(error)]) from None
+    return dict(resolved)
+
+
+def _texts(node: Any) -> Iterator[str]:
+    match node:
+        case str():
+            yield node
+        case dict() | list():
+            for inner in node.values() if isinstance(node, dict) else node:
+                yield from _texts(inner)
 
 
 def _with_jobs(problem: str, numbers: Sequence[int], jobs: Sequence[Sequence[str]]) -> str:
@@ -183,61 +610,3 @@ def _with_jobs(problem: str, numbers: Sequence[int], jobs: Sequence[Sequence[str
     named = " ".join(text for text in jobs[numbers[0]] if text in some)
     count = f"{len(numbers)} of {len(jobs)} jobs"
     return f"{problem} ({count}{':' if theirs else ', the first:'} {named})"
-
-
-def _folders(config_dir: str | None) -> tuple[list[Path], list[str]]:
-    """The folders of YAML, and the override that makes Hydra search a user's."""
-    if config_dir is None:
-        return [config_folder()], []
-    folder = Path(config_dir).absolute()
-    if not folder.is_dir():
-        raise ConfigError([f"--config-dir must be a folder, got {shorten(config_dir)}"])
-    place = QuotedString(f"{UserFolder.scheme()}://{folder}", Quote.single).with_quotes()
-    return [config_folder(), folder], [f"hydra.searchpath=[{place}]"]
-
-
-@contextmanager
-def _hydra() -> Iterator[None]:
-    """Hydra as it composes; within a sweep there is one already, which is put back afterwards."""
-    before = GlobalHydra.get_state()
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(config_folder()), job_name=CONFIG_NAME, version_base="1.3"):
-            yield
-    finally:
-        GlobalHydra.set_state(before)
-
-
-def _compose(words: Sequence[str], extra: Sequence[str]) -> _Composed:
-    """What Hydra makes of the overrides, with its own settings; or why it cannot, or must not.
-
-    Args:
-        extra: the override that makes Hydra search a user's folder.
-    """
-    refused = [text for text in words if is_search_path(text)]
-    if refused:
-        return [
-            f"{shown(text)} must not be: --config-dir names a folder of YAML" for text in refused
-        ]
-    try:
-        config = compose(CONFIG_NAME, overrides=[*words, *extra], return_hydra_config=True)
-        own = _hydra_alone(own_words(words))
-    except _NO_CONFIG as error:
-        return [first_line(error)]
-    problems = hydra_problems(config.hydra, own, words)
-    if extra and num_interpolations(_without_hydra(config)) > MOST_INTERPOLATIONS:
-        problems.append(TOO_MANY)
-    return problems or config
-
-
-def _without_hydra(config: DictConfig) -> DictConfig:
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    assert isinstance(own, DictConfig)
-    return own
-
-
-@cache
-def _hydra_alone(words: tuple[str, ...]) -> DictConfig:
-    """Hydra's own settings as the program's YAML has them, with these overrides."""
-    settings: DictConfig = compose(CONFIG_NAME, list(words), return_hydra_config=True).hydra
-    return settings

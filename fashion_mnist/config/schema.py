@@ -1,79 +1,137 @@
-"""The one door from YAML to Python: typed dataclasses, and `parse`, which finds every mistake."""
+"""What a config is: every key with its range beside it. `parse` makes one of a tree of values.
+
+The dataclasses are plain ones, which pydantic reads: a field's type is what it holds, its metadata
+(`annotated_types`) what is allowed. The options of a loss, an optimizer, a schedule and an
+activation have their types and ranges where those are defined.
+"""
 
 import dataclasses
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from fashion_mnist.config.checks import (
-    Reader,
-    boolean,
-    either,
-    list_of,
-    mapping,
-    number,
-    one_of,
-    optional,
-    tag_names,
-    text,
-    text_up_to,
-    tree,
-    whole,
-)
-from fashion_mnist.config.errors import ConfigError
-from fashion_mnist.config.rules import check_rules
-from fashion_mnist.models.network import ACTIVATIONS, INITIALIZATIONS, Normalization
+from annotated_types import Ge, Gt, Interval, Le, MaxLen, MinLen
+from pydantic import AfterValidator, AllowInfNan, ConfigDict, GetCoreSchemaHandler, Strict
+from pydantic_core import CoreSchema, core_schema
+
+from fashion_mnist.models.network import ACTIVATIONS, INITIALIZATIONS, Dropout, Normalization
+from fashion_mnist.training.losses import LOSSES
 from fashion_mnist.training.schedules import SCHEDULES
 
-VALIDATION_METRICS = [
-    f"val/{name}" for name in ("loss", "accuracy", "precision_macro", "recall_macro", "f1_macro")
-]
-_share = number(minimum=0, below=1)
-_caption = text_up_to(60)  # that fits beside a picture
-_name = text_up_to(250)  # that every store takes
+MOST = 2**63 - 1  # of a whole number that has no other bound
+VALIDATION_METRICS = (
+    "val/loss",
+    "val/accuracy",
+    "val/precision_macro",
+    "val/recall_macro",
+    "val/f1_macro",
+)
+SCORES = ("final/val_accuracy", "final/val_f1_macro", "final/val_loss")
 
 
 @dataclass(frozen=True)
-class AugmentConfig:
+class OneOf:
+    """Metadata of a text that is a word of a table."""
+
+    words: tuple[str, ...]
+
+    def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
+        """How pydantic checks it."""
+        return core_schema.literal_schema(list(self.words))
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Metadata of a mapping: what it maps, in words, and how its keys are written."""
+
+    words: str
+    pattern: str = ""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """How pydantic checks it."""
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def _check(self, mapping: dict[str, Any]) -> dict[str, Any]:
+        if self.pattern and not all(re.fullmatch(self.pattern, key) for key in mapping):
+            raise ValueError
+        return mapping
+
+
+def _line(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError
+    return text
+
+
+Whole = Annotated[int, Strict(), Le(MOST)]
+Number = Annotated[float, Strict(), AllowInfNan(False)]
+Flag = Annotated[bool, Strict()]
+Text = Annotated[str, Strict(), AfterValidator(_line)]
+Caption = Annotated[Text, MaxLen(60)]  # fits beside a picture
+Name = Annotated[Text, MaxLen(250)]  # fits every store
+Folder = Annotated[Text, AfterValidator(os.path.expanduser)]
+Share = Annotated[Number, Interval(ge=0, le=1)]
+Rate = (
+    Annotated[Number, Interval(ge=0, le=0)]
+    | Annotated[Number, Interval(gt=Dropout.smallest_rate, lt=1)]
+)
+Units = Annotated[Whole, Interval(ge=1, le=100_000)]
+# a mapping's keys may be anything in YAML, as in {1: 2}
+_Plain = Annotated[str, Strict()] | Flag | Whole | Number
+Decision = Literal["auto", "always", "never"]
+
+
+class Group:
+    """A dataclass that takes no other keys than its fields."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class AugmentConfig(Group):
     """Strengths of the changes made to training images; 0 is none."""
 
-    flip: Annotated[float, number(minimum=0, maximum=1)]
-    shift: Annotated[int, whole(minimum=0, maximum=27)]
-    erase: Annotated[float, number(minimum=0, maximum=1)]
-    noise: Annotated[float, number(minimum=0, maximum=1)]
-    mixup: Annotated[float, number(minimum=0, maximum=1)]
+    flip: Share
+    shift: Annotated[Whole, Interval(ge=0, le=27)]
+    erase: Share
+    noise: Share
+    mixup: Share
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Group):
     """Which images, and how they are split."""
 
-    name: Annotated[str, _name]
-    dir: Annotated[str, text]
-    class_names: Annotated[tuple[str, ...], list_of(_caption, minimum=2)]
-    validation_size: Annotated[int, whole(minimum=0)]
-    fold: Annotated[int, whole(minimum=0)]
-    train_size: Annotated[int | None, optional(whole(minimum=1))]
-    normalize: Annotated[bool, boolean]
+    name: Name
+    dir: Folder
+    class_names: Annotated[tuple[Caption, ...], MinLen(2)]
+    validation_size: Annotated[Whole, Ge(0)]
+    fold: Annotated[Whole, Ge(0)]
+    train_size: Annotated[Whole, Ge(1)] | None
+    normalize: Flag
     augment: AugmentConfig
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Group):
     """The network; width and depth are None where hidden_sizes is given."""
 
-    width: Annotated[int | None, optional(whole(minimum=1, maximum=100_000))]
-    depth: Annotated[int | None, optional(whole(minimum=0, maximum=1000))]
-    hidden_sizes: Annotated[
-        tuple[int, ...] | None, optional(list_of(whole(minimum=1, maximum=100_000)))
+    width: Units | None
+    depth: Annotated[Whole, Interval(ge=0, le=1000)] | None
+    hidden_sizes: tuple[Units, ...] | None
+    activation: Annotated[str, OneOf((*ACTIVATIONS,))]
+    activation_options: Annotated[
+        dict[str, _Plain], Keys("a mapping of names to numbers, words, true or false")
     ]
-    activation: Annotated[str, one_of(ACTIVATIONS)]
-    activation_options: Annotated[dict[str, Any], mapping]
-    normalization: Annotated[Normalization, one_of(("none", "batch", "layer", "rms"))]
-    dropout: Annotated[float, _share]
-    input_dropout: Annotated[float, _share]
-    residual: Annotated[bool, boolean]
-    initialization: Annotated[str, one_of(INITIALIZATIONS)]
+    normalization: Normalization
+    dropout: Rate
+    input_dropout: Rate
+    residual: Flag
+    initialization: Annotated[str, OneOf((*INITIALIZATIONS,))]
 
     def sizes(self) -> tuple[int, ...]:
         """Units of each hidden layer."""
@@ -83,108 +141,104 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class LossConfig:
-    """The loss; label_smoothing is an option of cross entropy alone."""
+class LossConfig(Group):
+    """The loss, with the options of its function."""
 
-    name: Annotated[Literal["cross_entropy", "brier"], one_of(("cross_entropy", "brier"))]
-    class_weights: Annotated[tuple[float, ...] | None, optional(list_of(number(minimum=1e-6)))]
-    options: dict[str, float]
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """An optimiser of torch; its options are those of torch's signature."""
-
-    name: Annotated[str, text]
-    lr: Annotated[float, number(above=0)]
+    name: Annotated[str, OneOf((*LOSSES,))]
+    class_weights: tuple[Annotated[Number, Interval(ge=1e-6, le=1_000_000)], ...] | None
     options: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class ScheduleConfig:
-    """How the learning rate moves."""
+class OptimizerConfig(Group):
+    """An optimizer of torch, with the options of torch's signature."""
 
-    name: Annotated[str, one_of(SCHEDULES)]
-    warmup: Annotated[float, _share]
-    options: dict[str, float]
+    name: Text
+    lr: Annotated[Number, Gt(0)]
+    options: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class EarlyStoppingConfig:
+class ScheduleConfig(Group):
+    """How the learning rate moves, with the options of the schedule's function."""
+
+    name: Annotated[str, OneOf((*SCHEDULES,))]
+    warmup: Annotated[Number, Interval(ge=0, lt=1)]
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EarlyStoppingConfig(Group):
     """When a run stops before its last epoch; metric None: never."""
 
-    metric: Annotated[str | None, optional(one_of(VALIDATION_METRICS))]
-    patience: Annotated[int, whole(minimum=1)]
+    metric: Annotated[str, OneOf(VALIDATION_METRICS)] | None
+    patience: Annotated[Whole, Ge(1)]
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Group):
     """How long, in which steps and on what."""
 
-    epochs: Annotated[int, whole(minimum=1)]
-    batch_size: Annotated[int, whole(minimum=1)]
-    precision: Annotated[Literal["auto", "fp32", "bf16"], one_of(("auto", "fp32", "bf16"))]
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], one_of(("auto", "cpu", "cuda", "mps"))]
-    threads: Annotated[int | Literal["auto"], either("auto", whole(minimum=1, maximum=1024))]
-    ema: Annotated[float | None, optional(number(above=0, below=1))]
-    clip_grad_norm: Annotated[float | None, optional(number(above=0))]
+    epochs: Annotated[Whole, Ge(1)]
+    batch_size: Annotated[Whole, Ge(1)]
+    precision: Literal["auto", "fp32", "bf16"]
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    threads: Literal["auto"] | Annotated[Whole, Interval(ge=1, le=1024)]
+    ema: Annotated[Number, Interval(gt=0, lt=1)] | None
+    clip_grad_norm: Annotated[Number, Gt(0)] | None
     early_stopping: EarlyStoppingConfig
-    checkpoint_seconds: Annotated[float, number(minimum=0)]
-
-
-Decision = Literal["auto", "always", "never"]
-_decision = one_of(("auto", "always", "never"))
+    checkpoint_seconds: Annotated[Number, Ge(0)]
 
 
 @dataclass(frozen=True)
-class EvaluationConfig:
+class EvaluationConfig(Group):
     """When the test set is read."""
 
-    test: Annotated[Decision, _decision]
+    test: Decision
 
 
 @dataclass(frozen=True)
-class TrackingConfig:
-    """Where runs are recorded; uri None: in their journals alone."""
+class TrackingConfig(Group):
+    """Where runs are recorded; uri None: in their own folders alone."""
 
-    uri: Annotated[str | None, optional(text)]
-    experiment: Annotated[str, _name]
-    run_name: Annotated[str | None, optional(_name)]
-    tags: Annotated[dict[str, Any], tag_names]
-    model: Annotated[Decision, _decision]
-    offline: Annotated[Decision, _decision]
-
-
-SAMPLERS = ("grid", "random", "tpe", "cmaes", "qmc")
-PRUNERS = ("none", "median", "halving", "hyperband")
-SCORES = ("final/val_accuracy", "final/val_f1_macro", "final/val_loss")
+    uri: Text | None  # auto is resolved: see `parse`
+    experiment: Name
+    run_name: Name | None
+    tags: Annotated[
+        dict[str, _Plain],
+        Keys(
+            "a mapping whose names have letters, digits, spaces and _ . - only", r"\w[\w. -]{0,200}"
+        ),
+    ]
+    model: Decision
+    offline: Decision
 
 
 @dataclass(frozen=True)
-class SweepConfig:
+class SweepConfig(Group):
     """Many runs at once; a single run has nothing to do with it."""
 
-    name: Annotated[str | None, optional(_caption)]
-    axes: Annotated[dict[str, Any], tree]  # what `sweep.space` reads
-    when: Annotated[dict[str, Any], tree]
-    limit: Annotated[int | None, optional(whole(minimum=1))]
-    sampler: Annotated[str, one_of(SAMPLERS)]
-    n_trials: Annotated[int, whole(minimum=1)]
-    objectives: Annotated[tuple[str, ...], list_of(one_of([*SCORES, "parameters"]), minimum=1)]
-    pruner: Annotated[str, one_of(PRUNERS)]
-    retry_failed: Annotated[bool, boolean]
-    stack_size: Annotated[int | Literal["auto"], either("auto", whole(minimum=1))]
-    processes: Annotated[int | Literal["auto"], either("auto", whole(minimum=1, maximum=1024))]
-    memory: Annotated[float | Literal["auto"], either("auto", number(above=0))]
+    name: Caption | None
+    axes: Annotated[dict[str, Any], Keys("a mapping")]  # what `sweep.space` reads
+    when: Annotated[dict[str, Any], Keys("a mapping")]
+    limit: Annotated[Whole, Ge(1)] | None
+    sampler: Literal["grid", "random", "tpe", "cmaes", "qmc"]
+    n_trials: Annotated[Whole, Ge(1)]
+    objectives: Annotated[tuple[Annotated[str, OneOf((*SCORES, "parameters"))], ...], MinLen(1)]
+    pruner: Literal["none", "median", "halving", "hyperband"]
+    retry_failed: Flag
+    stack_size: Literal["auto"] | Annotated[Whole, Ge(1)]
+    processes: Literal["auto"] | Annotated[Whole, Interval(ge=1, le=1024)]
+    memory: Literal["auto"] | Annotated[Number, Gt(0)]
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Group):
     """Everything a user may say of a run."""
 
-    seed: Annotated[int, whole(minimum=0, maximum=2**63 - 1)]
-    rerun: Annotated[bool, boolean]
-    output_dir: Annotated[str, text]
+    seed: Annotated[Whole, Ge(0)]
+    rerun: Flag
+    output_dir: Folder
     data: DataConfig
     model: ModelConfig
     loss: LossConfig
@@ -196,37 +250,35 @@ class Config:
     sweep: SweepConfig
 
 
-def parse(node: Any, *, overridden: Sequence[str] = ()) -> Config:
-    """The config that a composed tree of plain values describes.
-
-    Args:
-        node: nested dicts, lists and plain values; interpolations are resolved.
-        overridden: the dotted keys that the command line sets.
-
-    Raises:
-        ConfigError: with every mistake there is.
-    """
-    reader = Reader()
-    config = reader.dataclass(Config, node)
-    check_rules(config, reader, overridden)
-    problems = reader.all_problems(flatten(config))
-    if problems:
-        raise ConfigError(problems)
-    if config.model.hidden_sizes is None:
-        return config
-    model = dataclasses.replace(config.model, width=None, depth=None)
-    return dataclasses.replace(config, model=model)
-
-
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     """Dotted keys and plain values; the keys of `options` stand beside the others."""
     flat: dict[str, Any] = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
+    for name in (each.name for each in dataclasses.fields(config)):
+        value = getattr(config, name)
         if dataclasses.is_dataclass(value):
-            flat |= flatten(value, f"{prefix}{field.name}.")
-        elif field.name == "options":
-            flat |= {f"{prefix}{key}": option for key, option in value.items()}
+            flat |= flatten(value, f"{prefix}{name}.")
+        elif name == "options":
+            flat |= {f"{prefix}{key}": _as_list(option) for key, option in value.items()}
         else:
-            flat[f"{prefix}{field.name}"] = list(value) if isinstance(value, tuple) else value
+            flat[f"{prefix}{name}"] = _as_list(value)
     return flat
+
+
+def _as_list(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as the tree they came from.
+
+    Raises:
+        AttributeError: or TypeError, where a key stands for a value and for a part of the tree.
+    """
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *path, name = key.split(".")
+        node = tree
+        for part in path:
+            node = node.setdefault(part, {})
+        node[name] = value
+    return tree

@@ -1,30 +1,41 @@
-"""A user's folder of YAML as Hydra reads it, with bounds: somebody else may have written it."""
+"""A user's folder of YAML, which another person may have written: plain values, within bounds.
 
-import math
+The user's files stand before the packaged ones, so that one of the same name replaces it. What
+they may say of Hydra's own settings is judged after composition, in `compose`.
+"""
+
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult
-from omegaconf import Container, OmegaConf
+from omegaconf import OmegaConf
 
 from fashion_mnist.console import first_line_of
 
 MOST_BYTES = 200_000  # of a file
-# What repeats others may repeat what repeats others: nine lines can stand for a billion values.
-MOST_VALUES = 20_000  # of a file, with its aliases written out
-MOST_INCLUDED = 20  # in the defaults lists of all files that are read
-MOST_INTERPOLATIONS = 12  # of a config
+MOST_DEPTH = 50  # of lists and mappings in each other
+MOST_INCLUDED = 20  # files in the defaults lists of all that a config is composed of
 
 
 class UserFolder(FileConfigSource):
-    """What `--config-dir` names; refuses what would fill the memory."""
+    """What `--config-dir` names, as a place where Hydra looks for files."""
 
-    _num_included = 0
+    def __init__(self, provider: str, path: str) -> None:
+        super().__init__(provider=provider, path=path)
+        self.loaded: set[str] = set()  # paths of files within the folder, of all compositions
+        self.num_included = 0  # of the composition under way
+
+    def __deepcopy__(self, _: Any) -> Self:
+        """Hydra composes with a copy."""
+        own = copy(self)
+        own.num_included = 0
+        return own
 
     @staticmethod
     def scheme() -> str:
@@ -33,23 +44,53 @@ class UserFolder(FileConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         """The YAML of this name. Raises HydraException or YAMLError."""
-        path = Path(self.path, self._normalize_file_name(config_path))
+        name = self._normalize_file_name(config_path)
+        path = Path(self.path, name)
         try:
-            _check_size(path)
+            check_text(path)
             result = super().load_config(config_path)
         except HydraException:
             raise
-        except RecursionError:
-            raise ConfigLoadError(f"{path} is nested too deeply") from None
         except (OSError, ValueError) as error:
             raise ConfigLoadError(f"{path} cannot be read: {error}") from error
-        self._num_included += _num_included(result.config)
-        if self._num_included > MOST_INCLUDED:
-            raise ConfigLoadError(f"{path} is one too many: see the lists of defaults")
+        included = list(_included(result.config))
+        if Path(name).stem in included:
+            raise ConfigLoadError(
+                f"{path} names itself in its defaults list: a file of your own that begins with "
+                "the packaged one of its name wants another name"
+            )
+        self.num_included += len(included)
+        if self.num_included > MOST_INCLUDED:
+            raise ConfigLoadError(f"{path} is one file too many: see the lists of defaults")
+        self.loaded.add(name)
         return result
 
 
 SourcesRegistry.instance().register(UserFolder)
+
+
+def check_text(path: Path) -> None:
+    """Look through a file before it is loaded.
+
+    Raises:
+        OSError, YAMLError: it cannot be read, or is no YAML.
+        ConfigLoadError: it is too long or too deep, repeats parts of itself, or names a target.
+    """
+    if path.stat().st_size > MOST_BYTES:
+        raise ConfigLoadError(f"{path} has more than {MOST_BYTES:,} bytes: that is no config")
+    depth = 0
+    with path.open(encoding="utf-8") as file:
+        for event in yaml.parse(file, yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            text = event.value if isinstance(event, yaml.ScalarEvent) else ""
+            if depth > MOST_DEPTH:
+                raise ConfigLoadError(f"{path} is nested too deeply")
+            # nine lines of aliases can stand for a billion values
+            if isinstance(event, yaml.AliasEvent) or text == "<<":
+                raise ConfigLoadError(f"{path} must have no aliases (*name) and no merges (<<)")
+            if text == "_target_":
+                raise ConfigLoadError(f"{path} must not have _target_, for Hydra would call it")
 
 
 def plain_tree(path: Path) -> Any:
@@ -59,57 +100,22 @@ def plain_tree(path: Path) -> Any:
         ValueError: it cannot be read, is no YAML, or too much of it.
     """
     try:
-        _check_size(path)
+        check_text(path)
         return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except RecursionError:
-        raise ValueError(f"{path.name} is nested too deeply") from None
     except (HydraException, yaml.YAMLError, OSError, ValueError) as error:
         raise ValueError(f"{path.name} is no config: {first_line_of(error)}") from error
 
 
-def num_interpolations(config: Container) -> int:
-    """How often the texts of a config refer to something else."""
-    return sum(text.count("${") for text in _texts(OmegaConf.to_container(config, resolve=False)))
-
-
-def _texts(node: Any) -> Iterator[str]:
-    match node:
-        case str():
-            yield node
-        case dict() | list():
-            for inner in node.values() if isinstance(node, dict) else node:
-                yield from _texts(inner)
-
-
-def _check_size(path: Path) -> None:
-    if path.exists() and path.stat().st_size > MOST_BYTES:
-        raise ConfigLoadError(f"{path} has more than {MOST_BYTES:,} bytes: that is no config")
-    with path.open(encoding="utf-8") as file:
-        node = yaml.compose(file, yaml.SafeLoader)
-    if node is not None and _num_values(node, {}) > MOST_VALUES:
-        raise ConfigLoadError(f"{path} has more than {MOST_VALUES:,} values, aliases written out")
-
-
-def _num_values(node: yaml.Node, known: dict[int, float]) -> float:
-    """How many values there are with every alias written out; one within itself has no end."""
-    if id(node) not in known:
-        known[id(node)] = math.inf
-        pairs = node.value if isinstance(node.value, list) else []
-        inner = [each for pair in pairs for each in (pair if isinstance(pair, tuple) else [pair])]
-        known[id(node)] = 1 + sum(_num_values(each, known) for each in inner)
-    return known[id(node)]
-
-
-def _num_included(config: Container) -> int:
-    """How many files the defaults list of a file adds; an override replaces one."""
+def _included(config: Any) -> Iterator[str]:
+    """The files that the defaults list of a file adds; an override replaces one."""
     node = OmegaConf.to_container(config, resolve=False)
     entries = node.get("defaults") if isinstance(node, dict) else None
-    return sum(map(_num_files, entries)) if isinstance(entries, list) else 0
-
-
-def _num_files(entry: Any) -> int:
-    """How many files an entry of a defaults list adds."""
-    if not isinstance(entry, dict):
-        return int(entry != "_self_")
-    added = [names for group, names in entry.items() if not str(group).startswith("override ")]
-    return sum(len(names) if isinstance(names, list) else 1 for names in added)
+    for entry in entries if isinstance(entries, list) else []:
+        if not isinstance(entry, dict):
+            yield from [] if entry == "_self_" else [str(entry)]
+            continue
+        for group, names in entry.items():
+            if not str(group).startswith("override "):
+                yield from [
+                    f"{group}/{name}" for name in (names if isinstance(names, list) else [names])
+                ]

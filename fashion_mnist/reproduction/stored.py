@@ -8,10 +8,11 @@ from typing import Any
 
 from fashion_mnist.config.compose import check
 from fashion_mnist.config.errors import ConfigError
-from fashion_mnist.config.schema import Config, flatten, parse
+from fashion_mnist.config.parse import parse
+from fashion_mnist.config.schema import Config, flatten, nested
 from fashion_mnist.config.user_files import plain_tree
 from fashion_mnist.recorded import RecordedRun
-from fashion_mnist.runs.records import CONFIG_FILE, nested
+from fashion_mnist.runs.records import CONFIG_FILE
 from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.tracking.reading import Reader
 
@@ -84,7 +85,9 @@ def _from_file(store: Reader, run: RecordedRun) -> dict[str, Any]:
 
 
 def _from_parameters(parameters: Mapping[str, str]) -> dict[str, Any]:
-    own = {key: _value(text) for key, text in parameters.items() if key.startswith(PARTS)}
+    # a group's own name says which file was chosen, and no value
+    keys = [key for key in parameters if key.startswith(PARTS) and key not in PARTS[1:]]
+    own = {key: _value(parameters[key]) for key in keys}
     try:
         return nested(own)
     except (AttributeError, TypeError) as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from fashion_mnist.config.schema import Config, flatten
+from fashion_mnist.config.schema import Config, flatten, nested
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.files import replacing
@@ -18,6 +18,8 @@ CONFIG_FILE = "config/resolved.yaml"  # the whole config, among the run's artifa
 MOST_SIZES_NAMED = 6
 _NOT_PARAMETERS = ("rerun", "output_dir", "evaluation.", "tracking.", "sweep.")
 
+# Groups whose chosen file is a parameter of the run.
+CHOSEN = ("experiment", "data", "model", "loss", "optimizer", "schedule", "training")
 # What a run's name says anyway, or need not say.
 _NAMED = (
     *_NOT_PARAMETERS,
@@ -65,19 +67,25 @@ def record_start(
     *,
     name: str,
     overrides: Sequence[str],
+    choices: Mapping[str, str],
     dataset: Dataset,
     view: View,
     tags: Mapping[str, str],
 ) -> None:
-    """Say what the run is, before it is trained."""
+    """Say what the run is, before it is trained.
+
+    Args:
+        choices: group -> the file that was chosen, recorded as the group's own name.
+    """
     settings = flatten(config)
+    files = {group: file for group, file in choices.items() if group in CHOSEN}
     parameters = {
         key: value if isinstance(value, str) else json.dumps(value)
         for key, value in settings.items()
         if not key.startswith(_NOT_PARAMETERS)
     }
     own_tags = {key: str(value) for key, value in config.tracking.tags.items()}
-    journal.start(name, parameters, {**own_tags, **tags})
+    journal.start(name, {**files, **parameters}, {**own_tags, **tags})
     split = view.split
     for context, index, sha256 in (
         ("train", split.train, split.train_sha256),
@@ -101,22 +109,6 @@ def record_dataset(
         num_examples=num_examples,
         image_shape=dataset.image_shape,
     )
-
-
-def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys as the tree they came from.
-
-    Raises:
-        AttributeError: or TypeError, where a key stands for a value and for a part of the tree.
-    """
-    tree: dict[str, Any] = {}
-    for key, value in flat.items():
-        *path, name = key.split(".")
-        node = tree
-        for part in path:
-            node = node.setdefault(part, {})
-        node[name] = value
-    return tree
 
 
 def _write_yaml(journal: EventLog, path: str, content: Any) -> None:

@@ -1,11 +1,12 @@
 """What is asked for: a run, who it is and where it is kept, on what it is trained."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fashion_mnist.config.errors import ConfigError
-from fashion_mnist.config.rules import size_problems
+from fashion_mnist.config.parse import size_problems
 from fashion_mnist.config.schema import Config, DataConfig, flatten
 from fashion_mnist.console import disk_trouble
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
@@ -33,7 +34,8 @@ class Request:
     """What a user asks for: a run, alone or as one of a sweep."""
 
     config: Config
-    overrides: tuple[str, ...] = ()  # as typed on the command line
+    overrides: tuple[str, ...] = ()  # of the command line
+    choices: Mapping[str, str] = field(default_factory=dict)  # group -> the file that was chosen
     name: str | None = None  # of the run; None: made from the config
     parent: str = ""  # the journal of the sweep that it belongs to
     retry_failed: bool = False  # train again what failed before

@@ -190,6 +190,7 @@ def _prepare(run: _Begun, dataset: Dataset, origin: Mapping[str, str], number: i
         config,
         name=run.request.name or run_name(config, run.request.overrides),
         overrides=run.request.overrides,
+        choices=run.request.choices,
         dataset=dataset,
         view=view,
         tags=tags,

@@ -24,7 +24,7 @@ from fashion_mnist.training.stack import HistoryRow
 if TYPE_CHECKING:  # Optuna takes its time, and a grid does without it
     from fashion_mnist.sweep.study import Search, Trial
 
-Launch = Callable[[Sequence[Sequence[str]], int], None]  # jobs, and the number of the first
+Launch = Callable[[Sequence[Job]], None]
 BATCH_SIZE = 4  # proposals of a search that are asked for at once: each learns of those before
 FEWEST_BATCHES = 4  # however many machines there are, or a search that learns would learn nothing
 INDEPENDENT = ("random", "qmc")  # samplers that learn nothing anyway
@@ -46,12 +46,7 @@ class Campaign:
         Raises:
             ConfigError: with every mistake of every job.
         """
-        overrides = [self.sweep.space.overrides_of(own) for own in values]
-        configs = self.sweep.configs(values)
-        requests = [
-            self.context.request(config, own)
-            for config, own in zip(configs, overrides, strict=True)
-        ]
+        requests = [self.context.request(composed) for composed in self.sweep.compose(values)]
         jobs = make_jobs(requests, self.orders.datasets)
         return [replace(job, values=own) for job, own in zip(jobs, values, strict=True)]
 
@@ -67,25 +62,21 @@ class Campaign:
         Those of a grid that have ended are no work for one: what is left to say of them is said
         here, in a tenth of the time that Hydra takes to compose a job.
         """
+        parent = self.context.parent  # which was not yet known when the jobs were made
+        jobs = [replace(job, request=replace(job.request, parent=parent)) for job in jobs]
         if not self.sweep.is_search:
             has_ended = [job.folder.status() in ENDED for job in jobs]
-            self._record(list(compress(jobs, has_ended)))
+            train_jobs(list(compress(jobs, has_ended)), replace(self.orders, workers=None))
             jobs = [job for job, ended in zip(jobs, has_ended, strict=True) if not ended]
         if jobs:
-            self.launch([job.request.overrides for job in jobs], jobs[0].number)
-
-    def _record(self, jobs: Sequence[Job]) -> None:
-        """Runs that have ended are recorded under this sweep."""
-        parent = self.context.parent
-        own = [replace(job, request=replace(job.request, parent=parent)) for job in jobs]
-        train_jobs(own, replace(self.orders, workers=None))
+            self.launch(jobs)
 
     def results(self) -> list[JobResult]:
         """What came of every job so far."""
         return self._read(self.jobs)
 
     def _read(self, jobs: Sequence[Job]) -> list[JobResult]:
-        return [read_result(job, self.sweep.config_dir) for job in jobs]
+        return [read_result(job, self.sweep.composer.config_dir) for job in jobs]
 
     def search(self, folder: Path, config: Config) -> None:
         """Ask, train and tell, until as many trials are done as are wanted.

@@ -65,7 +65,7 @@ def close_sweep(
         _record_winners(ending.winners, parent)
         ending = _look(campaign, is_stopped)
     sweep, results = campaign.sweep, ending.results
-    note, command = _tests_read(ending), sweep_command(overrides, sweep.config_dir)
+    note, command = _tests_read(ending), sweep_command(overrides, sweep.composer.config_dir)
     artifacts = write_summary(
         parent.journal.artifacts,
         results,

@@ -16,7 +16,7 @@ from fashion_mnist.sweep.arrangement import choose_width
 from fashion_mnist.sweep.campaign import Campaign, Launch
 from fashion_mnist.sweep.closing import Ending, close_sweep
 from fashion_mnist.sweep.context import SweepContext, write_context
-from fashion_mnist.sweep.definition import read_sweep, search_mistakes
+from fashion_mnist.sweep.definition import Sweep, search_mistakes
 from fashion_mnist.sweep.estimate import inspect_jobs, measure_stacks
 from fashion_mnist.sweep.execution import Orders
 from fashion_mnist.sweep.farewell import farewell
@@ -35,9 +35,8 @@ log = logging.getLogger("fashion_mnist")
 
 
 def conduct(
-    overrides: Sequence[str],
+    sweep: Sweep,
     *,
-    config_dir: str | None,
     sweep_dir: Path,
     launch: Launch,
     stacked: Orders | None,
@@ -46,6 +45,7 @@ def conduct(
     """Do what the command line sweeps over; the exit status.
 
     Args:
+        sweep: read from the command line, and checked.
         sweep_dir: Hydra's folder of the sweep.
         stacked: what our own launcher goes by, to be filled in; None: another one is at work.
         dry_run: check everything, say what would be done, and do nothing.
@@ -59,7 +59,6 @@ def conduct(
     problems = orders.engine.problems()
     if problems:
         raise ConfigError(problems)
-    sweep = read_sweep(overrides, config_dir)
     context = SweepContext("", sweep.axes, sweep.settings.retry_failed)
     campaign = Campaign(sweep, context, orders, launch)
     plan = _plan(campaign, is_stacked=stacked is not None)
@@ -70,7 +69,7 @@ def conduct(
         return 0
     demand_store(plan.config)
     with stop_requests() as stop:
-        ending = _carry_out(campaign, plan, sweep_dir, overrides, stop)
+        ending = _carry_out(campaign, plan, sweep_dir, sweep.overrides, stop)
         log.info("\n".join(_where(plan, ending, stop)))
     if stop.request and not ending.is_stopped:
         log.info("stopped by %s: the sweep is finished", stop.request)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fashion_mnist.config.schema import Config
+from fashion_mnist.config.compose import Composed
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.run_dir import RunError
@@ -22,12 +22,13 @@ class SweepContext:
     axes: tuple[str, ...]  # the keys that may differ between the jobs
     retry_failed: bool
 
-    def request(self, config: Config, overrides: Sequence[str]) -> Request:
+    def request(self, job: Composed) -> Request:
         """The job's run, as one of the sweep."""
         return Request(
-            config,
-            tuple(overrides),
-            name=child_name(overrides, self.axes) or None,
+            job.config,
+            job.overrides,
+            job.choices,
+            name=child_name(job.overrides, self.axes) or None,
             parent=self.parent,
             retry_failed=self.retry_failed,
             auto=False,

@@ -4,7 +4,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from fashion_mnist.config.compose import check_hydra, check_jobs, compose_sweep_settings
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from fashion_mnist.config.compose import (
+    LAUNCHER,
+    Composed,
+    Composer,
+    Files,
+    hydra_config,
+    parse_override,
+)
 from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.config.schema import Config, SweepConfig
 from fashion_mnist.sweep.axes import Axis, text_of
@@ -21,7 +31,8 @@ class Sweep:
 
     settings: SweepConfig
     space: Space
-    config_dir: str | None  # a user's folder of further YAML
+    composer: Composer  # with a user's folder of further YAML
+    overrides: tuple[str, ...]  # as typed
 
     @property
     def is_search(self) -> bool:
@@ -68,10 +79,27 @@ class Sweep:
             return self.space.grid(self.settings.limit)
         return _edges(self.space)
 
-    def configs(self, values: Sequence[Mapping[str, str]]) -> list[Config]:
-        """The configs of jobs with these values. Raises ConfigError with every mistake."""
-        jobs = [self.space.overrides_of(own) for own in values]
-        return check_jobs(jobs, config_dir=self.config_dir)
+    def compose(self, values: Sequence[Mapping[str, str]]) -> list[Composed]:
+        """The jobs with these values. Raises ConfigError with every mistake."""
+        own = [text for text in self.overrides if text.lstrip("+").startswith(("hydra.", "hydra/"))]
+        jobs = self.composer.jobs([(*self.space.overrides_of(each), *own) for each in values])
+        strange = [job for job in jobs if job.choices[LAUNCHER] != self._files().launcher]
+        if strange:
+            raise ConfigError(
+                [
+                    f"{LAUNCHER}={strange[0].choices[LAUNCHER]} is chosen by a file of some jobs "
+                    f"alone ({' '.join(strange[0].overrides)}): type it, for it is the sweep's"
+                ]
+            )
+        return jobs
+
+    def hydra_config(self) -> DictConfig:
+        """Hydra's settings of the sweep: its sweeper, its launcher, its folders."""
+        words = self.composer.hydra_words(self.overrides)
+        return hydra_config(self._files(), words, RunMode.MULTIRUN)
+
+    def _files(self) -> Files:
+        return self.composer.sweep_files(self.overrides)
 
 
 def _edges(space: Space) -> list[dict[str, str]]:
@@ -105,28 +133,34 @@ def is_sweep(overrides: Sequence[str]) -> bool:
     return any(text.lstrip("+").startswith(("sweep=", "sweep.")) for text in overrides)
 
 
-def read_sweep(overrides: Sequence[str], config_dir: str | None) -> Sweep:
+def is_swept(text: str) -> bool:
+    """Whether an override has several values, or a range of them."""
+    override = parse_override(text, [])
+    return override is not None and override.is_sweep_override()
+
+
+def read_sweep(overrides: Sequence[str], composer: Composer) -> Sweep:
     """What the command line sweeps over. Raises ConfigError with every mistake of the space."""
-    settings = compose_sweep_settings(overrides, config_dir=config_dir)
-    space = read_space(overrides, axes=settings.axes, when=settings.when, config_dir=config_dir)
-    return Sweep(settings, space, config_dir)
+    settings = composer.sweep(overrides)
+    space = read_space(overrides, axes=settings.axes, when=settings.when, composer=composer)
+    return Sweep(settings, space, composer, tuple(overrides))
 
 
-def check_sweep(overrides: Sequence[str], config_dir: str | None) -> None:
-    """Raise ConfigError where the first job is no run: then with the mistakes of many more.
+def check_sweep(overrides: Sequence[str], composer: Composer) -> Sweep:
+    """What is swept over. Raises ConfigError where the first job is no run, for many more jobs.
 
     What is left for `conduct` to find is what its jobs do not share with the first one. Another
     sweeper of Hydra's would not look for it: then all jobs are checked.
     """
-    sweep = read_sweep(overrides, config_dir)
-    check_hydra(overrides, config_dir=config_dir)
+    sweep = read_sweep(overrides, composer)
     values = sweep.samples()
     is_ours = not any(text.startswith("hydra/sweeper=") for text in overrides)
     try:
-        sweep.configs(values[:1] if is_ours else values)
+        sweep.compose(values[:1] if is_ours else values)
     except ConfigError:
-        sweep.configs(values[:MOST_EXAMPLES])
+        sweep.compose(values[:MOST_EXAMPLES])
         raise
+    return sweep
 
 
 def search_mistakes(sweep: Sweep, config: Config, *, can_give_up: bool) -> list[str]:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from fashion_mnist.config.errors import ConfigError
-from fashion_mnist.config.rules import size_problems
+from fashion_mnist.config.parse import size_problems
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.records import run_name

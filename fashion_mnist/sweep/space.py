@@ -11,9 +11,8 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
-from fashion_mnist.config.compose import group_options
+from fashion_mnist.config.compose import Composer, parse_override
 from fashion_mnist.config.errors import ConfigError, shorten, shown
-from fashion_mnist.config.overrides import parse_override
 from fashion_mnist.sweep.axes import Axis, axis_of_override, read_axis
 from fashion_mnist.sweep.conditions import Conditions, drop_idle, read_conditions
 from fashion_mnist.sweep.results import REPLICATE_KEYS
@@ -21,7 +20,7 @@ from fashion_mnist.sweep.results import REPLICATE_KEYS
 __all__ = ["Axis", "Space", "read_space", "sweep_id"]
 
 MOST_RUNS = 100_000  # of a grid, where sweep.limit does not say more
-_KEY = re.compile(r"(\+{0,2})([a-zA-Z_][\w./@:-]*)")
+_KEY = re.compile(r"\+{0,2}([a-zA-Z_][\w./@:-]*)")
 # Where and how runs are made and recorded, and what repeats them: not what a sweep compares.
 _NOT_COMPARED = re.compile(
     r"(seed|data\.fold|output_dir|data\.dir|rerun|training\.(device|threads|checkpoint_seconds))$"
@@ -41,7 +40,6 @@ class Space:
     fixed: tuple[str, ...]  # overrides
     axes: tuple[Axis, ...]
     conditions: Conditions  # axis name -> key -> the texts for one of which the axis counts
-    prefixes: Mapping[str, str]  # key -> the + or ++ that its override has
 
     @property
     def searched(self) -> tuple[Axis, ...]:
@@ -78,9 +76,8 @@ class Space:
         return drop_idle(values, known, self.conditions)
 
     def overrides_of(self, values: Mapping[str, str]) -> tuple[str, ...]:
-        """What Hydra composes a job from."""
-        own = self.active(values)
-        return (*self.fixed, *(f"{self.prefixes.get(k, '')}{k}={v}" for k, v in own.items()))
+        """What a job is composed from."""
+        return (*self.fixed, *(f"{key}={text}" for key, text in self.active(values).items()))
 
     def _combine(self, axes: Sequence[Axis], limit: int | None = None) -> list[dict[str, str]]:
         size = math.prod(axis.count or 0 for axis in axes)
@@ -100,7 +97,7 @@ def read_space(
     *,
     axes: Mapping[str, Any],
     when: Mapping[str, Any],
-    config_dir: str | None = None,
+    composer: Composer | None = None,
 ) -> Space:
     """The space that a sweep's YAML describes with the command line on top.
 
@@ -110,14 +107,14 @@ def read_space(
         overrides: as typed; those of `sweep` and `hydra` are none of a job's.
         axes: `sweep.axes`: keys and values, ranges or Hydra's sweeps, as in architectures.yaml.
         when: `sweep.when`: an axis and what must hold for it to count.
-        config_dir: a user's folder of further YAML.
+        composer: knows the files of groups, those of a user among them.
 
     Raises:
         ConfigError: with every mistake there is.
     """
     problems: list[str] = []
-    prefixes: dict[str, str] = {}
-    described = _read_axes(axes, prefixes, problems)
+    composer = composer or Composer()
+    described = _read_axes(axes, problems)
     settings, deletions = dict(described), list[str]()
     for text in overrides:
         override = parse_override(text, problems)
@@ -126,7 +123,7 @@ def read_space(
         if override.is_delete():
             deletions.append(text)
         else:
-            _replace(override, settings, prefixes, config_dir, problems)
+            _replace(override, settings, composer, problems)
     _check_replicates(settings, problems)
     problems += [
         f"{axis.name} says where or how a run is trained or recorded, and makes no other run: it "
@@ -139,13 +136,13 @@ def read_space(
         raise ConfigError(problems)
     varied = [a for a in settings.values() if a.count != 1 or a.name in conditions]
     fixed = [
-        f"{prefixes.get(key, '')}{key}={text}"
+        f"{key}={text}"
         for axis in settings.values()
         if axis not in varied
         for key, text in zip(axis.keys, axis.values()[0], strict=True)
     ]
     # first what is taken away, so that no later value is
-    return Space((*deletions, *fixed), tuple(varied), conditions, prefixes)
+    return Space((*deletions, *fixed), tuple(varied), conditions)
 
 
 def sweep_id(
@@ -188,10 +185,10 @@ def _too_many(size: int, limit: int | None) -> ConfigError:
     )
 
 
-def _read_axes(axes: Mapping[str, Any], prefixes: dict[str, str], problems: list[str]) -> _Settings:
+def _read_axes(axes: Mapping[str, Any], problems: list[str]) -> _Settings:
     settings: _Settings = {}
     for name, notation in axes.items():
-        keys = _read_keys(name, prefixes, problems)
+        keys = _read_keys(name, problems)
         if not keys:
             continue
         known = [key for key in keys if any(key in others for others in settings)]
@@ -207,20 +204,18 @@ def _read_axes(axes: Mapping[str, Any], prefixes: dict[str, str], problems: list
     return settings
 
 
-def _read_keys(name: str, prefixes: dict[str, str], problems: list[str]) -> tuple[str, ...]:
-    """`model.width, +optimizer.rho`: the keys; what is before them goes to `prefixes`."""
+def _read_keys(name: str, problems: list[str]) -> tuple[str, ...]:
+    """The keys of `model.width, +optimizer.rho`, with or without a plus."""
     keys = []
     for part in name.split(","):
         match = _KEY.fullmatch(part.strip())
-        if match is None or re.match(r"(sweep|hydra)\b", match[2]):
+        if match is None or re.match(r"(sweep|hydra)\b", match[1]):
             problems.append(
                 "sweep.axes must name keys of a run, as in model.width or, for two in step, "
                 f"'model.width, optimizer.lr', got {shown(name)}"
             )
             return ()
-        keys.append(match[2])
-        if match[1]:
-            prefixes[match[2]] = match[1]
+        keys.append(match[1])
     return tuple(keys)
 
 
@@ -238,13 +233,12 @@ def _is_of_the_sweep(override: Override, problems: list[str]) -> bool:
 def _replace(
     override: Override,
     settings: _Settings,
-    prefixes: dict[str, str],
-    config_dir: str | None,
+    composer: Composer,
     problems: list[str],
 ) -> None:
     """Set a key from the command line, whatever the YAML of the sweep says of it."""
     try:
-        axis = axis_of_override(override, group_options(override.key_or_group, config_dir))
+        axis = axis_of_override(override, composer.options(str(override.key_or_group)))
     except ValueError as error:
         problems.append(f"{shorten(override.input_line or '')} must be {error}")
         return
@@ -259,8 +253,6 @@ def _replace(
         )
         return
     settings[axis.keys] = axis
-    typed = override.get_key_element()
-    prefixes[key] = typed[: len(typed) - len(key)]
 
 
 def _check_replicates(settings: _Settings, problems: list[str]) -> None:

@@ -15,15 +15,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fashion_mnist.config.compose import check, compose_sweep_settings
+from fashion_mnist.config.compose import Composer, check, parse_override
 from fashion_mnist.config.errors import ConfigError
-from fashion_mnist.config.overrides import parse_override
-from fashion_mnist.config.schema import SweepConfig, flatten, parse
-from fashion_mnist.config.trees import plain
-from fashion_mnist.runs.records import nested
+from fashion_mnist.config.parse import parse
+from fashion_mnist.config.schema import SweepConfig, flatten, nested
 from fashion_mnist.sweep.definition import Sweep, check_sweep
 from fashion_mnist.sweep.space import read_space, sweep_id
-from tests.builders import compose_groups
+from tests.builders import default_tree
 
 SECONDS = 20  # for one input, on the slowest machine: what hangs takes for ever
 HUGE = st.sampled_from([30, 400, 5000]).map(lambda digits: 10**digits)  # Python writes 4300 digits
@@ -44,7 +42,7 @@ TREES = st.recursive(
     ),
     max_leaves=8,
 )
-KEYS = [*sorted(flatten(parse(plain(compose_groups(()))))), "model", "data.augment", "sweep", "x"]
+KEYS = [*sorted(flatten(parse(default_tree()))), "model", "data.augment", "sweep", "x"]
 
 
 def fuzz(examples: int) -> Callable[[Any], Any]:
@@ -74,7 +72,7 @@ def only_mistakes() -> Iterator[list[str]]:
 @given(st.dictionaries(st.sampled_from(KEYS), TREES, min_size=1, max_size=4))
 def test_any_value_at_any_key(changes: dict[str, Any]) -> None:
     """Numbers of any size, texts of any kind, trees where a number belongs."""
-    node = plain(compose_groups(()))
+    node = default_tree()
     for key, value in changes.items():
         *path, name = key.split(".")
         inner = node
@@ -121,7 +119,7 @@ def test_overrides_that_broke_something(value: str) -> None:
         check(words)
     assert problems
     with only_mistakes():
-        check_sweep(words, None)
+        check_sweep(words, Composer())
 
 
 BODIES = st.one_of(
@@ -152,7 +150,7 @@ def test_any_file_of_a_users_folder(
     (folder / group / "x.yaml").write_bytes(body)
     with only_mistakes():
         if group == "sweep":
-            check_sweep(["sweep=x"], str(folder))
+            check_sweep(["sweep=x"], Composer(str(folder)))
         else:
             check([f"{group}=x"], config_dir=str(folder))
 
@@ -199,7 +197,7 @@ def test_a_file_that_would_fill_the_memory(
 @cache
 def search_settings() -> SweepConfig:
     """Of a search, as the YAML has them."""
-    return compose_sweep_settings(["sweep.sampler=tpe"])
+    return Composer().sweep(["sweep.sampler=tpe"])
 
 
 RANGES = st.fixed_dictionaries(
@@ -220,7 +218,7 @@ def test_any_sweep(axes: dict[str, Any], when: dict[str, Any], limit: int | None
     with only_mistakes():
         space = read_space([], axes=axes, when=when)
         sweep_id(space, sampler="tpe", objectives=["parameters"])
-        sweep = Sweep(search_settings(), space, None)
+        sweep = Sweep(search_settings(), space, Composer(), ())
         assert sweep.words() is not None
         assert sweep.samples()
         assert len(space.grid(limit)) <= (limit or 100_000)
@@ -230,7 +228,7 @@ def test_any_sweep(axes: dict[str, Any], when: dict[str, Any], limit: int | None
 @given(st.randoms(use_true_random=False))
 def test_any_config_that_a_run_left(chance: random.Random) -> None:
     """`config/resolved.yaml` says the same config again; with letters changed, it or a mistake."""
-    config = parse(plain(compose_groups(())))
+    config = parse(default_tree())
     text = yaml.safe_dump(nested(flatten(config)), sort_keys=False)
     assert parse(yaml.safe_load(text)) == config
     letters = list(text)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.config_store import ConfigStore
@@ -13,6 +12,7 @@ from omegaconf import DictConfig, open_dict
 
 if TYPE_CHECKING:
     from fashion_mnist.runs.request import Request, RunResult
+    from fashion_mnist.sweep.plan import Job
 
 
 class StackedLauncher(Launcher):
@@ -33,50 +33,45 @@ class StackedLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Train all jobs; then let Hydra do for each what it does for any job.
+        """Compose jobs and train them, for a sweeper that is not ours.
 
         Raises:
             ConfigError, DataError: before anything is trained.
             StopRequested: what was done by then is recorded.
         """
-        from fashion_mnist.sweep.execution import train_jobs
         from fashion_mnist.sweep.plan import make_jobs
+
+        requests = [self._request(list(overrides)) for overrides in job_overrides]
+        jobs = make_jobs(requests, self.orders.datasets, first_number=initial_job_idx)
+        return self.train(jobs)
+
+    def train(self, jobs: "Sequence[Job]") -> list[JobReturn]:
+        """Train jobs that are composed; then let Hydra do for each what it does for any job.
+
+        Raises:
+            StopRequested: what was done by then is recorded.
+        """
+        from fashion_mnist.sweep.execution import train_jobs
 
         setup_globals()
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
-        configs = [
-            self._compose(list(overrides), number)
-            for number, overrides in enumerate(job_overrides, initial_job_idx)
-        ]
-        requests = [
-            self._request(config, overrides)
-            for config, overrides in zip(configs, job_overrides, strict=True)
-        ]
-        jobs = make_jobs(requests, self.orders.datasets, first_number=initial_job_idx)
         results = train_jobs(jobs, self.orders)
-        return [
-            self._report(config, results[job.identity])
-            for config, job in zip(configs, jobs, strict=True)
-        ]
+        return [self._report(job, results[job.identity]) for job in jobs]
 
-    def _compose(self, overrides: list[str], number: int) -> DictConfig:
-        config = self._context.config_loader.load_sweep_config(self._config, overrides)
-        with open_dict(config):
-            config.hydra.job.id = config.hydra.job.num = number
-        return config
-
-    def _request(self, config: DictConfig, overrides: Sequence[str]) -> "Request":
-        from fashion_mnist.config.compose import parse_composed
+    def _request(self, overrides: list[str]) -> "Request":
+        from fashion_mnist.config.compose import composed_by_hydra
         from fashion_mnist.runs.request import Request
-        from fashion_mnist.sweep.context import read_context
 
-        parsed = parse_composed(config, overrides)
-        context = read_context(Path(self._config.hydra.sweep.dir))
-        own = tuple(overrides)
-        return context.request(parsed, own) if context else Request(parsed, own)
+        config = self._context.config_loader.load_sweep_config(self._config, overrides)
+        choices = config.hydra.runtime.choices
+        with open_dict(config):
+            del config["hydra"]
+        job = composed_by_hydra(config, overrides, choices)
+        return Request(job.config, job.overrides, job.choices)
 
-    def _report(self, config: DictConfig, result: "RunResult") -> JobReturn:
+    def _report(self, job: "Job", result: "RunResult") -> JobReturn:
         """Hydra's folder and callbacks for a job whose result is there."""
+        from fashion_mnist.config.compose import job_config
         from fashion_mnist.runs.request import outcome_of
 
         def task(_config: DictConfig) -> float | None:
@@ -85,7 +80,7 @@ class StackedLauncher(Launcher):
         returned = run_job(
             hydra_context=self._context,
             task_function=task,
-            config=config,
+            config=job_config(self._config, job.config, job.request.overrides, job.number),
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
@@ -14,6 +15,10 @@ from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.fashion_mnist.launcher import StackedLauncher
 from omegaconf import DictConfig, OmegaConf
 
+if TYPE_CHECKING:
+    from fashion_mnist.sweep.definition import Sweep
+    from fashion_mnist.sweep.plan import Job
+
 log = logging.getLogger("fashion_mnist")
 
 
@@ -22,6 +27,7 @@ class GridAndSearch(Sweeper):
 
     def __init__(self, dry_run: bool) -> None:
         self._dry_run = dry_run
+        self.checked: Sweep | None = None  # what is swept over, set by the command
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -35,18 +41,20 @@ class GridAndSearch(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Everything; ends the program with an exit status of its own where not all is well.
 
+        What is swept over was read from the arguments before.
+
         Raises:
             SystemExit: 2 for a mistake, 1 for runs that failed, 128 + signal when stopped.
         """
         from fashion_mnist.errors import WANTS_TRACEBACK, exit_status, in_words
         from fashion_mnist.sweep.conduct import conduct
 
+        assert self.checked is not None
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         launcher = self._launcher
         try:
             status = conduct(
-                arguments,
-                config_dir=self._config_dir(),
+                self.checked,
                 sweep_dir=Path(self._config.hydra.sweep.dir),
                 launch=self._launch,
                 stacked=launcher.orders if isinstance(launcher, StackedLauncher) else None,
@@ -61,18 +69,16 @@ class GridAndSearch(Sweeper):
         if status:
             raise SystemExit(status)
 
-    def _launch(self, jobs: Sequence[Sequence[str]], first: int) -> None:
+    def _launch(self, jobs: "Sequence[Job]") -> None:
         """As Hydra's own sweeper does it, with the record of the sweep beside the jobs."""
         folder = Path(self._config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self._config, folder / "multirun.yaml")
-        self._launcher.launch([list(overrides) for overrides in jobs], initial_job_idx=first)
-
-    def _config_dir(self) -> str | None:
-        """The user's own folder of YAML."""
-        sources = self._config.hydra.runtime.config_sources
-        own = [source.path for source in sources if source.provider == "command-line"]
-        return str(own[0]) if own else None
+        if isinstance(self._launcher, StackedLauncher):
+            self._launcher.train(jobs)
+        else:
+            overrides = [list(job.request.overrides) for job in jobs]
+            self._launcher.launch(overrides, initial_job_idx=jobs[0].number)
 
 
 @dataclass

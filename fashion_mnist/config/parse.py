@@ -1,0 +1,618 @@
+"""From a tree of plain values to a `Config`, or to every mistake in it.
+
+pydantic says which keys are wrong; what is allowed is said from the key's type, whole, for an
+error of pydantic's names the violated bound alone. Rules between keys run afterwards, also where
+some keys are wrong: those are None then, and a rule leaves out what it cannot judge.
+"""
+
+import dataclasses
+import inspect
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+import psutil
+import torch
+from annotated_types import Ge, MaxLen, MinLen
+from pydantic import TypeAdapter, ValidationError
+
+from fashion_mnist.config.errors import ConfigError, did_you_mean, shorten, shown
+from fashion_mnist.config.schema import (
+    MOST,
+    Config,
+    Flag,
+    Group,
+    Keys,
+    LossConfig,
+    ModelConfig,
+    Number,
+    OneOf,
+    OptimizerConfig,
+    ScheduleConfig,
+    SweepConfig,
+    Whole,
+    flatten,
+)
+from fashion_mnist.data.fashion_mnist import training_size
+from fashion_mnist.data.splits import check_sizes
+from fashion_mnist.models.network import ACTIVATIONS, build_activation
+from fashion_mnist.tracking.address import absolute_uri, demand_no_password, sqlite_path
+from fashion_mnist.training.losses import LOSSES
+from fashion_mnist.training.optim import optimizer_names, option_defaults, refusal, try_options
+from fashion_mnist.training.schedules import SCHEDULES
+
+T = TypeVar("T")
+_Path = tuple[str, ...]
+STORE, DEFAULT_STORE = "MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"
+# torch has the ranges of its optimizers' options in its code; of these they are the same for all
+_OPTIMIZER_RANGES = dict.fromkeys(("weight_decay", "momentum", "eps", "lr_decay"), Ge(0))
+
+
+def parse(
+    tree: Any, *, typed: Mapping[str, str] | None = None, deleted: Iterable[str] = ()
+) -> Config:
+    """The config that a composed tree of plain values describes.
+
+    Args:
+        tree: nested dicts, lists and plain values; interpolations are resolved.
+        typed: the dotted keys that the command line sets, with their values as typed.
+        deleted: the dotted keys that the command line takes away.
+
+    Raises:
+        ConfigError: with every mistake there is.
+    """
+    typed = typed or {}
+    reading = _read(Config, tree, typed=typed, deleted=deleted)
+    config = _with_store(reading.value)
+    parts = [
+        _activation_options(config.model),
+        _loss_options(config.loss, typed),
+        _optimizer_options(config.optimizer, typed),
+        _schedule_options(config.schedule, typed),
+    ]
+    activation, loss, optimizer, schedule = (part.value for part in parts)
+    used = replace(
+        config,
+        model=replace(config.model, activation_options=activation),
+        loss=replace(config.loss, options=loss),
+        optimizer=replace(config.optimizer, options=optimizer),
+        schedule=replace(config.schedule, options=schedule),
+    )
+    everywhere = flatten(used)
+    unknown = [*reading.unknown, *(each for part in parts for each in part.unknown)]
+    problems = [
+        *reading.problems,
+        *_model_problems(config.model, typed),
+        *(problem for part in parts for problem in part.problems),
+        *_data_problems(config),
+        *_device_problems(config),
+        *_place_problems(config),
+        *(
+            f"{shorten(key)} is not a key{_nearest(key, siblings, everywhere)}"
+            for key, siblings in unknown
+        ),
+    ]
+    if problems:
+        raise ConfigError(problems)
+    if used.model.hidden_sizes is None:
+        return used
+    return replace(used, model=replace(used.model, width=None, depth=None))
+
+
+def parse_sweep(node: Any, *, typed: Mapping[str, str] | None = None) -> SweepConfig:
+    """The settings of a sweep, from the node `sweep`. Raises ConfigError with every mistake."""
+    reading = _read(SweepConfig, node, "sweep.", typed=typed or {})
+    known = [f"sweep.{name}" for name in _fields(SweepConfig)]
+    problems = reading.problems + [
+        f"{shorten(key)} is not a key{_nearest(key, siblings, known)}"
+        for key, siblings in reading.unknown
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return reading.value
+
+
+# ---- each key by itself
+
+
+@dataclass(frozen=True)
+class _Reading(Generic[T]):
+    """What a tree says. In `value` whatever is wrong is None."""
+
+    value: T
+    problems: list[str]
+    unknown: list[tuple[str, list[str]]]  # dotted keys, each with those that are known beside it
+
+
+def _read(
+    kind: Callable[..., T],
+    tree: Any,
+    prefix: str = "",
+    *,
+    typed: Mapping[str, str],
+    deleted: Iterable[str] = (),
+) -> _Reading[T]:
+    """Read a dataclass with pydantic, and put its errors into words: one for each key."""
+    tree = _prepared(kind, tree)
+    try:
+        return _Reading(_adapter(kind).validate_python(tree), [], [])
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_context=False, include_input=False)
+    wrong: dict[_Path, str] = {}
+    for each in errors:
+        wrong.setdefault(_path_of(kind, each["loc"]), each["type"])
+    problems, unknown = [], list[tuple[str, list[str]]]()
+    for path, error_type in wrong.items():
+        key, parent = f"{prefix}{'.'.join(path)}", _type_of(kind, path[:-1])
+        if error_type == "unexpected_keyword_argument":
+            before = key.removesuffix(path[-1])
+            unknown.append((key, [f"{before}{name}" for name in _fields(parent)]))
+        elif error_type != "missing":
+            problems.append(_must_be(key, _type_of(kind, path), _value_at(tree, path), typed))
+    missing = [path for path, error_type in wrong.items() if error_type == "missing"]
+    problems = [*_missing(missing, prefix, set(deleted)), *problems]
+    return _Reading(_partial(kind, tree, wrong), problems, unknown)
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+@cache
+def _fields(kind: Any) -> dict[str, Any]:
+    """The names and types of a dataclass's fields."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {each.name: hints[each.name] for each in dataclasses.fields(kind)}
+
+
+def _prepared(kind: Any, node: Any) -> Any:
+    """A tree whose keys are text, with what a group does not list under its `options`."""
+    if not isinstance(node, Mapping):
+        return node
+    own, fields = (
+        {key if isinstance(key, str) else shown(key): value for key, value in node.items()},
+        _fields(kind),
+    )
+    if "options" in fields:
+        options = {key: own.pop(key) for key in list(own) if key not in fields or key == "options"}
+        own["options"] = options
+    for name in fields.keys() & own.keys():
+        if dataclasses.is_dataclass(fields[name]):
+            own[name] = _prepared(fields[name], own[name])
+    return own
+
+
+def _path_of(kind: Any, location: Sequence[int | str]) -> _Path:
+    """The key that an error of pydantic's is about, without indices and tags of unions."""
+    path: _Path = ()
+    for part in location:
+        path += (str(part),)
+        kind = _fields(kind).get(str(part))
+        if not dataclasses.is_dataclass(kind):
+            break
+    return path
+
+
+def _type_of(kind: Any, path: _Path) -> Any:
+    for name in path:
+        kind = _fields(kind).get(name)
+    return kind
+
+
+def _value_at(tree: Any, path: _Path) -> Any:
+    for name in path:
+        tree = tree[name]
+    return tree
+
+
+def _partial(kind: Any, node: Any, wrong: Mapping[_Path, str], path: _Path = ()) -> Any:
+    """A dataclass of what is not wrong, as it stands in the tree, with None for the rest."""
+    node = node if isinstance(node, Mapping) else {}
+    values: dict[str, Any] = {}
+    own = dataclasses.fields(kind)
+    defaults = {each.name for each in own if each.default is not dataclasses.MISSING}
+    for name, inner in _fields(kind).items():
+        if dataclasses.is_dataclass(inner):
+            values[name] = _partial(inner, node.get(name), wrong, (*path, name))
+        elif (*path, name) in wrong:
+            values[name] = None
+        elif name in node or name not in defaults:
+            values[name] = node.get(name)
+    return kind(**values)
+
+
+# ---- the wording
+
+
+def _missing(paths: Sequence[_Path], prefix: str, deleted: set[str]) -> Iterator[str]:
+    """What is not there; of several keys of a group, one message."""
+    keys = [f"{prefix}{'.'.join(path)}" for path in paths]
+    for key in [key for key in keys if key in deleted]:
+        yield f"{key} is missing: ~{key} takes away what a run needs"
+    groups: dict[str, list[str]] = {}
+    for key in [key for key in keys if key not in deleted]:
+        groups.setdefault(key.rpartition(".")[0], []).append(key)
+    for own in groups.values():
+        if len(own) == 1:
+            yield f"{own[0]} is missing"
+        else:
+            yield (
+                f"{', '.join(own)} are missing: a YAML file of your own begins with the one that "
+                "it changes, as in `defaults: [mlp, _self_]`"
+            )
+
+
+def _must_be(key: str, kind: Any, value: Any, typed: Mapping[str, str]) -> str:
+    """What a key must be, and what came: a number as it was typed, where it was."""
+    came, text = shown(value), typed.get(key)
+    if text is not None and isinstance(value, bool | int | float):
+        came = shorten(text)
+        if "text" in _allowed(kind, value).split():
+            came += f", which is no text without quotes: '{key}=\"{came}\"'"
+    name = shorten(key) or "a config"
+    return f"{name} must be {_allowed(kind, value)}, got {came}"
+
+
+def _allowed(kind: Any, value: Any) -> str:
+    """What a type allows, in words: `null or a whole number from 1 to 100000`.
+
+    Args:
+        value: what came instead, for the word that is nearest to it.
+    """
+    base, *metadata = get_args(kind) if get_origin(kind) is Annotated else (kind,)
+    if get_origin(base) in (Union, UnionType):
+        parts = sorted(get_args(base), key=lambda part: part is not NoneType)
+        return " or ".join(_allowed(part, value) for part in parts)
+    for each in metadata:
+        if isinstance(each, OneOf):
+            return _one_of(each.words, value)
+        if isinstance(each, Keys):
+            return each.words
+    if get_origin(base) is Literal:
+        words = get_args(base)
+        return str(words[0]) if len(words) == 1 else _one_of(words, value)
+    if get_origin(base) is tuple:
+        return _list(get_args(base), metadata, value)
+    if base is int:
+        return _whole(_bounds(metadata), value)
+    if base is float:
+        return _number(_bounds(metadata))
+    if base is str:
+        longest = [
+            f" of at most {each.max_length} characters"
+            for each in metadata
+            if isinstance(each, MaxLen)
+        ]
+        is_long = isinstance(value, str) and value.strip() and not value.isprintable()
+        return "text on one line" if is_long else "".join(["text", *longest])
+    return {bool: "true or false", NoneType: "null"}.get(base, "a mapping")
+
+
+def _bounds(metadata: Iterable[Any]) -> dict[str, float]:
+    """The bounds of a number: `ge`, `gt`, `le`, `lt`; of several, the last."""
+    names = ("ge", "gt", "le", "lt")
+    return {
+        name: bound
+        for each in metadata
+        for name in names
+        if (bound := getattr(each, name, None)) is not None
+    }
+
+
+def _whole(bounds: Mapping[str, float], value: Any) -> str:
+    low, high = bounds.get("ge"), bounds.get("le", MOST)
+    is_open = high == MOST and not (isinstance(value, int) and value > MOST)
+    return f"a whole number, {low} or more" if is_open else f"a whole number from {low} to {high}"
+
+
+def _number(bounds: Mapping[str, float]) -> str:
+    if not bounds:
+        return "a number"
+    if "ge" in bounds and bounds["ge"] == bounds.get("le"):
+        return f"{bounds['ge']}"
+    low = f"[{bounds['ge']}" if "ge" in bounds else f"({bounds.get('gt', '-inf')}"
+    high = f"{bounds['le']}]" if "le" in bounds else f"{bounds.get('lt', 'inf')})"
+    return f"a number in {low}, {high}"
+
+
+def _list(kinds: Sequence[Any], metadata: Iterable[Any], value: Any) -> str:
+    lengths = [f" of {each.min_length} or more" for each in metadata if isinstance(each, MinLen)]
+    if Ellipsis not in kinds:
+        lengths = [f" of {len(kinds)}"]
+    entries = value if isinstance(value, list | tuple) else []
+    strange = next((each for each in entries if isinstance(each, str)), None)
+    return "".join(["a list", *lengths, f", each entry {_allowed(kinds[0], strange)}"])
+
+
+def _one_of(words: Iterable[str], value: Any) -> str:
+    known = list(words)
+    return f"one of {', '.join(known)}{did_you_mean(value, known)}"
+
+
+def _nearest(key: str, siblings: Sequence[str], everywhere: Iterable[str]) -> str:
+    """The key that may be meant: of the same name elsewhere, or spelled like it."""
+    name, known = key.rpartition(".")[2], [each for each in everywhere if each != key]
+    same = [each for each in known if each.rpartition(".")[2] == name]
+    if same:
+        return f" (did you mean {same[0]}?)"
+    return did_you_mean(key, siblings) or did_you_mean(key, known)
+
+
+# ---- options, whose types are a function's or torch's
+
+
+_Options = _Reading[dict[str, Any]]  # with defaults for what is not set
+
+
+def _loss_options(loss: LossConfig, typed: Mapping[str, str]) -> _Options:
+    return _function_options("loss", LOSSES, loss, typed)
+
+
+def _schedule_options(schedule: ScheduleConfig, typed: Mapping[str, str]) -> _Options:
+    return _function_options("schedule", SCHEDULES, schedule, typed)
+
+
+def _function_options(
+    group: str,
+    table: Mapping[str, Callable[..., Any]],
+    config: LossConfig | ScheduleConfig,
+    typed: Mapping[str, str],
+) -> _Options:
+    """Options of an entry of a table: the keyword-only parameters of its function."""
+    if config.name not in table or config.options is None:
+        return _Reading({}, [], [])
+    kind = _kind_of_function(table[config.name])
+    known, problems, unknown = _fields(kind), [], []
+    for key in config.options.keys() - known.keys():
+        others = [name for name, each in table.items() if key in _fields(_kind_of_function(each))]
+        if others:
+            have = "has" if len(others) == 1 else "have"
+            named = ", ".join(f"{group}={other}" for other in others)
+            problems.append(f"{group}.{key} is not a key of {config.name}: {named} {have} it")
+        else:
+            beside = [f"{group}.{name}" for name in ("name", *known)]
+            unknown.append((f"{group}.{key}", beside))
+    own = _own_options(kind, group, config.options, typed)
+    return _Reading(own.value, [*problems, *own.problems], unknown)
+
+
+def _optimizer_options(optimizer: OptimizerConfig, typed: Mapping[str, str]) -> _Options:
+    """Options of torch's optimiser, of the types of torch's defaults; torch judges them too."""
+    name, given = optimizer.name, optimizer.options
+    if name is None or given is None:
+        return _Reading({}, [], [])
+    if name not in optimizer_names():
+        reason = refusal(name)
+        allowed = f"must not be {name}: {reason}"
+        if reason is None:
+            allowed = f"must be {_one_of(optimizer_names(), name)}, got {shown(name)}"
+        return _Reading({}, [f"optimizer.name {allowed}"], [])
+    kind = _kind_of_optimizer(name)
+    takes = ["lr", *sorted(_fields(kind))]
+    # the name alone leaves the options of the file that was chosen before
+    advice = f"; write optimizer={name}" if "optimizer.name" in typed else ""
+    strange = [
+        f"optimizer.{key} is not an option of {name}{did_you_mean(key, takes)}, "
+        f"which takes {', '.join(takes)}{advice}"
+        for key in sorted(given.keys() - _fields(kind).keys())
+    ]
+    own = _own_options(kind, "optimizer", given, typed)
+    problems = [*strange, *own.problems]
+    if not problems and optimizer.lr is not None:
+        try:
+            try_options(name, {"lr": optimizer.lr, **own.value})
+        except (ValueError, TypeError, RuntimeError) as error:
+            problems.append(
+                f"optimizer.name {name} does not take {shown(given)}: {shorten(str(error))}"
+            )
+    return _Reading(own.value, problems, [])
+
+
+def _activation_options(model: ModelConfig) -> _Options:
+    """Arguments of an activation, which its constructor judges."""
+    name, given = model.activation, model.activation_options
+    if name is None or given is None:
+        return _Reading({}, [], [])
+    defaults = {
+        key: each.default for key, each in inspect.signature(ACTIVATIONS[name]).parameters.items()
+    }
+    options = {
+        key: float(value) if type(value) is int and type(defaults.get(key)) is float else value
+        for key, value in given.items()
+    }
+    try:
+        if "inplace" in options:
+            raise ValueError("inplace is not to be set, for the gradient needs what it overwrites")
+        build_activation(name, options)(torch.zeros(2))
+    except (TypeError, ValueError, RuntimeError, AssertionError, OverflowError) as error:
+        problem = (
+            f"model.activation_options must be arguments of {name}, got {shown(given)}: "
+            f"{shorten(str(error))}"
+        )
+        return _Reading({}, [problem], [])
+    return _Reading(options, [], [])
+
+
+def _own_options(
+    kind: Any, group: str, options: Mapping[str, Any], typed: Mapping[str, str]
+) -> _Options:
+    known = {key: value for key, value in options.items() if key in _fields(kind)}
+    reading = _read(kind, known, f"{group}.", typed=typed)
+    value = {name: getattr(reading.value, name) for name in _fields(kind)}
+    return _Reading(value, reading.problems, [])
+
+
+@cache
+def _kind_of_function(function: Callable[..., Any]) -> Any:
+    """A dataclass of a function's keyword-only parameters, with their ranges and defaults."""
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    options = {}
+    for each in parameters:
+        if each.kind is each.KEYWORD_ONLY:
+            base, *ranges = get_args(each.annotation) or [each.annotation]
+            default = dataclasses.MISSING if each.default is each.empty else each.default
+            options[each.name] = (Annotated[(Whole if base is int else Number, *ranges)], default)
+    return _kind(options)
+
+
+@cache
+def _kind_of_optimizer(name: str) -> Any:
+    """A dataclass of the options that torch's optimiser takes beside `lr`."""
+    options = {}
+    for key, default in option_defaults(name).items():
+        options[key] = (_like(key, default), _as_float(default))
+    return _kind(options)
+
+
+def _kind(options: Mapping[str, tuple[Any, Any]]) -> Any:
+    fields = [
+        (name, hint, dataclasses.field(default=default))
+        for name, (hint, default) in options.items()
+    ]
+    return dataclasses.make_dataclass("Options", fields, bases=(Group,), frozen=True, kw_only=True)
+
+
+def _like(key: str, default: Any) -> Any:
+    """The type of an option of that default."""
+    if isinstance(default, bool):
+        return Flag
+    if isinstance(default, tuple):
+        entry = Number | None if None in default else Number
+        return tuple[(entry,) * len(default)]  # type: ignore[misc]  # a type made at run time
+    ranges = [_OPTIMIZER_RANGES[key]] if key in _OPTIMIZER_RANGES else []
+    return Annotated[(Number, *ranges)] if ranges else Number
+
+
+def _as_float(default: Any) -> Any:
+    """A default as it is recorded: 0 and 0.0 are one value."""
+    if isinstance(default, tuple):
+        return tuple(map(_as_float, default))
+    is_whole = isinstance(default, int) and not isinstance(default, bool)
+    return float(default) if is_whole else default
+
+
+# ---- rules between keys
+
+
+def size_problems(config: Config, num_images: int) -> list[str]:
+    """What of the sizes asked for does not fit a training set of that many images."""
+    sizes = config.data
+    problems = check_sizes(
+        num_images,
+        validation_size=sizes.validation_size,
+        fold=sizes.fold,
+        train_size=sizes.train_size,
+        batch_size=config.training.batch_size,
+    )
+    num_examples = sizes.train_size or num_images - sizes.validation_size
+    last = num_examples % config.training.batch_size
+    is_batch = config.model.normalization == "batch" and bool(config.model.sizes())
+    if not problems and is_batch and 1 in (last, config.training.batch_size):
+        problems.append(
+            f"training.batch_size must not leave a last batch of 1 image, for which batch "
+            f"normalization has no variance, got {config.training.batch_size} of {num_examples}"
+        )
+    return problems
+
+
+def _model_problems(model: ModelConfig, typed: Mapping[str, str]) -> Iterator[str]:
+    both = [key for key in ("model.width", "model.depth") if key in typed]
+    if model.hidden_sizes is not None and both:
+        yield (
+            f"{both[0]} must not be set beside model.hidden_sizes, which says all layers, got "
+            f"both, and model.hidden_sizes={list(model.hidden_sizes)}"
+        )
+    if model.hidden_sizes is None and None in (model.width, model.depth):
+        return
+    # weights, gradients and two moments in float32, of the hidden layers alone
+    sizes = model.sizes()
+    needed = 16 * sum(num_inputs * num_outputs for num_inputs, num_outputs in pairwise(sizes))
+    available = psutil.virtual_memory().total
+    if needed > available:
+        yield (
+            f"model.width and model.depth, or model.hidden_sizes, must fit this machine's "
+            f"{available / 2**30:.0f} GiB of memory, got a model of {needed / 2**30:,.0f} GiB"
+        )
+
+
+def _data_problems(config: Config) -> Iterator[str]:
+    data, weights = config.data, config.loss.class_weights
+    names, metric = data.class_names, config.training.early_stopping.metric
+    if names is not None and len(set(names)) < len(names):
+        yield f"data.class_names must be different from each other, got {shown(names)}"
+    if weights is not None and names is not None and len(weights) != len(names):
+        yield (
+            f"loss.class_weights must be {len(names)} numbers, one for each of data.class_names, "
+            f"got {len(weights)}"
+        )
+    if metric is not None and data.validation_size == 0:
+        yield (
+            "data.validation_size must be above 0 where training.early_stopping.metric is set, "
+            f"got 0 with {metric}"
+        )
+    num_images = training_size(data.name) if data.name is not None else None
+    sizes = (data.validation_size, data.fold, config.training.batch_size)
+    if num_images is not None and None not in sizes:
+        yield from size_problems(config, num_images)
+
+
+def _device_problems(config: Config) -> Iterator[str]:
+    device = config.training.device
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not has.get(device, True):
+        there = ", ".join(["auto", "cpu", *(name for name, is_there in has.items() if is_there)])
+        yield (f"training.device must be one that this machine has ({there}), got '{device}'")
+
+
+def _with_store(config: Config) -> Config:
+    """With the store that tracking.uri=auto means; an empty variable is none."""
+    if config.tracking.uri != "auto":
+        return config
+    uri = os.environ.get(STORE) or DEFAULT_STORE
+    return replace(config, tracking=replace(config.tracking, uri=uri))
+
+
+def _place_problems(config: Config) -> Iterator[str]:
+    uri = config.tracking.uri
+    if uri is not None:
+        try:
+            database = sqlite_path(absolute_uri(uri))
+            demand_no_password(uri)
+        except ValueError as error:
+            yield str(error)
+        else:
+            if database is not None:
+                yield from _writable("tracking.uri", database.parent)
+    if config.output_dir is not None:
+        yield from _writable("output_dir", Path(config.output_dir))
+
+
+def _writable(key: str, folder: Path) -> Iterator[str]:
+    place = folder.absolute()
+    try:
+        while not place.exists() and place != place.parent:
+            place = place.parent
+    except OSError as error:  # a name that is too long
+        yield f"{key} must be a folder's name: {error.strerror}, got {shorten(str(folder))}"
+        return
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        yield (
+            f"{key} must be in a folder that can be written to, got {shorten(str(folder))} "
+            f"in {shorten(str(place))}"
+        )
