@@ -1,4 +1,4 @@
-"""scripts/results.py: what it names is there, and what it writes stays within its marks."""
+"""The tables of results: what the script names is there, and it writes within its marks."""
 
 import sys
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 
 from fashion_mnist.config.compose import Composer
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+SCRIPTS = Path(__file__).parents[1] / "scripts" / "benchmarks"
 
 
 @pytest.fixture

@@ -9,14 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from safetensors.torch import load_file
 
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
-from tests.builders import QUIET, data_overrides, load, make_config, make_data
+from fashion_mnist.training.device import Machine
+from tests.builders import QUIET, data_overrides, load, make_config, make_data, train_stack
+from tests.training.test_contract import ATOL, RTOL
 
 FMNIST = Path(sys.executable).with_name("fmnist")
 SMALL = (
@@ -83,11 +87,11 @@ def _split(override: str) -> tuple[str, str]:
 
 def test_a_grid_gives_the_bits_of_each_run_alone(data: Path, tmp_path: Path) -> None:
     """Mixed shapes and optimisers, replicates, one winner that was tested, all files there."""
-    words = ("seed=range(2)", "sweep.stack_size=2")
-    done = sweep(data, NOWHERE, "-m", "model.width=5,8", "optimizer=adamw,sgd", *words)
+    words = ("seed=range(2)", "model.width=5,8", "optimizer=adamw,sgd")
+    done = sweep(data, NOWHERE, "-m", *words)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "8 jobs: 8 new" in done.stdout
-    assert "8 runs to train in 4 stacks of up to 2" in done.stdout
+    assert "8 runs to train in 8 stacks" in done.stdout
     dataset = load(data)
     for name, run in by_name().items():
         values = dict(map(_split, name.split()))
@@ -111,6 +115,21 @@ def test_a_grid_gives_the_bits_of_each_run_alone(data: Path, tmp_path: Path) -> 
     assert "12 jobs: 4 new, 8 finished before" in again.stdout
     assert len(parents()) == 1  # the same sweep with more seeds
     assert len(summary()) == 12
+
+
+def test_stacks_of_a_cpu_are_for_who_asks_for_them(data: Path, tmp_path: Path) -> None:
+    """The record says how many were trained together; weights agree within a tolerance."""
+    done = sweep(data, NOWHERE, "-m", "seed=range(4)", "sweep.stack_size=2", "sweep.processes=1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 runs to train in 2 stacks of up to 2" in done.stdout
+    for name, run in by_name().items():
+        assert run.tags()["stack_size"] == "2"
+        config = make_config(data, *SMALL, name)
+        folder = tmp_path / name
+        [alone] = train_stack([config], load(data), Machine("cpu", "fp32", 1), folder)
+        assert alone.weights is not None
+        for key, tensor in load_file(run.model).items():
+            torch.testing.assert_close(tensor, alone.weights[key], rtol=RTOL, atol=ATOL)
 
 
 def test_a_dry_run_leaves_no_file(data: Path) -> None:

@@ -203,12 +203,15 @@ def test_auto_reads_the_test_and_records_the_network_where_it_means_yes(data: Pa
     dataset = load(data)
     [member] = train_all([config], dataset)
     assert "test/accuracy" not in member.folder.metrics()
+    pictures = {"curves.png", "samples.png", "weights.png"}
+    assert not pictures & {path.name for path in member.folder.artifacts.iterdir()}
     assert not member.folder.has_recorded_model()
     assert member.folder.metrics()["parameters"] == 30 * 6 + 6 + 6 * 3 + 3
     [winner] = train([Request(config)], dataset, QUIET)
     assert winner.was_known
     assert "test/accuracy" in winner.folder.metrics()
     assert winner.folder.has_recorded_model()
+    assert pictures < {path.name for path in winner.folder.artifacts.iterdir()}
     assert load_file(winner.folder.model)
 
 

@@ -126,15 +126,20 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """float32 `[B, I]` to `[B, O]`, or `[R, B, I]` to `[R, B, O]`."""
-        dtype = self.dtype if self.training else torch.float32
-        x, weight = x.to(dtype), self.weight.to(dtype)
-        bias = None if self.bias is None else self.bias.to(dtype)
-        if weight.dim() == 2:
-            product = self.product if self.training else F.linear
-            return product(x, weight, bias).float()
-        if bias is None:
-            return torch.bmm(x, weight.mT).float()
-        return torch.baddbmm(bias.unsqueeze(1), x, weight.mT).float()
+        if not self.training:
+            return _affine(x, self.weight, self.bias, F.linear)
+        if self.dtype == torch.float32:
+            return _affine(x, self.weight, self.bias, self.product)
+        bias = None if self.bias is None else self.bias.to(self.dtype)
+        return _affine(x.to(self.dtype), self.weight.to(self.dtype), bias, self.product).float()
+
+
+def _affine(x: Tensor, weight: Tensor, bias: Tensor | None, product: Product) -> Tensor:
+    if weight.dim() == 2:
+        return product(x, weight, bias)
+    if bias is None:
+        return torch.bmm(x, weight.mT)
+    return torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
 
 
 class BatchNorm(nn.Module):

@@ -18,7 +18,12 @@ from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.metrics import classification
 from fashion_mnist.metrics.calibration import expected_calibration_error, reliability
 from fashion_mnist.plots.confusion import confusion_figure
-from fashion_mnist.plots.image_grid import first_of_each_class, mistakes_figure, samples_figure
+from fashion_mnist.plots.image_grid import (
+    first_of_each_class,
+    mistakes_figure,
+    samples_figure,
+    weights_figure,
+)
 from fashion_mnist.plots.png import Picture, write_png
 from fashion_mnist.plots.run_charts import curves_figure
 from fashion_mnist.runs.event_log import EventLog
@@ -26,6 +31,8 @@ from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.stacks import View
 from fashion_mnist.training.loop import Evaluation
 from fashion_mnist.training.stack import HistoryRow
+
+CURVES_FILE = "curves.png"  # among the artifacts of single runs and winners
 
 
 @dataclass(frozen=True)
@@ -61,10 +68,20 @@ class SplitResult:
 
 
 def record_training(
-    journal: EventLog, history: Sequence[HistoryRow], dataset: Dataset, view: View
+    journal: EventLog,
+    history: Sequence[HistoryRow],
+    dataset: Dataset,
+    view: View,
+    first_weight: Tensor,
 ) -> None:
-    """Draw how training went, and what it was trained on."""
-    _record_picture(journal, "curves.png", curves_figure(history, "Learning curves"))
+    """Draw how training went, what it was trained on, and what the first layer looks at.
+
+    Args:
+        first_weight: float32 `[H, P]` of the first linear layer.
+    """
+    _record_picture(journal, CURVES_FILE, curves_figure(history, "Learning curves"))
+    weights = weights_figure(first_weight.numpy(), dataset.image_shape)
+    _record_picture(journal, "weights.png", weights)
     own, labels = view.split.train, dataset.train_labels.cpu()
     # the images that are shown, for a copy of all takes longer than the picture
     first = first_of_each_class(labels[own].numpy(), dataset.num_classes)

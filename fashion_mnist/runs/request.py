@@ -49,6 +49,11 @@ class Request:
         return _decide(self.config.evaluation.test, self.auto)
 
     @property
+    def wants_pictures(self) -> bool:
+        """Whether curves, samples and weights are drawn, each member of a sweep having none."""
+        return self.auto
+
+    @property
     def wants_model(self) -> bool:
         """Whether the network itself is to be recorded."""
         return _decide(self.config.tracking.model, self.auto)

@@ -23,6 +23,7 @@ from fashion_mnist.runs.stacks import (
 from fashion_mnist.runs.training import Member
 from fashion_mnist.training.checkpoint import Model, save_model, tensors_sha256
 from fashion_mnist.training.device import Machine
+from fashion_mnist.training.stack import HistoryRow
 
 DESCRIPTION_TAG = "mlflow.note.content"  # MLflow shows it as Markdown on the run's page
 PRUNED_TAG = "pruned"
@@ -57,6 +58,11 @@ class TrainedRun:
         self._record(journal, result)
         # last: these figures are what says that the test set was read and recorded
         journal.metrics(0, {f"test/{key}": value for key, value in result.figures().items()})
+
+    def record_pictures(self, journal: EventLog, history: Sequence[HistoryRow]) -> None:
+        """Record the pictures that a sweep draws of its winner alone."""
+        first_weight = next(weight for weight in self.model.weights.values() if weight.dim() == 2)
+        record_training(journal, history, self.dataset, self.view, first_weight)
 
     def _record(self, journal: EventLog, result: SplitResult) -> None:
         record_split(journal, result, self.dataset.class_names)
@@ -101,6 +107,7 @@ def finish_member(
     *,
     read_test: bool,
     record_model: bool,
+    draw_pictures: bool,
 ) -> None:
     """Record what became of a run that is done.
 
@@ -117,7 +124,8 @@ def finish_member(
         trained.record_validation(journal)
         if read_test:
             trained.record_test(journal)
-        record_training(journal, member.history, dataset, member.view)
+        if draw_pictures:
+            trained.record_pictures(journal, member.history)
         if record_model:
             journal.model(folder.model.name)
         journal.status("FINISHED")

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from fashion_mnist.data.fashion_mnist import Dataset
+from fashion_mnist.runs.artifacts import CURVES_FILE
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.identity import NUMERICS_TAG, NUMERICS_VERSION, git_commit
 from fashion_mnist.runs.records import record_start, run_name
@@ -155,22 +156,24 @@ def _start_senders(requests: Sequence[Request], results: Sequence[RunResult]) ->
 
 
 def _extend(run: _Begun, dataset: Dataset) -> None:
-    """Record of a finished run what is asked for now and was not done: its test, its network."""
+    """Record of a finished run what is asked for now and was not done: test, network, pictures."""
     folder, config = run.result.folder, run.request.config
     if folder.status() != "FINISHED":
         return
     wants_model = run.request.wants_model and not folder.has_recorded_model()
     wants_test = run.request.wants_test and "test/loss" not in folder.metrics()
-    if not wants_model and not wants_test:
+    wants_pictures = run.request.wants_pictures and not (folder.artifacts / CURVES_FILE).exists()
+    if not (wants_model or wants_test or wants_pictures):
         return
-    model = load_network(folder)
+    torch.set_num_threads(run.machine.threads)
+    data, view = dataset.to(run.machine.device), view_data(config, dataset)
+    trained = TrainedRun(config, load_network(folder), data, view, run.machine)
     if wants_model:
         run.journal.model(folder.model.name)
     if wants_test:
-        torch.set_num_threads(run.machine.threads)
-        view, device = view_data(config, dataset), run.machine.device
-        trained = TrainedRun(config, model, dataset.to(device), view, run.machine)
         trained.record_test(run.journal)
+    if wants_pictures:
+        trained.record_pictures(run.journal, folder.history())
 
 
 def _prepare(run: _Begun, dataset: Dataset, origin: Mapping[str, str], number: int) -> None:
@@ -250,6 +253,7 @@ def _finish(runs: Sequence[_Begun], dataset: Dataset, observer: Observer) -> Non
                 run.machine,
                 read_test=run.request.wants_test,
                 record_model=run.request.wants_model,
+                draw_pictures=run.request.wants_pictures,
             )
         except OSError as error:
             # nothing is wrong with the run: it stays to be gone on with

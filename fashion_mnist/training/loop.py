@@ -71,19 +71,18 @@ def train_epoch(
         on_step: called before each step with its number from 0; what it raises ends training.
     """
     loader, started = stack.loader, time.perf_counter()
-    losses, sizes, num_right = list[Tensor](), list[int](), torch.tensor(0)
+    losses, hits = list[Tensor](), list[Tensor]()
     stack.model.train()
     for step, batch in enumerate(loader.epoch()):
         on_step(step)
         logits, loss = train_step(stack, batch)
         losses.append(loss)
-        sizes.append(batch.labels.shape[1])
-        num_right = num_right + (logits.argmax(-1) == batch.labels).sum(-1)
+        hits.append(logits.argmax(-1) == batch.labels)
 
     step_losses = torch.stack(losses).cpu().double()  # [steps, R]
-    weights = torch.tensor(sizes).unsqueeze(1)
-    train_loss = ((step_losses * weights).sum(0) / loader.num_examples).tolist()
-    train_accuracy = (num_right / loader.num_examples).tolist()
+    sizes = torch.tensor([hit.shape[1] for hit in hits]).unsqueeze(1)
+    train_loss = ((step_losses * sizes).sum(0) / loader.num_examples).tolist()
+    train_accuracy = (torch.cat(hits, 1).sum(1) / loader.num_examples).tolist()
     seconds = time.perf_counter() - started  # after the host has waited for the device
     validation = None if validation_index is None else validate(stack, validation_index)
     rows = [

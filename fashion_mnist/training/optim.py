@@ -83,17 +83,20 @@ class StackOptimizer:
         self.parameters = dict(model.named_parameters())
         self.rates = [float(own["lr"]) for own in options]
         self.schedules, self.clip_grad_norm = schedules, clip_grad_norm
-        # of each network, by name; they share the parameters' memory
-        self.views = [
-            {name: view_of(p.detach(), r, len(options)) for name, p in self.parameters.items()}
-            for r in range(len(options))
-        ]
+        # of each network, by name; those of several share the parameters' memory
+        self.views: list[dict[str, Tensor]] = [dict(self.parameters)]
+        if len(options) > 1:
+            self.views = [
+                {name: p.detach()[r] for name, p in self.parameters.items()}
+                for r in range(len(options))
+            ]
         groups = [
             {"params": list(views.values()), **own}
             for views, own in zip(self.views, options, strict=True)
         ]
         self.torch_optimizer = build_torch_optimizer(name, groups)
 
+    @torch.no_grad()
     def step(self, progress: float) -> None:
         """Update every network from the gradients of the parameters, which are gone after it.
 
@@ -102,9 +105,10 @@ class StackOptimizer:
         """
         groups = self.torch_optimizer.param_groups
         for r, (views, group) in enumerate(zip(self.views, groups, strict=True)):
-            for name, parameter in self.parameters.items():
-                assert parameter.grad is not None
-                views[name].grad = view_of(parameter.grad, r, len(groups))
+            if len(groups) > 1:
+                for name, parameter in self.parameters.items():
+                    assert parameter.grad is not None
+                    views[name].grad = parameter.grad[r]
             group["lr"] = self.rates[r] * self.schedules[r](progress)
             if self.clip_grad_norm is not None:
                 torch.nn.utils.clip_grad_norm_(group["params"], self.clip_grad_norm[r])

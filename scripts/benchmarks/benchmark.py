@@ -1,9 +1,9 @@
 """Measures the main job, each thing beside what a user would pick instead.
 
-    .venv/bin/python scripts/benchmark.py                  # all that takes minutes
-    .venv/bin/python scripts/benchmark.py epoch start      # parts of it
-    .venv/bin/python scripts/benchmark.py grid --rounds 1 --runs 64    # the best part of an hour
-    .venv/bin/python scripts/benchmark.py epoch --json epoch.json
+    python scripts/benchmarks/benchmark.py  # all that takes minutes
+    python scripts/benchmarks/benchmark.py epoch start  # parts of it
+    python scripts/benchmarks/benchmark.py grid --rounds 1 --runs 64  # the best part of an hour
+    python scripts/benchmarks/benchmark.py epoch --json epoch.json
 
 Things that are compared run in turn within one call, and their ratio is taken round by round, so
 that a machine that changes its speed changes both. What is printed are medians. Real images.

@@ -1,10 +1,10 @@
 """How it goes with ten thousand runs and with a hundred clients: what grows, and what gives first.
 
-    .venv/bin/python scripts/measure_scale.py sweeps              # preflight and resume
-    .venv/bin/python scripts/measure_scale.py reading             # a database file, and its server
-    .venv/bin/python scripts/measure_scale.py reading --store postgresql://…  # an empty database
-    .venv/bin/python scripts/measure_scale.py children            # a thousand below one sweep
-    .venv/bin/python scripts/measure_scale.py clients --clients 1 10 100 --workers 1 2
+    python scripts/benchmarks/measure_scale.py sweeps  # preflight and resume
+    python scripts/benchmarks/measure_scale.py reading  # a database file, and its server
+    python scripts/benchmarks/measure_scale.py reading --store postgresql://…  # an empty database
+    python scripts/benchmarks/measure_scale.py children  # a thousand below one sweep
+    python scripts/benchmarks/measure_scale.py clients --clients 1 10 100 --workers 1 2
 
 Runs are not trained: they are copies of one that is, row by row or line by line. Times are of one
 call each, on the clock and in seconds of a core, which a busy machine disturbs less. The exponent

@@ -1,8 +1,8 @@
 """Trains the recipes of conf/experiment/ with several seeds and writes the README's tables of them.
 
-    .venv/bin/python scripts/results.py FOLDER                          # all: hours
-    .venv/bin/python scripts/results.py FOLDER recipes --recipes small  # one table, or a part of it
-    .venv/bin/python scripts/results.py FOLDER --write README.md        # where its marks stand
+    python scripts/benchmarks/results.py FOLDER  # all: hours
+    python scripts/benchmarks/results.py FOLDER recipes --recipes small  # one table or a part
+    python scripts/benchmarks/results.py FOLDER --write README.md  # where its marks stand
 
 What is in FOLDER already is not trained again, and what was stopped goes on. Only the table of the
 recipes reads the test set, once for each seed: the recipes were chosen on validation folds, by the

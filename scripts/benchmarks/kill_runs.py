@@ -1,8 +1,8 @@
 """Kills real commands at random moments, 500 of them, and looks whether anything came of it.
 
-    .venv/bin/python scripts/kill_runs.py                       # an hour, on small pictures
-    .venv/bin/python scripts/kill_runs.py --kills 50 --real     # on Fashion-MNIST
-    .venv/bin/python scripts/kill_runs.py --kills 100 --seed 7  # other moments
+    python scripts/benchmarks/kill_runs.py  # an hour, on small pictures
+    python scripts/benchmarks/kill_runs.py --kills 50 --real  # on Fashion-MNIST
+    python scripts/benchmarks/kill_runs.py --kills 100 --seed 7  # other moments
 
 `kill -9` hits runs, sweeps with their workers and searches, and the senders of their records.
 After every round of them each run must have the weights and figures of an undisturbed one, and
@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for what it shares with the tests
+sys.path.insert(0, str(Path(__file__).parents[2]))  # for what it shares with the tests
 
 from tests.builders import data_overrides, make_data
 from tests.faults.kills import (

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from fashion_mnist.config.compose import check
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
 from fashion_mnist.training.device import physical_cores, process_tags
@@ -35,7 +37,8 @@ def describe_machine() -> str:
     tags = process_tags()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     return (
-        f"{tags['cpu']}, {physical_cores()} cores, load {load:.1f} at the start, "
+        f"{tags['cpu']} ({torch.backends.cpu.get_cpu_capability()}), {physical_cores()} cores, "
+        f"load {load:.1f} at the start, "
         f"{platform.system()}, Python {tags['python']}, torch {tags['torch']}"
     )
 

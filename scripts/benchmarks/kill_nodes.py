@@ -1,8 +1,8 @@
 """The same sweep by every engine, and again with a node or a worker killed in the middle of it.
 
-    .venv/bin/python scripts/kill_nodes.py                # 64 runs on Fashion-MNIST, some minutes
-    .venv/bin/python scripts/kill_nodes.py --runs 16      # fewer
-    .venv/bin/python scripts/kill_nodes.py --epochs 20    # longer ones
+    python scripts/benchmarks/kill_nodes.py  # 64 runs on Fashion-MNIST, some minutes
+    python scripts/benchmarks/kill_nodes.py --runs 16  # fewer
+    python scripts/benchmarks/kill_nodes.py --epochs 20  # longer ones
 
 The Ray cluster is a head and two nodes on this machine; a node is killed with all its processes, as
 by a power cut. Every run must be finished at the end and have the weights of the local launcher's,

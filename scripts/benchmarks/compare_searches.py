@@ -1,7 +1,7 @@
 """Compares searches with a coarse grid at equal cost: 16 of the 64 runs of a real space.
 
-    .venv/bin/python scripts/compare_searches.py FOLDER            # trains the 64 runs, once
-    .venv/bin/python scripts/compare_searches.py FOLDER --searches 100
+    python scripts/benchmarks/compare_searches.py FOLDER  # trains the 64 runs, once
+    python scripts/benchmarks/compare_searches.py FOLDER --searches 100
 
 The full grid is trained once, in FOLDER, with the public command. A search then proposes from the
 same 64 settings and is told what their runs had reached: their scores are real, their order and
