@@ -1,6 +1,7 @@
 """The Hydra entry point: checks what is asked for, composes it, trains it, says what came of it."""
 
 import logging
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from omegaconf import DictConfig
 from fashion_mnist.config.compose import (
     CONFIG_NAME,
     LAUNCHER,
+    OWN_LAUNCHER,
     Composer,
     composed_by_hydra,
     first_line,
@@ -25,20 +27,26 @@ from fashion_mnist.config.compose import (
     job_config,
 )
 from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.user_files import plain_tree
 from fashion_mnist.console import printable
+from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.errors import WANTS_TRACEBACK, exit_status, in_words
+from fashion_mnist.runs.records import CHOSEN, OVERRIDES_FILE, parameters_of
 from fashion_mnist.runs.request import (
+    ENDED,
     Request,
     RunResult,
     demand_store,
     find_run,
+    last_attempt,
     load_data,
     outcome_of,
 )
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
 from fashion_mnist.runs.trainer import train
+from fashion_mnist.sweep.collect import train_command
 from fashion_mnist.sweep.context import read_context
 from fashion_mnist.sweep.definition import check_sweep, is_sweep, is_swept
 from fashion_mnist.terminal import observe, summarize_run
@@ -48,6 +56,7 @@ from fashion_mnist.whereabouts import pages, run_link, short_path
 log = logging.getLogger("fashion_mnist")
 
 DRY_RUN = "--dry-run"
+MOST_COMPARED = 50  # runs, the latest ones
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -128,7 +137,9 @@ def _show(composer: Composer, options: Namespace, parser: ArgumentParser) -> Non
 def _sweep(composer: Composer, overrides: Sequence[str]) -> None:
     """Check a sweep, and have Hydra's sweeper make it."""
     sweep = check_sweep(overrides, composer)
-    _tell(composer.notes())
+    _tell([*composer.notes(), *_unread_variables()])
+    if any(text.lstrip("+").startswith("tracking.run_name=") for text in overrides):
+        _tell(["tracking.run_name names no run of a sweep: each is named by what differs"])
     config = sweep.hydra_config()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     sweeper = Plugins.instance().instantiate_sweeper(
@@ -145,9 +156,12 @@ def _sweep(composer: Composer, overrides: Sequence[str]) -> None:
 def _run_alone(composer: Composer, overrides: Sequence[str]) -> None:
     """Check a run, and train it where Hydra has made a folder and a log for it."""
     job = composer.job(overrides)
-    _tell(composer.notes())
     words, _ = composer.read(overrides)
-    hydra = hydra_config(composer.files(words), job.overrides, RunMode.RUN)
+    files = composer.files(words)
+    _tell([*composer.notes(), *_unread_variables()])
+    if files.launcher != OWN_LAUNCHER:
+        _tell([f"{LAUNCHER}={files.launcher} is for sweeps (-m): this run is trained here"])
+    hydra = hydra_config(files, job.overrides, RunMode.RUN)
 
     def task(_: DictConfig) -> float | None:
         return _ended(Request(job.config, job.overrides, job.choices))
@@ -164,6 +178,18 @@ def _run_alone(composer: Composer, overrides: Sequence[str]) -> None:
 
 def _context(composer: Composer) -> HydraContext:
     return HydraContext(config_loader=composer.hydra.config_loader, callbacks=Callbacks())
+
+
+def _unread_variables() -> list[str]:
+    """What other programs read from the environment, and this one has a key for."""
+    keys = {
+        "MLFLOW_EXPERIMENT_NAME": "tracking.experiment names the experiment",
+        "MLFLOW_EXPERIMENT_ID": "tracking.experiment names the experiment",
+        "MLFLOW_REGISTRY_URI": "models are registered in the store of their runs",
+    }
+    return [
+        f"{name} is not read: {reason}" for name, reason in keys.items() if os.environ.get(name)
+    ]
 
 
 def _tell(notes: Sequence[str]) -> None:
@@ -200,6 +226,8 @@ def _train(request: Request, *, is_alone: bool) -> float | None:
     # until here nothing is begun, and a signal ends the program
     demand_store(request.config)
     dataset = load_data(request.config)
+    if is_alone:
+        _tell(_interrupted(request, dataset))
     with stop_requests() as stop:
         try:
             with observe(stop.check) as observer:
@@ -211,6 +239,29 @@ def _train(request: Request, *, is_alone: bool) -> float | None:
         accuracy = _report(result, request, stop, is_alone)
         stop.check()
     return accuracy
+
+
+def _interrupted(request: Request, dataset: Dataset) -> list[str]:
+    """Of a run that is new: one that was interrupted and differs in its length or rate alone."""
+    if last_attempt(request.config, dataset) is not None:
+        return []
+    runs = (Path(request.config.output_dir).absolute() / "runs").glob("*")
+    latest = sorted(runs, key=lambda path: path.stat().st_mtime)[-MOST_COMPARED:]
+    own = parameters_of(request.config)
+    for run in map(RunDir, reversed(latest)):
+        state = run.state()
+        theirs = {key: value for key, value in state.params.items() if key not in CHOSEN}
+        differs = {key for key in own | theirs if own.get(key) != theirs.get(key)}
+        if run.status() in ENDED or not differs or differs - {"training.epochs", "optimizer.lr"}:
+            continue
+        typed = plain_tree(run.artifacts / OVERRIDES_FILE)
+        return [
+            f"{state.name} was interrupted after {run.epoch()} of "
+            f"{theirs['training.epochs']} epochs, and this is another run, for "
+            f"{' and '.join(sorted(differs))} differs; that one goes on with:",
+            f"  {train_command(typed, None)}",
+        ]
+    return []
 
 
 def _report(

@@ -148,6 +148,47 @@ def test_a_stopped_run_is_killed_and_goes_on(number: signal.Signals, tmp_path: P
     assert undisturbed.tags()["weights_sha256"] == folder.tags()["weights_sha256"]
 
 
+def test_an_interrupted_run_of_another_length_is_mentioned(tmp_path: Path) -> None:
+    """It is another run: a line says that it is there, and how it goes on."""
+    data = make_data(tmp_path / "data")
+    with subprocess.Popen(
+        command(data, "training.epochs=400"), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch   3"):
+                process.send_signal(signal.SIGINT)
+                break
+    [interrupted] = folders()
+    other = run(command(data, "optimizer.lr=0.01"))
+    epoch = interrupted.epoch()
+    assert f"was interrupted after {epoch} of 400 epochs, and this is another" in other.stderr
+    assert "optimizer.lr and training.epochs differs" in other.stderr
+    assert "training.epochs=400" in other.stderr
+    assert "was interrupted" not in run(command(data, "model.width=9")).stderr
+
+
+def test_what_is_not_read_is_said(tmp_path: Path) -> None:
+    """Variables of MLflow's that name an experiment, and a launcher where no sweep is made."""
+    data = make_data(tmp_path / "data")
+    words = ["training.epochs=1", "hydra/launcher=basic", "~optimizer.weight_decay"]
+    done = run(command(data, *words), {"MLFLOW_EXPERIMENT_NAME": "mine"})
+    assert done.returncode == 0, done.stderr
+    assert "MLFLOW_EXPERIMENT_NAME is not read: tracking.experiment" in done.stderr
+    assert "hydra/launcher=basic is for sweeps (-m): this run is trained here" in done.stderr
+    [folder] = folders()
+    assert "weight_decay" not in folder.name()
+    parameters = folder.state().params
+    assert parameters["optimizer.weight_decay"] == "0.01"
+    assert parameters["optimizer.amsgrad"] == "false"
+    assert (parameters["model"], parameters["data"]) == ("mlp", "idx")
+    many = run(command(data, "-m", "seed=1,2", "tracking.run_name=mine", "--dry-run"))
+    assert "tracking.run_name names no run of a sweep" in many.stderr
+    twice = run(command(data, "--config-dir", "a", "--config-dir", "b"))
+    assert twice.returncode == 2
+    assert "--config-dir names one folder, got a and b" in twice.stderr
+
+
 def test_a_run_that_is_being_trained_is_not_trained_twice(tmp_path: Path) -> None:
     """The second process is told so and ends; the first goes on."""
     data = make_data(tmp_path / "data")

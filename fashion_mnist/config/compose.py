@@ -34,7 +34,7 @@ from fashion_mnist.console import first_line_of
 
 CONFIG_NAME = "train"
 RECIPE = "experiment"  # the group of named recipes; one may choose a sweep or a launcher too
-LAUNCHER = "hydra/launcher"
+LAUNCHER, OWN_LAUNCHER = "hydra/launcher", "stacked"
 LONGEST_OVERRIDE = 100_000  # characters; of a terminal's line Linux takes little more
 MOST_INTERPOLATIONS = 12  # of a config: each may repeat what others say
 _NO_OVERRIDE = "is no override as key=value (no space around =, quotes around a list: 'key=[1,2]')"
@@ -300,6 +300,8 @@ class Composer:
             is_packaged = (config_folder() / key).is_dir() and override.package is None
             if not override.is_delete():
                 text = text.lstrip("+") if is_packaged else f"+{text.lstrip('+')}"
+            if override.value() is None:  # experiment=null, which Hydra does not take
+                text = f"~{key}"
             return Word(override, "file", text) if problem is None else None
         if override.is_delete():
             return Word(override, "deletion", text)

@@ -213,7 +213,8 @@ def check_pair(
             f"{images_path.name}, got {len(labels)} labels"
         )
     if labels.max() >= num_classes:
+        start = "; they start at 1: subtract 1 from each" if labels.min() == 1 else ""
         raise DataError(
             f"{labels_path}: labels must be 0 to {num_classes - 1} for the {num_classes} names "
-            f"in data.class_names, got {labels.max()}"
+            f"in data.class_names, got {labels.max()}{start}"
         )

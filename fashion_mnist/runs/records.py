@@ -13,6 +13,7 @@ from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.stacks import View
 
+OVERRIDES_FILE = "config/overrides.yaml"  # what was typed
 CONFIG_FILE = "config/resolved.yaml"  # the whole config, among the run's artifacts
 # How a run is recorded may change while it goes on; MLflow's parameters may not.
 MOST_SIZES_NAMED = 6
@@ -43,9 +44,9 @@ def run_name(config: Config, overrides: Sequence[str]) -> str:
     sizes, model = config.model.sizes(), config.model
     words = [_shape(sizes), model.activation if sizes else "", config.optimizer.name]
     words += [f"lr={config.optimizer.lr:g}", f"seed={config.seed}"]
-    changed = [
-        text for override in overrides if not (text := override.lstrip("+~")).startswith(_NAMED)
-    ]
+    # what is taken away, as in ~optimizer.weight_decay, has its default
+    kept = [override.lstrip("+") for override in overrides if not override.startswith("~")]
+    changed = [text for text in kept if not text.startswith(_NAMED)]
     words += [re.sub(r"^[^=]*\.", "", text) for text in changed]
     return " ".join(filter(None, words))
 
@@ -77,15 +78,9 @@ def record_start(
     Args:
         choices: group -> the file that was chosen, recorded as the group's own name.
     """
-    settings = flatten(config)
     files = {group: file for group, file in choices.items() if group in CHOSEN}
-    parameters = {
-        key: value if isinstance(value, str) else json.dumps(value)
-        for key, value in settings.items()
-        if not key.startswith(_NOT_PARAMETERS)
-    }
-    own_tags = {key: str(value) for key, value in config.tracking.tags.items()}
-    journal.start(name, {**files, **parameters}, {**own_tags, **tags})
+    own_tags = {key: _text(value) for key, value in config.tracking.tags.items()}
+    journal.start(name, {**files, **parameters_of(config)}, {**own_tags, **tags})
     split = view.split
     for context, index, sha256 in (
         ("train", split.train, split.train_sha256),
@@ -93,8 +88,18 @@ def record_start(
     ):
         if len(index):
             record_dataset(journal, dataset, context, len(index), sha256)
-    _write_yaml(journal, CONFIG_FILE, nested(settings))
-    _write_yaml(journal, "config/overrides.yaml", list(overrides))
+    _write_yaml(journal, CONFIG_FILE, nested(flatten(config)))
+    _write_yaml(journal, OVERRIDES_FILE, list(overrides))
+
+
+def parameters_of(config: Config) -> dict[str, str]:
+    """What a run's parameters are: its dotted keys; values that are no text are JSON."""
+    settings = flatten(config).items()
+    return {key: _text(value) for key, value in settings if not key.startswith(_NOT_PARAMETERS)}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def record_dataset(

@@ -157,7 +157,7 @@ def sweep_id(
     Equal for the same sweep with other seeds or folds, in another place, or in another order.
     """
     axes = {axis.name: _resolved(axis, sampler) for axis in space.searched}
-    fixed = [text for text in space.fixed if not _NOT_COMPARED.match(_split(text)[0])]
+    fixed = [_same(text) for text in space.fixed if not _NOT_COMPARED.match(_split(text)[0])]
     conditions = {
         name: {key: sorted(texts) for key, texts in wanted.items()}
         for name, wanted in space.conditions.items()
@@ -170,8 +170,17 @@ def sweep_id(
 
 def _resolved(axis: Axis, sampler: str) -> Any:
     if axis.choices is not None or (sampler == "grid" and (axis.count or math.inf) <= MOST_RUNS):
-        return sorted(axis.values())
+        return sorted([_same(text) for text in row] for row in axis.values())
     return [axis.low, axis.high, axis.log, axis.step, axis.num if sampler == "grid" else None]
+
+
+def _same(text: str) -> str:
+    """A value, or a key and its value, with one text for 0 and 0.0."""
+    before, equals, value = text.rpartition("=")
+    try:
+        return f"{before}{equals}{float(value)!r}"
+    except ValueError:
+        return text
 
 
 def _too_many(size: int, limit: int | None) -> ConfigError:

@@ -8,6 +8,7 @@ from hydra import compose, initialize_config_dir
 
 from fashion_mnist.config.compose import CONFIG_NAME, composed_by_hydra, config_folder
 from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.sweep.definition import check_sweep
 from fashion_mnist.sweep.space import read_space
 from tests.builders import composer
 
@@ -118,3 +119,83 @@ def test_mistakes_in_the_settings_of_a_sweep_come_at_once() -> None:
     assert first.endswith("(did you mean seeds?), got 'seds'")
     assert second == "sweep.n_trials must be a whole number, 1 or more, got 0"
     assert third == "sweep.limt is not a key (did you mean sweep.limit?)"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["optimizer.amsgrad=true"],
+        ["tracking.tags={course: dl}"],
+        ["model.activation=leaky_relu", "model.activation_options={negative_slope: 0.3}"],
+        ["optimizer=rmsprop", "optimizer.momentum=0.5"],
+        ["sweep.axes={seed: [0, 1]}"],
+        ["data.class_names.0=shirt"],
+    ],
+)
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+def test_a_key_is_set_with_or_without_a_plus(words: list[str], plus: str) -> None:
+    """Whether the file lists it or not; and Hydra takes the words for it."""
+    job = composer().job([f"{plus}{word}" for word in words])
+    assert job.config == composer().job(words).config
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        made = compose(CONFIG_NAME, overrides=list(job.overrides))
+    assert composed_by_hydra(made, job.overrides, {}).config == job.config
+
+
+def test_a_key_that_one_file_lacks_can_be_swept() -> None:
+    """Of an optimizer, where two take it and one file lists it."""
+    sweep = check_sweep(["optimizer=sgd,rmsprop", "optimizer.momentum=0.5"], composer())
+    jobs = sweep.compose(sweep.samples())
+    assert [job.config.optimizer.options["momentum"] for job in jobs] == [0.5, 0.5]
+    sweep = check_sweep(["schedule=step,step", "schedule.num_steps=2"], composer())
+    assert len(sweep.compose(sweep.samples())) == 1
+
+
+def test_no_recipe_is_a_choice() -> None:
+    """Alone, on the command line of a sweep, and as an axis of YAML."""
+    assert composer().job(["experiment=null"]).config == composer().job([]).config
+    for words in (["experiment=null,fast"], ["sweep.axes={experiment: [null, fast]}"]):
+        sweep = check_sweep(words, composer())
+        first, second = sweep.compose(sweep.samples())
+        assert first.config.model == composer().job([]).config.model
+        assert second.choices["experiment"] == "fast"
+
+
+def test_tags_keep_what_was_typed() -> None:
+    """Whatever it would be in YAML: numbers, versions, true and false."""
+    words = ["tracking.tags={month: 2024_01, version: 1.10, ok: true}", "tracking.tags.more=007"]
+    tags = composer().job([*words, "tracking.tags.words='a, b'"]).config.tracking.tags
+    assert tags == {
+        "month": "2024_01",
+        "version": "1.10",
+        "ok": "true",
+        "more": "007",
+        "words": "a, b",
+    }
+
+
+def test_an_empty_variable_names_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for the commands that read runs; one with an address counts."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert composer().job([]).config.tracking.uri == "sqlite:///mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
+    assert composer().job([]).config.tracking.uri == "http://host:5000"
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of data and of what is written; Hydra's folder is below it too."""
+    monkeypatch.setenv("HOME", "/home/me")
+    config = composer().job(['data.dir="~/fm"', 'output_dir="~"']).config
+    assert config.data.dir == "/home/me/fm"
+    assert config.output_dir == "/home/me"
+
+
+def test_the_chosen_files_are_known() -> None:
+    """Of every group, a recipe's choice among them."""
+    choices = composer().job(["model=wide", "experiment=fast"]).choices
+    assert [choices[group] for group in ("model", "schedule", "experiment")] == [
+        "wide",
+        "one_cycle",
+        "fast",
+    ]
+    assert "experiment" not in composer().job([]).choices

@@ -1,0 +1,163 @@
+"""A user's folder of YAML: it adds and replaces files, and what is not read is said."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fashion_mnist.config.compose import Composer, config_folder
+from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.sweep.definition import check_sweep, read_sweep
+
+RECIPE = "# @package _global_\n"
+MLP = (config_folder() / "model/mlp.yaml").read_text()
+Write = Callable[[str, str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a file of the folder `mine`."""
+
+    def write_file(name: str, text: str) -> Path:
+        path = tmp_path / "mine" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return write_file
+
+
+def mine() -> Composer:
+    """With that folder."""
+    return Composer("mine")
+
+
+def problems(*overrides: str) -> list[str]:
+    """What is wrong with a run of that folder."""
+    with pytest.raises(ConfigError) as caught:
+        mine().job(overrides)
+    return caught.value.problems
+
+
+def test_a_recipes_launcher_counts(write: Write) -> None:
+    """Its choice stands over the program's own, and what is typed over both."""
+    write("experiment/cluster.yaml", f"{RECIPE}defaults: [override /hydra/launcher: basic]\n")
+    sweep = check_sweep(["experiment=cluster", "seed=1,2"], mine())
+    assert sweep.hydra_config().hydra.launcher._target_.endswith("BasicLauncher")
+    typed = check_sweep(["experiment=cluster", "seed=1,2", "hydra/launcher=stacked"], mine())
+    assert typed.hydra_config().hydra.launcher._target_.endswith("StackedLauncher")
+    plain = check_sweep(["seed=1,2"], mine())
+    assert plain.hydra_config().hydra.launcher._target_.endswith("StackedLauncher")
+
+
+def test_a_launcher_of_some_jobs_is_refused_by_name(write: Write) -> None:
+    """A sweep has one: where the recipe is swept over, it must be typed."""
+    write("experiment/cluster.yaml", f"{RECIPE}defaults: [override /hydra/launcher: basic]\n")
+    with pytest.raises(ConfigError, match=r"hydra/launcher=basic is chosen by a file of some jobs"):
+        check_sweep(["experiment=null,cluster"], mine()).compose(
+            [{"experiment": "null"}, {"experiment": "cluster"}]
+        )
+    sweep = check_sweep(["experiment=null,cluster", "hydra/launcher=basic"], mine())
+    assert len(sweep.compose(sweep.samples())) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("model/mlp.yaml", MLP.replace("width: 512", "width: 77"), []),
+        ("model/mlp.yaml", MLP.replace("width: 512", "width: 77"), ["model=linear"]),
+        ("experiment/fast.yaml", f"{RECIPE}model: {{width: 77}}\n", ["experiment=fast"]),
+        ("model/small.yaml", "defaults: [mlp, _self_]\nwidth: 77\n", ["model=small"]),
+    ],
+)
+def test_a_file_of_a_packaged_name_replaces_it(
+    name: str, text: str, words: list[str], write: Write
+) -> None:
+    """The user's is used, and one line says so; also where another file begins with it."""
+    write(name, text)
+    composer = mine()
+    assert composer.job(words).config.model.width == 77
+    assert composer.notes() == [f"mine/{name} is read, and not the packaged file of that name"]
+    assert Composer().job(words).config.model.width != 77
+
+
+def test_a_sweep_of_a_packaged_name_replaces_it(write: Write) -> None:
+    """As any other file."""
+    write("sweep/architectures.yaml", "defaults: [default, _self_]\naxes: {seed: [1, 2]}\n")
+    assert read_sweep(["sweep=architectures"], mine()).words() == {"seed": ["1", "2"]}
+
+
+def test_a_file_that_begins_with_itself_is_told_so(write: Write) -> None:
+    """It has the name of the packaged one that is meant."""
+    write("model/mlp.yaml", "defaults: [mlp, _self_]\nwidth: 77\n")
+    [problem] = problems()
+    assert "model/mlp.yaml names itself in its defaults list" in problem
+
+
+def test_a_file_in_a_subfolder_can_be_chosen(write: Write) -> None:
+    """By its path within the group."""
+    write("experiment/team/a.yaml", f"{RECIPE}seed: 3\n")
+    assert mine().job(["experiment=team/a"]).config.seed == 3
+    assert "team/a" in mine().options("experiment")
+
+
+def test_a_recipe_without_its_first_line_is_told_so(write: Write) -> None:
+    """For its keys would be those of `experiment`."""
+    write("experiment/mine.yaml", "model: {width: 77}\n")
+    assert problems("experiment=mine") == [
+        "experiment/mine.yaml must begin with the line `# @package _global_`, for its keys are "
+        "those of the whole config"
+    ]
+
+
+def test_a_file_that_hydra_does_not_read_is_named(write: Write) -> None:
+    """`.yml`, and a train.yaml that would replace everything."""
+    write("model/mine.yml", "width: 3\n")
+    assert problems("model=mine") == ["mine/model/mine.yml is not read: name it mine.yaml"]
+    write("train.yaml", "seed: 3\n")
+    with pytest.raises(ConfigError, match=r"train\.yaml must not be in --config-dir"):
+        mine()
+
+
+def test_broken_yaml_is_named_with_its_line(write: Write) -> None:
+    """Of a chosen file, and of one that it begins with."""
+    path = write("model/mine.yaml", "width: 3\ndepth: [1\n")
+    [problem] = problems("model=mine")
+    assert problem.startswith(f"{path}, line 3, is no YAML: ")
+
+
+def test_keys_that_are_missing_come_with_advice(write: Write) -> None:
+    """A file of one's own begins with the one that it changes."""
+    write("model/mine.yaml", "width: 3\n")
+    [problem] = problems("model=mine")
+    assert "model.depth, model.hidden_sizes, " in problem
+    assert problem.endswith("begins with the one that it changes, as in `defaults: [mlp, _self_]`")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: &a 1\nb: *a\n", "must have no aliases"),
+        ("<<: {width: 3}\n", "must have no aliases"),
+        ("_target_: os.getcwd\n", "must not have _target_"),
+        ("width: " + "[" * 60 + "]" * 60, "is nested too deeply"),
+        ("# " + "x" * 200_000, "has more than 200,000 bytes"),
+        ("defaults: [" + ",".join(f"mlp@a{k}" for k in range(25)) + "]", "one file too many"),
+    ],
+)
+def test_a_file_is_plain_and_short(text: str, expected: str, write: Write) -> None:
+    """No aliases, merges, targets; bounded in bytes, depth and what it includes."""
+    write("model/mine.yaml", text)
+    [problem] = problems("model=mine")
+    assert expected in problem
+
+
+def test_a_file_says_nothing_of_hydra_but_the_launcher(write: Write) -> None:
+    """Nor its options: they are typed."""
+    write("experiment/x.yaml", f"{RECIPE}hydra: {{run: {{dir: elsewhere}}}}\n")
+    [problem] = problems("experiment=x")
+    assert problem.startswith("hydra.run must not be changed by a YAML file")
+    write("experiment/x.yaml", f"{RECIPE}defaults: [override /hydra/launcher: mine]\n")
+    write("hydra/launcher/mine.yaml", "_target: x\n")
+    [problem] = problems("experiment=x")
+    assert problem.startswith("hydra/launcher must be one of basic, ")
