@@ -16,17 +16,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from fashion_mnist.runs.event_log import LOG_FILE
-from fashion_mnist.runs.files import is_abandoned, run_lock, take
+from fashion_mnist.runs.files import is_abandoned, run_lock
 from fashion_mnist.runs.request import ENDED
 from fashion_mnist.runs.run_dir import RunDir
-from fashion_mnist.tracking.outbox import RUNS, SWEEPS, subfolders
+from fashion_mnist.tracking.upload_state import RUNS, SWEEPS, subfolders
 
 PART = "half-written files of dead processes"
 ENDED_CHECKPOINT = "checkpoints of runs that have ended"
 DAMAGED = "damaged files that were set aside"
 EMPTY = "folders of runs and sweeps that never began"
 UNFINISHED = "checkpoints of unfinished runs"
-# journals that were set aside are not among them: they may hold what nobody else knows
+# event logs that were set aside are not among them: they may hold what nobody else knows
 _DAMAGED = re.compile(r"(checkpoint|checkpoint\.previous|model)\.damaged-\d+\.safetensors")
 
 
@@ -43,7 +43,7 @@ def clean(output_dir: Path, *, unfinished: bool, delete: bool) -> list[Leftover]
     """What nobody needs any more below a folder, and is deleted if that is wanted.
 
     What a living process holds the lock of is left out and left alone, and so is all that was
-    recorded: journals, artifacts, networks, stores.
+    recorded: event logs, artifacts, networks, stores.
 
     Args:
         unfinished: the checkpoints of unfinished runs as well: their training then begins again.
@@ -87,7 +87,7 @@ def _in_folder(folder: Path, unfinished: bool) -> list[Leftover]:
 def _is_nothing(path: Path) -> bool:
     """Whether a file says nothing: a process that was killed before its first word left it."""
     is_silent = path.name == LOG_FILE and _size(path) == 0
-    return is_silent or path.name == "lock" or is_abandoned(path)
+    return is_silent or path.name in ("lock", "lock.holder") or is_abandoned(path)
 
 
 def _outside_of_runs(output_dir: Path) -> list[Leftover]:
@@ -114,7 +114,7 @@ def _size(path: Path) -> int:
 def _unless_held(folder: Path) -> Iterator[bool]:
     """Hold the folder's lock; False where another process does."""
     lock = run_lock(folder)
-    is_ours = take(lock)
+    is_ours = lock.acquire(0)
     try:
         yield is_ours
     finally:

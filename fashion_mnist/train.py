@@ -37,7 +37,6 @@ from fashion_mnist.runs.request import (
     ENDED,
     Request,
     RunResult,
-    demand_store,
     find_run,
     last_attempt,
     load_data,
@@ -50,7 +49,8 @@ from fashion_mnist.sweep.collect import train_command
 from fashion_mnist.sweep.context import read_context
 from fashion_mnist.sweep.definition import check_sweep, is_sweep, is_swept
 from fashion_mnist.terminal import observe, summarize_run
-from fashion_mnist.tracking.outbox import Outcome, wait_until_sent
+from fashion_mnist.tracking.upload_state import Outcome, begin_uploading, wait_until_uploaded
+from fashion_mnist.tracking.uri import demand_store
 from fashion_mnist.whereabouts import pages, run_link, short_path
 
 log = logging.getLogger("fashion_mnist")
@@ -224,14 +224,14 @@ def _ended(request: Request) -> float | None:
 
 def _train(request: Request, *, is_alone: bool) -> float | None:
     # until here nothing is begun, and a signal ends the program
-    demand_store(request.config)
+    demand_store(request.config.tracking.uri, request.config.tracking.offline)
     dataset = load_data(request.config)
     if is_alone:
         _tell(_interrupted(request, dataset))
     with stop_requests() as stop:
         try:
             with observe(stop.check) as observer:
-                [result] = train([request], dataset, observer)
+                [result] = train([request], dataset, observer, start_uploader=begin_uploading)
         except StopRequested as error:
             if is_alone:
                 _take_leave(find_run(request, dataset), request, stop, in_words(error))
@@ -283,7 +283,7 @@ def _take_leave(folder: RunDir, request: Request, stop: StopRequests, words: str
     """Say that a run is stopped, to its store too: soon nobody may be there to do it."""
     log.error(words)
     outcome = _send(folder, request, stop)
-    if outcome is not None and not outcome.sent:
+    if outcome is not None and not outcome.is_complete:
         log.info("\n".join(_where(folder, outcome)))
 
 
@@ -293,11 +293,11 @@ def _send(folder: RunDir, request: Request, stop: StopRequests) -> Outcome | Non
         return None
     if tracking.offline == "always":
         return Outcome([], "tracking.offline=always")
-    return wait_until_sent([folder.path], is_stopping=lambda: stop.is_requested)
+    return wait_until_uploaded([folder.path], is_stopping=lambda: stop.is_requested)
 
 
 def _where(folder: RunDir, outcome: Outcome | None) -> list[str]:
     """Where the run can be looked at, or why it is not there yet."""
     if outcome is None:
-        return [f"  its journal and files are in {short_path(folder.path)}"]
+        return [f"  its event log and files are in {short_path(folder.path)}"]
     return [f"  {line}" for line in pages(outcome, run_link)]

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from fashion_mnist.tracking.outbox import Outcome, Recorded
+from fashion_mnist.tracking.upload_state import Outcome, Upload
 
 LOCAL_SERVER = "http://127.0.0.1:5000"  # of `fmnist ui`
 
@@ -20,25 +20,25 @@ def short_path(path: Path) -> str:
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def pages(outcome: Outcome, link: Callable[[str, Recorded], str]) -> list[str]:
+def pages(outcome: Outcome, link: Callable[[str, Upload], str]) -> list[str]:
     """A line for each place where something was recorded, or why it is not there yet.
 
     Args:
         link: the page of a run on a server such as `http://127.0.0.1:5000`.
     """
-    if not outcome.sent or not outcome.runs:
+    if not outcome.is_complete or not outcome.uploads:
         return [f"not sent yet: {outcome.reason}; `fmnist sync` will send it"]
-    return [_page(run, link) for run in outcome.runs]
+    return [_page(run, link) for run in outcome.uploads]
 
 
-def run_link(server: str, run: Recorded) -> str:
+def run_link(server: str, run: Upload) -> str:
     """The page of one run."""
     page = f"#/experiments/{run.experiment_id}/runs/{run.run_id}?workflowType=machine_learning"
     return f"{server}/{page}"
 
 
-def _page(run: Recorded, link: Callable[[str, Recorded], str]) -> str:
-    uri = run.destination.uri
+def _page(run: Upload, link: Callable[[str, Upload], str]) -> str:
+    uri = run.destination.address
     if uri.startswith("http"):
         return link(uri, run)
     return f"{program('ui')}, then {link(LOCAL_SERVER, run)}"

@@ -32,7 +32,7 @@ REQUIREMENTS = {
 # a database. Without them these tests are skipped.
 SYSTEM_PACKAGES = {"chromium": "chromium", "pg_ctlcluster": "postgresql"}
 
-# What training, a sweep's summary, the sender and the pages import. uv writes no bytecode, and
+# What training, a sweep's summary, the uploader and the pages import. uv writes no bytecode, and
 # without it torch takes 6 seconds to import instead of 2.
 WARMED = (
     "torch",

@@ -96,10 +96,10 @@ def train_in(
     members = []
     for number, (path, config) in enumerate(zip(folders, configs, strict=True)):
         folder = RunDir(path)
-        view, journal = view_data(config, dataset), EventLog(path)
-        state = recover(folder, journal)
-        members.append(Member(number, config, view, journal, folder.checkpoint, state))
+        view, event_log = view_data(config, dataset), EventLog(path)
+        state = recover(folder, event_log)
+        members.append(Member(number, config, view, event_log, folder.checkpoint, state))
     train_members(members, dataset, machine, observer)
     for member in members:
-        member.journal.close()
+        member.event_log.close()
     return members

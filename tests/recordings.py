@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.sweep.parent import open_parent
-from fashion_mnist.tracking.address import absolute_uri
-from fashion_mnist.tracking.reading import Reader
-from fashion_mnist.tracking.sender import sync
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import RecordedRun
+from fashion_mnist.tracking.uploader import sync
 from tests.builders import QUIET, load, make_config, make_data
 
 SMALL = ("training.epochs=3", "training.threads=1", "tracking.offline=always")
@@ -55,12 +55,12 @@ def record_runs(folder: Path) -> Recordings:
         with open_parent(outputs / "sweeps" / sweep, config, name=sweep, axes=axes) as parent:
             for width, seed in product(widths, (1, 2)):
                 words = (f"model.width={width}", f"seed={seed}")
-                record(" ".join(words), *words, parent=parent.journal.id)
+                record(" ".join(words), *words, parent=parent.event_log.id)
             counts = {"finished": 2 * len(widths), "failed": 0}
             figures = {"best/val_accuracy": sum(widths) / 100}
             parent.end("FINISHED", description="", counts=counts, figures=figures, artifacts=[])
     record("diverged", "optimizer=sgd", "optimizer.lr=1.0e+30")
     record("alone", "model.width=6", auto=True)
     outcome = sync(outputs)
-    assert outcome.sent, outcome.reason
+    assert outcome.is_complete, outcome.reason
     return Recordings(folder, uri, data)

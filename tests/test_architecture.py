@@ -10,20 +10,18 @@ PACKAGE = Path(__file__).parents[1] / "fashion_mnist"
 FLOORS = [
     {"process"},
     {"runs.files", "runs.signals"},  # a room each: they know nothing of runs, and all write files
-    {"runs.event_log"},
     {
         "console",
         "metrics",
         "streams",
         "markdown",
-        "recorded",
         "page",
     },
     {"data", "models", "plots"},
     {"training"},
-    {"serving", "tracking"},
     {"config"},
     {"runs"},
+    {"tracking"},
     {"engines"},
     {"whereabouts", "clean"},
     {"sweep"},

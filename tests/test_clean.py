@@ -34,12 +34,12 @@ def write(path: Path, num_bytes: int = 10) -> Path:
 
 
 def make_run(name: str, status: str, kind: str = "runs") -> Path:
-    """A run with a journal, a lock, a network, figures and both checkpoints."""
+    """A run with an event log, a lock, a network, figures and both checkpoints."""
     folder = OUTPUTS / kind / name
-    with EventLog(folder) as journal:
-        journal.start(name, {}, {})
-        journal.status(status)
-    names = ("lock", "model.safetensors", "artifacts/curves.png", "sent/receipt.json")
+    with EventLog(folder) as event_log:
+        event_log.start(name, {}, {})
+        event_log.status(status)
+    names = ("lock", "model.safetensors", "artifacts/curves.png", "uploads/receipt.json")
     for own in (*names, "checkpoint.safetensors", "checkpoint.previous.safetensors"):
         write(folder / own)
     return folder
@@ -60,10 +60,10 @@ def outputs(dead_pid: int) -> Iterator[dict[str, set[Path]]]:
         path.unlink()
     write(sweep / "study.log")
     write(sweep / "events.damaged-1.jsonl")
-    write(OUTPUTS / "runs/silent/study.log")  # no journal, and yet somebody's
+    write(OUTPUTS / "runs/silent/study.log")  # no event log, and yet somebody's
     write(OUTPUTS / "hydra/2026-01-01/0/.hydra/config.yaml")
-    write(OUTPUTS / f".sender.{os.getpid()}.part.json")
-    write(ended[0] / f"sent/.receipt.{os.getpid()}.part.json")
+    write(OUTPUTS / f".uploader.{os.getpid()}.part.json")
+    write(ended[0] / f"uploads/.receipt.{os.getpid()}.part.json")
     busy = make_run("busy", "FINISHED")
     write(busy / f".checkpoint.{dead_pid}.part.safetensors")
     (OUTPUTS / "runs/begun/artifacts").mkdir(parents=True)
@@ -77,7 +77,7 @@ def outputs(dead_pid: int) -> Iterator[dict[str, set[Path]]]:
                 write(ended[0] / f".checkpoint.{dead_pid}.part.safetensors", 100),
                 write(ended[1] / f"artifacts/test/.curves.{dead_pid}.part.png"),
                 write(OUTPUTS / f"hydra/2026-01-01/.sweep.{dead_pid}.part.json"),
-                write(OUTPUTS / f".sender.{dead_pid}.part.json"),
+                write(OUTPUTS / f".uploader.{dead_pid}.part.json"),
             },
             DAMAGED: {
                 write(unfinished[0] / "checkpoint.damaged-1.safetensors"),

@@ -52,7 +52,7 @@ def test_lanes_give_the_bits_of_one_process(data: Path, tmp_path: Path) -> None:
     assert weights(there) == weights(here)
     assert [results[job.identity].folder.status() for job in there] == ["FINISHED"] * 6
     assert {job.folder.tags()["threads"] for job in there} == {"1"}
-    assert len({job.folder.tags()["pid"] for job in there} | {str(os.getpid())}) == 3
+    assert len({job.folder.tags()["mlflow.fmnist.pid"] for job in there} | {str(os.getpid())}) == 3
 
 
 def test_a_lane_that_dies_loses_nothing(data: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_lane_that_dies_loses_nothing(data: Path) -> None:
     def kill_one() -> None:
         running = [job for job in jobs if len(job.folder.history()) > 2]
         if running and not killed:
-            killed.append(int(running[0].folder.tags()["pid"]))
+            killed.append(int(running[0].folder.tags()["mlflow.fmnist.pid"]))
             os.kill(killed[0], signal.SIGKILL)
 
     orders.check_for_stop = kill_one
@@ -72,7 +72,7 @@ def test_a_lane_that_dies_loses_nothing(data: Path) -> None:
     assert killed
     assert killed != [os.getpid()]
     assert {job.folder.status() for job in jobs} == {"FINISHED"}
-    here = [job for job in jobs if job.folder.tags()["pid"] == str(os.getpid())]
+    here = [job for job in jobs if job.folder.tags()["mlflow.fmnist.pid"] == str(os.getpid())]
     assert here
     assert [len(job.folder.history()) for job in jobs] == [40] * 4
 

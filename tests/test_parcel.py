@@ -28,14 +28,14 @@ def contents(folder: Path) -> dict[str, str]:
 
 def test_a_run_comes_back_whole(tmp_path: Path) -> None:
     """What it no longer has is gone; whose lock it is and what was sent is the place's own."""
-    there = fill(tmp_path / "there", "events.jsonl", "artifacts/config/a.yaml", "lock", "sent/x")
-    here = fill(tmp_path / "here", "events.jsonl", "checkpoint.safetensors", "lock", "sent/x")
+    there = fill(tmp_path / "there", "events.jsonl", "artifacts/config/a.yaml", "lock", "uploads/x")
+    here = fill(tmp_path / "here", "events.jsonl", "checkpoint.safetensors", "lock", "uploads/x")
     unpack(pack(there), here)
     assert contents(here) == {
         "artifacts/config/a.yaml": "there artifacts/config/a.yaml",
         "events.jsonl": "there events.jsonl",
         "lock": "here lock",
-        "sent/x": "here sent/x",
+        "uploads/x": "here uploads/x",
     }
     unpack(pack(tmp_path / "nowhere"), tmp_path / "new")
     assert not (tmp_path / "new").exists()

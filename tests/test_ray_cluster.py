@@ -129,7 +129,7 @@ def test_the_bits_are_those_of_this_machine(data: Path, workers: RayWorkers) -> 
     assert [results[job.identity].error for job in jobs] == [None] * 9
     assert weights(jobs) == weights_here(data, *variants)
     assert {job.folder.tags()["threads"] for job in jobs} == {"2"}
-    assert len({job.folder.tags()["pid"] for job in jobs} - {str(os.getpid())}) == 2
+    assert len({job.folder.tags()["mlflow.fmnist.pid"] for job in jobs} - {str(os.getpid())}) == 2
     assert (workers.width.number, workers.width.threads) == (2, 1)
 
 
@@ -182,7 +182,7 @@ def test_a_search_tries_several_settings_at_once(data: Path, workers: RayWorkers
     campaign.search(Path("search"), campaign.make(sweep.samples())[0].config)
     assert len(campaign.jobs) == 6
     assert statuses(campaign.jobs) == {"FINISHED"}
-    assert str(os.getpid()) not in {job.folder.tags()["pid"] for job in campaign.jobs}
+    assert str(os.getpid()) not in {job.folder.tags()["mlflow.fmnist.pid"] for job in campaign.jobs}
 
 
 def test_other_data_on_a_node_ends_the_sweep(

@@ -11,10 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fashion_mnist.recorded import RecordedRun, time_of
-from fashion_mnist.tracking.reading import Reader
-from fashion_mnist.tracking.server import Server
-from fashion_mnist.tracking.team import out_of_reach
+from fashion_mnist.tracking.reader import Client, Reader
+from fashion_mnist.tracking.recorded import RecordedRun, time_of
 from tests.recordings import Recordings, record_runs
 
 
@@ -39,7 +37,7 @@ def state_of(folder: Path) -> dict[str, str]:
 
 def test_a_database_says_what_mlflows_client_says(recordings: Recordings, reader: Reader) -> None:
     """Every run, with every parameter, metric and tag, time, address and point, in one order."""
-    client = Server(recordings.uri)
+    client = Client(recordings.uri)
     assert client.experiments() == reader._backend.experiments()
     own, theirs = reader.runs(), client.runs(list(client.experiments()))
     assert len(own) == 10
@@ -166,13 +164,7 @@ def test_not_a_number_is_read_as_it_was_meant(tmp_path: Path, recordings: Record
 
 def test_listing_needs_no_mlflow(recordings: Recordings) -> None:
     """Its import takes more than a thousand runs do."""
-    code = "import sys; from fashion_mnist.tracking.reading import Reader; "
+    code = "import sys; from fashion_mnist.tracking.reader import Reader; "
     code += f"Reader({recordings.uri!r}).runs(); print('mlflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
-
-
-def test_experiments_made_without_a_server_are_named(recordings: Recordings) -> None:
-    """A server for many machines says whose files would stay behind."""
-    lines = out_of_reach(recordings.uri)
-    assert any("'fashion-mnist'" in line and str(recordings.folder) in line for line in lines)

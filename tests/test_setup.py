@@ -373,16 +373,6 @@ def test_test_installs_for_train_too(ready: Project) -> None:
     assert ready.run()[2] == ""
 
 
-def test_server_trains_nothing(ready: Project) -> None:
-    """scripts/tracking-server brings what training needs, but looks for no data."""
-    ready.edit("pyproject.toml", PYPROJECT)
-    script = ready.root / "scripts" / "tracking-server"
-    status, output, errors = ready.run("x", script=script, NO_DATA="1")
-    assert (status, output) == (0, f"['tracking-server', 'x'] {ready.programs}\n"), errors
-    assert "not here yet" not in errors
-    assert ready.run()[2] == ""
-
-
 def test_ci_gets_what_tests_start_where_it_can(ready: Project) -> None:
     """In CI root has apt-get install a browser and a database; without them tests begin too."""
     asked = ready.programs / "asked"

@@ -71,7 +71,7 @@ def test_jobs_that_die_make_way_or_are_stopped_lose_nothing(
         for number, run in ((signal.SIGKILL, killed), (signal.SIGUSR2, requeued)):
             if number not in hit and len(run.history()) > 2:
                 hit[number] = len(run.history())
-                os.kill(int(run.tags()["pid"]), number)
+                os.kill(int(run.tags()["mlflow.fmnist.pid"]), number)
         is_on_again = "Requeued" in said() and len(requeued.history()) > 2 * hit[signal.SIGUSR2]
         if is_on_again and requeued.status() == "RUNNING" and killed.status() == "FINISHED":
             raise StopRequested(signal.SIGINT)

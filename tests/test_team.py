@@ -12,10 +12,9 @@ import pytest
 import yaml
 from mlflow.cli import server as mlflow_server
 
-from fashion_mnist.tracking.address import demand_no_password, has_password, without_password
-from fashion_mnist.tracking.problems import complaint
-from fashion_mnist.tracking.reading import Reader
-from fashion_mnist.tracking.team import ADMIN_PASSWORD, TeamServer
+from fashion_mnist.config.store_uri import demand_no_password, has_password, without_password
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.uri import complaint
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "scripts" / "tracking-server.compose.yaml"
@@ -24,57 +23,6 @@ COMPOSE = ROOT / "scripts" / "tracking-server.compose.yaml"
 def options_of(words: list[str]) -> dict[str, Any]:
     """What `mlflow server` makes of its options; an error where it knows one of them not."""
     return dict(mlflow_server.make_context("server", list(words)).params)
-
-
-def test_alone_it_is_for_this_machine(tmp_path: Path) -> None:
-    """Without options: a file and a folder below one folder, loopback, one worker, no logins."""
-    hosting = TeamServer(tmp_path / "kept").hosting()
-    options = options_of(hosting.command()[5:])
-    assert hosting.store == f"sqlite:///{tmp_path}/kept/mlflow.db"
-    assert options["artifacts_destination"] == f"{tmp_path}/kept/artifacts"
-    assert (options["host"], options["workers"], options["app_name"]) == (
-        "127.0.0.1",
-        "1",
-        None,
-    )
-    environment = hosting.environment()
-    assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
-    assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
-
-
-def test_others_may_use_every_name_of_the_machine(tmp_path: Path) -> None:
-    """MLflow refuses names that it was not told of, in requests and in browsers."""
-    hosting = TeamServer(tmp_path, host="0.0.0.0", names=["runs.example.org"]).hosting()
-    options = options_of(hosting.command()[5:])
-    assert {"runs.example.org", "runs.example.org:5000", "localhost:5000"} <= set(
-        options["allowed_hosts"].split(",")
-    )
-    origins = options["cors_allowed_origins"].split(",")
-    assert {"http://runs.example.org:5000", "https://runs.example.org"} <= set(origins)
-    assert "*" not in options["allowed_hosts"] + options["cors_allowed_origins"]
-    assert hosting.address == "http://127.0.0.1:5000"
-
-
-def test_logins_want_a_first_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no default one; what MLflow reads of it keeps a per cent sign."""
-    wanted = TeamServer(tmp_path / "a%b", with_logins=True)
-    monkeypatch.delenv(ADMIN_PASSWORD, raising=False)
-    with pytest.raises(ValueError, match=f"--logins needs {ADMIN_PASSWORD} at its first start"):
-        wanted.hosting()
-    monkeypatch.setenv(ADMIN_PASSWORD, "long enough, this")
-    hosting = wanted.hosting()
-    file = configparser.ConfigParser()
-    file.read(hosting.settings["MLFLOW_AUTH_CONFIG_PATH"])
-    assert file["mlflow"]["database_uri"] == f"sqlite:///{tmp_path}/a%b/logins.db"
-    key = hosting.settings["MLFLOW_FLASK_SERVER_SECRET_KEY"]
-    assert len(key) == 64
-    assert wanted.hosting().settings["MLFLOW_FLASK_SERVER_SECRET_KEY"] == key
-
-
-def test_a_server_is_no_store_of_a_server(tmp_path: Path) -> None:
-    """`--store` is a database."""
-    with pytest.raises(ValueError, match="--store must be a database's address, got http://h"):
-        TeamServer(tmp_path, "http://h").hosting()
 
 
 def test_reading_takes_no_password_of_a_server() -> None:
@@ -129,6 +77,10 @@ def test_compose_file_has_no_secret_and_explains_its_variables() -> None:
         ("http://me:1234@host:5000", "http://me:***@host:5000"),
         ("mysql://h/db?user=me&password=secret&x=1", "mysql://h/db?user=me&password=***&x=1"),
         ("http://me:secret@[bad", "http://me:***@[bad"),
+        ("postgresql://u:12/secret@h/db", "postgresql://u:***@h/db"),
+        ("http://secret@host/", "http://***@host/"),
+        ("https://:secret@host", "https://***@host"),
+        ("http://me:se/secret@host/", "http://me:***@host/"),
         ("http://host:5000/a@b", "http://host:5000/a@b"),
         ("sqlite:////home/a:b@c/x.db", "sqlite:////home/a:b@c/x.db"),
     ],

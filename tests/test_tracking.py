@@ -1,4 +1,4 @@
-"""Journals in real MLflow stores: everything arrives, once, whoever is killed on the way."""
+"""Event logs in real MLflow stores: everything arrives, once, whoever is killed on the way."""
 
 import contextlib
 import json
@@ -26,23 +26,31 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from PIL import Image
 
+from fashion_mnist.config.store_uri import absolute_uri, without_password
 from fashion_mnist.models.network import Architecture, build_mlp
 from fashion_mnist.runs.event_log import LOG_FILE, Destination, EventLog, RunState
 from fashion_mnist.runs.files import run_lock
-from fashion_mnist.tracking.address import absolute_uri, check_store, without_password
-from fashion_mnist.tracking.outbox import (
-    Outcome,
-    sender_lives,
-    sender_lock,
-    spawn,
-    wait_until_sent,
-)
-from fashion_mnist.tracking.problems import read_problems
-from fashion_mnist.tracking.receipt import Receipt, destinations, pending, write_receipt
-from fashion_mnist.tracking.sender import Sender, sync
+from fashion_mnist.tracking.saved_views import view_links
 from fashion_mnist.tracking.store import Store
-from fashion_mnist.tracking.views import view_links
-from fashion_mnist.tracking.watch import Watch, end_abandoned
+from fashion_mnist.tracking.upload_state import (
+    Outcome,
+    UploadState,
+    destinations,
+    pending,
+    read_problems,
+    start_uploader,
+    uploader_lives,
+    uploader_lock,
+    wait_until_uploaded,
+    write_upload_state,
+)
+from fashion_mnist.tracking.uploader import (
+    Uploader,
+    WatchedLog,
+    end_abandoned,
+    sync,
+)
+from fashion_mnist.tracking.uri import check_store, root_cause
 from fashion_mnist.training.checkpoint import Model, save_model
 
 EXPERIMENT = "fashion-mnist"
@@ -66,7 +74,7 @@ def uri(tmp_path: Path, empty_database: Path) -> str:
 @pytest.fixture
 def output_dir(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "outputs"
-    signal_sender(tmp_path / "outputs", signal.SIGKILL)
+    signal_uploader(tmp_path / "outputs", signal.SIGKILL)
 
 
 def make_folder(output_dir: Path, name: str = "run") -> Path:
@@ -76,19 +84,19 @@ def make_folder(output_dir: Path, name: str = "run") -> Path:
 
 
 def begin(folder: Path, uri: str, experiment: str = EXPERIMENT) -> EventLog:
-    """A journal of a run that is under way."""
-    journal = EventLog(folder)
-    journal.destination(uri, experiment)
-    journal.start("a run", {"model.width": "512"}, {"fingerprint": "f0"})
-    journal.status("RUNNING")
-    return journal
+    """An event log of a run that is under way."""
+    event_log = EventLog(folder)
+    event_log.destination(uri, experiment)
+    event_log.start("a run", {"model.width": "512"}, {"fingerprint": "f0"})
+    event_log.status("RUNNING")
+    return event_log
 
 
 def write_whole_run(folder: Path, uri: str) -> str:
-    """A journal with an entry of every kind; returns its id."""
-    with run_lock(folder), begin(folder, uri) as journal:
+    """An event log with an entry of every kind; returns its id."""
+    with run_lock(folder), begin(folder, uri) as event_log:
         for name in ("train", "test"):
-            journal.dataset(
+            event_log.dataset(
                 "fashion-mnist",
                 digest=f"{name}-1",
                 context=name,
@@ -97,19 +105,19 @@ def write_whole_run(folder: Path, uri: str) -> str:
                 image_shape=[2, 2],
             )
         for epoch in (1, 2, 3):
-            journal.metrics(
+            event_log.metrics(
                 epoch, {"val/loss": 1 / epoch, "odd": (math.nan, math.inf, 0)[epoch - 1]}
             )
-        journal.tags({"weights_sha256": "w0"})
-        picture = journal.artifacts / "validation" / "confusion_matrix.png"
+        event_log.tags({"weights_sha256": "w0"})
+        picture = event_log.artifacts / "validation" / "confusion_matrix.png"
         picture.parent.mkdir()
         Image.new("RGB", (900, 800), "red").save(picture)
-        journal.artifact("validation/confusion_matrix.png")
-        journal.image("validation/confusion_matrix", "validation/confusion_matrix.png")
+        event_log.artifact("validation/confusion_matrix.png")
+        event_log.image("validation/confusion_matrix", "validation/confusion_matrix.png")
         save_model(folder / "model.safetensors", small_model())
-        journal.model("model.safetensors")
-        journal.status("FINISHED")
-        return journal.id
+        event_log.model("model.safetensors")
+        event_log.status("FINISHED")
+        return event_log.id
 
 
 def small_model() -> Model:
@@ -137,6 +145,7 @@ def find_only_run(uri: str, experiment: str = EXPERIMENT) -> Run:
 
 def list_artifacts(uri: str, run_id: str, folder: str = "") -> list[str]:
     """Every file below the folder, by path."""
+    mlflow.set_tracking_uri(uri)  # where MLflow's client looks for logged models, whatever it is of
     found = []
     for item in MlflowClient(uri).list_artifacts(run_id, folder or None):
         found += list_artifacts(uri, run_id, item.path) if item.is_dir else [item.path]
@@ -149,11 +158,11 @@ def history(uri: str, run_id: str, key: str) -> list[tuple[int, float]]:
     ]
 
 
-def assert_whole_once(uri: str, journal_id: str) -> None:
+def assert_whole_once(uri: str, log_id: str) -> None:
     """What `write_whole_run` said is in the store, each thing once."""
     run = find_only_run(uri)
     run_id = run.info.run_id
-    assert run.data.tags["journal_id"] == journal_id
+    assert run.data.tags["mlflow.fmnist.id"] == log_id
     assert (run.info.run_name, run.info.status) == ("a run", "FINISHED")
     assert run.data.params == {"model.width": "512"}
     assert (run.data.tags["fingerprint"], run.data.tags["weights_sha256"]) == ("f0", "w0")
@@ -170,22 +179,28 @@ def assert_whole_once(uri: str, journal_id: str) -> None:
     assert run.data.tags["mlflow.loggedImages"] == "True"
     assert "model/MLmodel" in files
     assert not [file for file in files if file.endswith((".pkl", ".pt", ".pth", ".pt2"))]
+    [model] = MlflowClient(uri).search_logged_models([run.info.experiment_id])
+    assert (model.source_run_id, model.status) == (run_id, "READY")
+    assert run.outputs is not None
+    assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
+    assert run.data.tags["mlflow.source.name"].startswith("fmnist")
+    assert run.data.tags["mlflow.user"]
 
 
 def test_everything_arrives_and_repeating_it_all_adds_nothing(output_dir: Path, uri: str) -> None:
     """A run of every kind of entry is complete in the store, also when all is sent again."""
     folder = make_folder(output_dir)
-    journal_id = write_whole_run(folder, uri)
-    assert sync(output_dir).sent
-    assert_whole_once(uri, journal_id)
-    for receipt in (folder / "sent").iterdir():
+    log_id = write_whole_run(folder, uri)
+    assert sync(output_dir).is_complete
+    assert_whole_once(uri, log_id)
+    for receipt in (folder / "uploads").iterdir():
         receipt.unlink()
     assert pending(folder)
     outcome = sync(output_dir)
-    assert outcome.sent
+    assert outcome.is_complete
     assert outcome.reason is None
-    assert_whole_once(uri, journal_id)
-    assert outcome.runs[0].run_id == find_only_run(uri).info.run_id
+    assert_whole_once(uri, log_id)
+    assert outcome.uploads[0].run_id == find_only_run(uri).info.run_id
 
 
 def test_model_loads_from_the_store_without_pickle(
@@ -211,7 +226,7 @@ def processes() -> ForkServerContext:
     """Processes that start with mlflow imported, and without this one's locks and stores."""
     context = get_context("forkserver")
     slow = ["mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store"]
-    context.set_forkserver_preload(["fashion_mnist.tracking.sender", *slow])
+    context.set_forkserver_preload(["fashion_mnist.tracking.uploader", *slow])
     return context
 
 
@@ -243,17 +258,17 @@ def kill_this() -> None:
 
 
 def send_and_die(output_dir: Path, uri: str, nth: int) -> None:
-    sender = Sender(output_dir)
-    sender._stores[uri] = DyingStore(uri, nth, kill_this)
-    sender.carry()
+    uploader = Uploader(output_dir)
+    uploader._stores[uri] = DyingStore(uri, nth, kill_this)
+    uploader.poll()
 
 
 def test_sender_killed_anywhere_and_restarted_sends_each_thing_once(
     output_dir: Path, uri: str
 ) -> None:
-    """SIGKILL after a write, again and again: the next sender goes on, nothing is there twice."""
+    """SIGKILL after a write, again and again: the next uploader goes on, nothing is there twice."""
     folder = make_folder(output_dir)
-    journal_id = write_whole_run(folder, uri)
+    log_id = write_whole_run(folder, uri)
     context = processes()
     for nth in (1, 2, 4, 5, 7):  # of the writes that a life makes
         process = context.Process(target=send_and_die, args=(output_dir, uri, nth))
@@ -261,38 +276,38 @@ def test_sender_killed_anywhere_and_restarted_sends_each_thing_once(
         process.join()
         assert process.exitcode == -signal.SIGKILL
         forget_receipts(output_dir)
-    assert sync(output_dir).sent
-    assert_whole_once(uri, journal_id)
+    assert sync(output_dir).is_complete
+    assert_whole_once(uri, log_id)
 
 
 def forget_receipts(output_dir: Path) -> None:
-    for receipt in output_dir.glob("*/*/sent/*.json"):
+    for receipt in output_dir.glob("*/*/uploads/*.json"):
         receipt.unlink()
 
 
 def write_sweep(output_dir: Path, name: str, uri: str) -> str:
-    """A finished sweep with a view; returns its journal's id."""
+    """A finished sweep with a view; returns its event log's id."""
     folder = output_dir / "sweeps" / name
     folder.mkdir(parents=True, exist_ok=True)
-    with run_lock(folder), EventLog(folder) as journal:
-        journal.destination(uri, EXPERIMENT)
-        journal.start(name, {}, {"sweep": name})
-        journal.view(f"sweep-{name}", name, ["model.width"], ["model.width"])
-        journal.status("FINISHED")
-        return journal.id
+    with run_lock(folder), EventLog(folder) as event_log:
+        event_log.destination(uri, EXPERIMENT)
+        event_log.start(name, {}, {"sweep": name})
+        event_log.view(f"sweep-{name}", name, ["model.width"], ["model.width"])
+        event_log.status("FINISHED")
+        return event_log.id
 
 
 def write_child(output_dir: Path, name: str, uri: str, *parents: str) -> str:
-    """A finished run wanted under each of these sweeps in turn; returns its journal's id."""
+    """A finished run wanted under each of these sweeps in turn; returns its event log's id."""
     folder = make_folder(output_dir, name)
-    with run_lock(folder), EventLog(folder) as journal:
+    with run_lock(folder), EventLog(folder) as event_log:
         for number, parent in enumerate(parents):
-            journal.destination(uri, EXPERIMENT, parent=parent, name=f"{name}{number}")
-        journal.start(name, {"model.width": "8"}, {})
-        journal.metrics(1, {"val/loss": 0.5})
-        journal.metrics(0, {"final/val_accuracy": 0.75})
-        journal.status("FINISHED")
-        return journal.id
+            event_log.destination(uri, EXPERIMENT, parent=parent, name=f"{name}{number}")
+        event_log.start(name, {"model.width": "8"}, {})
+        event_log.metrics(1, {"val/loss": 0.5})
+        event_log.metrics(0, {"final/val_accuracy": 0.75})
+        event_log.status("FINISHED")
+        return event_log.id
 
 
 def runs_by_name(uri: str) -> dict[str, Run]:
@@ -303,7 +318,7 @@ def runs_by_name(uri: str) -> dict[str, Run]:
     return named
 
 
-def assert_family(uri: str, journal_id: str) -> None:
+def assert_family(uri: str, log_id: str) -> None:
     """Two sweeps, two children of the first, a copy of one of them under the second; each once."""
     runs = runs_by_name(uri)
     assert sorted(runs) == ["a0", "a1", "b0", "first", "second"]
@@ -312,8 +327,8 @@ def assert_family(uri: str, journal_id: str) -> None:
     parents = {name: run.data.tags.get("mlflow.parentRunId") for name, run in runs.items()}
     first, second = ids["first"], ids["second"]
     assert parents == {"first": None, "second": None, "a0": first, "b0": first, "a1": second}
-    assert runs["a0"].data.tags["journal_id"] == journal_id
-    assert runs["a1"].data.tags["journal_id"] != journal_id
+    assert runs["a0"].data.tags["mlflow.fmnist.id"] == log_id
+    assert runs["a1"].data.tags["mlflow.fmnist.id"] != log_id
     copies = {name: run.data.tags.get("copy_of") for name, run in runs.items()}
     assert copies == dict.fromkeys(["first", "second", "a0", "b0"]) | {"a1": ids["a0"]}
     for name in ("a0", "a1", "b0"):
@@ -338,34 +353,34 @@ def test_family_is_sent_once_by_senders_that_end_anywhere(
 ) -> None:
     """Sweeps, children and a copy survive an end at every write, with their receipts or without."""
     sweeps = [write_sweep(output_dir, name, uri) for name in ("first", "second")]
-    journal_id = write_child(output_dir, "a", uri, *sweeps)
+    log_id = write_child(output_dir, "a", uri, *sweeps)
     write_child(output_dir, "b", uri, sweeps[0])
     store = DyingStore(uri, 0, end_here)
     lives = 0
     for lives in range(1, 50):
-        sender = Sender(output_dir)
-        sender._stores[uri] = store
+        uploader = Uploader(output_dir)
+        uploader._stores[uri] = store
         store.until_death = lives if forgetful else lives % 5 + 1
         try:
-            sender.carry()
+            uploader.poll()
         except Ended:
             if forgetful:
                 forget_receipts(output_dir)
         else:
             break
     assert 4 < lives < 49  # some ended early, and then all was sent
-    assert sync(output_dir).sent
-    assert_family(uri, journal_id)
+    assert sync(output_dir).is_complete
+    assert_family(uri, log_id)
 
 
 def test_run_wanted_without_parent_is_content_with_any(output_dir: Path, uri: str) -> None:
     """No parent asked for adds nothing where the run is; another parent, or experiment, does."""
-    with EventLog(make_folder(output_dir)) as journal:
-        under = journal.destination(uri, EXPERIMENT, parent="1" * 32, name="width=8")
-        assert journal.destination(uri, EXPERIMENT) == under
-        assert journal.destination(uri, EXPERIMENT, parent="1" * 32, name="other") == under
-        assert journal.destination(uri, EXPERIMENT, parent="2" * 32) != under
-        journal.destination(uri, "another")
+    with EventLog(make_folder(output_dir)) as event_log:
+        under = event_log.destination(uri, EXPERIMENT, parent="1" * 32, name="width=8")
+        assert event_log.destination(uri, EXPERIMENT) == under
+        assert event_log.destination(uri, EXPERIMENT, parent="1" * 32, name="other") == under
+        assert event_log.destination(uri, EXPERIMENT, parent="2" * 32) != under
+        event_log.destination(uri, "another")
     places = destinations(make_folder(output_dir))
     assert [place.parent[:1] for place in places] == ["1", "2", ""]
     assert [place.name for place in places] == ["width=8", "", ""]
@@ -378,15 +393,15 @@ def test_child_waits_for_its_sweep(output_dir: Path, uri: str) -> None:
     """Before its sweep has begun a child is not sent, nor is anything wrong; then both are."""
     folder = output_dir / "sweeps" / "s"
     folder.mkdir(parents=True)
-    with run_lock(folder), EventLog(folder) as journal:
-        journal.destination(uri, EXPERIMENT)
-        write_child(output_dir, "a", uri, journal.id)
+    with run_lock(folder), EventLog(folder) as event_log:
+        event_log.destination(uri, EXPERIMENT)
+        write_child(output_dir, "a", uri, event_log.id)
         outcome = sync(output_dir)
-        assert not outcome.sent
+        assert not outcome.is_complete
         assert read_problems(output_dir) == {}
-        journal.start("s", {}, {})
-        journal.status("FINISHED")
-    assert sync(output_dir).sent
+        event_log.start("s", {}, {})
+        event_log.status("FINISHED")
+    assert sync(output_dir).is_complete
     runs = runs_by_name(uri)
     assert runs["a0"].data.tags["mlflow.parentRunId"] == runs["s"].info.run_id
 
@@ -395,14 +410,14 @@ def test_child_of_a_sweep_that_is_gone_says_so(output_dir: Path, uri: str) -> No
     """A removed sweep folder is the reason given, others are sent; what was sent is not missed."""
     sweep = write_sweep(output_dir, "s", uri)
     write_child(output_dir, "early", uri, sweep)
-    assert sync(output_dir).sent
+    assert sync(output_dir).is_complete
     shutil.rmtree(output_dir / "sweeps")
     write_child(output_dir, "late", uri, sweep)
     other = write_sweep(output_dir, "t", uri)
     write_child(output_dir, "other", uri, other)
     write_child(output_dir, "late", uri, other)
     outcome = sync(output_dir)
-    missing = [run.folder.name for run in outcome.runs if not run.complete]
+    missing = [run.run_dir.name for run in outcome.uploads if not run.is_complete]
     assert missing == ["late"]
     assert outcome.reason is not None
     assert sweep in outcome.reason
@@ -421,21 +436,21 @@ def test_children_of_a_sweep_that_was_thrown_away_stay_away(output_dir: Path, ur
     write_child(output_dir, "late", uri, sweep)
     write_child(output_dir, "other", uri, write_sweep(output_dir, "t", uri))
     for _ in range(2):
-        assert sync(output_dir).sent
+        assert sync(output_dir).is_complete
         after = runs_by_name(uri)
         assert sorted(after) == ["early0", "other0", "s", "t"]
         assert after["early0"].info.lifecycle_stage == "deleted"
 
 
 def test_view_changed_again_is_replaced(output_dir: Path, uri: str) -> None:
-    """The last word of the journal is the view that the experiment has."""
+    """The last word of the event log is the view that the experiment has."""
     write_sweep(output_dir, "s", uri)
     sync(output_dir)
     folder = output_dir / "sweeps" / "s"
-    with run_lock(folder), EventLog(folder) as journal:
+    with run_lock(folder), EventLog(folder) as event_log:
         axes = ["model.width", "optimizer.lr"]
-        journal.view("sweep-s", "more", [*axes, "seed"], axes)
-    assert sync(output_dir).sent
+        event_log.view("sweep-s", "more", [*axes, "seed"], axes)
+    assert sync(output_dir).is_complete
     experiment = MlflowClient(uri).get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     view = json.loads(experiment.tags["mlflow.sharedViewState.sweep-s"])
@@ -450,13 +465,13 @@ def test_more_than_a_request_holds_is_sent_in_several(output_dir: Path, uri: str
     folder = make_folder(output_dir)
     params = {f"p{number}": str(number) for number in range(250)}
     tags = {f"t{number}": str(number) for number in range(120)}
-    with run_lock(folder), EventLog(folder) as journal:
-        journal.destination(uri, EXPERIMENT)
-        journal.start("long", params, tags)
+    with run_lock(folder), EventLog(folder) as event_log:
+        event_log.destination(uri, EXPERIMENT)
+        event_log.start("long", params, tags)
         for epoch in range(1, 701):
-            journal.metrics(epoch, {f"m{number}": float(epoch) for number in range(3)})
-        journal.status("FINISHED")
-    assert sync(output_dir).sent
+            event_log.metrics(epoch, {f"m{number}": float(epoch) for number in range(3)})
+        event_log.status("FINISHED")
+    assert sync(output_dir).is_complete
     run = find_only_run(uri)
     assert run.data.params == params
     assert tags.items() <= run.data.tags.items()
@@ -465,55 +480,55 @@ def test_more_than_a_request_holds_is_sent_in_several(output_dir: Path, uri: str
 
 
 def test_removed_folder_is_forgotten(output_dir: Path, uri: str) -> None:
-    """A sender that saw a folder which is gone by now has nothing left to do with it."""
+    """An uploader that saw a folder which is gone by now has nothing left to do with it."""
     folder = make_folder(output_dir)
     with begin(folder, uri):
         pass
-    sender = Sender(output_dir)
-    assert sender.carry()
-    with run_lock(folder), EventLog(folder) as journal:
-        journal.status("FINISHED")
+    uploader = Uploader(output_dir)
+    assert uploader.poll()
+    with run_lock(folder), EventLog(folder) as event_log:
+        event_log.status("FINISHED")
     shutil.rmtree(folder)
-    assert not sender.carry()
-    assert not sender.writer_lives()
+    assert not uploader.poll()
+    assert not uploader.writer_lives()
 
 
 def test_receipt_of_another_run_does_not_count(output_dir: Path, uri: str) -> None:
     """A receipt speaks for the run that it names: a store that has another one gets everything."""
     folder = make_folder(output_dir)
-    journal_id = write_whole_run(folder, uri)
+    log_id = write_whole_run(folder, uri)
     (destination,) = pending(folder)
     store = Store(uri)
-    store.create_run(store.experiment(EXPERIMENT), "a run", 1, {"journal_id": journal_id})
+    store.create_run(store.experiment(EXPERIMENT), "a run", 1, {"mlflow.fmnist.id": log_id})
     mark = RunState.read(folder).mark
-    write_receipt(folder, destination, Receipt(mark.offset, mark.crc, "0" * 32, "1"))
-    assert sync(output_dir).sent
-    assert_whole_once(uri, journal_id)
+    write_upload_state(folder, destination, UploadState(mark.offset, mark.crc, "0" * 32, "1"))
+    assert sync(output_dir).is_complete
+    assert_whole_once(uri, log_id)
 
 
 def send_all(output_dir: Path) -> None:
-    assert sync(output_dir).sent
+    assert sync(output_dir).is_complete
 
 
 def test_senders_that_create_one_store_at_once_do_not_ruin_it(tmp_path: Path) -> None:
-    """Four senders of four folders meet at a database that does not exist: four whole runs."""
+    """Four uploaders of four folders meet at a database that does not exist: four whole runs."""
     uri = f"sqlite:///{tmp_path}/new/mlflow.db"
     context = processes()
     folders = [tmp_path / f"outputs{number}" for number in range(4)]
     for folder in folders:
-        with run_lock(make_folder(folder)), begin(folder / "runs" / "run", uri) as journal:
-            journal.status("FINISHED")
-    senders = [context.Process(target=send_all, args=(folder,)) for folder in folders]
-    for sender in senders:
-        sender.start()
-    for sender in senders:
-        sender.join()
-    assert [sender.exitcode for sender in senders] == [0] * 4
+        with run_lock(make_folder(folder)), begin(folder / "runs" / "run", uri) as event_log:
+            event_log.status("FINISHED")
+    uploaders = [context.Process(target=send_all, args=(folder,)) for folder in folders]
+    for uploader in uploaders:
+        uploader.start()
+    for uploader in uploaders:
+        uploader.join()
+    assert [uploader.exitcode for uploader in uploaders] == [0] * 4
     assert [run.info.status for run in find_runs(uri)] == ["FINISHED"] * 4
 
 
 def test_half_written_line_waits_for_its_other_half(output_dir: Path, uri: str) -> None:
-    """A torn line is not sent; what the reopened journal says instead is."""
+    """A torn line is not sent; what the reopened event log says instead is."""
     folder = make_folder(output_dir)
     with run_lock(folder):
         begin(folder, uri).close()
@@ -522,9 +537,9 @@ def test_half_written_line_waits_for_its_other_half(output_dir: Path, uri: str) 
         sync(output_dir)
         run_id = find_only_run(uri).info.run_id
         assert history(uri, run_id, "val/loss") == []
-        with EventLog(folder) as journal:
-            journal.metrics(1, {"val/loss": 0.75})
-        assert sync(output_dir).sent
+        with EventLog(folder) as event_log:
+            event_log.metrics(1, {"val/loss": 0.75})
+        assert sync(output_dir).is_complete
     assert history(uri, run_id, "val/loss") == [(1, 0.75)]
 
 
@@ -533,9 +548,9 @@ def test_another_destination_gets_everything_too(output_dir: Path, uri: str) -> 
     folder = make_folder(output_dir)
     write_whole_run(folder, uri)
     sync(output_dir)
-    with run_lock(folder), EventLog(folder) as journal:
-        journal.destination(uri, "another")
-    assert sync(output_dir).sent
+    with run_lock(folder), EventLog(folder) as event_log:
+        event_log.destination(uri, "another")
+    assert sync(output_dir).is_complete
     first, second = find_only_run(uri), find_only_run(uri, "another")
     assert first.info.run_id != second.info.run_id
     assert second.data.metrics["val/loss"] == first.data.metrics["val/loss"] == 1 / 3
@@ -546,20 +561,20 @@ def test_another_destination_gets_everything_too(output_dir: Path, uri: str) -> 
 def test_dead_run_ends_as_killed_and_resumes_as_itself(output_dir: Path, uri: str) -> None:
     """A run without a living process is KILLED at its last word; resumed, it is the same run."""
     folder = make_folder(output_dir)
-    with begin(folder, uri) as journal:
-        journal.metrics(1, {"val/loss": 0.5})
+    with begin(folder, uri) as event_log:
+        event_log.metrics(1, {"val/loss": 0.5})
     sync(output_dir)
     dead = find_only_run(uri)
     last_point = MlflowClient(uri).get_metric_history(dead.info.run_id, "val/loss")[-1]
     assert dead.info.status == "KILLED"
     assert dead.info.end_time == last_point.timestamp
-    with run_lock(folder), begin(folder, uri) as journal:
+    with run_lock(folder), begin(folder, uri) as event_log:
         sync(output_dir)
         assert find_only_run(uri).info.status == "RUNNING"
-        journal.metrics(1, {"val/loss": 9.0})
-        journal.metrics(2, {"val/loss": 0.25})
-        journal.status("FINISHED")
-    assert sync(output_dir).sent
+        event_log.metrics(1, {"val/loss": 9.0})
+        event_log.metrics(2, {"val/loss": 0.25})
+        event_log.status("FINISHED")
+    assert sync(output_dir).is_complete
     resumed = find_only_run(uri)
     assert (resumed.info.run_id, resumed.info.status) == (dead.info.run_id, "FINISHED")
     assert history(uri, resumed.info.run_id, "val/loss") == [(1, 0.5), (2, 0.25)]
@@ -575,10 +590,10 @@ def test_run_is_sent_again_to_a_store_that_was_removed(
     context = processes()
     for _ in range(2):
         # a process of its own, for this one's client would keep the removed file open
-        sender = context.Process(target=send_all, args=(output_dir,))
-        sender.start()
-        sender.join()
-        assert sender.exitcode == 0
+        uploader = context.Process(target=send_all, args=(output_dir,))
+        uploader.start()
+        uploader.join()
+        assert uploader.exitcode == 0
         assert not pending(folder)
         database.rename(database.with_name("old.db"))
         assert pending(folder)
@@ -593,9 +608,9 @@ def test_run_thrown_away_in_the_store_stays_there(output_dir: Path, uri: str) ->
     write_whole_run(folder, uri)
     sync(output_dir)
     MlflowClient(uri).delete_run(find_only_run(uri).info.run_id)
-    with run_lock(folder), EventLog(folder) as journal:
-        journal.tags({"later": "1"})
-    assert sync(output_dir).sent
+    with run_lock(folder), EventLog(folder) as event_log:
+        event_log.tags({"later": "1"})
+    assert sync(output_dir).is_complete
     run = find_only_run(uri)
     assert run.info.lifecycle_stage == "deleted"
     assert "later" not in run.data.tags
@@ -606,14 +621,14 @@ def test_artifact_that_is_gone_is_left_out(output_dir: Path, uri: str) -> None:
     folder = make_folder(output_dir)
     write_whole_run(folder, uri)
     (folder / "artifacts" / "validation" / "confusion_matrix.png").unlink()
-    assert sync(output_dir).sent
+    assert sync(output_dir).is_complete
     run = find_only_run(uri)
     assert run.info.status == "FINISHED"
     assert not [file for file in list_artifacts(uri, run.info.run_id) if file.endswith(".png")]
 
 
 def test_artifacts_lie_beside_the_database(output_dir: Path, uri: str) -> None:
-    """Artifacts go to `mlruns` in the database's folder, wherever the sender was started."""
+    """Artifacts go to `mlruns` in the database's folder, wherever the uploader was started."""
     write_whole_run(make_folder(output_dir), uri)
     sync(output_dir)
     database = Path(uri.removeprefix("sqlite:///"))
@@ -627,21 +642,21 @@ from pathlib import Path
 from threading import Thread
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.files import run_lock
-from fashion_mnist.tracking.outbox import spawn
+from fashion_mnist.tracking.upload_state import start_uploader
 folder, uri = Path(sys.argv[1]), sys.argv[2]
 lock = run_lock(folder)
-lock.acquire(timeout=2)
-journal = EventLog(folder)
-journal.destination(uri, "fashion-mnist")
-journal.start("a run", {}, {})
-journal.status("RUNNING")
-spawn(folder.parents[1])
+assert lock.acquire(2)
+event_log = EventLog(folder)
+event_log.destination(uri, "fashion-mnist")
+event_log.start("a run", {}, {})
+event_log.status("RUNNING")
+start_uploader(folder.parents[1])
 for epoch in range(1, 1000):
-    journal.metrics(epoch, {"val/loss": 1 / epoch})
+    event_log.metrics(epoch, {"val/loss": 1 / epoch})
     if (folder / "enough").exists():
         break
     time.sleep(0.2)
-journal.status("FINISHED")
+event_log.status("FINISHED")
 assert "mlflow" not in sys.modules
 print("trained")
 """
@@ -664,34 +679,34 @@ def loss_points(uri: str, receipt_folder: Path) -> int:
 def test_page_fills_while_training_and_a_killed_sender_is_replaced(
     output_dir: Path, uri: str
 ) -> None:
-    """Points show up while the run lives; its output ends with it, not with the sender; and a
-    sender killed with SIGKILL is replaced by the wait, with every point there once."""
+    """Points show up while the run lives; its output ends with it, not with the uploader; and a
+    uploader killed with SIGKILL is replaced by the wait, with every point there once."""
     folder = make_folder(output_dir)
     with subprocess.Popen(
         [sys.executable, "-c", TRAINING, str(folder), uri], stdout=subprocess.PIPE, text=True
     ) as training:
-        wait_for(lambda: loss_points(uri, folder / "sent") >= 3)
+        wait_for(lambda: loss_points(uri, folder / "uploads") >= 3)
         assert find_only_run(uri).info.status == "RUNNING"
-        signal_sender(output_dir, signal.SIGSTOP)
+        signal_uploader(output_dir, signal.SIGSTOP)
         (folder / "enough").touch()
         said, _ = training.communicate(timeout=20)
     assert (said, training.returncode) == ("trained\n", 0)
-    signal_sender(output_dir, signal.SIGKILL)
-    wait_for(lambda: not sender_lives(output_dir))
+    signal_uploader(output_dir, signal.SIGKILL)
+    wait_for(lambda: not uploader_lives(output_dir))
     assert pending(folder)
-    outcome = wait_until_sent([folder], timeout_seconds=120)
-    assert outcome.sent, outcome.reason
+    outcome = wait_until_uploaded([folder], timeout_seconds=120)
+    assert outcome.is_complete, outcome.reason
     # the replacement lives on for some seconds with nobody waiting, and then leaves
-    assert sender_lives(output_dir)
+    assert uploader_lives(output_dir)
     run = find_only_run(uri)
-    assert (run.info.run_id, run.info.status) == (outcome.runs[0].run_id, "FINISHED")
+    assert (run.info.run_id, run.info.status) == (outcome.uploads[0].run_id, "FINISHED")
     steps = [step for step, _ in history(uri, run.info.run_id, "val/loss")]
     assert steps == list(range(1, len(steps) + 1))
-    wait_for(lambda: not sender_lives(output_dir))
+    wait_for(lambda: not uploader_lives(output_dir))
 
 
-def signal_sender(output_dir: Path, number: signal.Signals) -> None:
-    """To the sender of exactly this folder; one that has just ended is none any more."""
+def signal_uploader(output_dir: Path, number: signal.Signals) -> None:
+    """To the uploader of exactly this folder; one that has just ended is none any more."""
     for process in psutil.process_iter(["cmdline"]):
         if (process.info["cmdline"] or [])[-2:] == ["fashion_mnist.tracking", str(output_dir)]:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -701,12 +716,12 @@ def signal_sender(output_dir: Path, number: signal.Signals) -> None:
 def test_waiting_for_a_store_that_is_down_ends_with_the_reason(output_dir: Path) -> None:
     """Nobody listens at the port: the wait comes back within its bound and says why."""
     folder = make_folder(output_dir)
-    with run_lock(folder), begin(folder, "http://127.0.0.1:9") as journal:
-        journal.status("FINISHED")
+    with run_lock(folder), begin(folder, "http://127.0.0.1:9") as event_log:
+        event_log.status("FINISHED")
     began = time.monotonic()
-    outcome = wait_until_sent([folder], timeout_seconds=90)
+    outcome = wait_until_uploaded([folder], timeout_seconds=90)
     assert time.monotonic() - began < 95
-    assert not outcome.sent
+    assert not outcome.is_complete
     assert outcome.reason is not None
     assert outcome.reason.startswith("http://127.0.0.1:9: ")
     assert "Connection refused" in outcome.reason
@@ -714,30 +729,33 @@ def test_waiting_for_a_store_that_is_down_ends_with_the_reason(output_dir: Path)
 
 
 def test_waiting_keeps_its_bound(output_dir: Path, uri: str) -> None:
-    """A time-out shorter than the sender's start is kept, with a reason."""
+    """A time-out shorter than the uploader's start is kept, with a reason."""
     folder = make_folder(output_dir)
-    with run_lock(folder), begin(folder, uri) as journal:
-        journal.status("FINISHED")
+    with run_lock(folder), begin(folder, uri) as event_log:
+        event_log.status("FINISHED")
         began = time.monotonic()
-        outcome = wait_until_sent([folder], timeout_seconds=0.2)
+        outcome = wait_until_uploaded([folder], timeout_seconds=0.2)
         assert time.monotonic() - began < 5
-    assert outcome == Outcome(outcome.runs, "not everything was sent within 0.2 s")
+    assert outcome == Outcome(outcome.uploads, "not everything was sent within 0.2 s")
 
 
 def test_one_sender_for_a_folder(output_dir: Path) -> None:
-    """While one sender has the folder, spawn starts none, and one started anyway leaves."""
+    """While one uploader has the folder none is started, and one started anyway leaves."""
     make_folder(output_dir)
-    with sender_lock(output_dir):
-        assert spawn(output_dir) is None
+    with uploader_lock(output_dir):
+        assert start_uploader(output_dir) is None
         command = [sys.executable, "-m", "fashion_mnist.tracking", str(output_dir)]
         assert subprocess.run(command, timeout=60, check=False).returncode == 0
 
 
 def test_training_side_imports_no_mlflow() -> None:
-    """Neither the journal nor what training calls of tracking brings mlflow or torch in."""
+    """Neither the event log nor what training calls of tracking brings mlflow or torch in."""
     modules = (
         "runs.event_log",
-        *(f"tracking.{name}" for name in ("address", "outbox", "ui", "views", "watch")),
+        *(
+            f"tracking.{name}"
+            for name in ("uri", "upload_state", "server", "saved_views", "reader")
+        ),
     )
     imports = ";".join(f"import fashion_mnist.{module}" for module in modules)
     code = f"import sys; {imports}; sys.exit(bool({{'mlflow', 'torch'}} & set(sys.modules)))"
@@ -760,6 +778,7 @@ def test_addresses_are_made_absolute(uri: str, absolute: str) -> None:
 
 
 NO_ADDRESSES = """
+databricks databricks://profile
 mlruns file:///mlruns ftp://a/b sqlite:// sqlite:/// sqlite:///:memory: http:// http://host:99999
 http://host:port http://[::1 postgresql:///db
 """
@@ -813,23 +832,131 @@ def test_views_are_made_once_and_left_to_the_user(output_dir: Path, uri: str) ->
 
 
 def test_run_that_ends_under_the_senders_eyes_is_not_killed(tmp_path: Path) -> None:
-    """Seen at work, then ended and left before the sender holds its lock."""
-    with EventLog(tmp_path / "runs/a") as journal:
-        journal.start("a", {}, {})
-        journal.status("RUNNING")
-        watch = Watch(tmp_path / "runs/a")
+    """Seen at work, then ended and left before the uploader holds its lock."""
+    with EventLog(tmp_path / "runs/a") as event_log:
+        event_log.start("a", {}, {})
+        event_log.status("RUNNING")
+        watch = WatchedLog(tmp_path / "runs/a")
         watch.look()
-        journal.status("FINISHED")
+        event_log.status("FINISHED")
     end_abandoned(watch)
-    with EventLog(tmp_path / "runs/a") as journal:
-        assert journal.last_status == "FINISHED"
+    with EventLog(tmp_path / "runs/a") as event_log:
+        assert event_log.last_status == "FINISHED"
 
 
 def test_a_login_in_the_address_is_no_part_of_the_host() -> None:
-    """A server that is there answers, whoever asks."""
+    """A server that is there answers, whoever asks; one that is not MLflow's does not."""
+
+    class Api(SimpleHTTPRequestHandler):
+        """Answers as MLflow does."""
+
+        def do_GET(self) -> None:
+            """What is asked for is not there."""
+            content = b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}'
+            self.send_response(404)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
     with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        assert "not as MLflow answers" in str(check_store(f"http://127.0.0.1:{server.server_port}"))
+        server.shutdown()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         try:
             assert check_store(f"http://somebody:secret@127.0.0.1:{server.server_port}") is None
         finally:
             server.shutdown()
+
+
+def test_a_run_that_is_restored_in_the_store_gets_the_rest(output_dir: Path, uri: str) -> None:
+    """Deleted while it ran and restored later, it has every point and its status after a sync."""
+    folder = make_folder(output_dir)
+    with run_lock(folder), begin(folder, uri) as event_log:
+        event_log.metrics(1, {"val/loss": 0.5})
+        Uploader(output_dir).poll()
+        run_id = find_only_run(uri).info.run_id
+        MlflowClient(uri).delete_run(run_id)
+        event_log.metrics(2, {"val/loss": 0.25})
+        Uploader(output_dir).poll()
+        event_log.status("FINISHED")
+    assert sync(output_dir).is_complete
+    assert find_only_run(uri).info.lifecycle_stage == "deleted"
+    MlflowClient(uri).restore_run(run_id)
+    assert sync(output_dir).is_complete
+    assert find_only_run(uri).info.status == "FINISHED"
+    assert history(uri, run_id, "val/loss") == [(1, 0.5), (2, 0.25)]
+
+
+def test_a_deleted_experiment_says_how_it_is_restored(output_dir: Path, uri: str) -> None:
+    """`fmnist sync` alone could not help; afterwards it does."""
+    write_whole_run(make_folder(output_dir), uri)
+    client = MlflowClient(uri)
+    client.delete_experiment(client.create_experiment(EXPERIMENT))
+    reason = sync(output_dir).reason
+    assert reason is not None
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    assert f"mlflow experiments restore --experiment-id {experiment.experiment_id}" in reason
+    client.restore_experiment(experiment.experiment_id)
+    assert sync(output_dir).is_complete
+
+
+def test_sync_says_one_line_of_a_store_that_is_down(output_dir: Path) -> None:
+    """Without a traceback, for however many runs."""
+    for name in ("a", "b"):
+        with run_lock(make_folder(output_dir, name)):
+            begin(make_folder(output_dir, name), "http://127.0.0.1:9").close()
+    fmnist = Path(sys.executable).with_name("fmnist")
+    done = subprocess.run([fmnist, "sync"], cwd=output_dir.parent, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "Connection refused" in done.stderr
+
+
+def test_sync_leaves_an_uploader_to_a_run_that_was_begun_meanwhile(
+    output_dir: Path, uri: str
+) -> None:
+    """It found sync at work and started none: its curves come all the same."""
+    folder = make_folder(output_dir)
+    with run_lock(folder), begin(folder, uri) as event_log:
+        assert sync(output_dir).is_complete
+        wait_for(lambda: uploader_lives(output_dir))
+        event_log.metrics(1, {"val/loss": 0.5})
+        wait_for(lambda: not pending(folder))
+        event_log.status("FINISHED")
+
+
+def test_reasons_end_at_a_word() -> None:
+    """A long one is cut there, and shows that it was."""
+    reason = root_cause(OSError("a reason " * 100))
+    assert reason.endswith("reason …") or reason.endswith("a …")
+    assert len(reason) < 310
+
+
+def test_a_moved_project_is_recorded_where_it_is(
+    tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folder, store and logs together: what follows goes to the store that moved along, and a copy
+    writes to its own."""
+    first = tmp_path / "it's #1 %41 é"
+    first.mkdir()
+    shutil.copy(empty_database, first / "mlflow.db")
+    monkeypatch.chdir(first)
+    write_whole_run(make_folder(first / "outputs"), f"sqlite:///{first}/mlflow.db")
+    assert sync(first / "outputs").is_complete
+    copy, moved = tmp_path / "copy", tmp_path / "moved?"
+    shutil.copytree(first, copy)
+    before = (first / "mlflow.db").read_bytes()
+    monkeypatch.chdir(copy)
+    [destination] = destinations(copy / "outputs/runs/run")
+    assert destination.address == f"sqlite:///{copy}/mlflow.db"
+    with run_lock(copy / "outputs/runs/run"), EventLog(copy / "outputs/runs/run") as event_log:
+        event_log.destination(f"sqlite:///{copy}/mlflow.db", EXPERIMENT)
+        event_log.metrics(4, {"val/loss": 0.125})
+    assert sync(copy / "outputs").is_complete
+    assert (first / "mlflow.db").read_bytes() == before
+    run = find_only_run(f"sqlite:///{copy}/mlflow.db")
+    assert [step for step, _ in history(f"sqlite:///{copy}/mlflow.db", run.info.run_id, "val/loss")]
+    assert moved.name not in str(destination)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,13 +11,14 @@ from safetensors.torch import load_file
 
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
+from fashion_mnist.runs import results, trainer
 from fashion_mnist.runs.identity import next_folder, run_folders
 from fashion_mnist.runs.records import run_name
 from fashion_mnist.runs.request import Request, RunResult, outcome_of
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.runs.training import Observer
+from fashion_mnist.runs.training import Member, Observer
 from fashion_mnist.terminal import summarize_run
 from fashion_mnist.training.stack import HistoryRow, Stack
 from tests.builders import QUIET, load, make_config, make_data
@@ -272,3 +274,24 @@ def test_a_known_run_is_evaluated_with_the_threads_of_its_record(data: Path) -> 
     assert known.was_known
     assert "test/accuracy" in known.folder.metrics()
     assert torch.get_num_threads() == 3
+
+
+def test_a_run_that_cannot_be_drawn_keeps_no_other_from_being_recorded(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error in the pictures of one is its own; the next start records it."""
+    own, dataset = configs(data, "seed=1", "seed=2", "seed=3"), load(data)
+    draw, calls = results.finish_member, []
+
+    def fail_once(member: Member, *args: Any, **options: Any) -> None:
+        calls.append(member)
+        if len(calls) == 1:
+            raise ZeroDivisionError("a picture of nothing")
+        draw(member, *args, **options)
+
+    monkeypatch.setattr(trainer, "finish_member", fail_once)
+    done = train_all(own, dataset)
+    assert isinstance(done[0].error, ZeroDivisionError)
+    assert [result.folder.status() for result in done] == ["KILLED", "FINISHED", "FINISHED"]
+    [again] = train_all(own[:1], dataset)
+    assert (again.error, again.folder.status()) == (None, "FINISHED")

@@ -16,13 +16,12 @@ from typing import Any, Self
 import pytest
 from PIL import Image, ImageDraw
 
+from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.files import run_lock
-from fashion_mnist.tracking.address import absolute_uri
-from fashion_mnist.tracking.hosting import Hosting, serve, wait_until_ready
-from fashion_mnist.tracking.sender import sync
-from fashion_mnist.tracking.ui import ui
-from fashion_mnist.tracking.views import COLUMNS, sweep_link, view_links
+from fashion_mnist.tracking.saved_views import COLUMNS, sweep_link, view_links
+from fashion_mnist.tracking.server import mlflow_server, ui, wait_until_ready
+from fashion_mnist.tracking.uploader import sync
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -132,50 +131,50 @@ def draw_matrix(path: Path, colour: str) -> None:
 
 
 def record_run(folder: Path, uri: str, *, name: str, accuracy: float, colour: str) -> None:
-    """A whole run's journal: parameters, three epochs, final figures, a confusion matrix."""
+    """A whole run's event log: parameters, three epochs, final figures, a confusion matrix."""
     params = {"model.width": "512", "model.depth": "2", "model.hidden_sizes": "[512, 512]"}
     params |= {"model.activation": "gelu", "optimizer.name": "adamw", "optimizer.lr": "0.001"}
     folder.mkdir(parents=True)
-    with run_lock(folder), EventLog(folder) as journal:
-        journal.destination(uri, "fashion-mnist")
-        journal.start(name, params, {})
-        journal.status("RUNNING")
+    with run_lock(folder), EventLog(folder) as event_log:
+        event_log.destination(uri, "fashion-mnist")
+        event_log.start(name, params, {})
+        event_log.status("RUNNING")
         for epoch in (1, 2, 3):
             losses = {"train/loss": 1 / epoch, "val/loss": 1.1 / epoch}
-            journal.metrics(epoch, losses | {"val/accuracy": accuracy - 0.1 / epoch})
+            event_log.metrics(epoch, losses | {"val/accuracy": accuracy - 0.1 / epoch})
         figures = {"final/val_accuracy": accuracy, "final/val_f1_macro": accuracy - 0.01}
-        journal.metrics(0, figures | {"test/accuracy": 0.5, "test/f1_macro": 0.5})
+        event_log.metrics(0, figures | {"test/accuracy": 0.5, "test/f1_macro": 0.5})
         for split in ("validation", "test"):
             path = f"{split}/confusion_matrix.png"
-            draw_matrix(journal.artifacts / path, colour)
-            journal.artifact(path)
-            journal.image(f"{split}/confusion_matrix", path)
-        journal.status("FINISHED")
+            draw_matrix(event_log.artifacts / path, colour)
+            event_log.artifact(path)
+            event_log.image(f"{split}/confusion_matrix", path)
+        event_log.status("FINISHED")
 
 
 def record_sweep(folder: Path, uri: str) -> str:
-    """A sweep over two widths and activations, with its view; returns its journal's id."""
+    """A sweep over two widths and activations, with its view; returns its event log's id."""
     folder.mkdir(parents=True)
-    with run_lock(folder), EventLog(folder) as journal:
-        journal.destination(uri, "fashion-mnist")
-        journal.start("small grid", {}, {})
+    with run_lock(folder), EventLog(folder) as event_log:
+        event_log.destination(uri, "fashion-mnist")
+        event_log.start("small grid", {}, {})
         axes = ["model.width", "model.activation"]
-        journal.view("sweep-1", "Sweep: small grid", axes, axes)
-        journal.status("FINISHED")
-        return journal.id
+        event_log.view("sweep-1", "Sweep: small grid", axes, axes)
+        event_log.status("FINISHED")
+        return event_log.id
 
 
 def record_child(folder: Path, uri: str, parent: str, *, width: int, accuracy: float) -> None:
     folder.mkdir(parents=True)
     activation = "relu" if width == 64 else "gelu"
-    with run_lock(folder), EventLog(folder) as journal:
-        journal.destination(uri, "fashion-mnist", parent=parent, name=f"width={width}")
-        journal.start("a run", {"model.width": f"{width}", "model.activation": activation}, {})
+    with run_lock(folder), EventLog(folder) as event_log:
+        event_log.destination(uri, "fashion-mnist", parent=parent, name=f"width={width}")
+        event_log.start("a run", {"model.width": f"{width}", "model.activation": activation}, {})
         for epoch in (1, 2):
-            journal.metrics(epoch, {"val/accuracy": accuracy - 0.1 / epoch})
-        journal.metrics(0, {"final/val_accuracy": accuracy, "final/val_f1_macro": 0.25})
-        journal.metrics(0, {"test/accuracy": 0.375})
-        journal.status("FINISHED")
+            event_log.metrics(epoch, {"val/accuracy": accuracy - 0.1 / epoch})
+        event_log.metrics(0, {"final/val_accuracy": accuracy, "final/val_f1_macro": 0.25})
+        event_log.metrics(0, {"test/accuracy": 0.375})
+        event_log.status("FINISHED")
 
 
 @pytest.fixture(scope="module")
@@ -189,11 +188,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     sweep = record_sweep(folder / "outputs" / "sweeps" / "1", uri)
     record_child(runs / "child 1", uri, sweep, width=64, accuracy=0.625)
     record_child(runs / "child 2", uri, sweep, width=96, accuracy=0.6875)
-    assert sync(folder / "outputs").sent
+    assert sync(folder / "outputs").is_complete
     port = free_port()
-    with serve(Hosting(uri, port)) as process:
+    with mlflow_server(uri, port) as process:
         address = f"http://127.0.0.1:{port}"
-        wait_until_ready(process, address)
+        wait_until_ready(process, f"{address}/health")
         yield address
 
 
@@ -295,7 +294,7 @@ def test_ui_names_a_port_that_is_taken(tmp_path: Path) -> None:
 def test_ui_stopped_by_a_signal_leaves_no_server(tmp_path: Path) -> None:
     """SIGTERM to `fmnist ui` ends the server too: its port is free again."""
     port = free_port()
-    script = f"from fashion_mnist.tracking.ui import ui; ui('sqlite:///mlflow.db', {port})"
+    script = f"from fashion_mnist.tracking.server import ui; ui('sqlite:///mlflow.db', {port})"
     process = subprocess.Popen(
         [sys.executable, "-u", "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, text=True
     )

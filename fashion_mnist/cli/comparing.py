@@ -43,7 +43,7 @@ def leaderboard(
     with told_in_a_line():
         from fashion_mnist.cli.leaderboards import print_leaderboard
         from fashion_mnist.conclusions.leaderboard import leaderboard as build
-        from fashion_mnist.tracking.reading import Reader
+        from fashion_mnist.tracking.reader import Reader
 
         board = build(Reader(uri), what, experiment=experiment, limit=limit or None)
         print_leaderboard(board, as_json=as_json)
@@ -80,7 +80,7 @@ def compare(
             record_comparison,
             write_comparison,
         )
-        from fashion_mnist.tracking.reading import Reader
+        from fashion_mnist.tracking.reader import Reader
 
         store = Reader(uri)
         comparison = build(store, find_runs(store, runs, experiment), split)
@@ -112,7 +112,7 @@ def diff(
     with told_in_a_line():
         from fashion_mnist.cli.differences import print_differences
         from fashion_mnist.conclusions.choice import find_runs
-        from fashion_mnist.tracking.reading import Reader
+        from fashion_mnist.tracking.reader import Reader
 
         one, other = find_runs(Reader(uri), [first, second], experiment)
         print_differences(one, other, as_json=as_json)

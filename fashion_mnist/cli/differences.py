@@ -2,7 +2,7 @@
 
 from fashion_mnist.cli.tables import Column, print_json, print_rows, print_text
 from fashion_mnist.conclusions.differences import differences, in_short, shortened
-from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.tracking.recorded import RecordedRun
 
 
 def print_differences(first: RecordedRun, second: RecordedRun, *, as_json: bool) -> None:

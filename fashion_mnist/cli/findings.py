@@ -16,7 +16,7 @@ from fashion_mnist.cli.conventions import (
 
 if TYPE_CHECKING:
     from fashion_mnist.cli.tables import Column
-    from fashion_mnist.recorded import RecordedRun
+    from fashion_mnist.tracking.recorded import RecordedRun
 
 commands = typer.Typer()
 COLUMNS = "name,status,started,duration,final/val_accuracy,test/accuracy,sweep"
@@ -55,7 +55,7 @@ def runs(
         from fashion_mnist.cli.tables import print_rows
         from fashion_mnist.conclusions.choice import short_ids
         from fashion_mnist.conclusions.fields import check_key, ordered
-        from fashion_mnist.tracking.reading import Reader
+        from fashion_mnist.tracking.reader import Reader
 
         found = Reader(uri).runs(experiment)
         chosen = _choose(found, sweep, status, condition or [], everything)
@@ -85,7 +85,7 @@ def show(
         from fashion_mnist.cli.portraits import print_portrait
         from fashion_mnist.conclusions.choice import find_run
         from fashion_mnist.conclusions.portrait import portray
-        from fashion_mnist.tracking.reading import Reader
+        from fashion_mnist.tracking.reader import Reader
 
         store = Reader(uri)
         found = find_run(store, run, experiment)

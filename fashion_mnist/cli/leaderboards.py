@@ -16,8 +16,8 @@ from fashion_mnist.conclusions.leaderboard_rows import (
 )
 from fashion_mnist.conclusions.settings import Setting
 from fashion_mnist.console import printable
-from fashion_mnist.recorded import SCORE, TEST_SCORE
 from fashion_mnist.sweep.labels import ABSENT, metric_name, statistic_text
+from fashion_mnist.tracking.recorded import SCORE, TEST_SCORE
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -59,7 +59,7 @@ def evaluate(
         from fashion_mnist.conclusions.choice import find_run
         from fashion_mnist.conclusions.network_scores import record_scores, score_network
         from fashion_mnist.conclusions.score_files import write_scores
-        from fashion_mnist.tracking.reading import Reader
+        from fashion_mnist.tracking.reader import Reader
 
         store = Reader(uri)
         found = find_run(store, run, experiment)
@@ -93,7 +93,7 @@ def predict(
         from fashion_mnist.cli.scores import print_answers
         from fashion_mnist.conclusions.answers import answer
         from fashion_mnist.conclusions.choice import find_run
-        from fashion_mnist.tracking.reading import Reader
+        from fashion_mnist.tracking.reader import Reader
 
         store = Reader(uri)
         found = find_run(store, run, experiment)
@@ -123,7 +123,7 @@ def ensemble(
         from fashion_mnist.cli.scores import print_ensemble_scores
         from fashion_mnist.conclusions.ensemble_scores import find_members, score_ensemble
         from fashion_mnist.conclusions.score_files import write_scores
-        from fashion_mnist.tracking.reading import Reader
+        from fashion_mnist.tracking.reader import Reader
 
         store = Reader(uri)
         members = find_members(store, runs, experiment)

@@ -14,7 +14,7 @@ from fashion_mnist.cli.tables import (
 from fashion_mnist.conclusions.portrait import Portrait, grouped
 from fashion_mnist.conclusions.sparkline import sparkline
 from fashion_mnist.console import plural
-from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.tracking.recorded import RecordedRun
 
 # the tags that say what a run is and where it came from, under the names that people read
 TAGS = {

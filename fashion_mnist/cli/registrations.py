@@ -7,8 +7,8 @@ from pathlib import Path
 from fashion_mnist.cli.tables import print_json, print_text
 from fashion_mnist.conclusions.champion import Challenge
 from fashion_mnist.config.user_files import plain_tree
-from fashion_mnist.recorded import RecordedRun
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import RecordedRun
 from fashion_mnist.tracking.registry import Version
 from fashion_mnist.whereabouts import program
 

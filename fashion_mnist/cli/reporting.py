@@ -53,7 +53,7 @@ def report(
         from fashion_mnist.conclusions.report import build_report, find_subject
         from fashion_mnist.conclusions.report_content import content_of
         from fashion_mnist.conclusions.report_words import answer
-        from fashion_mnist.tracking.reading import Reader
+        from fashion_mnist.tracking.reader import Reader
 
         store = Reader(uri)
         subject = find_subject(store, what, experiment)

@@ -17,9 +17,9 @@ from fashion_mnist.cli.conventions import (
 )
 
 if TYPE_CHECKING:
-    from fashion_mnist.recorded import RecordedRun
     from fashion_mnist.reproduction.repeat import Reproduction
-    from fashion_mnist.tracking.reading import Reader
+    from fashion_mnist.tracking.reader import Reader
+    from fashion_mnist.tracking.recorded import RecordedRun
 
 commands = typer.Typer()
 MODEL_NAME, CHAMPION = "fashion-mnist-mlp", "champion"
@@ -51,7 +51,7 @@ def reproduce(
     with told_in_a_line():
         from fashion_mnist.cli.reproductions import print_reproduction
         from fashion_mnist.conclusions.choice import find_run
-        from fashion_mnist.tracking.reading import Reader
+        from fashion_mnist.tracking.reader import Reader
 
         store = Reader(uri)
         found = find_run(store, run, experiment)
@@ -82,8 +82,8 @@ def register(
         from fashion_mnist.conclusions.champion import challenge
         from fashion_mnist.conclusions.choice import find_run
         from fashion_mnist.conclusions.network import demand_network, recorded_model
-        from fashion_mnist.recorded import MODEL_FOLDER
-        from fashion_mnist.tracking.reading import Reader
+        from fashion_mnist.tracking.reader import Reader
+        from fashion_mnist.tracking.recorded import MODEL_FOLDER
         from fashion_mnist.tracking.registry import Registry
 
         store = Reader(uri)
@@ -120,9 +120,9 @@ def serve(
 ) -> None:
     """Answer requests with a network, over HTTP, for this machine alone.
 
-    As `mlflow models serve` does, with a look at what is asked: a wrong shape, what is no pixel
-    and what is too large are answered with 4xx and a reason. A client sends images of 28 rows of
-    28 pixels: curl -H 'content-type: application/json' -d '{"inputs": [[[0, …], …]]}'
+    It starts `mlflow models serve`. The network looks at what is asked: a wrong shape, and what is
+    no pixel, are answered with 400 and a reason. A client sends images of 28 rows of 28 pixels:
+    curl -H 'content-type: application/json' -d '{"inputs": [[[0, …], …]]}'
     http://127.0.0.1:5001/invocations
 
     Example: fmnist serve --alias champion --port 5001
@@ -133,8 +133,8 @@ def serve(
         from fashion_mnist.cli.tables import print_text
         from fashion_mnist.conclusions.choice import find_run
         from fashion_mnist.conclusions.network import demand_network, load_network
-        from fashion_mnist.tracking.reading import Reader
-        from fashion_mnist.tracking.scoring import serve as answer
+        from fashion_mnist.tracking.packaged_model import serve as answer
+        from fashion_mnist.tracking.reader import Reader
         from fashion_mnist.training.checkpoint import save_model
 
         store = Reader(uri)

@@ -27,7 +27,7 @@ from fashion_mnist.conclusions.scores import (
 from fashion_mnist.console import plural
 from fashion_mnist.metrics import classification
 from fashion_mnist.metrics.statistics import ALPHA
-from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.tracking.recorded import RecordedRun
 
 MOST_CLASSES = 15  # of a confusion matrix on the terminal
 # what people call a figure, where its key does not say it

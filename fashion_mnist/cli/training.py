@@ -72,7 +72,7 @@ def ui(
 
     Example: fmnist ui --port 5001
     """
-    from fashion_mnist.tracking.ui import ui as serve
+    from fashion_mnist.tracking.server import ui as serve
 
     with told_in_a_line():
         serve(uri, port)

@@ -25,17 +25,21 @@ def sync(output_dir: OutputDir = Path("outputs"), as_json: AsJson = False) -> No
 
     Example: fmnist sync
     """
+    from fashion_mnist.config.store_uri import without_password
     from fashion_mnist.console import disk_trouble
-    from fashion_mnist.tracking.address import without_password
-    from fashion_mnist.tracking.sender import sync as send
+    from fashion_mnist.tracking.uploader import sync as send
 
     try:
         outcome = send(output_dir)
     except OSError as error:
         raise failed(disk_trouble(error)) from None
     rows = [
-        {"run": run.run_id, "store": without_password(run.destination.uri), "sent": run.complete}
-        for run in outcome.runs
+        {
+            "run": run.run_id,
+            "store": without_password(run.destination.address),
+            "sent": run.is_complete,
+        }
+        for run in outcome.uploads
     ]
     if as_json:
         typer.echo(json.dumps({"runs": rows, "reason": outcome.reason}))
@@ -62,7 +66,7 @@ def clean(
 ) -> None:
     """Show what nobody needs any more of what training has left, or delete it.
 
-    Never the runs themselves: journals, figures, networks and stores stay.
+    Never the runs themselves: event logs, figures, networks and stores stay.
 
     Example: fmnist clean --delete
     """
@@ -119,61 +123,3 @@ def doctor(
         print_rows("findings", rows, columns, as_json=as_json)
     if any(finding.state == "wrong" for finding in found):
         raise typer.Exit(1)
-
-
-@commands.command("tracking-server", rich_help_panel=UPKEEP)
-def tracking_server(
-    folder: Annotated[Path, typer.Option(help="What the server keeps of its own.")] = Path(
-        "tracking-server"
-    ),
-    store: Annotated[
-        str,
-        typer.Option(
-            help="postgresql://USER@HOST/DATABASE; else a file in the folder.",
-            envvar="MLFLOW_BACKEND_STORE_URI",
-        ),
-    ] = "",
-    artifacts: Annotated[
-        str,
-        typer.Option(
-            help="Where files go: a folder, or s3://BUCKET/PATH; else below the folder.",
-            envvar="MLFLOW_ARTIFACTS_DESTINATION",
-        ),
-    ] = "",
-    host: Annotated[
-        str, typer.Option(help="0.0.0.0 serves other machines.", envvar="MLFLOW_HOST")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, envvar="MLFLOW_PORT")] = 5000,
-    workers: Annotated[
-        int,
-        typer.Option(
-            help="Processes that answer; 0: one for a file, else one for each core, 4 at most.",
-            min=0,
-            max=64,
-            envvar="MLFLOW_WORKERS",
-        ),
-    ] = 0,
-    name: Annotated[
-        list[str] | None, typer.Option(help="By which others reach this machine; repeat it.")
-    ] = None,
-    logins: Annotated[
-        bool, typer.Option("--logins", help="MLflow's: only who has a name and a password.")
-    ] = False,
-) -> None:
-    """Serve the runs of many machines, their files too, until Ctrl-C.
-
-    With --logins, MLFLOW_AUTH_ADMIN_PASSWORD (12 characters or more) becomes the password of the
-    user admin at the first start; an administrator makes further users. Clients give theirs by
-    MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or in ~/.mlflow/credentials. The
-    database's password is best given by PGPASSWORD or ~/.pgpass.
-
-    Example: fmnist tracking-server --store postgresql://mlflow@db/mlflow --host 0.0.0.0 --logins
-    """
-    with told_in_a_line():
-        from fashion_mnist.cli.tables import print_text
-        from fashion_mnist.tracking.team import TeamServer, serve_team
-
-        wanted = TeamServer(
-            folder, store, artifacts, host, port, workers, name or (), with_logins=logins
-        )
-        serve_team(wanted, print_text)

@@ -13,8 +13,8 @@ from fashion_mnist.conclusions.network import Network, demand_network, load_netw
 from fashion_mnist.config.errors import shown
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.data.images import Inversion, PreprocessedImage, preprocess_file
-from fashion_mnist.recorded import RecordedRun
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import RecordedRun
 
 BATCH = 1000  # images that are asked about at a time
 

@@ -9,8 +9,8 @@ from fashion_mnist.conclusions.predictions import (
 )
 from fashion_mnist.conclusions.standing import OTHER_IMAGES
 from fashion_mnist.metrics.statistics import ALPHA, McNemarTest, mcnemar_test
-from fashion_mnist.recorded import RecordedRun
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import RecordedRun
 
 SPLIT = "validation"  # the test set is not for choosing
 

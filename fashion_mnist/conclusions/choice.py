@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from fashion_mnist.config.errors import shown
-from fashion_mnist.recorded import RecordedRun
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import RecordedRun
 
 LATEST, BEST = "latest", "best"
 SHORT = 8  # digits of an id that tables show

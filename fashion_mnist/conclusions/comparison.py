@@ -33,9 +33,9 @@ from fashion_mnist.metrics.statistics import (
     mcnemar_test,
     wilson_interval,
 )
-from fashion_mnist.recorded import RecordedRun
 from fashion_mnist.sweep.labels import differing_axes, values_text
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import RecordedRun
 
 MOST_RUNS = 10
 

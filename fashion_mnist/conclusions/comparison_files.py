@@ -16,10 +16,9 @@ from fashion_mnist.plots.confusion import difference_figure
 from fashion_mnist.plots.image_grid import disagreements_figure
 from fashion_mnist.plots.png import write_png
 from fashion_mnist.plots.run_charts import reliability_figure
-from fashion_mnist.recorded import COMPARISON_TAG
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.results import DESCRIPTION_TAG
-from fashion_mnist.tracking.recording import record_run
+from fashion_mnist.tracking.recorded import COMPARISON_TAG
 
 PAGE = "comparison.html"
 KINDS = ("difference", "disagreements", "reliability")  # of pictures
@@ -81,6 +80,8 @@ def record_comparison(uri: str, comparison: Comparison, files: Sequence[Path]) -
     Raises:
         OSError: the store did not take it.
     """
+    from fashion_mnist.tracking.store import record_run  # imports mlflow, which takes seconds
+
     metrics: dict[str, float] = {}
     for contrast in comparison.contrasts:
         letter, gap = contrast.other.letter, contrast.differences.scores["accuracy"]

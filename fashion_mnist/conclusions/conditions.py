@@ -9,7 +9,7 @@ from typing import Any
 
 from fashion_mnist.conclusions.fields import Value, as_number, check_key, value_of
 from fashion_mnist.config.errors import shown
-from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.tracking.recorded import RecordedRun
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,

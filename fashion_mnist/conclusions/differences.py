@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from fashion_mnist.recorded import DATA_TAG, WEIGHTS_TAG, RecordedRun
 from fashion_mnist.runs.identity import NUMERICS_TAG
+from fashion_mnist.tracking.recorded import DATA_TAG, WEIGHTS_TAG, RecordedRun
 
 # tags by what they tell of
 TAGS = {

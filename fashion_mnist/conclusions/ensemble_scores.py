@@ -32,8 +32,8 @@ from fashion_mnist.conclusions.scores import (
 )
 from fashion_mnist.metrics.calibration import nll_of_probabilities
 from fashion_mnist.metrics.statistics import McNemarTest, mcnemar_test
-from fashion_mnist.recorded import DATA_TAG, RecordedRun
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import DATA_TAG, RecordedRun
 
 SPLIT_TAG = "split_sha256"
 

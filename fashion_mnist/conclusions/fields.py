@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from fashion_mnist.config.errors import did_you_mean, shown
-from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.tracking.recorded import RecordedRun
 
 Value = str | float | datetime | timedelta | None
 FACTS: Mapping[str, Callable[[RecordedRun], Value]] = {

@@ -17,7 +17,7 @@ from fashion_mnist.config.errors import shown
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset, missing_names
 from fashion_mnist.data.idx import DataError, read_pair
 from fashion_mnist.data.splits import split
-from fashion_mnist.recorded import DATA_TAG, RecordedRun
+from fashion_mnist.tracking.recorded import DATA_TAG, RecordedRun
 
 VALIDATION, TEST = "validation", "test"
 SPLITS = (VALIDATION, TEST)

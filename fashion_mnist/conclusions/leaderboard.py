@@ -20,9 +20,9 @@ from fashion_mnist.conclusions.standing import (
     standings,
 )
 from fashion_mnist.metrics.statistics import Statistic
-from fashion_mnist.recorded import TEST_SCORE, RecordedRun
 from fashion_mnist.sweep.labels import differing_axes, values_text
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import TEST_SCORE, RecordedRun
 
 
 @dataclass(frozen=True)

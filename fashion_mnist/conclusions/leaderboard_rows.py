@@ -6,8 +6,8 @@ from fashion_mnist.conclusions.leaderboard import Leaderboard
 from fashion_mnist.conclusions.settings import Setting
 from fashion_mnist.conclusions.standing import Standing
 from fashion_mnist.console import plural
-from fashion_mnist.recorded import SCORE, TEST_SCORE
 from fashion_mnist.sweep.labels import metric_text, p_text, statistic_text
+from fashion_mnist.tracking.recorded import SCORE, TEST_SCORE
 
 
 def notes(board: Leaderboard) -> list[str]:

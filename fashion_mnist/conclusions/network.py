@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fashion_mnist.recorded import FOLDER_TAG, MODEL_FOLDER, WEIGHTS_TAG, RecordedRun
 from fashion_mnist.runs.run_dir import RunDir
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import MODEL_FOLDER, WEIGHTS_TAG, RecordedRun
 from fashion_mnist.training.checkpoint import CheckpointError, Model, load_model, tensors_sha256
 from fashion_mnist.training.loop import Evaluation
 
@@ -81,7 +81,7 @@ def setting(run: RecordedRun, key: str) -> object:
 
 def _folders(run: RecordedRun) -> Iterator[Path]:
     """Where the run's folder may be: where it was made, or below the folder one is in now."""
-    recorded = run.tags.get(FOLDER_TAG, "")
+    recorded = run.directory
     if recorded and "\0" not in recorded:
         yield Path(recorded)
         yield OUTPUT_DIR / "runs" / Path(recorded).name
@@ -99,7 +99,7 @@ def recorded_model(store: Reader, run: RecordedRun) -> Model:
         raise OSError(
             f"the network of {_named(run)} cannot be had: it was not recorded "
             "(tracking.model=auto leaves those of sweeps out), and its folder "
-            f"{run.tags.get(FOLDER_TAG, '')} is not here; train it again with tracking.model=always"
+            f"{run.directory} is not here; train it again with tracking.model=always"
         )
     with tempfile.TemporaryDirectory() as folder:
         path = store.download(run, weights[0], Path(folder))

@@ -9,10 +9,9 @@ from pathlib import Path
 from fashion_mnist.conclusions.images import TEST, LabelledImages, read_images
 from fashion_mnist.conclusions.network import Network, demand_network, load_network
 from fashion_mnist.conclusions.scores import Scores, robustness_of
-from fashion_mnist.recorded import TEST_SCORE, RecordedRun
 from fashion_mnist.runs.artifacts import SplitResult, write_split
-from fashion_mnist.tracking.addition import add_to_run
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import TEST_SCORE, RecordedRun
 
 FOLDER = "evaluation"  # of a run's artifacts
 
@@ -82,6 +81,8 @@ def record_scores(store: Reader, scored: ScoredNetwork, files: Sequence[Path]) -
     Raises:
         OSError: the store does not take it.
     """
+    from fashion_mnist.tracking.store import add_to_run  # imports mlflow, which takes seconds
+
     name, result = scored.images.name, scored.scores.result
     with tempfile.TemporaryDirectory() as place:
         whole, own = Path(place, FOLDER), Path(place, TEST)
@@ -93,5 +94,5 @@ def record_scores(store: Reader, scored: ScoredNetwork, files: Sequence[Path]) -
             list(write_split(Path(place), result, scored.scores.class_names))
             folders[TEST] = own
             figures = {f"{TEST}/{key}": value for key, value in result.figures().items()}
-        add_to_run(store.uri, scored.run, figures=figures, folders=folders)
+        add_to_run(store.uri, scored.run, metrics=figures, folders=folders)
     return list(folders)

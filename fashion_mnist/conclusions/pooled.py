@@ -22,8 +22,8 @@ from fashion_mnist.conclusions.predictions import (
 from fashion_mnist.conclusions.settings import replicate_of
 from fashion_mnist.metrics import calibration, classification
 from fashion_mnist.metrics.statistics import Statistic, statistic
-from fashion_mnist.recorded import RecordedRun
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import RecordedRun
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fashion_mnist.recorded import ArtifactFile, RecordedRun
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import ArtifactFile, RecordedRun
 
 CURVES = ("train/loss", "val/loss", "val/accuracy")
 SPLITS = ("validation", "test")  # the first that was recorded is told of

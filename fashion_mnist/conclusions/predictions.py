@@ -9,8 +9,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from fashion_mnist.recorded import TEST_SCORE, RecordedRun
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import TEST_SCORE, RecordedRun
 
 
 class PredictionsError(OSError):

@@ -16,10 +16,10 @@ from fashion_mnist.conclusions.pooled import Pooled, paired_counts, pool
 from fashion_mnist.conclusions.report_board import history_of, rank_recorded, with_curves
 from fashion_mnist.conclusions.report_origin import repetition_of
 from fashion_mnist.conclusions.settings import Setting
-from fashion_mnist.recorded import TEST_SCORE, RecordedRun
 from fashion_mnist.sweep import leaderboard as sweep
 from fashion_mnist.sweep.importance import importances
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import TEST_SCORE, RecordedRun
 from fashion_mnist.training.stack import HistoryRow
 
 SPLITS = ("validation", "test")

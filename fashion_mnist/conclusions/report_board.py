@@ -5,11 +5,11 @@ from pathlib import Path
 
 from fashion_mnist.conclusions.leaderboard import Leaderboard
 from fashion_mnist.conclusions.settings import FOLD, SEED
-from fashion_mnist.recorded import SCORE, RecordedRun
 from fashion_mnist.runs.results import FAILURE_TAG
 from fashion_mnist.sweep import leaderboard as sweep
 from fashion_mnist.sweep.results import JobResult
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import SCORE, RecordedRun
 from fashion_mnist.training.stack import HistoryRow
 
 MOST_CURVES = 5  # settings whose learning curves are drawn

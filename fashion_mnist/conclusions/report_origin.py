@@ -9,8 +9,8 @@ import yaml
 
 from fashion_mnist.conclusions.settings import FOLD, SEED, Setting
 from fashion_mnist.metrics.statistics import Statistic, statistic
-from fashion_mnist.recorded import DATA_TAG, FINGERPRINT_TAG, RecordedRun
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import DATA_TAG, FINGERPRINT_TAG, RecordedRun
 
 OVERRIDES = "config/overrides.yaml"
 MOST_BYTES = 100_000  # of a file of overrides

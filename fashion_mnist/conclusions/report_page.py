@@ -35,10 +35,10 @@ from fashion_mnist.conclusions.report_words import answer, question
 from fashion_mnist.console import duration, plural
 from fashion_mnist.metrics.classification import absent_classes
 from fashion_mnist.page import code, html_page, section, table
-from fashion_mnist.recorded import SCORE, SWEEP_COMMAND_TAG, TEST_SCORE
 from fashion_mnist.runs.results import FAILURE_TAG
 from fashion_mnist.sweep.labels import ABSENT, metric_name, short_names, short_value, statistic_text
 from fashion_mnist.sweep.summary_page import effect_tables
+from fashion_mnist.tracking.recorded import SCORE, SWEEP_COMMAND_TAG, TEST_SCORE
 
 MOST_AXES = 6  # as columns of their own; more are told in one
 MOST_LISTED = 20  # failed runs; runs of one setting

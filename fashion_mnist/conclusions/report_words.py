@@ -8,9 +8,9 @@ from fashion_mnist.conclusions.leaderboard_rows import interval_text, tested_tex
 from fashion_mnist.conclusions.report import Report
 from fashion_mnist.conclusions.settings import FOLD, SEED
 from fashion_mnist.console import plural
-from fashion_mnist.recorded import SCORE, SWEEP_TAG, RecordedRun
 from fashion_mnist.sweep.labels import short_value, statistic_text
 from fashion_mnist.sweep.results import REPLICATE_KEYS
+from fashion_mnist.tracking.recorded import SCORE, SWEEP_TAG, RecordedRun
 
 MOST_VALUES = 8  # of an axis, named
 # what is said of the data, by the parameter that says it

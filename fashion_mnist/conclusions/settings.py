@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from fashion_mnist.conclusions.standing import Replicate
 from fashion_mnist.metrics.statistics import Statistic, statistic
-from fashion_mnist.recorded import DATA_TAG, TEST_SCORE, RecordedRun
 from fashion_mnist.runs.identity import is_identity
+from fashion_mnist.tracking.recorded import DATA_TAG, TEST_SCORE, RecordedRun
 
 SEED, FOLD = "seed", "data.fold"
 

@@ -48,10 +48,10 @@ from fashion_mnist.config.schema import (
     Whole,
     flatten,
 )
+from fashion_mnist.config.store_uri import absolute_uri, demand_no_password, sqlite_path
 from fashion_mnist.data.fashion_mnist import training_size
 from fashion_mnist.data.splits import check_sizes
 from fashion_mnist.models.network import ACTIVATIONS, build_activation
-from fashion_mnist.tracking.address import absolute_uri, demand_no_password, sqlite_path
 from fashion_mnist.training.losses import LOSSES
 from fashion_mnist.training.optim import optimizer_names, option_defaults, refusal, try_options
 from fashion_mnist.training.schedules import SCHEDULES

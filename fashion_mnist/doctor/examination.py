@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.console import disk_trouble
 from fashion_mnist.doctor.data_set import look_at_data
 from fashion_mnist.doctor.finding import Finding, wrong
 from fashion_mnist.doctor.hardware import look_at_gpu, look_at_threads
-from fashion_mnist.doctor.outputs import look_at_disk, look_at_journals, look_at_leftovers
+from fashion_mnist.doctor.outputs import look_at_disk, look_at_leftovers, look_at_logs
 from fashion_mnist.doctor.packages import look_at_packages
-from fashion_mnist.doctor.stores import known_journals, look_at_paths, look_at_store
-from fashion_mnist.tracking.address import absolute_uri
+from fashion_mnist.doctor.stores import known_logs, look_at_paths, look_at_store
 
 
 def examine(uri: str, *, output_dir: Path, data_dir: Path, mends: bool) -> Iterator[Finding]:
@@ -28,7 +28,7 @@ def examine(uri: str, *, output_dir: Path, data_dir: Path, mends: bool) -> Itera
         "data": look_at_data(data_dir),
         "store": look_at_store(uri),
         "paths in the store": look_at_paths(uri, mends=mends),
-        "journals": look_at_journals(output_dir, lambda: known_journals(uri)),
+        "event logs": look_at_logs(output_dir, lambda: known_logs(uri)),
         "leftovers": look_at_leftovers(output_dir),
         "disk": look_at_disk(output_dir),
         "threads": look_at_threads(),

@@ -8,16 +8,15 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from fashion_mnist.clean import clean
+from fashion_mnist.config.store_uri import sqlite_path, without_password
 from fashion_mnist.console import plural
 from fashion_mnist.doctor.finding import Finding, note, well, wrong
-from fashion_mnist.runs.event_log import Destination
+from fashion_mnist.runs.event_log import Destination, is_offline
 from fashion_mnist.runs.files import has_writer
-from fashion_mnist.tracking.address import sqlite_path, without_password
-from fashion_mnist.tracking.outbox import is_kept_back, journal_folders, why_unwritable
-from fashion_mnist.tracking.problems import read_problems
-from fashion_mnist.tracking.watch import Watch
+from fashion_mnist.tracking.upload_state import logged_dirs, read_problems, why_unwritable
+from fashion_mnist.tracking.uploader import WatchedLog
 
-DISK, LEFTOVERS, JOURNALS = "disk", "leftovers", "journals"
+DISK, LEFTOVERS, EVENT_LOGS = "disk", "leftovers", "event logs"
 LITTLE_BYTES, TOO_LITTLE_BYTES = 5_000_000_000, 500_000_000
 FEW_FILES = 10_000  # that a disk can still take
 
@@ -52,66 +51,64 @@ def look_at_leftovers(output_dir: Path) -> Iterator[Finding]:
         yield well(LEFTOVERS, f"nothing below {output_dir} that nobody needs")
 
 
-def look_at_journals(
-    output_dir: Path, known_journals: Callable[[], Collection[str]]
-) -> Iterator[Finding]:
+def look_at_logs(output_dir: Path, known_logs: Callable[[], Collection[str]]) -> Iterator[Finding]:
     """Which runs below a folder their stores do not have whole.
 
     Args:
-        known_journals: the ids of journals that the present store has runs of: those whose own
+        known_logs: the ids of event logs that the present store has runs of: those whose own
             store is gone were moved together with it.
     """
-    watches = [Watch(folder) for folder in journal_folders(output_dir)]
-    for watch in watches:
-        watch.look()
+    logs = [WatchedLog(folder) for folder in logged_dirs(output_dir)]
+    for watched in logs:
+        watched.look()
     yield from (
-        wrong(JOURNALS, f"{watch.folder} {watch.damage}", "the run's own command mends it")
-        for watch in watches
-        if watch.damage
+        wrong(EVENT_LOGS, f"{watched.run_dir} {watched.damage}", "the run's own command mends it")
+        for watched in logs
+        if watched.damage
     )
-    waiting = [watch for watch in watches if _waits(watch)]
-    behind = [(watch, place) for watch in waiting for place in _unsent(watch)]
-    gone = [(watch, place) for watch, place in behind if _is_gone(place)]
-    known = known_journals() if gone else ()
-    lost = [(watch, place) for watch, place in gone if watch.id not in known]
+    waiting = [watched for watched in logs if _waits(watched)]
+    behind = [(watched, place) for watched in waiting for place in _unsent(watched)]
+    gone = [(watched, place) for watched, place in behind if _is_gone(place)]
+    known = known_logs() if gone else ()
+    lost = [(watched, place) for watched, place in gone if watched.state.id not in known]
     unsent = [pair for pair in behind if pair not in gone]
     if lost:
-        uri = without_password(lost[0][1].uri)
+        uri = without_password(lost[0][1].address)
         words = f"{_runs(lost)} recorded in {uri}, which is gone"
-        yield wrong(JOURNALS, words, "fmnist sync makes it again; or bring it back")
+        yield wrong(EVENT_LOGS, words, "fmnist sync makes it again; or bring it back")
     if unsent:
         yield _told_of(output_dir, unsent)
-    if not lost and not unsent and not any(watch.damage for watch in watches):
-        yield well(JOURNALS, f"{plural(len(watches), 'run')} below {output_dir}, all recorded")
+    if not lost and not unsent and not any(watched.damage for watched in logs):
+        yield well(EVENT_LOGS, f"{plural(len(logs), 'run')} below {output_dir}, all recorded")
 
 
-def _told_of(output_dir: Path, unsent: Sequence[tuple[Watch, Destination]]) -> Finding:
+def _told_of(output_dir: Path, unsent: Sequence[tuple[WatchedLog, Destination]]) -> Finding:
     reasons = [problem.reason for problem in read_problems(output_dir).values()]
     why = f": {reasons[0]}" if reasons else ""
     where = "" if output_dir == Path("outputs") else f" --output-dir {output_dir}"
-    words = f"{_runs(unsent)} not recorded yet in {without_password(unsent[0][1].uri)}{why}"
-    if all(is_kept_back(watch.folder) for watch, _ in unsent):
-        return note(JOURNALS, f"{words} (tracking.offline=always)", f"fmnist sync{where}")
-    return wrong(JOURNALS, words, f"fmnist sync{where}")
+    words = f"{_runs(unsent)} not recorded yet in {without_password(unsent[0][1].address)}{why}"
+    if all(is_offline(watched.run_dir) for watched, _ in unsent):
+        return note(EVENT_LOGS, f"{words} (tracking.offline=always)", f"fmnist sync{where}")
+    return wrong(EVENT_LOGS, words, f"fmnist sync{where}")
 
 
-def _runs(pairs: Sequence[tuple[Watch, Destination]]) -> str:
+def _runs(pairs: Sequence[tuple[WatchedLog, Destination]]) -> str:
     """`1 run is`, `2 runs are`."""
-    number = len({watch.folder for watch, _ in pairs})
+    number = len({watched.run_dir for watched, _ in pairs})
     return f"{plural(number, 'run')} {'is' if number == 1 else 'are'}"
 
 
-def _waits(watch: Watch) -> bool:
+def _waits(watched: WatchedLog) -> bool:
     """Whether something of it is to be sent that nobody is about to send."""
-    return watch.started and not watch.damage and not has_writer(watch.folder)
+    return watched.is_started and not watched.damage and not has_writer(watched.run_dir)
 
 
-def _unsent(watch: Watch) -> list[Destination]:
-    return [place for place in watch.destinations if watch.is_behind(place)]
+def _unsent(watched: WatchedLog) -> list[Destination]:
+    return [place for place in watched.destinations if watched.is_behind(place)]
 
 
 def _is_gone(place: Destination) -> bool:
-    database = sqlite_path(place.uri)
+    database = sqlite_path(place.address)
     return database is not None and not database.exists()
 
 

@@ -6,14 +6,14 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
+from fashion_mnist.config.store_uri import sqlite_path, without_password
 from fashion_mnist.console import first_line_of, plural
 from fashion_mnist.doctor.finding import Finding, note, well, wrong
 from fashion_mnist.doctor.outputs import look_at_disk
-from fashion_mnist.recorded import JOURNAL_TAG
-from fashion_mnist.tracking.address import check_store, sqlite_path, without_password
-from fashion_mnist.tracking.login import check_login
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import ID_TAG
 from fashion_mnist.tracking.relocation import find_moves, local_path, mend
+from fashion_mnist.tracking.uri import check_store
 
 TOPIC, PATHS = "store", "paths in the store"
 BUSY_SECONDS = 2
@@ -27,10 +27,9 @@ def look_at_store(uri: str) -> Iterator[Finding]:
         yield from _look_at_database(database)
         return
     kept = "until then runs are kept, and fmnist sync sends them"
-    if problem := check_store(uri):
-        yield wrong(TOPIC, problem, f"start it; {kept}")
-    elif refused := check_login(uri):
-        yield wrong(TOPIC, refused, f"log in; {kept}")
+    if problem := check_store(uri, logs_in=True):
+        advice = "log in" if "login" in problem or "password" in problem else "start it"
+        yield wrong(TOPIC, problem, f"{advice}; {kept}")
     else:
         yield well(TOPIC, f"{without_password(uri)} answers")
 
@@ -70,10 +69,10 @@ def _look_for_lost_files(uri: str) -> Finding:
     return wrong(PATHS, words, "bring them back from a backup; fmnist train with rerun=true else")
 
 
-def known_journals(uri: str) -> set[str]:
-    """The ids of the journals that the store has runs of; none where it cannot be read."""
+def known_logs(uri: str) -> set[str]:
+    """The ids of the event logs that the store has runs of; none where it cannot be read."""
     try:
-        return {run.tags.get(JOURNAL_TAG, "") for run in Reader(uri).runs()}
+        return {run.tags.get(ID_TAG, "") for run in Reader(uri).runs()}
     except (OSError, ValueError):
         return set()
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
+from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.engines.engine import News, Task
 from fashion_mnist.engines.parcel import pack, unpack
 from fashion_mnist.engines.workbench import RefusalError, datasets_of_process, train_task
@@ -22,7 +23,6 @@ from fashion_mnist.runs.request import RunResult, as_run_error
 from fashion_mnist.runs.run_dir import RunDir, RunError, locked
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.training import Observer
-from fashion_mnist.tracking.address import absolute_uri
 
 log = logging.getLogger("fashion_mnist")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from fashion_mnist.runs.files import replacing
 
-# what belongs to the place and not to the run: who is at it, what its sender has sent
-_STAYS = ("lock", "sent")
+# what belongs to the place and not to the run: who is at it, what its uploader has sent
+_STAYS = ("lock", "lock.holder", "uploads")
 
 
 def pack(folder: Path) -> bytes:
@@ -24,7 +24,7 @@ def pack(folder: Path) -> bytes:
 def unpack(parcel: bytes, folder: Path) -> None:
     """Make a run's folder what was packed, but for what stays.
 
-    Each file is there whole or as it was, the journal last: what it names is then there.
+    Each file is there whole or as it was, the event log last: what it names is then there.
 
     Raises:
         ValueError: a name in the parcel leads out of the folder; nothing is written.

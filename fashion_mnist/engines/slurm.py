@@ -26,7 +26,7 @@ from fashion_mnist.training.device import Machine, physical_cores
 
 log = logging.getLogger("fashion_mnist")
 
-POLL_SECONDS = 0.5  # between two looks at the jobs' results and journals
+POLL_SECONDS = 0.5  # between two looks at the jobs' results and event logs
 GOODBYE_SECONDS = 30  # for jobs that save their runs, as Slurm gives them
 SECONDS_BETWEEN_QUESTIONS = 30  # to Slurm, whose accounting others ask too
 MOST_IN_ARRAY = 1000  # what Slurm takes unless it is told otherwise
@@ -174,7 +174,7 @@ class _Job:
 
     job: Any
     task: Task
-    _size: int = field(init=False)  # of the first run's journal, when it was read last
+    _size: int = field(init=False)  # of the first run's event log, when it was read last
     _is_begun: bool = False
     _missed: float | None = None  # since when it has ended without a result
 
@@ -182,7 +182,7 @@ class _Job:
         self._size = log_size(self.task.folders[0])
 
     def look(self, listener: Listener) -> None:
-        """Tell what its journal says that is new."""
+        """Tell what its event log says that is new."""
         size = log_size(self.task.folders[0])
         if size == self._size:
             return

@@ -5,14 +5,15 @@ from functools import cache
 
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.engines.engine import Task
+from fashion_mnist.runs.files import SILENT_SECONDS
 from fashion_mnist.runs.request import Datasets, RunResult, identify
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
+from fashion_mnist.tracking.upload_state import begin_uploading
 
-# An orphan of a node that died may hold a run's lock until it notices, and so may a lost node
-# until a shared folder's server gives it up.
-PATIENCE_SECONDS = 60
+# A node that died holds a run's lock until it was silent for long enough.
+PATIENCE_SECONDS = SILENT_SECONDS + 30
 
 
 class RefusalError(Exception):
@@ -25,7 +26,7 @@ def train_task(
     """Train a stack's runs, or go on with them, or find that it was done before; record them.
 
     Args:
-        is_away: on another machine than the sweep, whose own sender carries the journals.
+        is_away: on another machine than the sweep, whose own uploader carries the event logs.
 
     Raises:
         RefusalError: there is no data here, or other data, or another version of the program.
@@ -54,7 +55,7 @@ def train_task(
         threads=task.threads,
         machine=task.machine,
         folders=[RunDir(path) for path in task.folders],
-        sends=not is_away,
+        start_uploader=None if is_away else begin_uploading,
         **({"patience_seconds": PATIENCE_SECONDS} if is_away else {}),
     )
     for result in results:

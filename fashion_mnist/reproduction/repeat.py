@@ -6,14 +6,15 @@ from pathlib import Path
 from fashion_mnist.conclusions.network import demand_network
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.recorded import SCORE, RecordedRun
 from fashion_mnist.reproduction.stored import stored_config
 from fashion_mnist.reproduction.verdict import Comparison, compare
 from fashion_mnist.runs.request import Request, load_data, outcome_of
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import SCORE, RecordedRun
+from fashion_mnist.tracking.upload_state import begin_uploading
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def reproduce(
         reads_test=not has_validation and "test/accuracy" in run.metrics,
     )
     dataset = load_data(config)
-    [result] = train([Request(config, name=f"again: {run.name}")], dataset, observer)
+    request = Request(config, name=f"again: {run.name}")
+    [result] = train([request], dataset, observer, start_uploader=begin_uploading)
     outcome_of(result)
     return Reproduction(run, result.folder.path, _compare(run, result.folder, config, dataset))
 

@@ -11,10 +11,10 @@ from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.config.parse import parse
 from fashion_mnist.config.schema import Config, flatten, nested
 from fashion_mnist.config.user_files import plain_tree
-from fashion_mnist.recorded import RecordedRun
 from fashion_mnist.runs.records import CONFIG_FILE
 from fashion_mnist.runs.run_dir import RunError
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import RecordedRun
 
 # what a run is made of; where it is kept, recorded and evaluated is not the store's to say
 PARTS = ("seed", "data", "model", "loss", "optimizer", "schedule", "training")

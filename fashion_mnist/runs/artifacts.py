@@ -68,7 +68,7 @@ class SplitResult:
 
 
 def record_training(
-    journal: EventLog,
+    event_log: EventLog,
     history: Sequence[HistoryRow],
     dataset: Dataset,
     view: View,
@@ -79,9 +79,9 @@ def record_training(
     Args:
         first_weight: float32 `[H, P]` of the first linear layer.
     """
-    _record_picture(journal, CURVES_FILE, curves_figure(history, "Learning curves"))
+    _record_picture(event_log, CURVES_FILE, curves_figure(history, "Learning curves"))
     weights = weights_figure(first_weight.numpy(), dataset.image_shape)
-    _record_picture(journal, "weights.png", weights)
+    _record_picture(event_log, "weights.png", weights)
     own, labels = view.split.train, dataset.train_labels.cpu()
     # the images that are shown, for a copy of all takes longer than the picture
     first = first_of_each_class(labels[own].numpy(), dataset.num_classes)
@@ -90,15 +90,15 @@ def record_training(
     samples = samples_figure(
         images.view(-1, *dataset.image_shape).numpy(), labels[shown].numpy(), dataset.class_names
     )
-    _record_picture(journal, "samples.png", samples)
+    _record_picture(event_log, "samples.png", samples)
 
 
-def record_split(journal: EventLog, result: SplitResult, class_names: Sequence[str]) -> None:
-    """Write the tables, figures and predictions of one split, and tell the journal."""
-    for name in write_split(journal.artifacts, result, class_names):
-        journal.artifact(name)
+def record_split(event_log: EventLog, result: SplitResult, class_names: Sequence[str]) -> None:
+    """Write the tables, figures and predictions of one split, and tell the event log."""
+    for name in write_split(event_log.artifacts, result, class_names):
+        event_log.artifact(name)
     stem = f"{result.name}/confusion_matrix"
-    journal.image(stem, f"{stem}.png")
+    event_log.image(stem, f"{stem}.png")
 
 
 def write_split(folder: Path, result: SplitResult, class_names: Sequence[str]) -> Iterator[str]:
@@ -171,7 +171,7 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]])
         csv.writer(file).writerows([header, *rows])
 
 
-def _record_picture(journal: EventLog, name: str, figure: Picture) -> None:
-    """Write a picture as an artifact; then the journal is told."""
-    write_png(figure, journal.artifacts / name)
-    journal.artifact(name)
+def _record_picture(event_log: EventLog, name: str, figure: Picture) -> None:
+    """Write a picture as an artifact; then the event log is told."""
+    write_png(figure, event_log.artifacts / name)
+    event_log.artifact(name)

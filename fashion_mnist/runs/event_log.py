@@ -28,16 +28,19 @@ import uuid
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 from typing import Any, Self
 
+from fashion_mnist.config.store_uri import absolute_uri, is_address, relative_uri
 from fashion_mnist.runs.files import replacing
 
 LOG_FILE = "events.jsonl"
 SEAL_FILE = "events.seal.json"
-FORMAT = 2  # 1 was called events.jsonl
+OFFLINE_FILE = "offline"  # says: tracking.offline=always
+FORMAT = 2  # 1 was called journal.jsonl
 STATUSES = ("RUNNING", "FINISHED", "KILLED", "FAILED")
 LONGEST_PATH = 250  # below a run's directory; file systems take names of 255 bytes
 log = logging.getLogger(__name__)
@@ -113,30 +116,45 @@ class Event:
 class Destination:
     """A store and an experiment where a run is to be recorded, and as what.
 
-    `uri` is a store's absolute address; `parent` the id of the sweep's log under which the run is
-    recorded, empty for none; `name` the run's name there, empty for the log's own.
+    `uri` is a store's address, of a database below the same folder as the run's directory from
+    there; `parent` the id of the sweep's log under which the run is recorded, empty for none;
+    `name` the run's name there, empty for the log's own; `run_dir` the run's directory.
     """
 
     uri: str
     experiment: str
     parent: str = ""
     name: str = field(default="", compare=False)
+    run_dir: Path = field(default=Path(), compare=False)
 
     @classmethod
-    def of(cls, content: Mapping[str, Any]) -> Self:
+    def of(cls, content: Mapping[str, Any], run_dir: Path = Path()) -> Self:
         """As an event of this kind holds it."""
         relation = {key: str(content[key]) for key in ("parent", "name") if key in content}
-        return cls(content["uri"], content["experiment"], **relation)
+        return cls(content["uri"], content["experiment"], **relation, run_dir=run_dir)
+
+    @cached_property
+    def address(self) -> str:
+        """The store's absolute address. Raises ValueError for what cannot be one."""
+        return absolute_uri(self.uri, self.run_dir)
+
+    @cached_property
+    def is_valid(self) -> bool:
+        """Whether there can be such a store: a log of another program may hold anything."""
+        try:
+            return is_address(self.address)
+        except (ValueError, OSError):
+            return False
 
     @property
     def place(self) -> str:
         """Sixteen characters for the store and the experiment."""
-        return _short_hash(self.uri, self.experiment)
+        return _short_hash(self.address, self.experiment)
 
     @property
     def id(self) -> str:
         """Sixteen characters that name this destination in file names."""
-        return _short_hash(self.uri, self.experiment, self.parent) if self.parent else self.place
+        return _short_hash(self.uri, self.experiment, *([self.parent] if self.parent else []))
 
 
 def _short_hash(*words: str) -> str:
@@ -158,7 +176,8 @@ def read_events(
     """The events after a place, up to the first line that is half written or damaged.
 
     Args:
-        kinds: only these; of the others the checksum is checked, which takes no time. Empty: all.
+        kinds: only these; of the others the checksum is checked, which takes no time, and they
+            have no kind and no content. Empty: all.
     """
     if log_size(run_dir) <= after.offset:
         return
@@ -166,12 +185,11 @@ def read_events(
     with (run_dir / LOG_FILE).open("rb") as file:
         file.seek(after.offset)
         for line in file:
-            if not line.startswith(wanted):
-                after = _mark_after(line, after)
-                if line.endswith(after.line_end()):
-                    continue
-                return
-            event = parse_event(line, after)
+            if line.startswith(wanted):
+                event = parse_event(line, after)
+            else:
+                mark = _mark_after(line, after)
+                event = Event("", 0, {}, mark) if line.endswith(mark.line_end()) else None
             if event is None:
                 return
             after = event.mark
@@ -181,9 +199,10 @@ def read_events(
 def make_event(content: Mapping[str, Any], after: Mark) -> tuple[Event, bytes]:
     """Content (with `kind` and `time`) as an event after this place, and its line."""
     # a word from a terminal may hold what is no letter
-    words = json.dumps(content, ensure_ascii=False).encode(errors="replace")[:-1]
-    mark = Mark(after.offset + len(words) + _CRC_LENGTH, zlib.crc32(words, after.crc))
     rest = {key: value for key, value in content.items() if key not in ("kind", "time")}
+    ordered = {"kind": content["kind"], "time": content["time"], **rest}
+    words = json.dumps(ordered, ensure_ascii=False).encode(errors="replace")[:-1]
+    mark = Mark(after.offset + len(words) + _CRC_LENGTH, zlib.crc32(words, after.crc))
     return Event(content["kind"], content["time"], rest, mark), words + mark.line_end()
 
 
@@ -268,6 +287,7 @@ class RunState:
     """
 
     mark: Mark = START  # after the last event
+    run_dir: Path = field(default=Path(), compare=False)
     time_ms: int = 0  # of the last event
     id: str = ""  # 32 hexadecimal digits, made with the log: the run's id in every store
     created_ms: int = 0
@@ -286,19 +306,24 @@ class RunState:
     @classmethod
     def read(cls, run_dir: Path, after: Mark = START, *, kinds: Collection[str] = ()) -> Self:
         """The state by the events after a place; `kinds` as in `read_events`."""
-        state = cls(after)
-        for event in read_events(run_dir, after, kinds=kinds):
-            state.apply(event)
+        state = cls(after, run_dir)
+        state.read_on(kinds=kinds)
         return state
+
+    def read_on(self, *, kinds: Collection[str] = ()) -> None:
+        """Takes in what the log holds beyond what was read."""
+        for event in read_events(self.run_dir, self.mark, kinds=kinds):
+            self.apply(event)
 
     def apply(self, event: Event) -> None:
         """Takes in the next event."""
-        content, self.mark, self.time_ms = event.content, event.mark, event.time_ms
+        content, self.mark = event.content, event.mark
+        self.time_ms = event.time_ms or self.time_ms
         match event.kind:
             case "log":
                 self.id, self.created_ms = content["id"], event.time_ms
             case "destination":
-                self.destinations.append(Destination.of(content))
+                self.destinations.append(Destination.of(content, self.run_dir))
             case "start":
                 self.name, self.started_ms = content["name"], event.time_ms
                 self.params |= content["params"]
@@ -466,12 +491,13 @@ class EventLog:
         """Has the run recorded in this store and experiment too, from its beginning.
 
         Under another `parent` it becomes a run of its own there; without one, any that is there
-        will do. `uri` is absolute (`tracking.uri.absolute_uri`): the uploader has another working
-        directory.
+        will do. `uri` is absolute (`config.store_uri.absolute_uri`); the log holds it relative to
+        its own place where both are below the current folder.
         """
-        wanted = Destination(uri, experiment, parent, name)
+        uri = relative_uri(uri, self.run_dir)
+        wanted = Destination(uri, experiment, parent, name, self.run_dir)
         for known in self.state.destinations:
-            if known == wanted or (known.place == wanted.place and not parent):
+            if known.is_valid and known.place == wanted.place and parent in ("", known.parent):
                 return known
         relation = {key: value for key, value in (("parent", parent), ("name", name)) if value}
         self._append("destination", {"uri": uri, "experiment": experiment, **relation})
@@ -564,9 +590,11 @@ class EventLog:
         if status not in STATUSES:
             raise ValueError(f"status must be one of {', '.join(STATUSES)}, got {status!r}")
         if status != self.state.status:
-            self._append("status", {"status": status}, time_ms)
-            os.fsync(self._file.fileno())
-            self._write_seal()
+            self._append("status", {"status": status}, time_ms, is_flushed=True)
+            try:
+                self._write_seal()
+            except OSError as error:  # the older one still fits, and the status stands
+                log.warning("%s: %s", error.filename, error.strerror)
 
     def close(self) -> None:
         """Closes the file; the log can be opened again."""
@@ -578,7 +606,14 @@ class EventLog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _append(self, kind: str, content: dict[str, Any], time_ms: int | None = None) -> None:
+    def _append(
+        self,
+        kind: str,
+        content: dict[str, Any],
+        time_ms: int | None = None,
+        *,
+        is_flushed: bool = False,
+    ) -> None:
         now_ms = time.time_ns() // 1_000_000
         whole = {"kind": kind, "time": now_ms if time_ms is None else time_ms, **content}
         event, line = make_event(whole, self.state.mark)
@@ -586,6 +621,8 @@ class EventLog:
         try:
             while written < len(line):
                 written += self._file.write(line[written:])
+            if is_flushed:
+                os.fsync(self._file.fileno())
         except OSError as error:
             # a full disk takes a part: the next event must not join it
             self._file.truncate(self.state.mark.offset)
@@ -600,3 +637,16 @@ class EventLog:
         if file_in(self.run_dir, root, path) is None:
             raise ValueError(f"{path!r} is no file below {root}")
         return PurePosixPath(path).as_posix()
+
+
+def set_offline(run_dir: Path, is_offline: bool) -> None:
+    """Nothing of this run or sweep is sent until `fmnist sync` is called; or it may be sent."""
+    if is_offline:
+        (run_dir / OFFLINE_FILE).touch()
+    else:
+        (run_dir / OFFLINE_FILE).unlink(missing_ok=True)
+
+
+def is_offline(run_dir: Path) -> bool:
+    """Whether nothing of it is to be sent yet."""
+    return (run_dir / OFFLINE_FILE).exists()

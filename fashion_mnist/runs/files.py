@@ -6,15 +6,26 @@ frees when its process ends.
 
 import os
 import re
+import socket
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
+from typing import Self
 
 import psutil
 from filelock import FileLock
 
-from fashion_mnist.process import CLOCK_SECONDS
+if sys.platform != "win32":
+    import fcntl
 
+LOCK_FILE = "lock"
+RETRY_SECONDS = 1.0
+TOUCH_SECONDS, SILENT_SECONDS = 30, 120
+# a clock that was set moves the start of every process: one that began about then may be the same
+CLOCK_SECONDS = 60
 _PART = re.compile(r"\..+\.(\d+)\.part(\.[^.]*)?")
 
 
@@ -102,32 +113,125 @@ def is_abandoned(path: Path) -> bool:
         return False
 
 
-def run_lock(run_dir: Path) -> FileLock:
-    """The lock of a run's or a sweep's directory: hold it while you write the event log.
+class ProcessLock:
+    """A lock that a process holds while it lives, and that names the process.
 
-    Acquire it with a time-out of some seconds, for an uploader that looks whether the process
-    lives holds it for an instant; and keep the object, for a lock that is collected is released.
+    It is a file lock, which the system frees when its process ends. On a network folder such a lock
+    may hold on its own host alone. So the holder is named in a file beside it, and touches that
+    every `TOUCH_SECONDS`: one on another host counts as alive until it was silent for
+    `SILENT_SECONDS`.
+
+    Keep the object: a lock that is collected is released.
     """
-    return FileLock(run_dir / "lock")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = FileLock(path, thread_local=False)
+        self._released = Event()
+
+    def acquire(self, seconds: float = RETRY_SECONDS) -> bool:
+        """Whether the lock is ours, tried for so long: who looks whether it is held has it shortly.
+
+        Raises:
+            OSError: its folder cannot be written to.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                self._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                return False
+            if not _is_held_elsewhere(self.path):
+                break
+            self._lock.release()
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.5)
+        with suppress(OSError):  # on a full disk the lock itself must do
+            _holder_file(self.path).write_text(f"{os.getpid()} {socket.gethostname()}")
+        self._released.clear()
+        Thread(target=self._touch, daemon=True).start()
+        return True
+
+    def release(self) -> None:
+        """Gives it up; nothing where it is not ours."""
+        if self._lock.is_locked:
+            self._released.set()
+            with suppress(OSError):
+                _holder_file(self.path).unlink()
+            self._lock.release()
+
+    def _touch(self) -> None:
+        while not self._released.wait(TOUCH_SECONDS):
+            with suppress(OSError):
+                os.utime(_holder_file(self.path))
+
+    def __enter__(self) -> Self:
+        if not self.acquire():
+            raise TimeoutError(f"{self.path} is held by another process")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def holder(lock: Path) -> tuple[int, str]:
+    """The process id and the host of the process that last had the lock; (0, "") for unknown."""
+    try:
+        pid, _, host = _holder_file(lock).read_text().partition(" ")
+        return int(pid), host
+    except (OSError, ValueError):
+        return 0, ""
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a living process, also this one, holds a `ProcessLock` of this path.
+
+    Where the system can share locks, looking keeps nobody from taking it but for an instant, and
+    who looks at the same time sees it free.
+    """
+    if not lock.exists():
+        return False
+    return _is_locked_here(lock) or _is_held_elsewhere(lock)
+
+
+def _is_locked_here(lock: Path) -> bool:
+    if sys.platform == "win32":
+        probe = FileLock(lock)
+        try:
+            probe.acquire(timeout=0)
+        except TimeoutError:
+            return True
+        probe.release()
+        return False
+    with lock.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _is_held_elsewhere(lock: Path) -> bool:
+    """Whether a process of another host has touched the lock lately."""
+    _, host = holder(lock)
+    if host in ("", socket.gethostname()):
+        return False
+    try:
+        return time.time() - _holder_file(lock).stat().st_mtime < SILENT_SECONDS
+    except FileNotFoundError:
+        return False
+
+
+def _holder_file(lock: Path) -> Path:
+    return lock.with_name(f"{lock.name}.holder")
+
+
+def run_lock(run_dir: Path) -> ProcessLock:
+    """The lock of a run's or a sweep's directory: hold it while you write the event log."""
+    return ProcessLock(run_dir / LOCK_FILE)
 
 
 def has_writer(run_dir: Path) -> bool:
     """Whether a living process holds the directory's lock."""
-    return (run_dir / "lock").exists() and is_held(run_lock(run_dir))
-
-
-def take(lock: FileLock) -> bool:
-    """Whether the lock was free and is now ours, without waiting."""
-    try:
-        lock.acquire(timeout=0)
-    except TimeoutError:
-        return False
-    return True
-
-
-def is_held(lock: FileLock) -> bool:
-    """Whether another process, or another lock object of this one, has it."""
-    if not take(lock):
-        return True
-    lock.release()
-    return False
+    return is_held(run_dir / LOCK_FILE)

@@ -1,4 +1,4 @@
-"""The first words of a run's journal: its name, parameters, tags, data and config."""
+"""The first words of a run's event log: its name, parameters, tags, data and config."""
 
 import json
 import re
@@ -63,7 +63,7 @@ def _shape(sizes: Sequence[int]) -> str:
 
 
 def record_start(
-    journal: EventLog,
+    event_log: EventLog,
     config: Config,
     *,
     name: str,
@@ -80,16 +80,16 @@ def record_start(
     """
     files = {group: file for group, file in choices.items() if group in CHOSEN}
     own_tags = {key: _text(value) for key, value in config.tracking.tags.items()}
-    journal.start(name, {**files, **parameters_of(config)}, {**own_tags, **tags})
+    event_log.start(name, {**files, **parameters_of(config)}, {**own_tags, **tags})
     split = view.split
     for context, index, sha256 in (
         ("train", split.train, split.train_sha256),
         ("validation", split.validation, split.validation_sha256),
     ):
         if len(index):
-            record_dataset(journal, dataset, context, len(index), sha256)
-    _write_yaml(journal, CONFIG_FILE, nested(flatten(config)))
-    _write_yaml(journal, OVERRIDES_FILE, list(overrides))
+            record_dataset(event_log, dataset, context, len(index), sha256)
+    _write_yaml(event_log, CONFIG_FILE, nested(flatten(config)))
+    _write_yaml(event_log, OVERRIDES_FILE, list(overrides))
 
 
 def parameters_of(config: Config) -> dict[str, str]:
@@ -103,10 +103,10 @@ def _text(value: Any) -> str:
 
 
 def record_dataset(
-    journal: EventLog, dataset: Dataset, context: str, num_examples: int, sha256: str
+    event_log: EventLog, dataset: Dataset, context: str, num_examples: int, sha256: str
 ) -> None:
     """Say which images the run has seen, as what."""
-    journal.dataset(
+    event_log.dataset(
         dataset.name,
         digest=f"{context}-{sha256[:24]}",
         context=context,
@@ -116,7 +116,7 @@ def record_dataset(
     )
 
 
-def _write_yaml(journal: EventLog, path: str, content: Any) -> None:
-    with replacing(journal.artifacts / path) as file:
+def _write_yaml(event_log: EventLog, path: str, content: Any) -> None:
+    with replacing(event_log.artifacts / path) as file:
         file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
-    journal.artifact(path)
+    event_log.artifact(path)

@@ -14,9 +14,6 @@ from fashion_mnist.runs.identity import fingerprint, next_folder, run_folders
 from fashion_mnist.runs.results import FAILURE_TAG
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.stacks import build_architecture
-from fashion_mnist.tracking.address import absolute_uri, check_store
-from fashion_mnist.tracking.login import check_login
-from fashion_mnist.tracking.outbox import spawn
 from fashion_mnist.training.device import Machine, physical_cores, resolve_machine
 
 log = logging.getLogger("fashion_mnist")
@@ -37,7 +34,7 @@ class Request:
     overrides: tuple[str, ...] = ()  # of the command line
     choices: Mapping[str, str] = field(default_factory=dict)  # group -> the file that was chosen
     name: str | None = None  # of the run; None: made from the config
-    parent: str = ""  # the journal of the sweep that it belongs to
+    parent: str = ""  # the event log of the sweep that it belongs to
     retry_failed: bool = False  # train again what failed before
     # What `auto` means for the test set and for recording the network: yes for a single run and
     # for the winner of a sweep.
@@ -104,27 +101,9 @@ def resolve_machine_of(config: Config, dataset: Dataset, *, threads: int | None 
     )
 
 
-def demand_store(config: Config) -> None:
-    """With tracking.offline=never, raise RunError unless the store answers."""
-    uri = config.tracking.uri
-    if uri is not None and config.tracking.offline == "never":
-        address = absolute_uri(uri)
-        reason = check_store(address, timeout_seconds=5) or check_login(address, timeout_seconds=5)
-        if reason is not None:
-            raise RunError(f"{reason} (tracking.offline=never wants a store before training)")
-
-
-def wants_sender(config: Config) -> bool:
+def wants_uploader(config: Config) -> bool:
     """Whether what is recorded goes to a store while training goes on."""
     return config.tracking.uri is not None and config.tracking.offline != "always"
-
-
-def start_sender(output_dir: Path) -> None:
-    """Have somebody carry the journals below a folder to their stores."""
-    try:
-        spawn(output_dir)
-    except OSError as error:  # training goes on: what it says is kept
-        log.warning("nothing is sent for now: %s", error)
 
 
 def load_data(config: Config) -> Dataset:
@@ -189,7 +168,7 @@ def machine_of(folder: RunDir, machine: Machine) -> Machine:
     """The machine that a run was begun with: with another one its numbers would change.
 
     Raises:
-        RunError: this machine is of another kind, or the journal names none.
+        RunError: this machine is of another kind, or the event log names none.
     """
     tags = folder.tags()
     if not tags:
@@ -198,7 +177,7 @@ def machine_of(folder: RunDir, machine: Machine) -> Machine:
         before = Machine(tags["device"], tags["precision"], int(tags["threads"]))
     except (KeyError, ValueError) as error:
         raise RunError(
-            f"the journal in {folder.path} does not say what begun it: {error}"
+            f"the event log in {folder.path} does not say what begun it: {error}"
         ) from None
     if before.device != machine.device:
         raise RunError(

@@ -41,32 +41,32 @@ class TrainedRun:
     view: View
     machine: Machine
 
-    def record_validation(self, journal: EventLog) -> None:
+    def record_validation(self, event_log: EventLog) -> None:
         """Record the figures on the validation split, if there is one."""
         if not len(self.view.split.validation):
             return
         result = self._evaluate("validation")
         figures = result.figures()
         named = {f"final/val_{key}": figures[key] for key in ("loss", "accuracy", "f1_macro")}
-        journal.metrics(0, named)
-        self._record(journal, result)
+        event_log.metrics(0, named)
+        self._record(event_log, result)
 
-    def record_test(self, journal: EventLog) -> None:
+    def record_test(self, event_log: EventLog) -> None:
         """Record the figures on the test set: it counts as read from here on."""
         result = self._evaluate("test")
-        record_dataset(journal, self.dataset, "test", len(result.labels), self.dataset.sha256)
-        self._record(journal, result)
+        record_dataset(event_log, self.dataset, "test", len(result.labels), self.dataset.sha256)
+        self._record(event_log, result)
         # last: these figures are what says that the test set was read and recorded
-        journal.metrics(0, {f"test/{key}": value for key, value in result.figures().items()})
+        event_log.metrics(0, {f"test/{key}": value for key, value in result.figures().items()})
 
-    def record_pictures(self, journal: EventLog, history: Sequence[HistoryRow]) -> None:
+    def record_pictures(self, event_log: EventLog, history: Sequence[HistoryRow]) -> None:
         """Record the pictures that a sweep draws of its winner alone."""
         first_weight = next(weight for weight in self.model.weights.values() if weight.dim() == 2)
-        record_training(journal, history, self.dataset, self.view, first_weight)
+        record_training(event_log, history, self.dataset, self.view, first_weight)
 
-    def _record(self, journal: EventLog, result: SplitResult) -> None:
-        record_split(journal, result, self.dataset.class_names)
-        journal.tags({DESCRIPTION_TAG: describe(result, self.dataset.class_names)})
+    def _record(self, event_log: EventLog, result: SplitResult) -> None:
+        record_split(event_log, result, self.dataset.class_names)
+        event_log.tags({DESCRIPTION_TAG: describe(result, self.dataset.class_names)})
 
     def _evaluate(self, name: str) -> SplitResult:
         """Evaluate on the `validation` split or the `test` set."""
@@ -114,24 +114,26 @@ def finish_member(
     Its checkpoints are given up last, and kept where a search gave up the run: it can be gone on
     with.
     """
-    journal = member.journal
+    event_log = member.event_log
     if member.is_given_up:
-        journal.tags({PRUNED_TAG: f"after epoch {member.epoch} of {member.config.training.epochs}"})
-        journal.status("KILLED")
+        event_log.tags(
+            {PRUNED_TAG: f"after epoch {member.epoch} of {member.config.training.epochs}"}
+        )
+        event_log.status("KILLED")
         return
     if member.weights is not None:
         trained = _save(member, member.weights, folder, dataset, machine)
-        trained.record_validation(journal)
+        trained.record_validation(event_log)
         if read_test:
-            trained.record_test(journal)
+            trained.record_test(event_log)
         if draw_pictures:
-            trained.record_pictures(journal, member.history)
+            trained.record_pictures(event_log, member.history)
         if record_model:
-            journal.model(folder.model.name)
-        journal.status("FINISHED")
+            event_log.model(folder.model.name)
+        event_log.status("FINISHED")
     else:
-        journal.tags({FAILURE_TAG: _why(member)})
-        journal.status("FAILED")
+        event_log.tags({FAILURE_TAG: _why(member)})
+        event_log.status("FAILED")
     folder.remove_checkpoints()
 
 
@@ -152,11 +154,11 @@ def _save(
         std=member.view.std,
     )
     save_model(folder.model, model)
-    member.journal.tags({"weights_sha256": tensors_sha256(weights)})
+    member.event_log.tags({"weights_sha256": tensors_sha256(weights)})
     if member.config.training.early_stopping.metric is not None:
-        member.journal.tags({EARLY_STOPPING_TAG: _which_epoch(member)})
+        member.event_log.tags({EARLY_STOPPING_TAG: _which_epoch(member)})
     size = num_parameters(model.architecture)
-    member.journal.metrics(0, {"final/epoch": member.final_epoch, "parameters": size})
+    member.event_log.metrics(0, {"final/epoch": member.final_epoch, "parameters": size})
     return TrainedRun(member.config, model, dataset, member.view, machine)
 
 

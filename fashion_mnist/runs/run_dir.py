@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fashion_mnist.runs.event_log import EventLog, RunState
-from fashion_mnist.runs.files import run_lock, set_aside
+from fashion_mnist.runs.files import holder, run_lock, set_aside
 from fashion_mnist.training.checkpoint import (
     CheckpointError,
     FormatError,
@@ -118,14 +118,10 @@ def locked(path: Path, what: str, patience_seconds: float = PATIENCE_SECONDS) ->
     """
     path.mkdir(parents=True, exist_ok=True)
     lock = run_lock(path)
-    try:
-        lock.acquire(timeout=patience_seconds)
-    except TimeoutError:
-        tags = RunDir(path).tags()
-        holder = f"{tags['pid']} on {tags['host']}, " if {"pid", "host"} <= set(tags) else ""
-        raise RunError(
-            f"this {what} is being trained by another process ({holder}in {path})"
-        ) from None
+    if not lock.acquire(patience_seconds):
+        pid, host = holder(lock.path)
+        words = f"{pid} on {host}, " if pid else ""
+        raise RunError(f"this {what} is being trained by another process ({words}in {path})")
     try:
         yield
     finally:

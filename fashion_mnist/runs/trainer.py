@@ -1,7 +1,7 @@
 """Trains what was asked for: finds who each run is, goes on where it stopped, records it."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 
+from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.artifacts import CURVES_FILE
-from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.event_log import EventLog, set_offline
 from fashion_mnist.runs.identity import NUMERICS_TAG, NUMERICS_VERSION, git_commit
 from fashion_mnist.runs.records import record_start, run_name
 from fashion_mnist.runs.request import (
@@ -23,8 +24,7 @@ from fashion_mnist.runs.request import (
     identify,
     machine_of,
     resolve_machine_of,
-    start_sender,
-    wants_sender,
+    wants_uploader,
 )
 from fashion_mnist.runs.results import TrainedRun, finish_member
 from fashion_mnist.runs.run_dir import (
@@ -38,8 +38,6 @@ from fashion_mnist.runs.run_dir import (
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.stacks import stack_key, view_data
 from fashion_mnist.runs.training import Member, Observer, train_what_can_be
-from fashion_mnist.tracking.address import absolute_uri
-from fashion_mnist.tracking.outbox import keep_back
 from fashion_mnist.training.device import Machine, process_tags
 
 log = logging.getLogger("fashion_mnist")
@@ -47,10 +45,10 @@ log = logging.getLogger("fashion_mnist")
 
 @dataclass
 class _Begun:
-    """A request with its open journal and, if there is something to train, its member."""
+    """A request with its open event log and, if there is something to train, its member."""
 
     request: Request
-    journal: EventLog
+    event_log: EventLog
     machine: Machine
     result: RunResult
     member: Member = field(init=False)
@@ -64,7 +62,7 @@ def train(
     threads: int | None = None,
     machine: Machine | None = None,
     folders: Sequence[RunDir] | None = None,
-    sends: bool = True,
+    start_uploader: Callable[[Path], None] | None = None,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> list[RunResult]:
     """Train runs together, or go on with them, or find that they were trained before; record them.
@@ -78,7 +76,8 @@ def train(
         threads: what `training.threads: auto` means for new runs; None: all physical cores.
         machine: that new runs are trained on; None: as this machine does it.
         folders: of the runs, where whoever asks has found them; None: to be found.
-        sends: whether somebody is started here who carries what is recorded to its store.
+        start_uploader: has what is recorded below an output folder sent to its store while the
+            runs go on; None: nothing is sent from here.
         patience_seconds: with another process that is at one of the runs.
 
     Raises:
@@ -103,28 +102,29 @@ def train(
                 result.error = error
             except OSError as error:
                 result.error = as_run_error(error)
-        if sends:
-            _start_senders(requests, results)
+        if start_uploader is not None:
+            for output_dir in _output_dirs(requests, results):
+                start_uploader(output_dir)
         begun.sort(key=_stack_of)
         try:
             for _, stack in groupby(begun, key=_stack_of):
                 _train_stack(list(stack), dataset, observer)
         except StopRequested:
             for run in begun:
-                if run.journal.last_status == "RUNNING":
+                if run.event_log.last_status == "RUNNING":
                     _keep(run)
             raise
     return results
 
 
 def _open(request: Request, result: RunResult, machine: Machine, held: ExitStack) -> _Begun:
-    """Open the journal of a run that is ours, and say where it is to be recorded."""
+    """Open the event log of a run that is ours, and say where it is to be recorded."""
     config, folder = request.config, result.folder
-    journal = held.enter_context(EventLog(folder.path))
+    event_log = held.enter_context(EventLog(folder.path))
     if config.tracking.uri is not None:
         uri = absolute_uri(config.tracking.uri)
-        keep_back(folder.path, is_wanted=config.tracking.offline == "always")
-        journal.destination(
+        set_offline(folder.path, is_offline=config.tracking.offline == "always")
+        event_log.destination(
             uri, config.tracking.experiment, parent=request.parent, name=request.name or ""
         )
     result.was_known = folder.status() in ENDED
@@ -134,7 +134,7 @@ def _open(request: Request, result: RunResult, machine: Machine, held: ExitStack
         machine = replace(machine, threads=int(threads)) if threads.isdigit() else machine
     else:
         machine = _begun_with(folder, machine)
-    return _Begun(request, journal, machine, result)
+    return _Begun(request, event_log, machine, result)
 
 
 def _begun_with(folder: RunDir, machine: Machine) -> Machine:
@@ -144,15 +144,13 @@ def _begun_with(folder: RunDir, machine: Machine) -> Machine:
     return before
 
 
-def _start_senders(requests: Sequence[Request], results: Sequence[RunResult]) -> None:
-    """One for each output folder in which something is to be sent while the runs go on."""
-    output_dirs = {
+def _output_dirs(requests: Sequence[Request], results: Sequence[RunResult]) -> set[Path]:
+    """The output folders in which something is to be sent while the runs go on."""
+    return {
         result.folder.path.parents[1]
         for request, result in zip(requests, results, strict=True)
-        if wants_sender(request.config)
+        if wants_uploader(request.config)
     }
-    for output_dir in output_dirs:
-        start_sender(output_dir)
 
 
 def _extend(run: _Begun, dataset: Dataset) -> None:
@@ -169,11 +167,11 @@ def _extend(run: _Begun, dataset: Dataset) -> None:
     data, view = dataset.to(run.machine.device), view_data(config, dataset)
     trained = TrainedRun(config, load_network(folder), data, view, run.machine)
     if wants_model:
-        run.journal.model(folder.model.name)
+        run.event_log.model(folder.model.name)
     if wants_test:
-        trained.record_test(run.journal)
+        trained.record_test(run.event_log)
     if wants_pictures:
-        trained.record_pictures(run.journal, folder.history())
+        trained.record_pictures(run.event_log, folder.history())
 
 
 def _prepare(run: _Begun, dataset: Dataset, origin: Mapping[str, str], number: int) -> None:
@@ -189,7 +187,7 @@ def _prepare(run: _Begun, dataset: Dataset, origin: Mapping[str, str], number: i
         **origin,
     }
     record_start(
-        run.journal,
+        run.event_log,
         config,
         name=run.request.name or run_name(config, run.request.overrides),
         overrides=run.request.overrides,
@@ -198,12 +196,12 @@ def _prepare(run: _Begun, dataset: Dataset, origin: Mapping[str, str], number: i
         view=view,
         tags=tags,
     )
-    state = recover(folder, run.journal)
-    run.journal.tags(tags)  # of a run that goes on, some are new
-    run.journal.status("RUNNING")
+    state = recover(folder, run.event_log)
+    run.event_log.tags(tags)  # of a run that goes on, some are new
+    run.event_log.status("RUNNING")
     if state is not None:
         log.info("going on after epoch %d of %d", state.epoch, config.training.epochs)
-    run.member = Member(number, config, view, run.journal, folder.checkpoint, state)
+    run.member = Member(number, config, view, run.event_log, folder.checkpoint, state)
 
 
 def _stack_of(run: _Begun) -> tuple[str, int]:
@@ -217,7 +215,7 @@ def _train_stack(runs: Sequence[_Begun], dataset: Dataset, observer: Observer) -
     dataset = dataset.to(machine.device)
     for member in members:
         try:
-            member.journal.tags({"stack_size": str(len(members))})
+            member.event_log.tags({"stack_size": str(len(members))})
         except OSError as error:
             member.failure = error
     try:
@@ -232,7 +230,7 @@ def _keep(run: _Begun) -> None:
     """Save a run that is to be gone on with."""
     try:
         run.member.save()
-        run.journal.status("KILLED")
+        run.event_log.status("KILLED")
     except OSError as error:
         log.error("%s", as_run_error(error))
 
@@ -255,11 +253,12 @@ def _finish(runs: Sequence[_Begun], dataset: Dataset, observer: Observer) -> Non
                 record_model=run.request.wants_model,
                 draw_pictures=run.request.wants_pictures,
             )
-        except OSError as error:
-            # nothing is wrong with the run: it stays to be gone on with
-            log.debug("a run could not be written", exc_info=True)
-            run.result.error = as_run_error(error)
-            with suppress(OSError):
-                run.journal.status("KILLED")
+        except Exception as error:  # the boundary: a run that cannot be recorded, or drawn
+            # nothing is wrong with its training: it stays to be gone on with
+            log.debug("a run could not be recorded", exc_info=True)
+            run.result.error = as_run_error(error) if isinstance(error, OSError) else error
+            if run.event_log.last_status == "RUNNING":  # else only what follows an end has failed
+                with suppress(OSError):
+                    run.event_log.status("KILLED")
         else:
             run.result.error = failure

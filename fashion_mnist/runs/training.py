@@ -30,7 +30,7 @@ class Member:
     number: int  # among those that it is trained with
     config: Config
     view: View
-    journal: EventLog
+    event_log: EventLog
     checkpoint: Path
     state: TrainingState | None = None
     weights: dict[str, Tensor] | None = None
@@ -66,13 +66,13 @@ class Member:
         return self.state.best_epoch or self.state.epoch
 
     def finish_epoch(self, stack: Stack, member: int, row: HistoryRow) -> None:
-        """Take in an epoch that went well: state, journal, and a checkpoint when one is due.
+        """Take in an epoch that went well: state, event log, and a checkpoint when one is due.
 
-        An epoch that the journal cannot take is the end: the run fails, as it was before it.
+        An epoch that the event log cannot take is the end: the run fails, as it was before it.
         """
         epoch = stack.epoch
         try:
-            time_ms = self.journal.metrics(epoch, row)
+            time_ms = self.event_log.metrics(epoch, row)
         except OSError as error:
             self.failure = error
             return

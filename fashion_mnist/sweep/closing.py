@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fashion_mnist.console import plural
-from fashion_mnist.recorded import SWEEP_COMMAND_TAG
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.sweep.campaign import Campaign
@@ -16,6 +15,8 @@ from fashion_mnist.sweep.leaderboard import Leaderboard, rank
 from fashion_mnist.sweep.parent import Parent
 from fashion_mnist.sweep.plan import Job
 from fashion_mnist.sweep.results import JobResult
+from fashion_mnist.tracking.recorded import SWEEP_COMMAND_TAG
+from fashion_mnist.tracking.upload_state import begin_uploading
 
 log = logging.getLogger("fashion_mnist")
 
@@ -51,7 +52,7 @@ class Ending:
 def close_sweep(
     campaign: Campaign, parent: Parent, overrides: Sequence[str], *, is_stopped: bool
 ) -> Ending:
-    """Read the winner's test, and say in the sweep's journal what came of it.
+    """Read the winner's test, and say in the sweep's event log what came of it.
 
     Args:
         overrides: the command line's.
@@ -67,7 +68,7 @@ def close_sweep(
     sweep, results = campaign.sweep, ending.results
     note, command = _tests_read(ending), sweep_command(overrides, sweep.composer.config_dir)
     artifacts = write_summary(
-        parent.journal.artifacts,
+        parent.event_log.artifacts,
         results,
         title=sweep.name,
         score=sweep.score,
@@ -75,7 +76,7 @@ def close_sweep(
         note_of_tests=note,
         command=command,
     )
-    parent.journal.tags({SWEEP_COMMAND_TAG: command})
+    parent.event_log.tags({SWEEP_COMMAND_TAG: command})
     parent.end(
         "KILLED" if is_stopped else "FINISHED",
         description=describe(
@@ -105,14 +106,15 @@ def _record_winners(jobs: Sequence[Job], parent: Parent) -> None:
         replace(
             job.request,
             config=replace(job.config, rerun=False),
-            parent=parent.journal.id,
+            parent=parent.event_log.id,
             retry_failed=False,
             auto=True,
         )
         for job in jobs
     ]
     silent = Observer(lambda _stack, _step: None, lambda _stack, _rows: None)
-    for job, result in zip(jobs, train(requests, jobs[0].dataset, silent), strict=True):
+    results = train(requests, jobs[0].dataset, silent, start_uploader=begin_uploading)
+    for job, result in zip(jobs, results, strict=True):
         if result.error is not None:
             log.error("%s: %s", job.name, result.error)
 

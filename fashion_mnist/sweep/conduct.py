@@ -10,7 +10,6 @@ from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.config.schema import Config, SweepConfig
 from fashion_mnist.engines.engine import Width
 from fashion_mnist.runs.event_log import LOG_FILE
-from fashion_mnist.runs.request import demand_store
 from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
 from fashion_mnist.sweep.arrangement import choose_width
 from fashion_mnist.sweep.campaign import Campaign, Launch
@@ -26,8 +25,9 @@ from fashion_mnist.sweep.parent import open_parent, sweep_folder, view_key
 from fashion_mnist.sweep.plan import Job
 from fashion_mnist.sweep.preflight import Preflight, error_of_estimate, full, short
 from fashion_mnist.sweep.progress import watch
-from fashion_mnist.tracking.outbox import Outcome, Recorded, wait_until_sent
-from fashion_mnist.tracking.views import sweep_link
+from fashion_mnist.tracking.saved_views import sweep_link
+from fashion_mnist.tracking.upload_state import Outcome, Upload, wait_until_uploaded
+from fashion_mnist.tracking.uri import demand_store
 from fashion_mnist.whereabouts import pages, run_link, short_path
 
 FIRST_SECONDS, SECONDS_PER_RUN = 60, 0.5  # that the store may take, at most
@@ -67,7 +67,7 @@ def conduct(
         log.info(note)
     if dry_run:
         return 0
-    demand_store(plan.config)
+    demand_store(plan.config.tracking.uri, plan.config.tracking.offline)
     with stop_requests() as stop:
         ending = _carry_out(campaign, plan, sweep_dir, sweep.overrides, stop)
         log.info("\n".join(_where(plan, ending, stop)))
@@ -159,7 +159,7 @@ def _carry_out(
     sweep = campaign.sweep
     with open_parent(plan.folder, plan.config, name=sweep.name, axes=sweep.words()) as parent:
         log.info("sweep %s in %s", sweep.name, short_path(plan.folder))
-        campaign.context = replace(campaign.context, parent=parent.journal.id)
+        campaign.context = replace(campaign.context, parent=parent.event_log.id)
         write_context(sweep_dir, campaign.context)
         began = time.monotonic()
         is_stopped = not _train(campaign, plan, stop)
@@ -208,16 +208,16 @@ def _where(plan: Plan, ending: Ending, stop: StopRequests) -> list[str]:
         return [summary, *pages(Outcome([], "tracking.offline=always"), run_link)]
     runs = dict.fromkeys(result.folder for result in ending.results)
     begun = [run for run in runs if (run / LOG_FILE).exists()]
-    outcome = wait_until_sent(
+    outcome = wait_until_uploaded(
         [folder, *begun],
         FIRST_SECONDS + SECONDS_PER_RUN * len(begun),
         is_stopping=lambda: stop.is_requested,
     )
-    own = Outcome([run for run in outcome.runs if run.folder == folder], outcome.reason)
-    if not outcome.sent:
+    own = Outcome([run for run in outcome.uploads if run.run_dir == folder], outcome.reason)
+    if not outcome.is_complete:
         return [summary, *pages(outcome, _sweep_page)]
     return [summary, *pages(own, _sweep_page), *pages(own, run_link)]
 
 
-def _sweep_page(server: str, run: Recorded) -> str:
-    return sweep_link(server, run.experiment_id, view_key(run.folder))
+def _sweep_page(server: str, run: Upload) -> str:
+    return sweep_link(server, run.experiment_id, view_key(run.run_dir))

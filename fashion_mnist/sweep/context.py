@@ -18,7 +18,7 @@ CONTEXT_FILE = "sweep.json"  # in Hydra's folder of the sweep
 class SweepContext:
     """The sweep of a job."""
 
-    parent: str  # the id of its journal
+    parent: str  # the id of its event log
     axes: tuple[str, ...]  # the keys that may differ between the jobs
     retry_failed: bool
 

@@ -19,6 +19,7 @@ from fashion_mnist.sweep.arrangement import lay_out
 from fashion_mnist.sweep.benchmark import Benchmark
 from fashion_mnist.sweep.plan import Job, different, job_key, stack_seconds
 from fashion_mnist.sweep.progress import Progress
+from fashion_mnist.tracking.upload_state import begin_uploading
 from fashion_mnist.training.device import Machine
 from fashion_mnist.training.stack import HistoryRow, Stack
 
@@ -191,7 +192,8 @@ def _tell_of_error(job: Job, result: RunResult) -> None:
 
 
 def _train(jobs: Sequence[Job], observer: Observer) -> dict[str, RunResult]:
-    results = train([job.request for job in jobs], jobs[0].dataset, observer)
+    requests = [job.request for job in jobs]
+    results = train(requests, jobs[0].dataset, observer, start_uploader=begin_uploading)
     return {job.identity: result for job, result in zip(jobs, results, strict=True)}
 
 

@@ -1,4 +1,4 @@
-"""The run that stands for a whole sweep: its folder and its journal."""
+"""The run that stands for a whole sweep: its folder and its event log."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,26 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fashion_mnist.config.schema import Config
-from fashion_mnist.runs.event_log import EventLog
-from fashion_mnist.runs.request import start_sender, wants_sender
+from fashion_mnist.config.store_uri import absolute_uri
+from fashion_mnist.runs.event_log import EventLog, set_offline
+from fashion_mnist.runs.request import wants_uploader
 from fashion_mnist.runs.results import DESCRIPTION_TAG
 from fashion_mnist.runs.run_dir import locked
 from fashion_mnist.sweep.results import REPLICATE_KEYS
-from fashion_mnist.tracking.address import absolute_uri
-from fashion_mnist.tracking.outbox import keep_back
+from fashion_mnist.tracking.upload_state import begin_uploading
 from fashion_mnist.training.device import process_tags
 
 
 @dataclass(frozen=True)
 class Parent:
-    """A sweep under way: its lock is held, its journal is open."""
+    """A sweep under way: its lock is held, its event log is open."""
 
-    journal: EventLog
+    event_log: EventLog
 
     @property
     def folder(self) -> Path:
         """EventLog, artifacts and, of a search, what it has learned."""
-        return self.journal.run_dir
+        return self.event_log.run_dir
 
     def end(
         self,
@@ -41,15 +41,15 @@ class Parent:
 
         Args:
             figures: of the best setting; MLflow shows those of the largest number of runs.
-            artifacts: files below the journal's `artifacts`.
+            artifacts: files below the event log's `artifacts`.
         """
-        journal = self.journal
+        event_log = self.event_log
         tags = {f"sweep.{name}": str(count) for name, count in counts.items()}
-        journal.tags({DESCRIPTION_TAG: description, **tags})
-        journal.metrics(counts["finished"], figures)
+        event_log.tags({DESCRIPTION_TAG: description, **tags})
+        event_log.metrics(counts["finished"], figures)
         for path in artifacts:
-            journal.artifact(path.relative_to(journal.artifacts).as_posix())
-        journal.status(status)
+            event_log.artifact(path.relative_to(event_log.artifacts).as_posix())
+        event_log.status(status)
 
 
 def sweep_folder(output_dir: Path, identity: str) -> Path:
@@ -75,23 +75,23 @@ def open_parent(
     Raises:
         RunError: another process is at it.
     """
-    with locked(folder, "sweep"), EventLog(folder) as journal:
+    with locked(folder, "sweep"), EventLog(folder) as event_log:
         tracking = config.tracking
         if tracking.uri is not None:
-            keep_back(folder, is_wanted=tracking.offline == "always")
-            journal.destination(absolute_uri(tracking.uri), tracking.experiment)
+            set_offline(folder, is_offline=tracking.offline == "always")
+            event_log.destination(absolute_uri(tracking.uri), tracking.experiment)
         tags = {"sweep": name, "sweep.axes": json.dumps(axes, ensure_ascii=False)}
         origin = process_tags()
-        journal.start(name, {}, {**tags, **origin})
-        journal.tags({**tags, **origin})
+        event_log.start(name, {}, {**tags, **origin})
+        event_log.tags({**tags, **origin})
         parameters = list(_parameters(axes))
         # a repetition is no part of a setting: its lines would hide what the others say
         settings = [key for key in parameters if key not in REPLICATE_KEYS]
-        journal.view(view_key(folder), f"Sweep: {name}", columns=parameters, axes=settings)
-        journal.status("RUNNING")
-        if wants_sender(config):
-            start_sender(folder.parents[1])
-        yield Parent(journal)
+        event_log.view(view_key(folder), f"Sweep: {name}", columns=parameters, axes=settings)
+        event_log.status("RUNNING")
+        if wants_uploader(config):
+            begin_uploading(folder.parents[1])
+        yield Parent(event_log)
 
 
 def _parameters(axes: Mapping[str, Sequence[str]]) -> Iterator[str]:

@@ -25,7 +25,7 @@ from fashion_mnist.sweep.benchmark import Benchmark
 from fashion_mnist.training.checkpoint import FormatError
 from fashion_mnist.training.device import Machine
 
-# Of one run, for what comes after its training: evaluation, pictures, its journal.
+# Of one run, for what comes after its training: evaluation, pictures, its event log.
 SECONDS_TO_FINISH = 0.3
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fashion_mnist.console import duration, plural
 
 MEBIBYTE = 2**20
-# Steps are measured; reading data, the final evaluation, pictures and journals are not, nor is
+# Steps are measured; reading data, the final evaluation, pictures and event logs are not, nor is
 # what else the machine will do in that time.
 LEAST_SPREAD = 1.3
 

@@ -21,7 +21,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from fashion_mnist.config.errors import ConfigError
-from fashion_mnist.runs.files import cut_torn_line, take
+from fashion_mnist.runs.files import cut_torn_line
 from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.sweep.axes import Axis
 from fashion_mnist.sweep.objectives import DIRECTIONS
@@ -209,8 +209,11 @@ def lock_search(folder: Path) -> FileLock:
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"{LOG_FILE}.lock", thread_local=False)
-    if not take(lock):
-        raise ConfigError([f"{folder} is searched by another process: wait for its end"])
+    try:
+        lock.acquire(timeout=0)
+    except TimeoutError:
+        words = f"{folder} is searched by another process: wait for its end"
+        raise ConfigError([words]) from None
     return lock
 
 

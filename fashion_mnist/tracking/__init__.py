@@ -1,1 +1,1 @@
-"""Journals to MLflow stores. `store.py` imports mlflow; a training process stays away from it."""
+"""Event logs to MLflow stores. `store.py` imports mlflow; a training process stays away from it."""

@@ -1,4 +1,4 @@
-"""The sending process: `python -m fashion_mnist.tracking OUTPUT_DIR`, started by `outbox.spawn`."""
+"""The uploader process, `python -m fashion_mnist.tracking OUTPUT_DIR`: `start_uploader` does it."""
 
 import logging
 import os
@@ -8,30 +8,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fashion_mnist.runs.files import has_writer, take
-from fashion_mnist.tracking.outbox import journal_folders, sender_lock
+from fashion_mnist.runs.files import has_writer
+from fashion_mnist.tracking.upload_state import logged_dirs, uploader_lock
 
 LAST_SECONDS = 8  # after SIGTERM; containers are given 10 before they are killed
 
 
 def main(output_dir: Path) -> None:
-    """Sends until nothing is left to do; leaves at once if another sender does it."""
-    give_way()
+    """Sends until nothing is left to do; leaves at once if another uploader does it."""
+    lower_priority()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level="INFO")
-    lock = sender_lock(output_dir)
-    while take(lock):
+    lock = uploader_lock(output_dir)
+    while lock.acquire():
         try:
             # takes seconds: only the process that stays pays for the import
-            from fashion_mnist.tracking.sender import Sender
+            from fashion_mnist.tracking.uploader import Uploader
 
-            sender = Sender(output_dir)
-            with ending_gently(sender.end):
-                sender.stay()
+            uploader = Uploader(output_dir)
+            with ending_gently(uploader.end):
+                uploader.stay()
         finally:
             lock.release()
-        # who came between our last look and the release found us alive and started no sender
-        lives = any(has_writer(folder) for folder in journal_folders(output_dir))
-        if sender.is_ending or not lives:
+        # a run that began between our last look and the release found us alive
+        lives = any(has_writer(run_dir) for run_dir in logged_dirs(output_dir))
+        if uploader.is_ending or not lives:
             return
 
 
@@ -39,7 +39,7 @@ def main(output_dir: Path) -> None:
 def ending_gently(end: Callable[[], None]) -> Iterator[None]:
     """Within, SIGTERM calls `end`; what takes longer than some seconds then is cut off.
 
-    Whoever stops a job tells all of its processes: the training ones have last words to be sent.
+    A signal to a job goes to all of its processes: the training ones have a status to be sent.
     """
 
     def on_signal(*_: object) -> None:
@@ -53,13 +53,13 @@ def ending_gently(end: Callable[[], None]) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def give_way() -> None:
+def lower_priority() -> None:
     """Training comes first."""
     if hasattr(os, "nice"):
         os.nice(10)
     # Linux with autogroups weighs sessions, and this process has one of its own: `man 7 sched`
     with suppress(OSError):
-        Path("/proc/self/autogroup").write_text("10")
+        Path("/proc/self/autogroup").write_text("10", encoding="ascii")
 
 
 if __name__ == "__main__":

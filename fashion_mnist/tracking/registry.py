@@ -9,10 +9,10 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from fashion_mnist.recorded import MODEL_FOLDER, RecordedRun
-from fashion_mnist.tracking.address import absolute_uri
-from fashion_mnist.tracking.problems import complaint, root_cause
+from fashion_mnist.config.store_uri import absolute_uri
+from fashion_mnist.tracking.recorded import MODEL_FOLDER, SCORE, TEST_SCORE, RecordedRun
 from fashion_mnist.tracking.store import at_home
+from fashion_mnist.tracking.uri import complaint, root_cause
 
 _NAME = re.compile(r"[\w. -]{1,100}")  # what filters of MLflow's take, in quotes
 _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
@@ -60,7 +60,10 @@ class Registry:
                 if version.run_id == run.run_id:
                     return _plain(version)
             source = f"{run.artifact_uri}/{MODEL_FOLDER}"
-            return _plain(self._client.create_model_version(name, source, run.run_id))
+            version = self._client.create_model_version(
+                name, source, run.run_id, description=_describe(run)
+            )
+            return _plain(version)
 
     def give_alias(self, version: Version, alias: str) -> None:
         """Let the alias point to this version, and to no other."""
@@ -77,6 +80,15 @@ class Registry:
             raise OSError(complaint(self.uri, error)) from error
         except Exception as error:  # the boundary: every store's library has errors of its own
             raise OSError(complaint(self.uri, error)) from error
+
+
+def _describe(run: RecordedRun) -> str:
+    """The version in words: which run it is, and its scores."""
+    scores = {"validation": run.metrics.get(SCORE), "test": run.metrics.get(TEST_SCORE)}
+    words = [
+        f"{split} accuracy {score:.4f}" for split, score in scores.items() if score is not None
+    ]
+    return f"The network of the run {run.name}: {', '.join(words) or 'it was not evaluated'}."
 
 
 def _plain(version: ModelVersion) -> Version:

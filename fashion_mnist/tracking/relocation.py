@@ -4,6 +4,7 @@ Found where `mlruns`, beside the database, has files of runs that the database l
 No MLflow here.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -14,7 +15,7 @@ from urllib.parse import quote, unquote
 
 from filelock import FileLock
 
-from fashion_mnist.recorded import FOLDER_TAG
+from fashion_mnist.tracking.recorded import STATE_TAG
 
 MLRUNS = "mlruns"
 SCHEME = "file://"
@@ -70,23 +71,37 @@ def mend(database: Path, moves: Sequence[Move]) -> Path:
         for move in moves:
             for table, column in COLUMNS:
                 _rewrite(connection, table, column, move.old, move.new)
-            # where a run's own folder was; a sender that does not find it takes the run for lost
-            own = f"key = '{FOLDER_TAG}'"
-            _rewrite(connection, "tags", "value", move.old.parent, move.new.parent, own)
+            _rewrite_directories(connection, move.old.parent, move.new.parent)
         connection.commit()
     return copy
 
 
-def _rewrite(
-    connection: sqlite3.Connection, table: str, column: str, old: Path, new: Path, own: str = "1"
-) -> None:
+def _rewrite_directories(connection: sqlite3.Connection, old: Path, new: Path) -> None:
+    """Where a run's own directory was: an uploader that does not find it takes the run for lost."""
+    if not _has(connection, "tags", "run_uuid"):
+        return
+    rows = connection.execute("SELECT run_uuid, value FROM tags WHERE key = ?", (STATE_TAG,))
+    for run_id, value in rows.fetchall():
+        try:
+            state = json.loads(value)
+            inside = Path(state["dir"]).relative_to(old)
+        except (ValueError, LookupError, TypeError, RecursionError):
+            continue
+        changed = json.dumps(state | {"dir": str(new / inside)})
+        connection.execute(
+            "UPDATE tags SET value = ? WHERE run_uuid = ? AND key = ?",
+            (changed, run_id, STATE_TAG),
+        )
+
+
+def _rewrite(connection: sqlite3.Connection, table: str, column: str, old: Path, new: Path) -> None:
     """In each value that is the old folder or lies in it, put the new one."""
     if not _has(connection, table, column):
         return
     for before, after in ((str(old), str(new)), (_uri(old), _uri(new))):
         connection.execute(
             f'UPDATE "{table}" SET "{column}" = ? || substr("{column}", ?)'
-            f' WHERE ("{column}" = ? OR substr("{column}", 1, ?) = ?) AND {own}',
+            f' WHERE "{column}" = ? OR substr("{column}", 1, ?) = ?',
             (after, len(before) + 1, before, len(before) + 1, f"{before}/"),
         )
 

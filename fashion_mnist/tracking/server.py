@@ -1,84 +1,179 @@
-"""Runs that a tracking server has, read through MLflow's client."""
+"""`fmnist ui`: a thin start of MLflow's own server, and links to the views worth opening.
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+Processes of MLflow's are started, waited for and ended here, also for `fmnist serve`. No MLflow
+here. A server for many machines is `mlflow server` itself: `docs/tracking-server.md`.
+"""
 
-from fashion_mnist.recorded import RecordedRun, in_one_line, time_of
-from fashion_mnist.tracking.store import open_client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from mlflow.entities import Run
+from fashion_mnist.config.store_uri import (
+    absolute_uri,
+    demand_no_password,
+    sqlite_path,
+    without_password,
+)
+from fashion_mnist.console import printable
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.saved_views import VERSION_TAG, view_links
+from fashion_mnist.tracking.uri import check_store
 
-PAGE = 1000  # runs in one request: two seconds of a server's time
-
-
-class Server:
-    """Raises `MlflowException` or OSError where the server does not answer."""
-
-    def __init__(self, uri: str) -> None:
-        self._client = open_client(uri)
-
-    def experiments(self) -> dict[str, str]:
-        """Name of each experiment that was not thrown away, by id."""
-        found: dict[str, str] = {}
-        token = None
-        while token != "":
-            page = self._client.search_experiments(max_results=PAGE, page_token=token)
-            found |= {str(each.experiment_id): each.name for each in page}
-            token = page.token or ""
-        return found
-
-    def runs(self, experiment_ids: Sequence[str]) -> list[RecordedRun]:
-        """Those of these experiments that were not thrown away, newest first."""
-        names = self.experiments()
-        return [_plain(run, names) for run in self._search(experiment_ids)]
-
-    def run(self, run_id: str) -> RecordedRun | None:
-        """This one, also if it was thrown away; None if there is none."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            run = self._client.get_run(run_id)
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None
-            raise
-        experiment = self._client.get_experiment(run.info.experiment_id)
-        return _plain(run, {str(experiment.experiment_id): experiment.name})
-
-    def history(self, run_id: str, keys: Sequence[str]) -> dict[str, dict[int, float]]:
-        """Every point of these metrics; the last one said of a step counts."""
-        found = {}
-        for key in keys:
-            points = self._client.get_metric_history(run_id, key)
-            points = sorted(points, key=lambda point: (point.step, point.timestamp))
-            found[key] = {point.step: point.value for point in points}
-        return found
-
-    def _search(self, experiment_ids: Sequence[str]) -> Iterator["Run"]:
-        token = None if experiment_ids else ""
-        while token != "":
-            page = self._client.search_runs(
-                list(experiment_ids),
-                max_results=PAGE,
-                order_by=["attributes.start_time DESC", "attributes.run_id"],
-                page_token=token,
-            )
-            yield from page
-            token = page.token or ""
+LOOPBACK = "127.0.0.1"
+START_SECONDS = 180  # half a minute on a quiet machine
+# No usage reports, no job runner and its seven helpers, no log line for each request.
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "UVICORN_LOG_LEVEL": "warning",
+}
 
 
-def _plain(run: "Run", experiments: dict[str, str]) -> RecordedRun:
-    info, data = run.info, run.data
-    return RecordedRun(
-        run_id=info.run_id,
-        name=in_one_line(info.run_name or ""),
-        status=info.status,
-        experiment=experiments.get(str(info.experiment_id), ""),
-        start=time_of(info.start_time),
-        end=time_of(info.end_time),
-        parameters=dict(data.params),
-        metrics=dict(data.metrics),
-        tags=dict(data.tags),
-        artifact_uri=info.artifact_uri or "",
+def ui(uri: str, port: int = 5000, say: Callable[[str], None] = print) -> None:
+    """Shows the store in the browser until Ctrl-C; of a server's, the links.
+
+    Raises:
+        ValueError: the port is taken, or the address cannot be a store's.
+        OSError: the store does not answer, or MLflow does not start.
+    """
+    uri = absolute_uri(uri)
+    problem = check_store(uri, logs_in=True)
+    if problem:
+        raise OSError(problem)
+    if uri.startswith("http"):
+        demand_no_password(uri, "the store")
+        say_links(uri, uri, say)
+        return
+    check_port_is_free(port)
+    say(f"Starting MLflow for {without_password(uri)}: this takes about half a minute.")
+    address = f"http://{LOOPBACK}:{port}"
+    with suppress(KeyboardInterrupt), ended_by_signals(), mlflow_server(uri, port) as server:
+        wait_until_ready(server, f"{address}/health")
+        say_links(uri, address, say)
+        tunnel = f"ssh -L {port}:{LOOPBACK}:{port} {socket.gethostname()}"
+        say(f"\nFor this machine alone; on another one: {tunnel}")
+        say("Ctrl-C stops it.")
+        server.wait()
+
+
+def say_links(uri: str, address: str, say: Callable[[str], None]) -> None:
+    """One block for each experiment of the store that has our views, as seen at this address."""
+    found = Reader(uri).experiments_with(VERSION_TAG)
+    for experiment_id, name in found.items():
+        say(printable(f"\n{name}"))
+        for view, link in view_links(address, experiment_id).items():
+            say(printable(f"  {view}: {link}"))
+    if not found:
+        say(f"No runs of ours yet: {address}")
+
+
+@contextmanager
+def mlflow_server(
+    uri: str, port: int, options: Sequence[str] = (), settings: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """MLflow's server on a database, for this machine alone; ended on the way out.
+
+    Args:
+        options: further ones of `mlflow server`.
+        settings: further variables of the environment.
+
+    Raises:
+        OSError: the database cannot be made.
+    """
+    database = sqlite_path(uri)
+    folder = database.parent if database else Path.cwd()
+    # the store by the environment: a password in a command line is everybody's to read
+    environment = os.environ | QUIET | {"MLFLOW_BACKEND_STORE_URI": uri} | dict(settings or {})
+    if database and not database.exists():
+        _make_database(uri, environment)
+    command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", LOOPBACK]
+    command += ["--port", str(port), *(() if "--workers" in options else ("--workers", "1"))]
+    with started([*command, *options], folder, environment) as server:
+        yield server
+
+
+def _make_database(uri: str, environment: Mapping[str, str]) -> None:
+    """A database file without runs. The server would make one too, but not under our lock: beside
+    a run that is recorded for the first time it would be ruined.
+    """
+    make = "import sys; from fashion_mnist.tracking.store import Store; Store(sys.argv[1])"
+    command = [sys.executable, "-P", "-c", make, uri]
+    done = subprocess.run(command, env=dict(environment), capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"a process ended with {done.returncode}"]
+        raise OSError(f"{uri} cannot be made: {said[-1]}")
+
+
+@contextmanager
+def started(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process with a session of its own, which is ended with all its workers."""
+    process = subprocess.Popen(
+        list(command), cwd=folder, env=dict(environment), start_new_session=True
     )
+    try:
+        yield process
+    finally:
+        for number in (signal.SIGTERM, signal.SIGKILL):  # hard after five seconds
+            try:
+                os.killpg(process.pid, number)
+                process.wait(timeout=5)
+            except ProcessLookupError:
+                break
+            except subprocess.TimeoutExpired:
+                continue
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """A closed terminal and `kill` count as Ctrl-C: the server must not stay behind."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    before = [signal.signal(number, interrupt) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def check_port_is_free(port: int) -> None:
+    """Raises ValueError if something listens there already."""
+    with socket.socket() as probe:
+        # as the server will: a port whose last connections are still closing is free
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            raise ValueError(
+                f"--port {port} is taken on {LOOPBACK}: try --port {port + 1}"
+            ) from error
+
+
+def wait_until_ready(server: subprocess.Popen[bytes], page: str) -> None:
+    """Returns when the server answers. Raises OSError if it ends or takes three minutes."""
+    deadline = time.monotonic() + START_SECONDS
+    # a proxy of the user's knows nothing of this machine's own ports
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise OSError(f"MLflow's server ended with status {server.returncode}")
+        try:
+            opener.open(page, timeout=5).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    raise OSError(f"MLflow's server did not answer within {START_SECONDS} s")

@@ -1,25 +1,27 @@
 """One MLflow store and the calls a run needs of it; repeating any of them changes nothing.
 
-This file imports mlflow, which takes seconds: only the sender and `fmnist sync` may import it.
+This file imports mlflow, which takes seconds: only the uploader and `fmnist sync` may import it.
 """
 
 import contextlib
+import getpass
 import json
 import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from filelock import FileLock
 
 # Read when mlflow is imported, or at each request: no usage reports, no bar for each small file,
 # no links between what `fmnist sync` prints, and no silent quarter of an hour in front of a server
 # that is down. MLflow would repeat any request that was not answered, also the one that makes a
-# run: the sender repeats what can be repeated.
+# run: the uploader repeats what can be repeated.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
@@ -32,6 +34,7 @@ from mlflow.entities import (
     DatasetInput,
     Experiment,
     InputTag,
+    LoggedModelOutput,
     Metric,
     Param,
     Run,
@@ -41,13 +44,13 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.utils.uri import add_databricks_profile_info_to_artifact_uri
 
-from fashion_mnist.recorded import JOURNAL_TAG
+from fashion_mnist.config.store_uri import absolute_uri, sqlite_path, without_password
 from fashion_mnist.runs.files import replacing
-from fashion_mnist.tracking.address import sqlite_path
-from fashion_mnist.tracking.packaging import save_preview
-from fashion_mnist.tracking.views import VIEW_TAG, experiment_tags
+from fashion_mnist.tracking.packaged_model import save_preview
+from fashion_mnist.tracking.recorded import ID_TAG, MODEL_FOLDER, RecordedRun
+from fashion_mnist.tracking.saved_views import VIEW_TAG, experiment_tags
+from fashion_mnist.tracking.uri import complaint
 
 IMAGES_TAG = "mlflow.loggedImages"  # without it the charts do not look for images
 LONGEST_NAME = 250  # characters of a run's name: PostgreSQL takes no more
@@ -69,7 +72,6 @@ class Store:
         with at_home(uri):
             self._client = MlflowClient(uri)
         self._artifacts: dict[str, ArtifactRepository] = {}
-        self._unanswered: set[str] = set()  # ids of runs that the store may be making
 
     def experiment(self, name: str) -> str:
         """The id of this experiment, made with our saved views if it is new to us."""
@@ -82,27 +84,22 @@ class Store:
             raise MlflowException(f"the experiment {name!r} cannot be made in this store")
         if found.lifecycle_stage == "deleted":
             raise MlflowException(
-                f"the experiment {name!r} was thrown away in this store: restore it there, "
-                "or choose another tracking.experiment"
+                f"the experiment {name!r} was deleted in this store: restore it (mlflow "
+                f"experiments restore --experiment-id {found.experiment_id}, with "
+                f"MLFLOW_TRACKING_URI={without_password(self.uri)}), or choose another "
+                "tracking.experiment"
             )
         self._add_views(found)
         return str(found.experiment_id)
 
     def find_run(self, experiment_id: str, identity: str) -> Run | None:
-        """The run that bears this id of ours, also one that was thrown away.
-
-        Where the store did not answer when the run was made, this raises once, before it is None:
-        a server that was stopped may be at it still.
-        """
+        """The run that bears this id of ours, also one that was deleted."""
         runs = self._client.search_runs(
-            [experiment_id], f"tags.{JOURNAL_TAG} = '{identity}'", ViewType.ALL, max_results=1
+            [experiment_id], f"tags.`{ID_TAG}` = '{identity}'", ViewType.ALL, max_results=1
         )
         if runs:
             self._keep_artifacts(runs[0])
             return runs[0]
-        if identity in self._unanswered:
-            self._unanswered.remove(identity)
-            raise MlflowException("the store did not answer when the run was made")
         return None
 
     def steps(self, run_id: str, key: str) -> set[int]:
@@ -123,14 +120,14 @@ class Store:
         while token != "":
             page = self._client.search_runs(
                 [experiment_id],
-                f"attributes.status = 'RUNNING' AND tags.{JOURNAL_TAG} != ''",
+                f"attributes.status = 'RUNNING' AND tags.`{ID_TAG}` != ''",
                 page_token=token,
             )
             runs += page
             token = page.token or ""
         return runs
 
-    def is_thrown_away(self, run_id: str) -> bool:
+    def is_deleted(self, run_id: str) -> bool:
         """Whether the user deleted this run."""
         return bool(self._client.get_run(run_id).info.lifecycle_stage == "deleted")
 
@@ -138,22 +135,19 @@ class Store:
         self, experiment_id: str, name: str, start_ms: int, tags: Mapping[str, str]
     ) -> str:
         """A new run's id. The one call that must not be repeated: look with `find_run` first."""
-        self._unanswered.add(tags[JOURNAL_TAG])
-        run = self._client.create_run(
-            experiment_id, start_ms, dict(tags), run_name=name[:LONGEST_NAME]
-        )
-        self._unanswered.remove(tags[JOURNAL_TAG])
+        own = origin_tags() | dict(tags)
+        run = self._client.create_run(experiment_id, start_ms, own, run_name=name[:LONGEST_NAME])
         self._keep_artifacts(run)
         return str(run.info.run_id)
 
-    def log(
+    def log_batch(
         self,
         run_id: str,
         metrics: Sequence[Point],
         params: Mapping[str, str],
         tags: Mapping[str, str],
     ) -> None:
-        """Points, parameters and tags, in few requests."""
+        """Points, parameters and tags, in few requests; a point that is there already is one."""
         points = [Metric(key, finite(value), ms, step) for key, value, ms, step in metrics]
         names = [Param(key, value) for key, value in params.items()]
         marks = [RunTag(key, value) for key, value in tags.items()]
@@ -174,6 +168,23 @@ class Store:
         """A folder's files as artifacts below this path."""
         self._artifacts[run_id].log_artifacts(str(folder), path)  # type: ignore[no-untyped-call] # the same
 
+    def log_model(self, run_id: str, experiment_id: str, folder: Path) -> None:
+        """A model folder, also as the one logged model of the run, which MLflow's pages list."""
+        self.log_folder(run_id, folder, MODEL_FOLDER)
+        found = self._client.search_logged_models(
+            [experiment_id], filter_string=f"source_run_id = '{run_id}'", max_results=1
+        )
+        model = (
+            found[0]
+            if found
+            else self._client.create_logged_model(experiment_id, MODEL_FOLDER, source_run_id=run_id)
+        )
+        self._client.log_model_artifacts(model.model_id, str(folder))
+        self._client.finalize_logged_model(model.model_id, "READY")
+        outputs = self._client.get_run(run_id).outputs
+        if not outputs or not outputs.model_outputs:
+            self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
+
     def log_image(
         self, run_id: str, file: Path, *, key: str, step: int, unique: UUID, time_ms: int
     ) -> None:
@@ -189,7 +200,7 @@ class Store:
             self.log_folder(run_id, Path(folder), "images")
 
     def log_datasets(self, run_id: str, contents: Sequence[Mapping[str, Any]]) -> None:
-        """The journal's dataset entries as inputs of the run."""
+        """The log's datasets as inputs of the run."""
         if contents:
             self._client.log_inputs(run_id, [dataset_input(content) for content in contents])
 
@@ -218,6 +229,14 @@ class Store:
                     raise
 
 
+def origin_tags() -> dict[str, str]:
+    """What MLflow's pages show as "Source" and "Created by"."""
+    tags = {"mlflow.source.name": "fmnist", "mlflow.source.type": "LOCAL"}
+    with contextlib.suppress(OSError, KeyError, ImportError):  # a number without a name
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
+
+
 def open_client(uri: str) -> MlflowClient:
     """MLflow's client of a server, which is bounded by the settings above; not of a database."""
     return MlflowClient(uri)
@@ -225,8 +244,7 @@ def open_client(uri: str) -> MlflowClient:
 
 def artifact_repository(root: str, uri: str) -> ArtifactRepository:
     """The files of the run with this artifact address, in the store with that one."""
-    address = add_databricks_profile_info_to_artifact_uri(root, uri)  # type: ignore[no-untyped-call] # the same
-    return get_artifact_repository(address, tracking_uri=uri)
+    return get_artifact_repository(root, tracking_uri=uri)
 
 
 @contextlib.contextmanager
@@ -272,7 +290,7 @@ def finite(value: float) -> float:
 
 
 def dataset_input(content: Mapping[str, Any]) -> DatasetInput:
-    """A dataset entry of the journal as MLflow wants it."""
+    """A dataset of the log as MLflow wants it."""
     shape = [content["num_examples"], *content["image_shape"]]
     dataset = Dataset(
         name=content["name"],
@@ -282,3 +300,65 @@ def dataset_input(content: Mapping[str, Any]) -> DatasetInput:
         profile=json.dumps({"features_shape": shape, "targets_shape": shape[:1]}),
     )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", content["context"])])
+
+
+def record_run(
+    uri: str,
+    *,
+    experiment: str,
+    name: str,
+    tags: Mapping[str, str],
+    metrics: Mapping[str, float],
+    files: Sequence[Path],
+) -> str:
+    """The id of a new, finished run with these files as artifacts, beside each other.
+
+    For what is over before it is recorded, a comparison or a report: it needs no event log, nothing
+    is tried twice, and called again, this makes another run.
+
+    Raises:
+        OSError: the store did not take it all, in one line.
+    """
+    now = time.time_ns() // 1_000_000
+    try:
+        store = Store(absolute_uri(uri))
+        own = {ID_TAG: uuid4().hex}  # by which a store's runs are known to be ours
+        run_id = store.create_run(store.experiment(experiment), name, now, {**tags, **own})
+        try:
+            points = [(key, value, now, 0) for key, value in metrics.items()]
+            store.log_batch(run_id, points, {}, {})
+            for file in files:
+                store.log_file(run_id, file, file.name)
+        except BaseException:
+            store.set_status(run_id, "FAILED", now)
+            raise
+        store.set_status(run_id, "FINISHED", time.time_ns() // 1_000_000)
+    except Exception as error:  # the boundary: every store's library has errors of its own
+        raise OSError(f"not recorded in {complaint(uri, error)}") from error
+    return run_id
+
+
+def add_to_run(
+    uri: str, run: RecordedRun, *, metrics: Mapping[str, float], folders: Mapping[str, Path]
+) -> None:
+    """Add metrics, at step 0, and the files of folders below a path of an ended run's artifacts.
+
+    Files of the same path are replaced; the metrics come last, so that they say that all is there.
+
+    Args:
+        uri: of the store that has the run.
+        folders: path below the run's artifacts -> folder.
+
+    Raises:
+        OSError: the store does not take it.
+    """
+    now = time.time_ns() // 1_000_000
+    points = [(key, value, now, 0) for key, value in metrics.items()]
+    try:
+        store = Store(absolute_uri(uri))
+        files = artifact_repository(run.artifact_uri, store.uri)
+        for path, folder in folders.items():
+            files.log_artifacts(str(folder), path)  # type: ignore[no-untyped-call] # the same
+        store.log_batch(run.run_id, points, {}, {})
+    except Exception as error:  # the boundary: every store's library has errors of its own
+        raise OSError(complaint(uri, error)) from error

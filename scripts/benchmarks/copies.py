@@ -1,4 +1,4 @@
-"""Many runs out of one: rows of a database, journals on a disk; what `measure_scale.py` reads."""
+"""Many runs out of one: rows of a database, event logs on a disk; what `measure_scale.py` reads."""
 
 import json
 import os
@@ -12,11 +12,11 @@ from sqlalchemy import MetaData, create_engine, insert, select
 
 from fashion_mnist.config.compose import Composer
 from fashion_mnist.config.schema import flatten
-from fashion_mnist.recorded import FINGERPRINT_TAG, JOURNAL_TAG, SCORE
 from fashion_mnist.runs.event_log import FORMAT, LOG_FILE, START, make_event, read_events
 from fashion_mnist.runs.identity import next_folder
 from fashion_mnist.runs.request import identify, read_data
 from fashion_mnist.sweep.definition import read_sweep
+from fashion_mnist.tracking.recorded import FINGERPRINT_TAG, ID_TAG, SCORE
 
 TABLES = ("runs", "params", "tags", "latest_metrics", "metrics")
 AT_ONCE = 500  # runs in one insert
@@ -57,7 +57,7 @@ def _copied(table: str, row: Row, number: int, seeds: int) -> Row:
             own |= {"value": str((number // seeds + 1) / 1e6)}
         case "params", "seed":
             own |= {"value": str(number % seeds)}
-        case "tags", str(key) if key in (FINGERPRINT_TAG, JOURNAL_TAG):
+        case "tags", str(key) if key in (FINGERPRINT_TAG, ID_TAG):
             own |= {"value": f"{number:064x}"[: len(row["value"])]}
         case (("metrics" | "latest_metrics"), str(key)) if key == SCORE:
             return row | own | {"value": score_of(number)}
@@ -70,7 +70,7 @@ def score_of(number: int) -> float:
 
 
 def pretend_trained(overrides: Sequence[str], config_dir: str) -> None:
-    """Journals of finished runs for every job of a grid."""
+    """Event logs of finished runs for every job of a grid."""
     sweep = read_sweep(overrides, Composer(config_dir))
     configs = [job.config for job in sweep.compose(sweep.samples())]
     dataset = read_data(configs[0].data)
@@ -93,11 +93,11 @@ def pretend_trained(overrides: Sequence[str], config_dir: str) -> None:
             ("metrics", {"step": 0, "values": {"final/epoch": NUM_EPOCHS, **final}}),
             ("status", {"status": "FINISHED"}),
         ]
-        write_journal(folder, [{"kind": kind, "time": 1, **words} for kind, words in said])
+        write_log(folder, [{"kind": kind, "time": 1, **words} for kind, words in said])
 
 
-def write_journal(folder: Path, said: Iterable[Row]) -> None:
-    """At once: a journal of its own waits for the disk at each status."""
+def write_log(folder: Path, said: Iterable[Row]) -> None:
+    """At once: an event log of its own waits for the disk at each status."""
     mark, lines = START, []
     for words in said:
         entry, line = make_event(words, mark)
@@ -109,7 +109,7 @@ def write_journal(folder: Path, said: Iterable[Row]) -> None:
 def copy_run(template: Path, folder: Path, uri: str) -> None:
     """A run's folder as another run's, wanted in this store alone; its files are links."""
     shutil.copytree(
-        template, folder, copy_function=os.link, ignore=lambda *_: {LOG_FILE, "sent", "lock"}
+        template, folder, copy_function=os.link, ignore=lambda *_: {LOG_FILE, "uploads", "lock"}
     )
     (folder / "events.seal.json").unlink()
     copies = []
@@ -118,4 +118,4 @@ def copy_run(template: Path, folder: Path, uri: str) -> None:
         said |= {"id": uuid.uuid4().hex} if entry.kind == "log" else {}
         said |= {"uri": uri} if entry.kind == "destination" else {}
         copies.append(said)
-    write_journal(folder, copies)
+    write_log(folder, copies)

@@ -1,4 +1,4 @@
-"""Clients that send at once: threads, each with an output folder and a sender of its own."""
+"""Clients that send at once: threads, each with an output folder and an uploader of its own."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from threading import Barrier
 
 import psutil
 
-from fashion_mnist.tracking.sender import sync
+from fashion_mnist.tracking.uploader import sync
 
 RUNS_EACH = 2
 
@@ -55,7 +55,7 @@ class Crowd:
             ready.wait()
             begun = time.time()
             outcome = sync(folder)
-            reasons = [str(outcome.reason) for run in outcome.runs if not run.complete]
+            reasons = [str(outcome.reason) for run in outcome.uploads if not run.is_complete]
             return time.time() - begun, reasons
 
         with ThreadPoolExecutor(len(self._folders)) as pool:

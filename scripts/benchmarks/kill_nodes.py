@@ -139,7 +139,7 @@ def node_victims(cluster: Any) -> list[psutil.Process]:
 
 def job_victims(folder: Path) -> list[psutil.Process]:
     """A process that trains a stack."""
-    pids = [run.tags()["pid"] for run in runs_in(folder) if run.status() == "RUNNING"]
+    pids = [run.tags()["mlflow.fmnist.pid"] for run in runs_in(folder) if run.status() == "RUNNING"]
     return [psutil.Process(int(pids[0]))] if pids else []
 
 

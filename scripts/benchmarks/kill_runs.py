@@ -4,7 +4,7 @@
     python scripts/benchmarks/kill_runs.py --kills 50 --real  # on Fashion-MNIST
     python scripts/benchmarks/kill_runs.py --kills 100 --seed 7  # other moments
 
-`kill -9` hits runs, sweeps with their workers and searches, and the senders of their records.
+`kill -9` hits runs, sweeps with their workers and searches, and the uploaders of their records.
 After every round of them each run must have the weights and figures of an undisturbed one, and
 MLflow must have all of it once. It ends with exit status 1 at the first discrepancy, and leaves
 the folder where that can be seen.
@@ -27,13 +27,13 @@ from tests.faults.kills import (
     Campaign,
     Kill,
     Victim,
-    sender,
     trainer,
-    trainer_and_sender,
+    trainer_and_uploader,
+    uploader,
     whole_group,
     worker,
 )
-from tests.faults.processes import kill_senders, start_console_script
+from tests.faults.processes import kill_uploaders, start_console_script
 
 ROUND = 20  # kills, in one folder
 COMMON = ("training.checkpoint_seconds=0", "training.threads=1")
@@ -47,9 +47,9 @@ SEARCH = (
     "optimizer.lr=tag(log,interval(1e-4,1e-1))",
 )
 KINDS: dict[tuple[str, ...], Sequence[Victim]] = {  # what is started, and who is killed
-    (): (trainer, trainer, trainer, trainer_and_sender, sender),
-    SWEEP: (trainer, whole_group, worker, trainer_and_sender),
-    SEARCH: (trainer, trainer, trainer_and_sender),
+    (): (trainer, trainer, trainer, trainer_and_uploader, uploader),
+    SWEEP: (trainer, whole_group, worker, trainer_and_uploader),
+    SEARCH: (trainer, trainer, trainer_and_uploader),
 }
 
 
@@ -85,7 +85,7 @@ def kill_in(folder: Path, number: int, draws: random.Random, *, is_real: bool) -
         campaign.outlive(draws.choices(KINDS[kind], k=number), *kind, first_seed=0)
         campaign.check()
     finally:
-        kill_senders(campaign.output_dir)
+        kill_uploaders(campaign.output_dir)
     return campaign.kills
 
 

@@ -71,7 +71,7 @@ def measure_recording(rounds: int) -> Table:
         with_store, without = in_turn([recorded, alone], rounds)
     rows = [
         ["recorded in MLflow (sqlite)", spread(with_store), ratio(with_store, without, 3)],
-        ["journal and files alone", spread(without), "1"],
+        ["event log and files alone", spread(without), "1"],
     ]
     return Table(["whole command, 20 epochs", "s", "ratio"], rows)
 

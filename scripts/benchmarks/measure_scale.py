@@ -26,7 +26,7 @@ from copies import copy_rows, copy_run, pretend_trained
 from crowd import Crowd, core_of, server_of
 from measuring import FMNIST, Table, describe_machine, whole_command
 
-from fashion_mnist.tracking.hosting import FILES, Hosting, serve, wait_until_ready
+from fashion_mnist.tracking.server import mlflow_server, wait_until_ready
 
 SIZES = [1000, 3000, 10000]
 SEEDS = 5  # of each setting
@@ -123,12 +123,11 @@ def measure_reading(sizes: Sequence[int], store: str) -> Table:
         uri = store or f"sqlite:///{folder}/mlflow.db"
         run_id = train_template(folder, uri)
         done = 1
-        hosting = Hosting(uri, free_port())
-        with started(hosting) as pid:
+        with started(uri) as (address, pid):
             for size in sizes:
                 copy_rows(uri, run_id, range(done, size), seeds=SEEDS)
                 done = size
-                for place, where, own in (("", uri, None), (OVER, hosting.address, pid)):
+                for place, where, own in (("", uri, None), (OVER, address, pid)):
                     for words in (
                         ["runs", "--limit", "0"],
                         ["leaderboard"],
@@ -146,9 +145,8 @@ def measure_children(store: str, size: int = 1000) -> Table:
         uri = store or f"sqlite:///{folder}/mlflow.db"
         run_id = train_template(folder, uri, "-m", "optimizer.lr=1e-3,2e-3", "sweep.name=large")
         copy_rows(uri, run_id, range(2, size), seeds=SEEDS)
-        hosting = Hosting(uri, free_port())
-        with started(hosting) as pid:
-            for place, where, own in (("", uri, None), (OVER, hosting.address, pid)):
+        with started(uri) as (address, pid):
+            for place, where, own in (("", uri, None), (OVER, address, pid)):
                 for words in (["runs", "--sweep", "large"], ["leaderboard", "large"]):
                     command = whole_command(folder, [FMNIST, *words, "--uri", where])
                     growth.measure(size, f"`fmnist {' '.join(words)}`{place}", command, own)
@@ -164,12 +162,11 @@ def measure_clients(clients: Sequence[int], workers: Sequence[int], store: str) 
         train_template(folder, f"sqlite:///{folder}/template.db")
         [template] = (path.parent for path in Path("outputs/runs").glob("*/events.jsonl"))
         for number in workers:
-            destination = (FILES, f"{folder}/artifacts")
-            hosting = Hosting(uri, free_port(), workers=number, options=destination)
-            with started(hosting) as pid:
+            options = ["--artifacts-destination", f"{folder}/artifacts", "--workers", str(number)]
+            with started(uri, options) as (address, pid):
                 for count in clients:
                     crowd = Crowd(Path(f"{number}-{count}"), count)
-                    crowd.write(partial(copy_run, template, uri=hosting.address))
+                    crowd.write(partial(copy_run, template, uri=address))
                     told = crowd.send(pid)
                     rows.append([str(number), str(count), *told.cells()])
                     print(rows[-1], told.reasons, flush=True)
@@ -178,7 +175,7 @@ def measure_clients(clients: Sequence[int], workers: Sequence[int], store: str) 
 
 def train_template(folder: str, uri: str, *more: str) -> str:
     """Train a small run, or a sweep of them, and record it; the id of its last run."""
-    from fashion_mnist.tracking.reading import Reader
+    from fashion_mnist.tracking.reader import Reader
 
     words = ["train", *more, *SMALL, f"tracking.uri={uri}", "evaluation.test=never"]
     whole_command(folder, [FMNIST, *words])()
@@ -186,11 +183,13 @@ def train_template(folder: str, uri: str, *more: str) -> str:
 
 
 @contextmanager
-def started(hosting: Hosting) -> Iterator[int]:
-    """MLflow's server, for as long as the context lasts; its process."""
-    with serve(hosting) as process:
-        wait_until_ready(process, hosting.address)
-        yield process.pid
+def started(uri: str, options: Sequence[str] = ()) -> Iterator[tuple[str, int]]:
+    """MLflow's server, for as long as the context lasts; its address and process."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    with mlflow_server(uri, port, options) as process:
+        wait_until_ready(process, f"{address}/health")
+        yield address, process.pid
 
 
 def free_port() -> int:

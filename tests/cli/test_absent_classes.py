@@ -8,14 +8,14 @@ import pytest
 from typer.testing import CliRunner
 
 from fashion_mnist.cli import app
+from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.data.fashion_mnist import load_dataset
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.results import DESCRIPTION_TAG
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.terminal import summarize_run
-from fashion_mnist.tracking.address import absolute_uri
-from fashion_mnist.tracking.sender import sync
+from fashion_mnist.tracking.uploader import sync
 from tests.builders import CLASS_NAMES, QUIET, make_config, make_data
 from tests.recordings import SMALL
 
@@ -40,7 +40,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[RunDir]:
         Request(make_config(data, *words, f"seed={seed}"), name=f"run {seed}") for seed in (0, 1)
     ]
     results = train(requests, dataset, QUIET)
-    assert sync(outputs).sent
+    assert sync(outputs).is_complete
     return [result.folder for result in results]
 
 

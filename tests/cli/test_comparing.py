@@ -23,10 +23,10 @@ from fashion_mnist.cli.differences import print_differences
 from fashion_mnist.conclusions.comparison import compare
 from fashion_mnist.conclusions.comparison_page import comparison_page
 from fashion_mnist.conclusions.leaderboard import build_leaderboard
-from fashion_mnist.recorded import COMPARISON_TAG
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.tracking.sender import sync
+from fashion_mnist.tracking.recorded import COMPARISON_TAG
+from fashion_mnist.tracking.uploader import sync
 from tests.builders import QUIET, load, make_config
 from tests.recordings import SMALL, Recordings, record_runs
 
@@ -47,7 +47,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
     }.items():
         config = make_config(own.data, *where, *SMALL, *words, "seed=4")
         train([Request(config, name=name)], load(own.data), QUIET)
-    assert sync(outputs).sent
+    assert sync(outputs).is_complete
     return own
 
 

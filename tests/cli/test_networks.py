@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from fashion_mnist.cli import app
 from fashion_mnist.data.idx import write_idx
-from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.tracking.recorded import RecordedRun
 from tests.builders import CLASS_NAMES, load
 from tests.recordings import Recordings, record_runs
 

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from fashion_mnist.conclusions.champion import Challenge, challenge
 from fashion_mnist.conclusions.predictions import stored_predictions
 from fashion_mnist.metrics.statistics import McNemarTest
-from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.tracking.recorded import RecordedRun
 from tests.recordings import Recordings, record_runs
 
 

@@ -13,7 +13,7 @@ from fashion_mnist.conclusions.choice import (
     short_ids,
     without_copies,
 )
-from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.tracking.recorded import RecordedRun
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fashion_mnist.conclusions.conditions import fulfil
 from fashion_mnist.conclusions.fields import ordered
 from fashion_mnist.conclusions.sparkline import BARS, sparkline
-from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.tracking.recorded import RecordedRun
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FIRST = RecordedRun(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from fashion_mnist.conclusions.differences import differences, in_short, shortened
-from fashion_mnist.recorded import RecordedRun
+from fashion_mnist.tracking.recorded import RecordedRun
 
 RUN = RecordedRun(
     run_id="1" * 32,
@@ -23,7 +23,7 @@ RUN = RecordedRun(
         "torch": "2.15.0",
         "host": "here",
         "cpu": "a processor",
-        "pid": "12",
+        "mlflow.fmnist.pid": "12",
         "weights_sha256": "e" * 64,
     },
     artifact_uri="",
@@ -32,7 +32,9 @@ RUN = RecordedRun(
 
 def test_a_run_does_not_differ_from_itself() -> None:
     """Nor from a run that only began at another time, under another name and number."""
-    other = replace(RUN, run_id="2" * 32, name="two", start=None, tags={**RUN.tags, "pid": "13"})
+    other = replace(
+        RUN, run_id="2" * 32, name="two", start=None, tags={**RUN.tags, "mlflow.fmnist.pid": "13"}
+    )
     assert differences(RUN, other) == []
     assert in_short(RUN, other) == "nothing differs"
 

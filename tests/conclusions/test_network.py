@@ -1,5 +1,6 @@
 """Networks and images of recorded runs: the very ones, wherever they are, or an error."""
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,8 +12,8 @@ import pytest
 from fashion_mnist.conclusions.images import class_names_of, read_images
 from fashion_mnist.conclusions.network import demand_network, load_network
 from fashion_mnist.data.idx import DataError, write_idx
-from fashion_mnist.recorded import FOLDER_TAG, RecordedRun
 from fashion_mnist.runs.artifacts import SplitResult
+from fashion_mnist.tracking.recorded import STATE_TAG, RecordedRun
 from fashion_mnist.training.checkpoint import tensors_sha256
 from tests.builders import CLASS_NAMES, make_data
 from tests.recordings import Recordings, record_runs
@@ -23,6 +24,11 @@ CHILD = "model.width=4 seed=1"  # of a sweep: its network was not recorded
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
     return record_runs(tmp_path_factory.mktemp("recordings"))
+
+
+def state_of(directory: str) -> dict[str, str]:
+    """The tag that says where a run is written."""
+    return {STATE_TAG: json.dumps({"host": "h", "dir": directory})}
 
 
 def with_tags(run: RecordedRun, **tags: str) -> RecordedRun:
@@ -74,7 +80,7 @@ def test_a_recorded_network_needs_no_folder(recordings: Recordings) -> None:
     """Where the run's folder is gone, the artifact has the same weights."""
     run, store = recordings.run("alone"), recordings.reader()
     near = load_network(store, run)
-    far = load_network(store, with_tags(run, **{FOLDER_TAG: "/nowhere/at/all"}))
+    far = load_network(store, with_tags(run, **state_of("/nowhere/at/all")))
     assert "folder" in near.source
     assert "artifact model/" in far.source
     assert tensors_sha256(near.model.weights) == tensors_sha256(far.model.weights)
@@ -85,8 +91,8 @@ def test_a_folder_that_was_moved_is_found(
 ) -> None:
     """Below `outputs/` of the current folder; elsewhere the error says what to do."""
     run, store = recordings.run(CHILD), recordings.reader()
-    folder = Path(run.tags[FOLDER_TAG])
-    moved = with_tags(run, **{FOLDER_TAG: f"/nowhere/{folder.name}"})
+    folder = Path(run.directory)
+    moved = with_tags(run, **state_of(f"/nowhere/{folder.name}"))
     with pytest.raises(OSError, match=r"was not recorded .* train it again with tracking\.model"):
         load_network(store, moved)
     shutil.copytree(folder, tmp_path / "outputs" / "runs" / folder.name)
@@ -98,7 +104,7 @@ def test_other_weights_are_refused(recordings: Recordings) -> None:
     """Of a folder they are passed over, of the store they are an error; a damaged file is, too."""
     store = recordings.reader()
     child, alone = recordings.run(CHILD), recordings.run("alone")
-    foreign = with_tags(child, **{FOLDER_TAG: alone.tags[FOLDER_TAG]})
+    foreign = with_tags(child, **state_of(alone.directory))
     with pytest.raises(OSError, match="was not recorded"):
         load_network(store, foreign)
     with pytest.raises(OSError, match="holds other weights than the run says"):
@@ -112,7 +118,7 @@ def test_a_stores_damaged_network_is_one_error(recordings: Recordings, tmp_path:
     (artifacts / "model" / "data").mkdir(parents=True)
     (artifacts / "model" / "data" / "model.safetensors").write_bytes(b"no network")
     (artifacts / "model" / "loader.py").write_text("raise SystemExit('code of a store was run')")
-    hostile = replace(with_tags(run, **{FOLDER_TAG: "/no\0where"}), artifact_uri=str(artifacts))
+    hostile = replace(with_tags(run, **state_of("/no\0where")), artifact_uri=str(artifacts))
     with pytest.raises(OSError, match=r"model\.safetensors is no network of ours"):
         load_network(store, hostile)
 

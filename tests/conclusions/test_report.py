@@ -16,7 +16,7 @@ from fashion_mnist.conclusions.report_files import check_output, write_report
 from fashion_mnist.conclusions.report_origin import command_of
 from fashion_mnist.conclusions.report_rows import worst_pairs
 from fashion_mnist.metrics.statistics import Statistic
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.store import Store
 from tests.conclusions.test_settings import BIRTH, run
 

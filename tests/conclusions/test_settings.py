@@ -9,8 +9,8 @@ import pytest
 from fashion_mnist.conclusions.choice import ChoiceError
 from fashion_mnist.conclusions.leaderboard import Leaderboard, build_leaderboard
 from fashion_mnist.conclusions.settings import rank_settings, validation_split_of
-from fashion_mnist.recorded import RecordedRun
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import RecordedRun
 from fashion_mnist.tracking.store import Store
 
 BIRTH = datetime(2026, 1, 1, tzinfo=UTC)

@@ -14,17 +14,16 @@ import torch
 from typer.testing import CliRunner, Result
 
 from fashion_mnist.cli import app
+from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.data.fashion_mnist import NAMES
 from fashion_mnist.doctor.data_set import look_at_data
 from fashion_mnist.doctor.finding import Finding
 from fashion_mnist.doctor.hardware import look_at_gpu, look_at_threads
-from fashion_mnist.doctor.outputs import look_at_disk, look_at_journals, look_at_leftovers
+from fashion_mnist.doctor.outputs import look_at_disk, look_at_leftovers, look_at_logs
 from fashion_mnist.doctor.packages import PACKAGE, look_at_packages
-from fashion_mnist.doctor.stores import known_journals, look_at_paths, look_at_store
-from fashion_mnist.runs.event_log import LOG_FILE, EventLog
+from fashion_mnist.doctor.stores import known_logs, look_at_paths, look_at_store
+from fashion_mnist.runs.event_log import LOG_FILE, EventLog, set_offline
 from fashion_mnist.runs.files import replacing, run_lock
-from fashion_mnist.tracking.address import absolute_uri
-from fashion_mnist.tracking.outbox import keep_back
 from fashion_mnist.tracking.relocation import find_moves, mend
 from tests.builders import make_data
 from tests.recordings import Recordings, record_runs
@@ -53,7 +52,7 @@ def test_all_is_well_after_training(
     said = fmnist("doctor", "--json")
     assert said.exit_code == 0, said.output
     found = json.loads(said.stdout)["findings"]
-    topics = ["environment", "store", "paths in the store", "journals", "leftovers", "disk"]
+    topics = ["environment", "store", "paths in the store", "event logs", "leftovers", "disk"]
     assert {each["topic"] for each in found} >= {*topics, "data", "threads", "GPU"}
     states = {each["topic"]: each["state"] for each in found}
     assert {states[topic] for topic in topics} == {"well"}
@@ -153,10 +152,10 @@ def test_a_locked_store_is_said_to_be(recordings: Recordings, tmp_path: Path) ->
 
 def write_run(folder: Path, uri: str) -> None:
     """A finished run that nobody has sent."""
-    with EventLog(folder) as journal:
-        journal.destination(uri, "experiment")
-        journal.start("a run", {}, {})
-        journal.status("FINISHED")
+    with EventLog(folder) as event_log:
+        event_log.destination(uri, "experiment")
+        event_log.start("a run", {}, {})
+        event_log.status("FINISHED")
 
 
 def test_runs_that_no_store_has_are_told_of(tmp_path: Path) -> None:
@@ -165,7 +164,7 @@ def test_runs_that_no_store_has_are_told_of(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").touch()
 
     def look() -> list[Finding]:
-        return list(look_at_journals(outputs, set))
+        return list(look_at_logs(outputs, set))
 
     assert only(look()).state == "well"
     for name in ("a-1", "b-1"):
@@ -175,10 +174,10 @@ def test_runs_that_no_store_has_are_told_of(tmp_path: Path) -> None:
     with run_lock(outputs / "runs" / "a-1"):
         assert "1 run is not recorded yet" in only(look()).words
     for name in ("a-1", "b-1"):
-        keep_back(outputs / "runs" / name, is_wanted=True)
+        set_offline(outputs / "runs" / name, is_offline=True)
     assert only(look()).state == "note"
-    journal = outputs / "runs" / "a-1" / LOG_FILE
-    journal.write_bytes(journal.read_bytes().replace(b"a run", b"A run"))
+    event_log = outputs / "runs" / "a-1" / LOG_FILE
+    event_log.write_bytes(event_log.read_bytes().replace(b"a run", b"A run"))
     assert [finding.state for finding in look()] == ["wrong", "note"]
     assert "is damaged" in look()[0].words
 
@@ -191,8 +190,8 @@ def test_runs_whose_store_is_gone_may_have_moved_with_it(
     hidden = recordings.folder.rename(tmp_path / "hidden")
     try:
         uri = absolute_uri("sqlite:///mlflow.db", hidden)
-        [found] = look_at_journals(tmp_path / "outputs", lambda: known_journals(uri))
-        [lost] = look_at_journals(tmp_path / "outputs", set)
+        [found] = look_at_logs(tmp_path / "outputs", lambda: known_logs(uri))
+        [lost] = look_at_logs(tmp_path / "outputs", set)
     finally:
         hidden.rename(recordings.folder)
     assert found.state == "well"
@@ -201,9 +200,9 @@ def test_runs_whose_store_is_gone_may_have_moved_with_it(
 
 def test_leftovers_and_room_are_told_of(tmp_path: Path) -> None:
     """What `fmnist clean` would free is a note; a folder that takes nothing is wrong."""
-    with EventLog(tmp_path / "runs" / "a-1") as journal:
-        journal.start("a run", {}, {})
-        journal.status("FINISHED")
+    with EventLog(tmp_path / "runs" / "a-1") as event_log:
+        event_log.start("a run", {}, {})
+        event_log.status("FINISHED")
     (tmp_path / "runs" / "a-1" / "checkpoint.safetensors").write_bytes(bytes(2_000_000))
     finding = only(look_at_leftovers(tmp_path))
     assert (finding.state, "2.0 MB" in finding.words) == ("note", True)

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from fashion_mnist.recorded import FOLDER_TAG
-from fashion_mnist.tracking.address import absolute_uri
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.config.store_uri import absolute_uri
+from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.relocation import find_moves, mend
 from tests.recordings import Recordings, record_runs
 
@@ -37,7 +36,7 @@ def check(folder: Path) -> None:
     store = Reader(absolute_uri("sqlite:///mlflow.db", folder))
     for run in store.runs():
         assert Path(run.artifact_uri.removeprefix("file://")).is_relative_to(folder)
-        own = Path(run.tags[FOLDER_TAG])
+        own = Path(run.directory)
         assert own.is_dir()
         assert own.is_relative_to(folder)
     alone = next(run for run in store.runs() if run.name == "alone")

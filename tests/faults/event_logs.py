@@ -1,4 +1,4 @@
-"""Journals as runs write them, and the ways in which a disk or a user breaks them."""
+"""Event logs as runs write them, and the ways in which a disk or a user breaks them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,40 +14,40 @@ EPOCHS = 6
 
 
 def write_run(folder: Path, uri: str, *, epochs: int = EPOCHS, end: str = "FINISHED") -> str:
-    """A run's journal with its files, or the rest of it; its id.
+    """A run's event log with its files, or the rest of it; its id.
 
     Said again in another life of the run it says the same, but for the times.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with run_lock(folder), EventLog(folder) as journal:
-        journal.destination(uri, EXPERIMENT)
-        journal.start("größer", {"model.width": "512"}, {"fingerprint": "f0"})
-        journal.status("RUNNING")
+    with run_lock(folder), EventLog(folder) as event_log:
+        event_log.destination(uri, EXPERIMENT)
+        event_log.start("größer", {"model.width": "512"}, {"fingerprint": "f0"})
+        event_log.status("RUNNING")
         for epoch in range(1, epochs + 1):
-            say_epoch(journal, epoch)
+            say_epoch(event_log, epoch)
         if end == "FINISHED":
-            journal.metrics(0, {"final/val_accuracy": 0.75})
-            draw(journal, "validation/confusion_matrix.png")
-        journal.status(end)
-        return journal.id
+            event_log.metrics(0, {"final/val_accuracy": 0.75})
+            draw(event_log, "validation/confusion_matrix.png")
+        event_log.status(end)
+        return event_log.id
 
 
-def say_epoch(journal: EventLog, epoch: int) -> None:
+def say_epoch(event_log: EventLog, epoch: int) -> None:
     """An epoch's two metrics and a file of its own."""
-    journal.metrics(epoch, {"val/loss": 1 / epoch, "val/accuracy": 1 - 1 / epoch})
-    file = journal.artifacts / f"epochs/{epoch}.txt"
+    event_log.metrics(epoch, {"val/loss": 1 / epoch, "val/accuracy": 1 - 1 / epoch})
+    file = event_log.artifacts / f"epochs/{epoch}.txt"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(f"epoch {epoch}\n" * 100)
-    journal.artifact(f"epochs/{epoch}.txt")
+    event_log.artifact(f"epochs/{epoch}.txt")
 
 
-def draw(journal: EventLog, path: str) -> None:
+def draw(event_log: EventLog, path: str) -> None:
     """A picture, recorded as file and as image."""
-    file = journal.artifacts / path
+    file = event_log.artifacts / path
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (60, 50), "red").save(file)
-    journal.artifact(path)
-    journal.image(path.removesuffix(".png"), path)
+    event_log.artifact(path)
+    event_log.image(path.removesuffix(".png"), path)
 
 
 def _at(content: bytes, random: Random) -> int:
@@ -117,8 +117,8 @@ FAULTS: dict[str, Callable[[bytes, Random], bytes]] = {
 }
 
 
-def break_journal(folder: Path, fault: str, random: Random) -> bytes:
-    """Breaks a run's journal in this way at a random place; the file as it is then."""
+def break_log(folder: Path, fault: str, random: Random) -> bytes:
+    """Breaks a run's event log in this way at a random place; the file as it is then."""
     path = folder / LOG_FILE
     broken = FAULTS[fault](path.read_bytes(), random)
     path.write_bytes(broken)

@@ -21,9 +21,9 @@ from fashion_mnist.config.compose import check
 from fashion_mnist.runs.request import Request, load_data
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.tracking.outbox import recorded
+from fashion_mnist.tracking.upload_state import uploads
 from tests.builders import QUIET
-from tests.faults.processes import Child, kill_senders, wait_for
+from tests.faults.processes import Child, kill_uploaders, wait_for
 from tests.faults.records import assert_recorded_once
 
 # kills somebody, and says whether there was somebody to kill
@@ -40,15 +40,15 @@ def whole_group(child: Child, _output_dir: Path, _random: random.Random) -> bool
     return child.kill(to_group=True)
 
 
-def trainer_and_sender(child: Child, output_dir: Path, _random: random.Random) -> bool:
+def trainer_and_uploader(child: Child, output_dir: Path, _random: random.Random) -> bool:
     """Both, as when a container is ended."""
     child.kill()
-    return kill_senders(output_dir) > 0
+    return kill_uploaders(output_dir) > 0
 
 
-def sender(_child: Child, output_dir: Path, _random: random.Random) -> bool:
-    """The sender alone."""
-    return kill_senders(output_dir) > 0
+def uploader(_child: Child, output_dir: Path, _random: random.Random) -> bool:
+    """The uploader alone."""
+    return kill_uploaders(output_dir) > 0
 
 
 def worker(child: Child, output_dir: Path, random: random.Random) -> bool:
@@ -66,7 +66,11 @@ def worker(child: Child, output_dir: Path, random: random.Random) -> bool:
 
 def workers(child: Child, output_dir: Path) -> list[psutil.Process]:
     """The processes of a sweep that train something, by number."""
-    pids = {run.tags().get("pid") for run in runs_in(output_dir) if run.status() == "RUNNING"}
+    pids = {
+        run.tags().get("mlflow.fmnist.pid")
+        for run in runs_in(output_dir)
+        if run.status() == "RUNNING"
+    }
     living = [each for each in child.session() if str(each.pid) in pids - {str(child.pid)}]
     return sorted(living, key=lambda process: process.pid)
 
@@ -151,13 +155,13 @@ def runs_in(output_dir: Path, kind: str = "runs") -> list[RunDir]:
 def phase(output_dir: Path, child: Child) -> str:
     """Where a command stands, by the run or the sweep that it said something of last."""
     everything = [*runs_in(output_dir), *runs_in(output_dir, "sweeps")]
-    journals = {run: run.path / "events.jsonl" for run in everything}
-    changed = {run: path.stat().st_mtime for run, path in journals.items() if path.exists()}
+    event_logs = {run: run.path / "events.jsonl" for run in everything}
+    changed = {run: path.stat().st_mtime for run, path in event_logs.items() if path.exists()}
     last = max(changed, key=lambda run: changed[run], default=None)
     if last is None or changed[last] < time.time() - child.age():
         return "start"
     if last.status() in ("FINISHED", "FAILED"):
-        return "end" if all(known.complete for known in recorded(last.path)) else "publishing"
+        return "end" if all(known.is_complete for known in uploads(last.path)) else "publishing"
     if list(last.path.glob(".*.part*")):
         return "writing a file"
     if last.model.exists():
@@ -223,6 +227,6 @@ def wait_until_sent(output_dir: Path) -> None:
     """Until the store has all that was said."""
     folders = [run.path for kind in ("runs", "sweeps") for run in runs_in(output_dir, kind)]
     wait_for(
-        lambda: all(known.complete for folder in folders for known in recorded(folder)),
+        lambda: all(known.is_complete for folder in folders for known in uploads(folder)),
         "everything in the store",
     )

@@ -2,7 +2,7 @@
 
 A console script spends three seconds on imports before it does anything of its own. `ForkServer`
 has done them and forks: each child is a process as the console script makes it, a session of its
-own, with locks, signals, workers and a sender of its own.
+own, with locks, signals, workers and an uploader of its own.
 """
 
 import json
@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from fashion_mnist.tracking.outbox import sender_lives
+from fashion_mnist.tracking.upload_state import uploader_lives
 
 ROOT = Path(__file__).parents[2]
 FMNIST = Path(sys.executable).with_name("fmnist")
@@ -81,7 +81,7 @@ class Child:
         return time.monotonic() - self.began
 
     def session(self) -> list[psutil.Process]:
-        """The processes of its session that live: workers too, no sender."""
+        """The processes of its session that live: workers too, no uploader."""
         return [process for process in psutil.process_iter() if _session_of(process) == self.pid]
 
     def wait_for_session(self, seconds: float = PATIENCE_SECONDS) -> None:
@@ -193,8 +193,8 @@ def start_console_script(arguments: Sequence[str], folder: Path) -> Child:
     return Child(process.pid, output, process.poll)
 
 
-def senders(output_dir: Path) -> list[psutil.Process]:
-    """The processes that carry this folder's journals to their stores, or are about to."""
+def uploaders(output_dir: Path) -> list[psutil.Process]:
+    """The processes that carry this folder's event logs to their stores, or are about to."""
     mine = ["fashion_mnist.tracking", str(output_dir.resolve())]
     found = []
     for process in psutil.process_iter():
@@ -204,13 +204,13 @@ def senders(output_dir: Path) -> list[psutil.Process]:
     return found
 
 
-def kill_senders(output_dir: Path) -> int:
-    """`kill -9` every sender of this folder; how many there were."""
-    found = senders(output_dir)
+def kill_uploaders(output_dir: Path) -> int:
+    """`kill -9` every uploader of this folder; how many there were."""
+    found = uploaders(output_dir)
     for process in found:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    wait_for(lambda: not sender_lives(output_dir), "the end of the sender")
+    wait_for(lambda: not uploader_lives(output_dir), "the end of the uploader")
     return len(found)
 
 

@@ -1,4 +1,4 @@
-"""What a store has of the journals below an output folder, held against the journals themselves."""
+"""What a store has of the event logs below an output folder, held against these themselves."""
 
 import json
 import math
@@ -13,10 +13,10 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
-from fashion_mnist.runs.event_log import Destination
-from fashion_mnist.tracking.watch import Watch
+from fashion_mnist.runs.event_log import Destination, RunState
+from fashion_mnist.tracking.uploader import WatchedLog
 
-# trained again, for its journal was damaged, an epoch has another; the store keeps the first
+# trained again, for its event log was damaged, an epoch has another; the store keeps the first
 MEASURED_SPEED = "images_per_second"
 LONGEST_PARAM, LONGEST_TAG = 6000, 8000  # characters that MLflow keeps
 Point = tuple[str, int]  # a metric's key and step
@@ -24,8 +24,9 @@ Point = tuple[str, int]  # a metric's key and step
 
 @dataclass
 class Told:
-    """What a journal says, its last word on everything; read without the product's own reader."""
+    """What an event log says, its last word on everything, read without the reader."""
 
+    run_dir: Path
     id: str = ""
     status: str = ""
     params: dict[str, str] = field(default_factory=dict)
@@ -38,12 +39,12 @@ class Told:
     destinations: list[Destination] = field(default_factory=list)
 
     def add(self, kind: str, content: dict[str, Any]) -> None:
-        """Takes in one line of the journal."""
+        """Takes in one line of the event log."""
         match kind:
             case "log":
                 self.id = content["id"]
             case "destination":
-                self.destinations.append(Destination.of(content))
+                self.destinations.append(Destination.of(content, self.run_dir))
             case "start":
                 self.params, self.tags = content["params"], self.tags | content["tags"]
             case "tags":
@@ -64,9 +65,9 @@ class Told:
                 self.status = content["status"]
 
 
-def read_journal(folder: Path) -> Told:
-    """All that a run's or a sweep's journal says."""
-    told = Told()
+def read_log(folder: Path) -> Told:
+    """All that a run's or a sweep's event log says."""
+    told = Told(folder)
     for line in (folder / "events.jsonl").read_bytes().splitlines():
         content = json.loads(line)
         told.add(content["kind"], content)
@@ -74,32 +75,32 @@ def read_journal(folder: Path) -> Told:
 
 
 def assert_recorded_once(uri: str, output_dir: Path) -> None:
-    """Every journal is in the store whole, and nothing of it twice.
+    """Every event log is in the store whole, and nothing of it twice.
 
-    For each destination of a journal at this address (absolute, as journals name it) there is
-    exactly one run, with the journal's status, every point of every metric exactly once, every
+    For each destination of an event log at this address (absolute, as event logs name it) there is
+    exactly one run, with the event log's status, every point of every metric exactly once, every
     parameter, tag and dataset, every artifact with the same bytes, each image once.
 
     Raises:
         AssertionError: something is missing, is there twice, or differs; says what, of which run.
     """
-    journals = sorted(output_dir.absolute().glob("*/*/events.jsonl"))
-    assert journals, f"no journals below {output_dir}"
-    for journal in journals:
-        told = read_journal(journal.parent)
+    event_logs = sorted(output_dir.absolute().glob("*/*/events.jsonl"))
+    assert event_logs, f"no event logs below {output_dir}"
+    for event_log in event_logs:
+        told = read_log(event_log.parent)
         for destination in told.destinations:
-            if destination.uri == uri:
-                _assert_one_run(journal.parent, told, destination)
+            if destination.address == uri:
+                _assert_one_run(event_log.parent, told, destination)
 
 
 def runs_of(destination: Destination, identity: str) -> list[Run]:
     """The runs that bear this id, thrown away ones too."""
-    client = MlflowClient(destination.uri)
+    client = MlflowClient(destination.address)
     experiment = client.get_experiment_by_name(destination.experiment)
     assert experiment is not None, f"no experiment {destination.experiment}"
     return list(
         client.search_runs(
-            [experiment.experiment_id], f"tags.journal_id = '{identity}'", ViewType.ALL
+            [experiment.experiment_id], f"tags.`mlflow.fmnist.id` = '{identity}'", ViewType.ALL
         )
     )
 
@@ -116,13 +117,14 @@ def metric_points(uri: str, run: Run) -> list[tuple[str, int, float]]:
 
 def _assert_one_run(folder: Path, told: Told, destination: Destination) -> None:
     where = f"{folder.parent.name}/{folder.name}"
-    watch = Watch(folder, id=told.id, destinations=told.destinations)
-    runs = runs_of(destination, watch.identity(destination))
+    watched = WatchedLog(folder)
+    watched.state = RunState(id=told.id, destinations=told.destinations)
+    runs = runs_of(destination, watched.identity(destination))
     assert len(runs) == 1, f"{where}: {len(runs)} runs in the store"
     run = runs[0]
     assert run.info.lifecycle_stage == "active", f"{where}: thrown away"
     assert run.info.status == (told.status or "RUNNING"), f"{where}: {run.info.status}"
-    _assert_points(where, told, metric_points(destination.uri, run))
+    _assert_points(where, told, metric_points(destination.address, run))
     params = {key: value[:LONGEST_PARAM] for key, value in told.params.items()}
     assert run.data.params == params, f"{where}: parameters"
     for key, value in told.tags.items():
@@ -130,7 +132,7 @@ def _assert_one_run(folder: Path, told: Told, destination: Destination) -> None:
     inputs = run.inputs.dataset_inputs if run.inputs else []
     datasets = [(each.dataset.name, each.dataset.digest, each.tags[0].value) for each in inputs]
     assert sorted(datasets) == sorted(told.datasets), f"{where}: datasets {datasets}"
-    _assert_files(where, folder, told, destination.uri, run)
+    _assert_files(where, folder, told, destination.address, run)
 
 
 def _assert_points(where: str, told: Told, rows: list[tuple[str, int, float]]) -> None:
@@ -140,7 +142,7 @@ def _assert_points(where: str, told: Told, rows: list[tuple[str, int, float]]) -
     missing = sorted(told.points.keys() - counts.keys())
     assert not missing, f"{where}: points missing: {missing}"
     unknown = sorted(counts.keys() - told.points.keys())
-    assert not unknown, f"{where}: points that the journal does not have: {unknown}"
+    assert not unknown, f"{where}: points that the event log does not have: {unknown}"
     for key, step, value in rows:
         if key == MEASURED_SPEED:
             continue
@@ -157,6 +159,7 @@ def _same(stored: float, told: float) -> bool:
 def _assert_files(where: str, folder: Path, told: Told, uri: str, run: Run) -> None:
     if not told.artifacts and not told.models:
         return
+    mlflow.set_tracking_uri(uri)  # where MLflow looks for logged models, whatever is asked
     with tempfile.TemporaryDirectory() as temporary:
         mlflow.artifacts.download_artifacts(
             run_id=run.info.run_id, artifact_path="", dst_path=temporary, tracking_uri=uri

@@ -1,6 +1,6 @@
 """Eight processes train and record at once: in one fresh database file, and behind one server.
 
-Each trains a stack of twenty small runs and has a sender of its own, or shares one with the others.
+Each trains a stack of twenty small runs and has an uploader of its own, or shares one.
 """
 
 import multiprocessing
@@ -22,12 +22,13 @@ from sqlalchemy import make_url
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.tracking.hosting import Hosting, serve, wait_until_ready
-from fashion_mnist.tracking.outbox import journal_folders, spawn, wait_until_sent
+from fashion_mnist.tracking.recorded import ID_TAG
+from fashion_mnist.tracking.server import mlflow_server, wait_until_ready
 from fashion_mnist.tracking.store import Store
+from fashion_mnist.tracking.upload_state import logged_dirs, start_uploader, wait_until_uploaded
 from tests.builders import QUIET, load, make_config, make_data
 from tests.faults.postgres import free_port, missing, new_database, postgres
-from tests.faults.processes import kill_senders
+from tests.faults.processes import kill_uploaders
 from tests.faults.records import assert_recorded_once
 
 NUM_PROCESSES, NUM_RUNS = 8, 20
@@ -81,9 +82,11 @@ def wait_until_all_is_sent(folders: Sequence[Path]) -> None:
     """As the program waits, but for longer. Then nothing of ours is left."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     for folder in dict.fromkeys(folders):
-        while not (outcome := wait_until_sent(journal_folders(folder), PATIENCE_SECONDS)).sent:
+        while not (
+            outcome := wait_until_uploaded(logged_dirs(folder), PATIENCE_SECONDS)
+        ).is_complete:
             assert time.monotonic() < deadline, outcome.reason
-        kill_senders(folder)
+        kill_uploaders(folder)
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +119,10 @@ def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield ""
         return
     port = free_port()
-    hosting = Hosting(database, port)
-    with chdir(tmp_path_factory.mktemp("server")), serve(hosting) as process:
-        wait_until_ready(process, hosting.address)
-        yield hosting.address
+    address = f"http://127.0.0.1:{port}"
+    with chdir(tmp_path_factory.mktemp("server")), mlflow_server(database, port) as process:
+        wait_until_ready(process, f"{address}/health")
+        yield address
 
 
 @dataclass(frozen=True)
@@ -160,13 +163,13 @@ def assert_all_finished(runs: Sequence[Run], count: int) -> None:
     """As many runs as were trained, each finished and there once."""
     assert len(runs) == count
     assert {run.info.status for run in runs} == {"FINISHED"}
-    assert len({run.data.tags["journal_id"] for run in runs}) == count
+    assert len({run.data.tags[ID_TAG] for run in runs}) == count
 
 
 def assert_no_lock_error(folders: Sequence[Path]) -> None:
-    """No sender ever found the database locked."""
+    """No uploader ever found the database locked."""
     for folder in folders:
-        log = (folder / "sender.log").read_text()
+        log = (folder / "uploader.log").read_text()
         assert "locked" not in log, log
 
 
@@ -190,14 +193,14 @@ def test_eight_processes_on_a_server_with_postgresql(crowd: Crowd) -> None:
 
 
 def weights(runs: Sequence[Run]) -> dict[str, str]:
-    """What each run became, by its journal."""
-    return {run.data.tags["journal_id"]: run.data.tags["weights_sha256"] for run in runs}
+    """What each run became, by its event log."""
+    return {run.data.tags[ID_TAG]: run.data.tags["weights_sha256"] for run in runs}
 
 
 def test_eight_processes_in_one_output_folder(
     context: ForkServerContext, data: Path, tmp_path: Path
 ) -> None:
-    """They share a sender and a fresh database; a run that all want is trained by one of them."""
+    """They share an uploader and a fresh database; a run that all want is trained by one."""
     uri, outputs = f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "outputs"
     wanted_by_all = NUM_PROCESSES * NUM_RUNS
     tasks = [
@@ -234,16 +237,16 @@ def test_two_senders_in_a_fresh_postgresql_database(
     if not database:
         pytest.skip(missing())
     whole = make_url(new_database(database, "direct"))
-    # as a user gives it: a journal has no password
+    # as a user gives it: an event log has no password
     monkeypatch.setenv("PGPASSWORD", str(whole.password))
     address = str(whole._replace(password=None))  # set() takes None for no change
     folders = crowd.folders[:2]
     for folder in folders:
-        for run in journal_folders(folder)[:3]:
-            with EventLog(run) as journal:
-                journal.destination(address, EXPERIMENT)
+        for run in logged_dirs(folder)[:3]:
+            with EventLog(run) as event_log:
+                event_log.destination(address, EXPERIMENT)
     for folder in folders:
-        spawn(folder)
+        start_uploader(folder)
     wait_until_all_is_sent(folders)
     assert_all_finished(all_runs(address), 6)
     for folder in folders:

@@ -281,10 +281,10 @@ def test_journal_that_lost_its_tail_is_filled_from_the_checkpoint(
     """Cut at any byte after its first lines: the points are there again, each once."""
     configs = interrupted.copy(tmp_path / "outputs")
     folder, _ = run_folders(configs, interrupted)
-    journal = folder.path / "events.jsonl"
-    content = journal.read_bytes()
+    event_log = folder.path / "events.jsonl"
+    content = event_log.read_bytes()
     first_point = content.index(b'{"kind": "metrics"')
-    with journal.open("rb+") as file:
+    with event_log.open("rb+") as file:
         file.truncate(Random(seed).randrange(first_point, len(content)))
     assert_as_undisturbed(train_all(configs, interrupted.dataset), interrupted)
 

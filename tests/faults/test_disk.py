@@ -16,19 +16,19 @@ from pathlib import Path
 import pytest
 
 from fashion_mnist.config.schema import Config
+from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.request import Request, find_run
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
-from fashion_mnist.tracking.address import absolute_uri
-from fashion_mnist.tracking.sender import sync
+from fashion_mnist.tracking.uploader import sync
 from fashion_mnist.training.stack import HistoryRow, Stack
 from tests.builders import QUIET, data_overrides, load, make_config, make_data
 from tests.faults.disks import MakeDisk
-from tests.faults.processes import FMNIST, Child, ForkServer, fork_server, kill_senders
-from tests.faults.records import assert_recorded_once, read_journal
+from tests.faults.processes import FMNIST, Child, ForkServer, fork_server, kill_uploaders
+from tests.faults.records import assert_recorded_once, read_log
 
 SMALL = (
     *("data.validation_size=20", "training.batch_size=16", "model.width=32", "training.epochs=3"),
@@ -146,7 +146,7 @@ def test_a_command_without_room_goes_on_when_there_is(
         again = trainer.start(outputs)
         assert again.wait() == 0, again.text()
         assert weights_in(outputs) == expected
-        assert sync(outputs).sent
+        assert sync(outputs).is_complete
         assert_recorded_once(trainer.uri, outputs)
 
 
@@ -165,7 +165,7 @@ def test_wherever_the_disk_ends_nothing_is_lost(
         disk.make_room()
         assert trainer.train([config]) == [""]
         assert weights_in(disk.folder / "outputs") == expected
-        assert sync(disk.folder / "outputs").sent
+        assert sync(disk.folder / "outputs").is_complete
         assert_recorded_once(trainer.uri, disk.folder / "outputs")
 
 
@@ -181,7 +181,7 @@ def test_a_checkpoint_that_cannot_be_written_is_left_out(
     def on_epoch(stack: Stack, _rows: list[HistoryRow]) -> None:
         kept[stack.epoch] = folder.epoch()
         if stack.epoch == 3:
-            disk.fill(leave_kilobytes=12)  # for the journal
+            disk.fill(leave_kilobytes=12)  # for the event log
         if stack.epoch == 6:
             disk.empty()
 
@@ -197,7 +197,7 @@ def test_a_checkpoint_that_cannot_be_written_is_left_out(
 def test_an_epoch_that_cannot_be_recorded_ends_its_run_alone(
     trainer: Trainer, make_disk: MakeDisk
 ) -> None:
-    """Of three runs in a stack, one has no room for its journal: the others finish without it."""
+    """Of three runs in a stack, one has no room for its event log: the others finish without it."""
     outputs = trainer.folder / "outputs"
     configs = [
         trainer.config(outputs, f"seed={seed}", "training.epochs=40", "model.width=8")
@@ -221,25 +221,25 @@ def test_an_epoch_that_cannot_be_recorded_ends_its_run_alone(
     epochs = [row["epoch"] for row in folders[1].history()]
     assert epochs == list(range(1, 41))
     assert weights_in(outputs) == trainer.weights(*configs)
-    assert sync(outputs).sent
+    assert sync(outputs).is_complete
     assert_recorded_once(trainer.uri, outputs)
 
 
 def test_a_full_disk_leaves_the_journal_whole(make_disk: MakeDisk) -> None:
     """What was said before the disk was full and after it had room is there, and nothing else."""
     disk = make_disk("disk", {"kilobytes": 64})
-    with EventLog(disk.folder / "run") as journal:
+    with EventLog(disk.folder / "run") as event_log:
         disk.fill()
         refused: dict[int, str] = {}
         for step in range(1, 60):
             try:
-                journal.metrics(step, {"val/loss": 0.1})
+                event_log.metrics(step, {"val/loss": 0.1})
             except OSError as error:
                 refused[step] = error.filename
                 if len(refused) == 3:
                     disk.empty()
     assert list(refused.values()) == [str(disk.folder / "run" / "events.jsonl")] * 3
-    told = read_journal(disk.folder / "run")
+    told = read_log(disk.folder / "run")
     assert {step for _, step in told.points} == set(range(1, 60)) - set(refused)
 
 
@@ -259,7 +259,7 @@ def test_a_sweep_without_room_goes_on_when_there_is(trainer: Trainer, make_disk:
     assert again.wait() == 0, again.text()
     seeds = [trainer.config(outputs, f"seed={seed}") for seed in range(6)]
     assert weights_in(outputs) == trainer.weights(*seeds)
-    assert sync(outputs).sent
+    assert sync(outputs).is_complete
     assert_recorded_once(trainer.uri, outputs)
 
 
@@ -349,7 +349,7 @@ def test_a_store_without_room_keeps_nobody_from_training(
     assert "not sent yet" in child.text()
     assert "disk is full" in child.text()
     assert "Traceback" not in child.text()
-    kill_senders(outputs)
+    kill_uploaders(outputs)
     disk.make_room()
     sent = trainer.server.start(["sync", "--output-dir", str(outputs)], trainer.folder)
     assert sent.wait() == 0, sent.text()

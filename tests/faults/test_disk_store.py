@@ -1,4 +1,4 @@
-"""A store, or the journals on their way to it, on a full disk; and then there is room.
+"""A store, or the event logs on their way to it, on a full disk; and then there is room.
 
 The promise: the store can be read, whenever its disk became full; why nothing is sent is one line;
 and with room all is there exactly once.
@@ -16,7 +16,7 @@ from fashion_mnist.console import disk_trouble
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.tracking.sender import sync
+from fashion_mnist.tracking.uploader import sync
 from tests.builders import QUIET, load, make_config, make_data
 from tests.faults.disks import MakeDisk
 from tests.faults.records import assert_recorded_once
@@ -39,8 +39,8 @@ def copy_for(uri: str, finished: Path, outputs: Path) -> Path:
     """The finished runs in a new output folder, wanted in a store."""
     shutil.copytree(finished, outputs)
     for folder in (outputs / "runs").iterdir():
-        with EventLog(folder) as journal:
-            journal.destination(uri, "fashion-mnist")
+        with EventLog(folder) as event_log:
+            event_log.destination(uri, "fashion-mnist")
     return outputs
 
 
@@ -50,7 +50,7 @@ def why_not_sent(outputs: Path) -> str:
         outcome = sync(outputs)
     except OSError as error:
         return disk_trouble(error)
-    assert not outcome.sent
+    assert not outcome.is_complete
     assert outcome.reason is not None
     return outcome.reason
 
@@ -78,7 +78,7 @@ def test_a_store_is_readable_wherever_its_disk_ends(
     assert "\n" not in reason
     assert_readable(database)
     disk.make_room()
-    assert sync(outputs).sent
+    assert sync(outputs).is_complete
     assert_recorded_once(f"sqlite:///{database}", outputs)
 
 
@@ -95,7 +95,7 @@ def test_journals_on_a_full_disk_are_sent_once_there_is_room(
     assert "No space left" in why_not_sent(outputs)
     assert_readable(database)
     disk.empty()
-    assert sync(outputs).sent
+    assert sync(outputs).is_complete
     assert_recorded_once(f"sqlite:///{database}", outputs)
 
 
@@ -112,5 +112,5 @@ def test_journals_and_store_on_one_full_disk(
     assert "full" in reason or "No space left" in reason
     assert_readable(database)
     disk.empty()
-    assert sync(outputs).sent
+    assert sync(outputs).is_complete
     assert_recorded_once(f"sqlite:///{database}", outputs)

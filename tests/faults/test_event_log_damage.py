@@ -1,11 +1,10 @@
-"""A journal that a disk or a hand has damaged is noticed, kept and gone on with; receipts too."""
+"""An event log that a disk or a hand has damaged is noticed, kept and gone on with; a note too."""
 
 import json
 import logging
 import os
 import shutil
-import subprocess
-import sys
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -14,11 +13,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from fashion_mnist.process import this_process
 from fashion_mnist.runs.event_log import (
     LOG_FILE,
     SEAL_FILE,
-    Destination,
     EventLog,
     RunState,
     make_event,
@@ -29,13 +26,13 @@ from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
-from fashion_mnist.tracking.problems import read_problems
-from fashion_mnist.tracking.receipt import receipt_path
-from fashion_mnist.tracking.sender import Sender, sync
+from fashion_mnist.tracking.recorded import STATE_TAG
 from fashion_mnist.tracking.store import Store
+from fashion_mnist.tracking.upload_state import destinations, read_problems, upload_state_path
+from fashion_mnist.tracking.uploader import Uploader, sync
 from fashion_mnist.training.stack import Stack
 from tests.builders import QUIET, load, make_config, make_data
-from tests.faults.event_logs import EXPERIMENT, FAULTS, break_journal, draw, say_epoch, write_run
+from tests.faults.event_logs import EXPERIMENT, FAULTS, break_log, draw, say_epoch, write_run
 from tests.faults.records import assert_recorded_once
 
 FAULTS_OF_A_KIND = 25
@@ -95,7 +92,7 @@ def test_damage_is_noticed_and_the_good_part_stands(
     for number in range(FAULTS_OF_A_KIND):
         folder = tmp_path / str(number)
         shutil.copytree(whole, folder)
-        broken = break_journal(folder, fault, random)
+        broken = break_log(folder, fault, random)
         read = [(entry.kind, entry.time_ms, entry.content) for entry in read_events(folder)]
         assert read == original[: len(read)]
         assert len(read) < len(original)
@@ -112,10 +109,10 @@ def test_damage_is_noticed_and_the_good_part_stands(
 
 def test_half_a_line_is_no_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What a kill leaves of an entry after the last status is cut off without a word."""
-    with EventLog(tmp_path) as journal:
-        journal.start("a run", {}, {})
-        journal.status("RUNNING")
-        journal.metrics(1, {"val/loss": 0.5})
+    with EventLog(tmp_path) as event_log:
+        event_log.start("a run", {}, {})
+        event_log.status("RUNNING")
+        event_log.metrics(1, {"val/loss": 0.5})
     path = tmp_path / LOG_FILE
     content = path.read_bytes()
     last_line = len(content.splitlines(keepends=True)[-1])
@@ -128,11 +125,11 @@ def test_half_a_line_is_no_damage(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 
 def test_damage_that_comes_again_overwrites_nothing(tmp_path: Path) -> None:
-    """Each damaged journal is kept under a name of its own."""
+    """Each damaged event log is kept under a name of its own."""
     write_run(tmp_path, "sqlite:////nowhere.db")
     kept = []
     for seed in range(3):
-        kept.append(break_journal(tmp_path, "garbage in the middle", Random(seed)))
+        kept.append(break_log(tmp_path, "garbage in the middle", Random(seed)))
         write_run(tmp_path, "sqlite:////nowhere.db")
     names = [f"events.damaged-{number}.jsonl" for number in (1, 2, 3)]
     assert [(tmp_path / name).read_bytes() for name in names] == kept
@@ -149,11 +146,11 @@ def test_journal_without_its_header(
         (tmp_path / SEAL_FILE).write_bytes((tmp_path / SEAL_FILE).read_bytes()[:20])
     elif seal == "gone":
         (tmp_path / SEAL_FILE).unlink()
-    with EventLog(tmp_path) as journal:
-        assert (journal.id == identity) is (seal == "whole")
+    with EventLog(tmp_path) as event_log:
+        assert (event_log.id == identity) is (seal == "whole")
         assert "events.damaged-1.jsonl" in warnings(caplog)
     with EventLog(tmp_path) as again:
-        assert again.id == journal.id
+        assert again.id == event_log.id
 
 
 def test_journal_of_an_earlier_format_is_named(
@@ -174,17 +171,17 @@ def test_sender_leaves_a_damaged_journal_alone(
     """The store keeps what it has, others are sent, the user is told; mended, all is there once."""
     hurt, other = output_dir / "runs" / "hurt", output_dir / "runs" / "other"
     write_run(hurt, uri)
-    assert sync(output_dir).sent
+    assert sync(output_dir).is_complete
     for number, fault in enumerate(FAULTS):
-        broken = break_journal(hurt, fault, Random(number))
-        with EventLog(other) as journal:
-            journal.destination(uri, EXPERIMENT)
-            journal.start("other", {}, {})
-            say_epoch(journal, number + 1)
-            journal.status("KILLED")
-            journal.status("RUNNING")
+        broken = break_log(hurt, fault, Random(number))
+        with EventLog(other) as event_log:
+            event_log.destination(uri, EXPERIMENT)
+            event_log.start("other", {}, {})
+            say_epoch(event_log, number + 1)
+            event_log.status("KILLED")
+            event_log.status("RUNNING")
         outcome = sync(output_dir)
-        unsent = [run.folder.name for run in outcome.runs if not run.complete]
+        unsent = [run.run_dir.name for run in outcome.uploads if not run.is_complete]
         assert unsent in (["hurt"], [])  # where nothing is left of it, nobody knows where it goes
         assert f"{hurt / LOG_FILE} " in warnings(caplog)
         if "hurt" in unsent:
@@ -193,7 +190,7 @@ def test_sender_leaves_a_damaged_journal_alone(
         assert find_runs(uri)["größer"].info.status == "FINISHED"
         write_run(hurt, uri)  # its own command
         outcome = sync(output_dir)
-        assert outcome.sent, outcome.reason
+        assert outcome.is_complete, outcome.reason
         assert_recorded_once(uri, output_dir)
 
 
@@ -203,9 +200,9 @@ def test_journal_that_grew_again_is_sent_once(seed: int, output_dir: Path, uri: 
     random = Random(seed)
     folder = output_dir / "runs" / "a"
     write_run(folder, uri, epochs=random.randint(1, 6), end=random.choice(["KILLED", "FINISHED"]))
-    assert sync(output_dir).sent
+    assert sync(output_dir).is_complete
     for epochs in (random.randint(1, 6), 8):
-        break_journal(folder, "cut at a line's end", random)
+        break_log(folder, "cut at a line's end", random)
         if random.random() < 0.5:
             (folder / SEAL_FILE).unlink()
             # without the seal it is the same run while its first line stands
@@ -214,8 +211,8 @@ def test_journal_that_grew_again_is_sent_once(seed: int, output_dir: Path, uri: 
                 pytest.skip("nothing is left that says which run it was")
         write_run(folder, uri, epochs=epochs)
         if random.random() < 0.5:
-            assert sync(output_dir).sent
-    assert sync(output_dir).sent
+            assert sync(output_dir).is_complete
+    assert sync(output_dir).is_complete
     assert_recorded_once(uri, output_dir)
 
 
@@ -232,25 +229,25 @@ def test_damaged_receipt_counts_as_none(output_dir: Path, uri: str) -> None:
     """Whatever lies there, the run is sent again, and everything is in the store once."""
     folder = output_dir / "runs" / "a"
     write_run(folder, uri)
-    assert sync(output_dir).sent
-    receipt = receipt_path(folder, Destination(uri, EXPERIMENT))
+    assert sync(output_dir).is_complete
+    receipt = upload_state_path(folder, *destinations(folder))
     for content in damaged_json(receipt.read_bytes()):
         receipt.write_bytes(content)
         outcome = sync(output_dir)
-        assert outcome.sent, outcome.reason
+        assert outcome.is_complete, outcome.reason
     assert_recorded_once(uri, output_dir)
 
 
 def test_damaged_note_of_problems_counts_as_none(output_dir: Path, uri: str) -> None:
-    """The sender's list of what went wrong may be anything: it sends."""
+    """The uploader's list of what went wrong may be anything: it sends."""
     (output_dir / "runs").mkdir(parents=True)
     note = {f"{'0' * 16} run": {"reason": "it was so", "time_ms": 1}}
     for number, content in enumerate(damaged_json(json.dumps(note).encode())):
-        (output_dir / "sender.json").write_bytes(content)
+        (output_dir / "uploader.json").write_bytes(content)
         assert isinstance(read_problems(output_dir), dict)
         if number % 8 == 0:
             write_run(output_dir / "runs" / str(number), uri, epochs=1, end="KILLED")
-            assert sync(output_dir).sent
+            assert sync(output_dir).is_complete
     assert_recorded_once(uri, output_dir)
 
 
@@ -280,7 +277,7 @@ def test_paths_in_a_journal_do_not_lead_out_of_its_folder(output_dir: Path, uri:
         append(folder, kind="model", path=path)
     append(folder, kind="artifact", path="epochs/1.txt")
     append(folder, kind="status", status="FINISHED")
-    assert sync(output_dir).sent
+    assert sync(output_dir).is_complete
     assert find_runs(uri)["größer"].info.status == "FINISHED"
     stored = [path for path in (output_dir.parent / "store").rglob("*") if path.is_file()]
     assert not [path for path in stored if b"secret" in path.read_bytes() and path.suffix != ".db"]
@@ -295,32 +292,32 @@ def test_artifacts_folder_that_is_a_link_out_is_left_out(output_dir: Path, uri: 
     elsewhere = output_dir.parent / "elsewhere"
     (folder / "artifacts").rename(elsewhere)
     (folder / "artifacts").symlink_to(elsewhere)
-    assert sync(output_dir).sent
+    assert sync(output_dir).is_complete
     assert not list((output_dir.parent / "store").rglob("1.txt"))
 
 
 def test_files_that_cannot_be_read_are_left_out(output_dir: Path, uri: str) -> None:
     """A damaged picture or network holds up neither its run nor others."""
     folder = output_dir / "runs" / "a"
-    with EventLog(folder) as journal:
-        journal.destination(uri, EXPERIMENT)
-        journal.start("a", {}, {})
+    with EventLog(folder) as event_log:
+        event_log.destination(uri, EXPERIMENT)
+        event_log.start("a", {}, {})
         for number, content in enumerate([b"", b"no picture", bytes(500)]):
-            draw(journal, f"{number}.png")
-            (journal.artifacts / f"{number}.png").write_bytes(content)
+            draw(event_log, f"{number}.png")
+            (event_log.artifacts / f"{number}.png").write_bytes(content)
             (folder / f"{number}.safetensors").write_bytes(content)
-            journal.model(f"{number}.safetensors")
-        draw(journal, "half.png")
-        half = (journal.artifacts / "half.png").read_bytes()
-        (journal.artifacts / "half.png").write_bytes(half[: len(half) // 2])
-        journal.status("FINISHED")
+            event_log.model(f"{number}.safetensors")
+        draw(event_log, "half.png")
+        half = (event_log.artifacts / "half.png").read_bytes()
+        (event_log.artifacts / "half.png").write_bytes(half[: len(half) // 2])
+        event_log.status("FINISHED")
     outcome = sync(output_dir)
-    assert outcome.sent, outcome.reason
+    assert outcome.is_complete, outcome.reason
     assert find_runs(uri)["a"].info.status == "FINISHED"
 
 
 def test_entries_that_make_no_sense_hold_up_their_run_alone(output_dir: Path, uri: str) -> None:
-    """A journal that somebody else wrote, checksums and all, stops neither sender nor others."""
+    """An event log that another program wrote, checksums and all, stops no other."""
     hostile: list[dict[str, object]] = [
         {"kind": "metrics", "step": 1, "values": {"val/loss": "<b>"}},
         {"kind": "metrics", "step": 10**30, "values": {"val/loss": 1.0}},
@@ -339,8 +336,8 @@ def test_entries_that_make_no_sense_hold_up_their_run_alone(output_dir: Path, ur
         append(folder, **said)
     write_run(output_dir / "runs" / "sound", uri)
     sync(output_dir)
-    sound = [run for run in sync(output_dir).runs if run.folder.name == "sound"]
-    assert [run.complete for run in sound] == [True]
+    sound = [run for run in sync(output_dir).uploads if run.run_dir.name == "sound"]
+    assert [run.is_complete for run in sound] == [True]
 
 
 def test_what_is_no_run_is_passed_over(output_dir: Path, uri: str) -> None:
@@ -354,63 +351,60 @@ def test_what_is_no_run_is_passed_over(output_dir: Path, uri: str) -> None:
     (runs / "loop").symlink_to(runs / "loop")
     (runs / "receipts").mkdir()
     shutil.copytree(runs / "sound", runs / "b", ignore=shutil.ignore_patterns("*.db"))
-    receipt_path(runs / "b", Destination(uri, EXPERIMENT)).mkdir(parents=True)
+    upload_state_path(runs / "b", *destinations(runs / "b")).mkdir(parents=True)
     (output_dir / "sweeps").write_text("x")
-    sound = [run for run in sync(output_dir).runs if run.folder.name == "sound"]
-    assert [run.complete for run in sound] == [True]
+    sound = [run for run in sync(output_dir).uploads if run.run_dir.name == "sound"]
+    assert [run.is_complete for run in sound] == [True]
 
 
 def test_run_that_was_taken_for_dead_is_shown_running_again(output_dir: Path, uri: str) -> None:
     """Whoever ended it in the store was wrong: it goes on, and the store says so."""
     folder = output_dir / "runs" / "a"
-    with run_lock(folder), EventLog(folder) as journal:
-        journal.destination(uri, EXPERIMENT)
-        journal.start("a", {}, {})
-        journal.status("RUNNING")
+    with run_lock(folder), EventLog(folder) as event_log:
+        event_log.destination(uri, EXPERIMENT)
+        event_log.start("a", {}, {})
+        event_log.status("RUNNING")
         sync(output_dir)
         MlflowClient(uri).set_terminated(find_runs(uri)["a"].info.run_id, "KILLED")
-        say_epoch(journal, 1)
-        assert sync(output_dir).sent
+        say_epoch(event_log, 1)
+        assert sync(output_dir).is_complete
         assert find_runs(uri)["a"].info.status == "RUNNING"
 
 
-def leave_zombie(output_dir: Path, uri: str, name: str, tags: dict[str, str]) -> None:
-    """A run that the store shows as running and whose journal is gone."""
-    folder = output_dir / "runs" / name
-    with EventLog(folder) as journal:
-        journal.destination(uri, EXPERIMENT)
-        journal.start(name, {}, this_process() | tags)
-        journal.status("RUNNING")
-        say_epoch(journal, 1)
-        Sender(output_dir).carry()
-    shutil.rmtree(folder)
+def test_lost_runs_whose_directory_was_removed_are_ended(
+    output_dir: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the store shows as running ends as KILLED where this host's directory of it is gone."""
 
+    def leave(name: str, *, is_removed: bool) -> None:
+        """A run that the store shows as running, and whose log is not below the output folder."""
+        run_dir = output_dir / "runs" / name
+        with EventLog(run_dir) as event_log:
+            event_log.destination(uri, EXPERIMENT)
+            event_log.start(name, {}, {})
+            event_log.status("RUNNING")
+            say_epoch(event_log, 1)
+            Uploader(output_dir).poll()
+        if is_removed:
+            shutil.rmtree(run_dir)
 
-def test_zombies_whose_journal_was_removed_are_ended(output_dir: Path, uri: str) -> None:
-    """Runs of dead processes of this machine end as KILLED; of living and unknown ones, none."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        process.kill()
-    dead = {"pid": str(process.pid)}
-    before_boot = {"boot_id": "another", "process_start": "2001-01-01T00:00:00+00:00"}
-    cases = {
-        "dead": (dead, "KILLED"),
-        "number taken over": ({"process_start": "2001-01-01T00:00:00+00:00"}, "KILLED"),
-        "before the last boot": (before_boot, "KILLED"),
-        "living": ({}, "RUNNING"),
-        "another host": (dead | {"host": "elsewhere"}, "RUNNING"),
-        "another host of our name": (dead | {"boot_id": "another"}, "RUNNING"),
-        "another container": (dead | {"pid_namespace": "pid:[1]"}, "RUNNING"),
-        "says nothing": (dict.fromkeys(this_process(), ""), "RUNNING"),
-    }
-    for name, (tags, _) in cases.items():
-        leave_zombie(output_dir, uri, name, tags)
+    leave("removed", is_removed=True)
+    leave("here", is_removed=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "gethostname", lambda: "elsewhere")
+        leave("on another host", is_removed=True)
+    leave("says nothing", is_removed=True)
+    client = MlflowClient(uri)
+    client.set_tag(find_runs(uri)["says nothing"].info.run_id, STATE_TAG, "x")
     write_run(output_dir / "runs" / "next", uri)
-    assert sync(output_dir).sent
+    with run_lock(output_dir / "runs" / "here"):
+        assert sync(output_dir).is_complete
     runs = find_runs(uri)
-    statuses = {name: runs[name].info.status for name in cases}
-    assert statuses == {name: status for name, (_, status) in cases.items()}
-    [point] = MlflowClient(uri).get_metric_history(runs["dead"].info.run_id, "val/loss")
-    assert runs["dead"].info.end_time == point.timestamp
+    statuses = {name: runs[name].info.status for name in runs if name != "größer"}
+    alive = dict.fromkeys(("here", "on another host", "says nothing"), "RUNNING")
+    assert statuses == {"removed": "KILLED", **alive}
+    [point] = client.get_metric_history(runs["removed"].info.run_id, "val/loss")
+    assert runs["removed"].info.end_time == point.timestamp
 
 
 @pytest.fixture(scope="module")
@@ -464,8 +458,8 @@ def test_run_with_a_damaged_journal_ends_as_if_undisturbed(
             train_on(data, output_dir, uri, Observer(die_in_epoch_3, QUIET.on_epoch))
         [path] = (output_dir / "runs").iterdir()
         folder = RunDir(path)
-    assert sync(output_dir).sent
-    break_journal(folder.path, fault, Random(fault))
+    assert sync(output_dir).is_complete
+    break_log(folder.path, fault, Random(fault))
     warnings(caplog)
     again = train_on(data, output_dir, uri)
     assert again == folder
@@ -473,5 +467,5 @@ def test_run_with_a_damaged_journal_ends_as_if_undisturbed(
     assert again.status() == "FINISHED"
     assert again.tags()["weights_sha256"] == weights
     assert [row["epoch"] for row in again.history()] == [1, 2, 3, 4]
-    assert sync(output_dir).sent
+    assert sync(output_dir).is_complete
     assert_recorded_once(uri, output_dir)

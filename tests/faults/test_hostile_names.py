@@ -30,7 +30,6 @@ from fashion_mnist.console import PrintableFormatter, printable
 from fashion_mnist.errors import in_words
 from fashion_mnist.markdown import code, plain
 from fashion_mnist.plots.confusion import confusion_figure
-from fashion_mnist.recorded import RecordedRun
 from fashion_mnist.runs.artifacts import SplitResult, record_split
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.sweep.axes import text_of
@@ -38,7 +37,8 @@ from fashion_mnist.sweep.leaderboard import leaderboard_table, rank
 from fashion_mnist.sweep.progress import Progress, table
 from fashion_mnist.sweep.results import JobResult
 from fashion_mnist.sweep.summary import write_summary
-from fashion_mnist.tracking.reading import Reader
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import RecordedRun
 from fashion_mnist.tracking.store import Store
 
 ESCAPES = {
@@ -252,9 +252,9 @@ def test_class_names_are_drawn_and_written_literally(name: str, tmp_path: Path) 
         images=torch.zeros(2, 4, 4, dtype=torch.uint8),
         sha256="0" * 64,
     )
-    with EventLog(tmp_path / "run") as journal, warnings.catch_warnings():
+    with EventLog(tmp_path / "run") as event_log, warnings.catch_warnings():
         warnings.simplefilter("error")
-        record_split(journal, result, names)
+        record_split(event_log, result, names)
         drawn, bare = (confusion_figure(counts.numpy(), own, "t") for own in (names, ["", "Bag"]))
     folder = tmp_path / "run/artifacts/test"
     assert json.loads((folder / "confusion_matrix.json").read_text())["labels"] == names

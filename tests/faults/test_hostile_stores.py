@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -24,16 +25,16 @@ from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.sweep.axes import Axis
 from fashion_mnist.sweep.study import LOG_FILE, Search
 from fashion_mnist.terminal import summarize_run
-from fashion_mnist.tracking.sender import sync
-from fashion_mnist.tracking.ui import say_links
-from fashion_mnist.tracking.views import VERSION_TAG
+from fashion_mnist.tracking.saved_views import VERSION_TAG
+from fashion_mnist.tracking.server import say_links, ui
+from fashion_mnist.tracking.uploader import sync
 from tests.builders import data_overrides, make_data
 from tests.faults.test_hostile_names import ESCAPES, HTML, STEERING
 
 
 @pytest.fixture
 def hostile_run(tmp_path: Path) -> Path:
-    """A finished run of somebody else, whose journal names files and stores of others."""
+    """A finished run of somebody else, whose event log names files and stores of others."""
     folder = tmp_path / "outputs/runs/0123456789abcdef-1"
     secret = tmp_path / "secret.txt"
     secret.write_text("SECRET")
@@ -75,7 +76,7 @@ def hostile_run(tmp_path: Path) -> Path:
 def test_names_of_a_run_lead_nowhere_else(hostile_run: Path, tmp_path: Path) -> None:
     """Nothing outside the run's folder is sent, nothing outside the store's is written."""
     outcome = sync(tmp_path / "outputs")
-    assert outcome.sent, outcome.reason
+    assert outcome.is_complete, outcome.reason
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     [experiment] = client.search_experiments(filter_string="name = '../../x'")
     [run] = client.search_runs([experiment.experiment_id])
@@ -92,14 +93,22 @@ def test_names_of_a_run_lead_nowhere_else(hostile_run: Path, tmp_path: Path) -> 
 class Impostor(BaseHTTPRequestHandler):
     """A server that is no MLflow."""
 
-    answer = b""
+    answer = b""  # to what is looked for
+    first_answer = b""  # to the question whether MLflow is there
+
+    def do_GET(self) -> None:
+        """Is MLflow there?"""
+        self._say(self.first_answer)
 
     def do_POST(self) -> None:
-        """Any question gets the one answer."""
+        """Which experiments are there?"""
+        self._say(self.answer)
+
+    def _say(self, answer: bytes) -> None:
         self.send_response(200)
-        self.send_header("Content-Length", str(len(self.answer)))
+        self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
-        self.wfile.write(self.answer)
+        self.wfile.write(answer)
 
     def log_message(self, format: str, *args: object) -> None:
         """Not to be seen."""
@@ -122,18 +131,24 @@ def impostor() -> Iterator[str]:
 )
 def test_a_server_that_is_none_is_said_so(answer: bytes, impostor: str) -> None:
     """`fmnist ui` ends with one line, whatever the address answers."""
-    Impostor.answer = answer
-    with pytest.raises(OSError, match="does not answer as MLflow does"):
-        say_links(impostor, lambda _line: None)
+    Impostor.first_answer = answer
+    with pytest.raises(OSError, match="not as MLflow answers"):
+        ui(impostor, say=lambda _line: None)
+    Impostor.first_answer, Impostor.answer = b'{"error_code": "NONE"}', answer
+    with suppress(OSError):  # or there are no experiments in what it says
+        ui(impostor, say=lambda _line: None)
 
 
 def test_experiments_of_a_server_are_shown_harmlessly(impostor: str) -> None:
     """Names and ids that a server tells are written out, and no link is built of anything else."""
-    tags = [5, {"key": VERSION_TAG, "value": "1"}]
-    named = [{"name": text, "experiment_id": text, "tags": tags} for text in ESCAPES.values()]
+    tags = [{"key": VERSION_TAG, "value": "1"}]
+    # what is no text at all MLflow's client refuses itself
+    names = [text for text in ESCAPES.values() if text == text.encode(errors="ignore").decode()]
+    named = [{"name": text, "experiment_id": text, "tags": tags} for text in names]
+    Impostor.first_answer = b'{"error_code": "NONE"}'
     Impostor.answer = json.dumps({"experiments": [*named, {"name": "x"}]}).encode()
     said: list[str] = []
-    say_links(impostor, said.append)
+    say_links(impostor, impostor, said.append)
     assert len(said) == 3 * len(named)
     assert not STEERING.search("".join(said))
 

@@ -8,14 +8,14 @@ import pytest
 from tests.builders import data_overrides, make_data
 from tests.faults.kills import (
     Campaign,
-    sender,
     trainer,
-    trainer_and_sender,
+    trainer_and_uploader,
+    uploader,
     whole_group,
     worker,
     workers,
 )
-from tests.faults.processes import ForkServer, kill_senders, wait_for
+from tests.faults.processes import ForkServer, kill_uploaders, wait_for
 
 SMALL = (
     "data.validation_size=20",
@@ -38,17 +38,17 @@ SEARCH = (
 def campaign(
     the_server: ForkServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Campaign]:
-    """One for all tests: a sender takes longer to start than many commands to be killed."""
+    """One for all tests: an uploader takes longer to start than many commands to be killed."""
     folder = tmp_path_factory.mktemp("killed")
     words = ["train", *data_overrides(make_data(folder / "data")), *SMALL]
     campaign = Campaign(folder, words, the_server.start, random.Random(0))
     yield campaign
-    kill_senders(campaign.output_dir)
+    kill_uploaders(campaign.output_dir)
 
 
 def test_a_run_is_killed_with_its_sender(campaign: Campaign) -> None:
-    """Both at once, also while the store is created; and the sender alone."""
-    campaign.outlive([*[trainer_and_sender] * 3, sender], first_seed=0)
+    """Both at once, also while the store is created; and the uploader alone."""
+    campaign.outlive([*[trainer_and_uploader] * 3, uploader], first_seed=0)
     campaign.check()
 
 

@@ -16,7 +16,7 @@ from tests.faults.processes import (
     FMNIST,
     OUTPUT,
     ForkServer,
-    kill_senders,
+    kill_uploaders,
     wait_for,
 )
 from tests.faults.records import assert_recorded_once
@@ -63,7 +63,7 @@ def test_head_reads_the_first_line_alone(data: Path, tmp_path: Path) -> None:
         assert f"epoch {EPOCHS}/{EPOCHS}" in log.read_text()
         assert_recorded_once(f"sqlite:///{tmp_path / 'mlflow.db'}", Path("outputs"))
     finally:
-        kill_senders(tmp_path / "outputs")
+        kill_uploaders(tmp_path / "outputs")
 
 
 def test_head_reads_the_first_line_of_a_mistake(data: Path) -> None:

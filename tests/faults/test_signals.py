@@ -12,12 +12,12 @@ from mlflow import MlflowClient
 from fashion_mnist.clean import PART, clean
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import STOPPING
-from fashion_mnist.tracking.outbox import recorded
+from fashion_mnist.tracking.upload_state import uploads
 from tests.builders import data_overrides, make_data
 from tests.faults.processes import (
     Child,
     ForkServer,
-    kill_senders,
+    kill_uploaders,
     start_console_script,
     wait_for,
 )
@@ -233,7 +233,7 @@ def test_while_a_sweep_is_summed_up_it_is_finished(
 def test_the_store_is_told_before_the_program_ends(
     server: ForkServer, large: Path, tmp_path: Path
 ) -> None:
-    """A container takes the sender with it: the run must not stand there as running."""
+    """A container takes the uploader with it: the run must not stand there as running."""
     child = server.start(command(large, ENDLESS), tmp_path)
     try:
         wait_for(lambda: any(run_ids()), "the run in the store")
@@ -243,12 +243,12 @@ def test_the_store_is_told_before_the_program_ends(
         run = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}").get_run(run_id)
         assert run.info.status == "KILLED", child.text()
     finally:
-        kill_senders(tmp_path / "outputs")
+        kill_uploaders(tmp_path / "outputs")
 
 
 def run_ids() -> list[str]:
     """What the store calls the runs, where it has them."""
-    return [known.run_id for run in runs() for known in recorded(run.path) if known.run_id]
+    return [known.run_id for run in runs() for known in uploads(run.path) if known.run_id]
 
 
 @pytest.mark.parametrize("sent", [[signal.SIGHUP], [signal.SIGINT, signal.SIGTERM]], ids=str)
@@ -265,7 +265,7 @@ def test_while_it_waits_for_the_store_it_leaves_soon(
                 child.send(number)
             assert_stopped(child, sent[-1])
         finally:
-            kill_senders(tmp_path / "outputs")
+            kill_uploaders(tmp_path / "outputs")
     if len(sent) == 1:
         assert "`fmnist sync` will send it" in child.text()
         assert "the run is finished" in child.text()

@@ -17,21 +17,17 @@ from urllib.error import HTTPError
 from urllib.request import Request as WebRequest
 from urllib.request import urlopen
 
-import psutil
 import pytest
 from mlflow import MlflowClient
-from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from fashion_mnist.cli import app
 from fashion_mnist.doctor.stores import look_at_store
-from fashion_mnist.runs.request import demand_store
 from fashion_mnist.runs.run_dir import RunError
-from fashion_mnist.tracking.hosting import serve, wait_until_ready
-from fashion_mnist.tracking.login import NAME, PASSWORD, login_headers
-from fashion_mnist.tracking.outbox import Outcome
-from fashion_mnist.tracking.sender import Sender, sync
-from fashion_mnist.tracking.team import ADMIN_PASSWORD, TeamServer, out_of_reach
+from fashion_mnist.tracking.server import mlflow_server, wait_until_ready
+from fashion_mnist.tracking.upload_state import Outcome
+from fashion_mnist.tracking.uploader import Uploader, sync
+from fashion_mnist.tracking.uri import PASSWORD, USERNAME, demand_store, login_headers
 from tests.builders import data_overrides, make_config, make_data
 from tests.faults.event_logs import EXPERIMENT, write_run
 from tests.faults.postgres import free_port, missing, postgres
@@ -49,35 +45,40 @@ class Team:
     """A server in use."""
 
     uri: str
-    folder: Path  # what it keeps of its own
-    store: str  # the database's address
-    database: str  # its password, empty for a file
-    process_id: int
+    folder: Path  # where its files are
 
 
 def log_in(monkeypatch: pytest.MonkeyPatch, name: str, password: str) -> None:
     """From here on this is who we are."""
-    monkeypatch.setenv(NAME, name)
+    monkeypatch.setenv(USERNAME, name)
     monkeypatch.setenv(PASSWORD, password)
 
 
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    """The server, with a user besides its administrator."""
+    """The server of `docs/tracking-server.md`, with a user besides its administrator."""
     place = tmp_path_factory.mktemp("team")
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
-        store = "" if missing() else stack.enter_context(postgres())
-        password = str(make_url(store).password) if store else ""
-        patch.setenv(ADMIN_PASSWORD, CHIEF)
+        store = f"sqlite:///{place}/mlflow.db" if missing() else stack.enter_context(postgres())
+        logins = f"sqlite:///{place}/logins.db" if missing() else store
+        settings = {
+            "MLFLOW_AUTH_CONFIG_PATH": str(place / "logins.ini"),
+            "MLFLOW_AUTH_ADMIN_PASSWORD": CHIEF,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": "x" * 32,
+        }
+        lines = ["[mlflow]", "default_permission = EDIT", f"database_uri = {logins}"]
+        lines += ["admin_username = admin", "auth_cache_ttl_seconds = 60"]
+        (place / "logins.ini").write_text("\n".join(lines).replace("%", "%%"))
         patch.chdir(place)
-        wanted = TeamServer(place / "kept", store, port=free_port(), workers=1, with_logins=True)
-        hosting = wanted.hosting()
-        process = stack.enter_context(serve(hosting))
-        wait_until_ready(process, hosting.address)
+        port = free_port()
+        uri = f"http://127.0.0.1:{port}"
+        options = ["--artifacts-destination", f"{place}/artifacts", "--app-name", "basic-auth"]
+        process = stack.enter_context(mlflow_server(store, port, options, settings))
+        wait_until_ready(process, f"{uri}/health")
         log_in(patch, "admin", CHIEF)
-        tell(hosting.address, "users/create", username="ann", password=ANN)
+        tell(uri, "users/create", username="ann", password=ANN)
         patch.undo()
-        yield Team(hosting.address, place / "kept", hosting.store, password, process.pid)
+        yield Team(uri, place)
         os.killpg(process.pid, signal.SIGKILL)  # gently, it would wait for clients to hang up
 
 
@@ -108,13 +109,12 @@ def test_twenty_clients_at_once(team: Team, tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(NUM_CLIENTS) as clients:
         for outcome in clients.map(send, folders):
-            assert outcome.sent, outcome.reason
+            assert outcome.is_complete, outcome.reason
     for folder in folders:
         assert_recorded_once(team.uri, folder)
     experiment = MlflowClient(team.uri).get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     assert experiment.artifact_location.startswith("mlflow-artifacts:")
-    assert not out_of_reach(team.store)  # nor those of the experiment that MLflow itself makes
     assert len(list(team.folder.glob("artifacts/**/validation/*.png"))) >= NUM_CLIENTS
 
 
@@ -137,10 +137,10 @@ def test_wrong_password_costs_nothing_but_the_recording(
     assert f"{team.uri} refuses the user 'ann' with this password" in line
     assert "fmnist sync" in line
     assert "Traceback" not in child.text()
-    # at once: the sender with the wrong password must not be in the way
+    # at once: the uploader with the wrong password must not be in the way
     log_in(monkeypatch, "ann", ANN)
     outcome = sync(outputs)
-    assert outcome.sent, outcome.reason
+    assert outcome.is_complete, outcome.reason
     assert_recorded_once(team.uri, outputs)
     for password in (WRONG, ANN):
         assert not files_with(password, tmp_path)
@@ -157,16 +157,16 @@ def test_no_login_is_asked_for(team: Team, tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_run(tmp_path / "outputs" / "runs" / name, team.uri, epochs=1)
     outcome = sync(tmp_path / "outputs")
-    assert not outcome.sent
-    assert outcome.reason == f"{team.uri} wants a login: set {NAME} and {PASSWORD}"
-    assert len(Sender(tmp_path / "outputs").problems.reasons()) == 1
+    assert not outcome.is_complete
+    assert outcome.reason == f"{team.uri} wants a login: set {USERNAME} and {PASSWORD}"
+    assert len(Uploader(tmp_path / "outputs").problems.reasons()) == 1
 
 
 def test_sender_with_the_wrong_login_leaves(team: Team, tmp_path: Path) -> None:
     """It does not linger: the next one may have the right login."""
     write_run(tmp_path / "outputs" / "runs" / "a", team.uri, epochs=1)
     began = time.monotonic()
-    Sender(tmp_path / "outputs").stay()
+    Uploader(tmp_path / "outputs").stay()
     assert time.monotonic() - began < 4  # it lingers for five seconds where all is well
 
 
@@ -177,12 +177,12 @@ def test_offline_never_wants_the_right_login(
     words = (f"tracking.uri={team.uri}", "tracking.offline=never")
     config = make_config(make_data(tmp_path / "data"), *words)
     with pytest.raises(RunError, match=f"{team.uri} wants a login"):
-        demand_store(config)
+        demand_store(config.tracking.uri, config.tracking.offline)
     log_in(monkeypatch, "ann", WRONG)
     with pytest.raises(RunError, match="refuses the user 'ann'"):
-        demand_store(config)
+        demand_store(config.tracking.uri, config.tracking.offline)
     log_in(monkeypatch, "ann", ANN)
-    demand_store(config)
+    demand_store(config.tracking.uri, config.tracking.offline)
 
 
 @pytest.mark.parametrize("words", [["runs"], ["leaderboard"], ["ui"], ["show", "latest"]])
@@ -190,14 +190,14 @@ def test_reading_without_a_login_is_one_line(team: Team, words: Sequence[str]) -
     """Commands that read say that a login is wanted, with status 1."""
     result = CliRunner().invoke(app, [*words, "--uri", team.uri])
     assert result.exit_code == 1, result.output
-    assert result.stderr == f"{team.uri} wants a login: set {NAME} and {PASSWORD}\n"
+    assert result.stderr == f"{team.uri} wants a login: set {USERNAME} and {PASSWORD}\n"
 
 
 @pytest.mark.usefixtures("_ann")
 def test_reading_with_a_login(team: Team, tmp_path: Path) -> None:
     """It is the same as without logins."""
     write_run(tmp_path / "runs" / "a", team.uri, epochs=1)
-    assert sync(tmp_path).sent
+    assert sync(tmp_path).is_complete
     result = CliRunner().invoke(app, ["runs", "--uri", team.uri, "--json"])
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["runs"]
@@ -220,7 +220,7 @@ def test_login_from_mlflows_file(
     """`~/.mlflow/credentials` does as well: nodes of a cluster share a home folder."""
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".mlflow").mkdir()
-    lines = ["[mlflow]", f"{NAME.lower()} = ann", f"{PASSWORD.lower()} = {ANN}"]
+    lines = ["[mlflow]", f"{USERNAME.lower()} = ann", f"{PASSWORD.lower()} = {ANN}"]
     (tmp_path / ".mlflow" / "credentials").write_text("\n".join(lines))
     assert login_headers()
     assert CliRunner().invoke(app, ["ui", "--uri", team.uri]).exit_code == 0
@@ -235,14 +235,3 @@ def test_others_runs_are_not_deleted(team: Team) -> None:
     MlflowClient(team.uri).create_run(own)
     with pytest.raises(HTTPError, match="403"):
         tell(team.uri, "experiments/delete", experiment_id=own)
-
-
-def test_passwords_stay_where_they_belong(team: Team) -> None:
-    """The server's are in one file that its owner alone can read, and in no list of processes."""
-    words = [CHIEF, *filter(None, [team.database])]
-    assert {path.name for each in words for path in files_with(each, team.folder)} <= {"logins.ini"}
-    assert (team.folder / "logins.ini").stat().st_mode & 0o077 == 0
-    assert (team.folder / "secret").stat().st_mode & 0o077 == 0
-    server = psutil.Process(team.process_id)
-    for process in (server, *server.children(recursive=True)):
-        assert not any(word in argument for argument in process.cmdline() for word in words)

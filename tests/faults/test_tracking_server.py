@@ -1,10 +1,9 @@
-"""A store that is down, hangs, dies and comes back, and a sender that does: all is there once."""
+"""A store that is down, hangs, dies and comes back, and an uploader: all is there once."""
 
 import os
 import shutil
 import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,27 +21,29 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
 from fashion_mnist.errors import in_words
-from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.event_log import EventLog, is_offline
 from fashion_mnist.runs.files import run_lock
-from fashion_mnist.runs.request import Request, demand_store
+from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking import __main__ as sending
-from fashion_mnist.tracking import outbox
-from fashion_mnist.tracking.hosting import Hosting, wait_until_ready
-from fashion_mnist.tracking.outbox import (
-    is_kept_back,
-    recorded,
-    spawn,
-    wait_until_sent,
-)
-from fashion_mnist.tracking.problems import read_problems
-from fashion_mnist.tracking.receipt import destinations, is_whole, read_receipt
-from fashion_mnist.tracking.sender import Sender, sync
+from fashion_mnist.tracking import upload_state as outbox
+from fashion_mnist.tracking.server import mlflow_server, wait_until_ready
 from fashion_mnist.tracking.store import Store
+from fashion_mnist.tracking.upload_state import (
+    destinations,
+    is_uploaded,
+    read_problems,
+    read_upload_state,
+    start_uploader,
+    uploads,
+    wait_until_uploaded,
+)
+from fashion_mnist.tracking.uploader import Uploader, sync
+from fashion_mnist.tracking.uri import demand_store
 from tests.builders import QUIET, data_overrides, load, make_config, make_data
 from tests.faults.event_logs import EXPERIMENT, draw, say_epoch, write_run
-from tests.faults.processes import fork_server, kill_senders, wait_for
+from tests.faults.processes import fork_server, kill_uploaders, wait_for
 from tests.faults.records import assert_recorded_once
 
 SENDER_KILLS = 20
@@ -61,17 +62,10 @@ class Server:
 
     def start(self) -> None:
         """Returns when it answers."""
-        hosting = Hosting(f"sqlite:///{self.folder}/mlflow.db", self.port)
-        with (self.folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                hosting.command(),
-                cwd=self.folder,
-                env=hosting.environment(),
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        wait_until_ready(self._process, self.uri)
+        starting = mlflow_server(f"sqlite:///{self.folder}/mlflow.db", self.port)
+        self._process = starting.__enter__()
+        self._starting = starting  # a context that is collected would end it
+        wait_until_ready(self._process, f"{self.uri}/health")
 
     def hang(self) -> None:
         """It accepts, and answers no more."""
@@ -99,7 +93,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def output_dir(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "outputs").mkdir()
     yield tmp_path / "outputs"
-    kill_senders(tmp_path / "outputs")
+    kill_uploaders(tmp_path / "outputs")
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +179,7 @@ def test_never_offline_is_one_error_before_training(store: str, tmp_path: Path) 
         )
         began = time.monotonic()
         with pytest.raises(RunError, match=f"^{uri} does not answer: .*offline=never") as error:
-            demand_store(config)
+            demand_store(config.tracking.uri, config.tracking.offline)
         assert time.monotonic() - began < 8  # 5, and a busy machine
         assert in_words(error.value).isprintable()
 
@@ -200,20 +194,20 @@ def test_wait_for_a_store_that_hangs_is_short(
     with listener() as uri:
         write_run(output_dir / "runs" / "a", uri)
         began = time.monotonic()
-        outcome = wait_until_sent([output_dir / "runs" / "a"], timeout_seconds=600)
+        outcome = wait_until_uploaded([output_dir / "runs" / "a"], timeout_seconds=600)
         assert time.monotonic() - began < 60  # 2, and a busy machine
-    assert not outcome.sent
+    assert not outcome.is_complete
     assert str(outcome.reason).startswith(f"{uri} does not answer")
 
 
 def test_wait_goes_on_while_a_store_answers(
     output_dir: Path, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not given up while a sender is slow to begin, or has another store to send to."""
+    """It is not given up while an uploader is slow to begin, or has another store to send to."""
     monkeypatch.setattr(outbox, "PATIENCE_SECONDS", 0)
     write_run(output_dir / "runs" / "a", uri)
     write_run(output_dir / "runs" / "b", "http://127.0.0.1:9")
-    [a], [b] = recorded(output_dir / "runs" / "a"), recorded(output_dir / "runs" / "b")
+    [a], [b] = uploads(output_dir / "runs" / "a"), uploads(output_dir / "runs" / "b")
     assert outbox.Stall().reason([a]) is None
     assert outbox.Stall().reason([a, b]) is None
     assert outbox.Stall().reason([b, a]) is None
@@ -225,41 +219,41 @@ def test_wait_goes_on_while_a_store_answers(
 def test_hung_store_holds_up_no_other(
     output_dir: Path, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One request's time-out after the other store's turn came, its journals are there."""
+    """One request's time-out after the other store's turn came, its event logs are there."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with listener() as hung:
         for number in range(3):
             write_run(output_dir / "runs" / f"{number}", hung)
         write_run(output_dir / "runs" / "last", uri)
-        sender = Sender(output_dir)
-        assert sender.carry()
-        [last] = recorded(output_dir / "runs" / "last")
-        assert last.complete
+        uploader = Uploader(output_dir)
+        assert uploader.poll()
+        [last] = uploads(output_dir / "runs" / "last")
+        assert last.is_complete
         reasons = [problem.reason for problem in read_problems(output_dir).values()]
         assert len(reasons) == 1
         assert reasons[0].startswith(hung)
 
 
 def test_always_offline_sends_nothing_until_asked(tmp_path: Path, uri: str) -> None:
-    """Neither its own command nor another's sender sends a run that is kept back; `sync` does."""
+    """Neither its own command nor another's uploader sends a run that is kept back; `sync` does."""
     data, output_dir = make_data(tmp_path / "data"), tmp_path / "outputs"
     common = [f"output_dir={output_dir}", f"tracking.uri={uri}", "training.epochs=1"]
     common += ["evaluation.test=never"]
     kept = make_config(data, *common, "tracking.offline=always", "model.hidden_sizes=[4]")
     [result] = train([Request(kept)], load(data), QUIET)
     assert result.folder.status() == "FINISHED"
-    assert is_kept_back(result.folder.path)
+    assert is_offline(result.folder.path)
     write_run(output_dir / "runs" / "other", uri)
-    sender = Sender(output_dir)
-    assert sender.carry()
-    assert not sender.carry()
-    assert [run.complete for run in recorded(output_dir / "runs" / "other")] == [True]
-    assert [run.run_id for run in recorded(result.folder.path)] == [""]
-    assert sync(output_dir).sent
+    uploader = Uploader(output_dir)
+    assert uploader.poll()
+    assert not uploader.poll()
+    assert [run.is_complete for run in uploads(output_dir / "runs" / "other")] == [True]
+    assert [run.run_id for run in uploads(result.folder.path)] == [""]
+    assert sync(output_dir).is_complete
     assert_recorded_once(uri, output_dir)
 
 
-def journal_statuses(output_dir: Path) -> list[str]:
+def run_statuses(output_dir: Path) -> list[str]:
     """How far the runs below a folder have come, as they say themselves."""
     return [RunDir(path).status() for path in sorted((output_dir / "runs").glob("*"))]
 
@@ -267,15 +261,15 @@ def journal_statuses(output_dir: Path) -> list[str]:
 def num_recorded(output_dir: Path) -> int:
     """How many runs a store has a part of."""
     folders = sorted((output_dir / "runs").glob("*"))
-    receipts = [read_receipt(f, place) for f in folders for place in destinations(f)]
+    receipts = [read_upload_state(f, place) for f in folders for place in destinations(f)]
     return sum(receipt.offset > 0 for receipt in receipts)
 
 
 def wait_for_another_run(output_dir: Path) -> None:
     """Until a run is trained to its end, and published, that was not when this began."""
-    before = journal_statuses(output_dir).count("FINISHED")
+    before = run_statuses(output_dir).count("FINISHED")
     wait_for(
-        lambda: journal_statuses(output_dir).count("FINISHED") > before,
+        lambda: run_statuses(output_dir).count("FINISHED") > before,
         "a run that is finished while the server is away",
     )
 
@@ -288,12 +282,12 @@ def test_sweep_beside_a_server_that_hangs_dies_and_comes_back(
     words = ["model.width=4,5,6,7,8,9", "training.epochs=40", "training.checkpoint_seconds=0"]
     words += ["data.validation_size=20", "training.batch_size=16", "training.threads=1"]
     words += ["sweep.processes=1", "evaluation.test=never", f"tracking.uri={server.uri}"]
-    with fork_server() as processes, run_lock(folder_of(first)), EventLog(first) as journal:
-        journal.destination(server.uri, EXPERIMENT)
-        journal.start("keeps the sender awake", {}, {})
-        journal.status("RUNNING")
-        spawn(output_dir)
-        wait_for(lambda: is_all_sent(output_dir), "the sender's first words")
+    with fork_server() as processes, run_lock(folder_of(first)), EventLog(first) as event_log:
+        event_log.destination(server.uri, EXPERIMENT)
+        event_log.start("keeps the uploader awake", {}, {})
+        event_log.status("RUNNING")
+        start_uploader(output_dir)
+        wait_for(lambda: is_all_sent(output_dir), "the uploader's first words")
         child = processes.start(["train", "-m", *data_overrides(data), *words], tmp_path)
         wait_for(lambda: num_recorded(output_dir) > 1, "a run of the sweep")
         server.hang()
@@ -304,10 +298,10 @@ def test_sweep_beside_a_server_that_hangs_dies_and_comes_back(
         server.die()
         wait_for_another_run(output_dir)
         server.start()
-        journal.status("FINISHED")
+        event_log.status("FINISHED")
         assert child.wait() == 0, child.text()
-    assert journal_statuses(output_dir) == ["FINISHED"] * 7
-    assert sync(output_dir).sent
+    assert run_statuses(output_dir) == ["FINISHED"] * 7
+    assert sync(output_dir).is_complete
     assert_recorded_once(server.uri, output_dir)
 
 
@@ -369,77 +363,73 @@ def test_run_whose_making_is_answered_too_late_is_made_once(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
     with slow_door(server) as (uri, asked):
         write_run(output_dir / "runs" / "a", uri, epochs=1)
-        sender = Sender(output_dir)
-        wait_for(partial(carried, sender), "the run")
+        # another one each time, as after a kill
+        wait_for(lambda: carried(Uploader(output_dir)), "the run")
         assert len([path for path in asked if path.endswith("/runs/create")]) == 1
-        assert sync(output_dir).sent
+        assert sync(output_dir).is_complete
         assert_recorded_once(uri, output_dir)
 
 
-def carried(sender: Sender) -> bool:
+def carried(uploader: Uploader) -> bool:
     """One more pass; whether all is sent by now."""
-    sender.carry()
-    return is_all_sent(sender.output_dir)
+    uploader.poll()
+    return is_all_sent(uploader.output_dir)
 
 
 def is_all_sent(output_dir: Path) -> bool:
-    """Whether the stores have every journal."""
+    """Whether the stores have every event log."""
     folders = sorted((output_dir / "runs").glob("*"))
-    return all(
-        is_whole(folder, read_receipt(folder, place))
-        for folder in folders
-        for place in destinations(folder)
-    )
+    return all(is_uploaded(folder, place) for folder in folders for place in destinations(folder))
 
 
 @pytest.fixture(scope="module")
-def sender_processes() -> ForkServerContext:
+def uploader_processes() -> ForkServerContext:
     """Senders that start with mlflow imported."""
     context = get_context("forkserver")
     slow = ["mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store"]
-    context.set_forkserver_preload(["fashion_mnist.tracking.sender", *slow])
+    context.set_forkserver_preload(["fashion_mnist.tracking.uploader", *slow])
     return context
 
 
 def test_sender_killed_at_random_moments(
-    sender_processes: ForkServerContext, output_dir: Path, uri: str
+    uploader_processes: ForkServerContext, output_dir: Path, uri: str
 ) -> None:
     """Killed at twenty moments while it sends a run that goes on: everything is there once."""
     random = Random(5)
     folder = output_dir / "runs" / "a"
-    with run_lock(folder_of(folder)), EventLog(folder) as journal:
-        journal.destination(uri, EXPERIMENT)
-        journal.start("a run", {"model.width": "512"}, {"host": "h"})
-        journal.status("RUNNING")
-        say_more(journal, 0)
-        undisturbed = send_and_kill(sender_processes, output_dir, after=600)
+    with run_lock(folder_of(folder)), EventLog(folder) as event_log:
+        event_log.destination(uri, EXPERIMENT)
+        event_log.start("a run", {"model.width": "512"}, {"host": "h"})
+        event_log.status("RUNNING")
+        say_more(event_log, 0)
+        undisturbed = send_and_kill(uploader_processes, output_dir, after=600)
         for number in range(1, SENDER_KILLS + 1):
-            say_more(journal, number)
-            send_and_kill(sender_processes, output_dir, after=random.uniform(0, undisturbed))
-        journal.status("FINISHED")
-    assert sync(output_dir).sent
+            say_more(event_log, number)
+            send_and_kill(uploader_processes, output_dir, after=random.uniform(0, undisturbed))
+        event_log.status("FINISHED")
+    assert sync(output_dir).is_complete
     assert_recorded_once(uri, output_dir)
 
 
-def say_more(journal: EventLog, number: int) -> None:
+def say_more(event_log: EventLog, number: int) -> None:
     """Ten epochs and three pictures."""
     for epoch in range(10):
-        say_epoch(journal, 10 * number + epoch + 1)
+        say_epoch(event_log, 10 * number + epoch + 1)
     for picture in range(3):
-        draw(journal, f"{number}/{picture}.png")
+        draw(event_log, f"{number}/{picture}.png")
 
 
 def send_and_kill(context: ForkServerContext, output_dir: Path, after: float) -> float:
-    """Starts a sender and kills it after so many seconds, or when all is sent; how many it took."""
-    sender = context.Process(target=sending.main, args=(output_dir,))
+    """Starts an uploader, kills it after so many seconds or when all is sent; how many it took."""
+    uploader = context.Process(target=sending.main, args=(output_dir,))
     began = time.monotonic()
-    sender.start()
+    uploader.start()
     while time.monotonic() - began < after and not is_all_sent(output_dir):
         time.sleep(0.001)
     seconds = time.monotonic() - began
-    sender.kill()
-    sender.join()
-    assert sender.exitcode == -signal.SIGKILL
+    uploader.kill()
+    uploader.join()
+    assert uploader.exitcode == -signal.SIGKILL
     return seconds
 
 
@@ -458,23 +448,23 @@ def find_run(uri: str) -> Run:
 
 
 def test_sender_told_to_end_sends_last_words_first(
-    sender_processes: ForkServerContext, output_dir: Path, uri: str
+    uploader_processes: ForkServerContext, output_dir: Path, uri: str
 ) -> None:
     """SIGTERM to all processes of a job: what the run says then still arrives, and it leaves."""
     folder = output_dir / "runs" / "a"
-    with run_lock(folder_of(folder)), EventLog(folder) as journal:
-        journal.destination(uri, EXPERIMENT)
-        journal.start("a run", {}, {})
-        journal.status("RUNNING")
-        sender = sender_processes.Process(target=sending.main, args=(output_dir,))
-        sender.start()
+    with run_lock(folder_of(folder)), EventLog(folder) as event_log:
+        event_log.destination(uri, EXPERIMENT)
+        event_log.start("a run", {}, {})
+        event_log.status("RUNNING")
+        uploader = uploader_processes.Process(target=sending.main, args=(output_dir,))
+        uploader.start()
         wait_for(lambda: is_all_sent(output_dir), "the first words")
-        assert sender.pid is not None
-        os.kill(sender.pid, signal.SIGTERM)
-        say_epoch(journal, 1)
-        journal.status("KILLED")
-    sender.join(60)
-    assert sender.exitcode == 0
+        assert uploader.pid is not None
+        os.kill(uploader.pid, signal.SIGTERM)
+        say_epoch(event_log, 1)
+        event_log.status("KILLED")
+    uploader.join(60)
+    assert uploader.exitcode == 0
     assert find_run(uri).info.status == "KILLED"
     assert_recorded_once(uri, output_dir)
 
@@ -485,7 +475,7 @@ def send_until_told(output_dir: Path, seconds: int) -> None:
 
 
 def test_sender_told_to_end_does_not_wait_for_a_hung_store(
-    sender_processes: ForkServerContext, output_dir: Path
+    uploader_processes: ForkServerContext, output_dir: Path
 ) -> None:
     """After some seconds it ends in the middle of a request."""
     asked = threading.Event()
@@ -497,34 +487,34 @@ def test_sender_told_to_end_does_not_wait_for_a_hung_store(
 
     with listener(hang) as uri:
         write_run(output_dir / "runs" / "a", uri)
-        sender = sender_processes.Process(target=send_until_told, args=(output_dir, 1))
-        sender.start()
+        uploader = uploader_processes.Process(target=send_until_told, args=(output_dir, 1))
+        uploader.start()
         assert asked.wait(120)
-        assert sender.pid is not None
-        os.kill(sender.pid, signal.SIGTERM)
-        sender.join(12)  # a request's time-out is 15
-        assert sender.exitcode == -signal.SIGALRM
+        assert uploader.pid is not None
+        os.kill(uploader.pid, signal.SIGTERM)
+        uploader.join(12)  # a request's time-out is 15
+        assert uploader.exitcode == -signal.SIGALRM
 
 
 def test_run_deleted_while_it_is_sent_stays_deleted(output_dir: Path, uri: str) -> None:
     """Thrown away in the store, a run is left alone from then on, without a hang; others go on."""
     folder = output_dir / "runs" / "a"
-    sender = Sender(output_dir)
-    with run_lock(folder_of(folder)), EventLog(folder) as journal:
-        journal.destination(uri, EXPERIMENT)
-        journal.start("a run", {}, {})
-        journal.status("RUNNING")
-        say_epoch(journal, 1)
-        assert sender.carry()
+    uploader = Uploader(output_dir)
+    with run_lock(folder_of(folder)), EventLog(folder) as event_log:
+        event_log.destination(uri, EXPERIMENT)
+        event_log.start("a run", {}, {})
+        event_log.status("RUNNING")
+        say_epoch(event_log, 1)
+        assert uploader.poll()
         deleted = find_run(uri)
         MlflowClient(uri).delete_run(deleted.info.run_id)
-        say_epoch(journal, 2)
+        say_epoch(event_log, 2)
         write_run(output_dir / "runs" / "other", uri)
-        wait_for(lambda: not sender.carry() and is_all_sent(output_dir), "the end of the sending")
-        say_epoch(journal, 3)
-        journal.status("FINISHED")
-    assert sync(output_dir).sent
-    assert sync(output_dir).sent
+        wait_for(lambda: not uploader.poll() and is_all_sent(output_dir), "the end of the sending")
+        say_epoch(event_log, 3)
+        event_log.status("FINISHED")
+    assert sync(output_dir).is_complete
+    assert sync(output_dir).is_complete
     client = MlflowClient(uri)
     after = client.get_run(deleted.info.run_id)
     assert after.info.lifecycle_stage == "deleted"

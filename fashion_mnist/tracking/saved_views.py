@@ -51,7 +51,7 @@ def view_links(server: str, experiment_id: str) -> dict[str, str]:
 
 
 def sweep_link(server: str, experiment_id: str, key: str) -> str:
-    """The page of a sweep's view, with its charts, that `Journal.view` made under this key."""
+    """The page of a sweep's view, with its charts, that `Event log.view` made under this key."""
     page = f"{server}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
     return f"{page}&viewStateShareKey={key}&compareRunsMode=CHART"
 

@@ -1,13 +1,15 @@
 """A run as an MLflow store has it, in plain values. No MLflow here."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 PARENT_TAG = "mlflow.parentRunId"
 COPY_TAG = "copy_of"
-JOURNAL_TAG = "journal_id"
-FOLDER_TAG = "journal_folder"  # on the host that it names
+# MLflow's pages hide tags that begin so.
+ID_TAG = "mlflow.fmnist.id"  # the id of its event log, by which it is found before it is made again
+STATE_TAG = "mlflow.fmnist.state"  # where it is written: host and directory, in JSON
 FINGERPRINT_TAG = "fingerprint"  # of networks alone: sweeps and comparisons have none
 DATA_TAG = "data_sha256"
 WEIGHTS_TAG = "weights_sha256"  # two networks with the same one are the same
@@ -47,6 +49,14 @@ class RecordedRun:
     def original_id(self) -> str:
         """The same training, recorded before in this experiment; empty where this is the first."""
         return self.tags.get(COPY_TAG, "")
+
+    @property
+    def directory(self) -> str:
+        """Where it was written, on the host that trained it; empty where it does not say."""
+        try:
+            return str(json.loads(self.tags[STATE_TAG])["dir"])
+        except (LookupError, TypeError, ValueError, RecursionError):
+            return ""
 
     @property
     def is_network(self) -> bool:

@@ -1,0 +1,385 @@
+"""What recorded runs say, read from any MLflow store, which is never written to or created.
+
+A database is asked itself: 2,000 runs come in a second there, in five through MLflow, whose client
+also migrates an older database as it opens it and makes what is missing. The tables have been the
+same since MLflow 1; a test compares with what the client says. Only servers and files need MLflow,
+which takes seconds to import: it waits until then.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
+
+from sqlalchemy import Engine, Select, column, create_engine, select, table
+from sqlalchemy.pool import NullPool
+
+from fashion_mnist.config.store_uri import absolute_uri, demand_no_password, sqlite_path
+from fashion_mnist.tracking.recorded import ArtifactFile, RecordedRun, in_one_line, time_of
+from fashion_mnist.tracking.upload_state import ANSWER_SECONDS
+from fashion_mnist.tracking.uri import check_store, complaint
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment, Run
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
+
+MOST_FILES = 10_000  # of one run, listed
+PAGE = 1000  # runs in one request: two seconds of a server's time
+History = dict[str, dict[int, float]]  # metric -> step -> value, steps in order
+
+
+class Backend(Protocol):
+    """One kind of store. Each call raises what its library raises."""
+
+    def experiments(self) -> dict[str, str]:
+        """Name of each experiment that was not thrown away, by id."""
+
+    def experiments_with(self, tag: str) -> dict[str, str]:
+        """Name of each of these experiments that has the tag, by id."""
+
+    def runs(self, experiment_ids: Sequence[str]) -> list[RecordedRun]:
+        """Those of these experiments that were not thrown away, newest first."""
+
+    def run(self, run_id: str) -> RecordedRun | None:
+        """This one, also if it was thrown away; None if there is none."""
+
+    def history(self, run_id: str, keys: Sequence[str]) -> History:
+        """Every point of these metrics; the last one said of a step counts."""
+
+
+class Reader:
+    """A store that is read.
+
+    Every method raises OSError, in one line, where the store does not answer.
+    """
+
+    def __init__(self, uri: str) -> None:
+        """Args:
+            uri: its address; a relative sqlite path is taken from the current folder.
+
+        Raises:
+            ValueError: this cannot be the address of a store.
+            OSError: there is no store, or it does not answer within seconds.
+        """
+        self.uri = absolute_uri(uri, name="the store")
+        if self.uri.startswith("http"):
+            demand_no_password(self.uri, "the store")
+        path = sqlite_path(self.uri)
+        if path is not None and not path.is_file():
+            raise OSError(f"there is no store {path}: start in the folder of mlflow.db, or name it")
+        problem = check_store(self.uri, ANSWER_SECONDS)
+        if problem:
+            raise OSError(problem)
+        with self._answering():
+            self._backend = _backend_of(self.uri)
+
+    def experiments(self) -> list[str]:
+        """The names of the experiments, without those that were thrown away."""
+        with self._answering():
+            return sorted(self._backend.experiments().values())
+
+    def experiments_with(self, tag: str) -> dict[str, str]:
+        """Name of each experiment that has this tag, by id; without those that were thrown away."""
+        with self._answering():
+            return self._backend.experiments_with(tag)
+
+    def runs(self, experiment: str | None = None) -> list[RecordedRun]:
+        """The runs of this experiment, or of all, newest first; without those thrown away.
+
+        Raises:
+            ValueError: there is no such experiment.
+        """
+        with self._answering():
+            names = self._backend.experiments()
+        wanted = [key for key, name in names.items() if experiment in (None, name)]
+        if experiment is not None and not wanted:
+            known = ", ".join(sorted(names.values())[:10]) or "none"
+            raise ValueError(f"there is no experiment {experiment!r}; there are: {known}")
+        with self._answering():
+            return self._backend.runs(wanted)
+
+    def run(self, run_id: str) -> RecordedRun | None:
+        """The run with this id, also if it was thrown away; None if there is none."""
+        with self._answering():
+            return self._backend.run(run_id)
+
+    def history(self, run: RecordedRun, keys: Sequence[str] | None = None) -> History:
+        """The points of these metrics, or of all that the run has."""
+        wanted = [key for key in (run.metrics if keys is None else keys) if key in run.metrics]
+        with self._answering():
+            return self._backend.history(run.run_id, wanted) if wanted else {}
+
+    def artifacts(self, run: RecordedRun, folder: str = "") -> list[ArtifactFile]:
+        """The files below a folder of the run's artifacts, by path; at most `MOST_FILES`."""
+        with self._answering():
+            repository = self._repository(run)
+            return sorted(_walk(repository, folder), key=lambda file: file.path)
+
+    def download(self, run: RecordedRun, path: str, folder: Path) -> Path:
+        """The artifact of this path, a file or a folder, in `folder` at the same path.
+
+        Raises:
+            ValueError: the path would lead out of the folder.
+            OSError: there is no such file, or the store does not give it.
+        """
+        if not _is_inside(path):
+            raise ValueError(f"an artifact's path must lead down from the run's, got {path!r}")
+        folder.mkdir(parents=True, exist_ok=True)
+        with self._answering():
+            repository = self._repository(run)
+        try:
+            there = Path(repository.download_artifacts(path, str(folder.resolve())))  # type: ignore[no-untyped-call] # MLflow's are untyped
+        except Exception as error:  # the boundary, as below: MLflow tells the reason last
+            reason = str(error).strip().rpartition("\n")[2] or type(error).__name__
+            raise OSError(f"the run {run.name!r} gives no file {path!r}: {reason}") from error
+        if not there.resolve().is_relative_to(folder.resolve()):
+            raise OSError(f"the store put {path!r} outside of {folder}")
+        return there
+
+    def _repository(self, run: RecordedRun) -> "ArtifactRepository":
+        from fashion_mnist.tracking.store import artifact_repository
+
+        return artifact_repository(run.artifact_uri, self.uri)
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # the boundary: every store's library has errors of its own
+            raise OSError(complaint(self.uri, error)) from error
+
+
+def _backend_of(uri: str) -> Backend:
+    return Client(uri) if uri.startswith("http") else Database(uri)
+
+
+BUSY_SECONDS = 20  # a writer holds the file for a moment, as MLflow's client allows too
+EXPERIMENTS = table(
+    "experiments",
+    *map(column, ("experiment_id", "name", "lifecycle_stage", "artifact_location")),
+)
+RUNS = table(
+    "runs",
+    *map(column, ("run_uuid", "name", "status", "start_time", "end_time", "lifecycle_stage")),
+    *map(column, ("experiment_id", "artifact_uri")),
+)
+EXPERIMENT_TAGS = table("experiment_tags", *map(column, ("experiment_id", "key", "value")))
+PARAMETERS, TAGS = (
+    table(name, *map(column, ("run_uuid", "key", "value"))) for name in ("params", "tags")
+)
+LAST, POINTS = (
+    table(name, *map(column, ("run_uuid", "key", "value", "is_nan", "step", "timestamp")))
+    for name in ("latest_metrics", "metrics")
+)
+ACTIVE = "active"
+
+
+class Database:
+    """Raises SQLAlchemy's errors where the database does not answer, or is not MLflow's."""
+
+    def __init__(self, uri: str) -> None:
+        self._engine = _engine(uri)
+        self.experiments()  # an error at once if it is something else
+
+    def experiments(self) -> dict[str, str]:
+        """Name of each experiment that was not thrown away, by id."""
+        query = select(EXPERIMENTS.c.experiment_id, EXPERIMENTS.c.name)
+        rows = self._rows(query.where(EXPERIMENTS.c.lifecycle_stage == ACTIVE))
+        return {str(number): str(name) for number, name in rows}
+
+    def experiments_with(self, tag: str) -> dict[str, str]:
+        """Name of each of these experiments that has the tag, by id."""
+        query = select(EXPERIMENT_TAGS.c.experiment_id).where(EXPERIMENT_TAGS.c.key == tag)
+        having = {str(number) for (number,) in self._rows(query)}
+        return {key: name for key, name in self.experiments().items() if key in having}
+
+    def runs(self, experiment_ids: Sequence[str]) -> list[RecordedRun]:
+        """Those of these experiments that were not thrown away, newest first."""
+        numbers = [int(each) for each in experiment_ids]
+        inside = RUNS.c.experiment_id.in_(numbers) & (RUNS.c.lifecycle_stage == ACTIVE)
+        return self._read(inside)
+
+    def run(self, run_id: str) -> RecordedRun | None:
+        """This one, also if it was thrown away; None if there is none."""
+        return next(iter(self._read(RUNS.c.run_uuid == run_id)), None)
+
+    def history(self, run_id: str, keys: Sequence[str]) -> dict[str, dict[int, float]]:
+        """Every point of these metrics; the last one said of a step counts."""
+        c = POINTS.c
+        query = select(c.key, c.step, c.value, c.is_nan).where(c.run_uuid == run_id)
+        query = query.where(c.key.in_(keys)).order_by(c.key, c.step, c.timestamp)
+        found: dict[str, dict[int, float]] = {key: {} for key in keys}
+        for key, step, value, is_nan in self._rows(query):
+            found[key][int(step)] = _number(value, is_nan)
+        return found
+
+    def _read(self, condition: Any) -> list[RecordedRun]:
+        c = RUNS.c
+        columns = (c.run_uuid, c.name, c.status, c.start_time, c.end_time, c.artifact_uri)
+        source = RUNS.join(EXPERIMENTS, c.experiment_id == EXPERIMENTS.c.experiment_id)
+        query = select(*columns, EXPERIMENTS.c.name).select_from(source).where(condition)
+        rows = self._rows(query.order_by(c.start_time.desc(), c.run_uuid))
+        parameters, tags = (self._texts(each, condition) for each in (PARAMETERS, TAGS))
+        metrics = self._metrics(condition)
+        return [
+            RecordedRun(
+                run_id=run_id,
+                name=in_one_line(name or tags.get(run_id, {}).get("mlflow.runName", "")),
+                status=status or "",
+                experiment=experiment,
+                start=time_of(start),
+                end=time_of(end),
+                parameters=parameters.get(run_id, {}),
+                metrics=metrics.get(run_id, {}),
+                tags=tags.get(run_id, {}),
+                artifact_uri=root or "",
+            )
+            for run_id, name, status, start, end, root, experiment in rows
+        ]
+
+    def _texts(self, source: Any, condition: Any) -> dict[str, dict[str, str]]:
+        """Run id -> key -> text."""
+        c = source.c
+        query = select(c.run_uuid, c.key, c.value).join(RUNS, RUNS.c.run_uuid == c.run_uuid)
+        found: dict[str, dict[str, str]] = {}
+        for run_id, key, value in self._rows(query.where(condition)):
+            found.setdefault(run_id, {})[key] = value or ""
+        return found
+
+    def _metrics(self, condition: Any) -> dict[str, dict[str, float]]:
+        """Run id -> key -> last value."""
+        c = LAST.c
+        query = select(c.run_uuid, c.key, c.value, c.is_nan)
+        query = query.join(RUNS, RUNS.c.run_uuid == c.run_uuid)
+        found: dict[str, dict[str, float]] = {}
+        for run_id, key, value, is_nan in self._rows(query.where(condition)):
+            found.setdefault(run_id, {})[key] = _number(value, is_nan)
+        return found
+
+    def _rows(self, query: Select[Any]) -> Sequence[Any]:
+        with self._engine.connect() as connection:
+            return connection.execute(query).all()
+
+
+def _engine(uri: str) -> Engine:
+    path = sqlite_path(uri)
+    if path is None:
+        return create_engine(uri, poolclass=NullPool)
+    # rw makes no file, and lets sqlite put right what a writer that was killed has left half done
+    name = f"file:{quote(str(path))}?mode=rw"
+    connect = partial(sqlite3.connect, name, uri=True, timeout=BUSY_SECONDS)
+
+    def only_reading() -> sqlite3.Connection:
+        connection = connect()
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    return create_engine("sqlite://", creator=only_reading, poolclass=NullPool)
+
+
+def _number(value: float | None, is_nan: object) -> float:
+    return float("nan") if is_nan or value is None else float(value)
+
+
+class Client:
+    """A server's runs, read through MLflow's client.
+
+    Raises `MlflowException` or OSError where the server does not answer.
+    """
+
+    def __init__(self, uri: str) -> None:
+        from fashion_mnist.tracking.store import open_client
+
+        self._client = open_client(uri)
+
+    def experiments(self) -> dict[str, str]:
+        """Name of each experiment that was not thrown away, by id."""
+        return {str(each.experiment_id): each.name for each in self._experiments()}
+
+    def experiments_with(self, tag: str) -> dict[str, str]:
+        """Name of each of these experiments that has the tag, by id."""
+        found = (each for each in self._experiments() if tag in each.tags)
+        return {str(each.experiment_id): each.name for each in found}
+
+    def runs(self, experiment_ids: Sequence[str]) -> list[RecordedRun]:
+        """Those of these experiments that were not thrown away, newest first."""
+        names = self.experiments()
+        return [_plain(run, names) for run in self._search(experiment_ids)]
+
+    def run(self, run_id: str) -> RecordedRun | None:
+        """This one, also if it was thrown away; None if there is none."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+        experiment = self._client.get_experiment(run.info.experiment_id)
+        return _plain(run, {str(experiment.experiment_id): experiment.name})
+
+    def history(self, run_id: str, keys: Sequence[str]) -> dict[str, dict[int, float]]:
+        """Every point of these metrics; the last one said of a step counts."""
+        found = {}
+        for key in keys:
+            points = self._client.get_metric_history(run_id, key)
+            points = sorted(points, key=lambda point: (point.step, point.timestamp))
+            found[key] = {point.step: point.value for point in points}
+        return found
+
+    def _experiments(self) -> Iterator["Experiment"]:
+        token = None
+        while token != "":
+            page = self._client.search_experiments(max_results=PAGE, page_token=token)
+            yield from page
+            token = page.token or ""
+
+    def _search(self, experiment_ids: Sequence[str]) -> Iterator["Run"]:
+        token = None if experiment_ids else ""
+        while token != "":
+            page = self._client.search_runs(
+                list(experiment_ids),
+                max_results=PAGE,
+                order_by=["attributes.start_time DESC", "attributes.run_id"],
+                page_token=token,
+            )
+            yield from page
+            token = page.token or ""
+
+
+def _plain(run: "Run", experiments: dict[str, str]) -> RecordedRun:
+    info, data = run.info, run.data
+    return RecordedRun(
+        run_id=info.run_id,
+        name=in_one_line(info.run_name or ""),
+        status=info.status,
+        experiment=experiments.get(str(info.experiment_id), ""),
+        start=time_of(info.start_time),
+        end=time_of(info.end_time),
+        parameters=dict(data.params),
+        metrics=dict(data.metrics),
+        tags=dict(data.tags),
+        artifact_uri=info.artifact_uri or "",
+    )
+
+
+def _walk(repository: "ArtifactRepository", folder: str) -> Iterator[ArtifactFile]:
+    folders, room = [folder], MOST_FILES
+    while folders and room > 0:
+        for item in repository.list_artifacts(folders.pop() or None):
+            room -= 1
+            if not _is_inside(item.path):
+                continue
+            if item.is_dir:
+                folders.append(item.path)
+            else:
+                yield ArtifactFile(item.path, item.file_size)
+
+
+def _is_inside(path: str) -> bool:
+    words = PurePosixPath(path)
+    return bool(words.parts) and not words.is_absolute() and ".." not in words.parts

@@ -1,0 +1,199 @@
+"""Whether a store answers, and what it says where it does not. No MLflow here.
+
+A login is never ours to keep: MLflow's client takes it from the environment, or from a file in the
+home directory, and what is asked here without MLflow's client goes with the same.
+"""
+
+import base64
+import configparser
+import json
+import os
+import socket
+import sqlite3
+import tempfile
+import urllib.error
+import urllib.request
+from contextlib import closing, suppress
+from http.client import HTTPException
+from pathlib import Path
+from threading import Thread
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from fashion_mnist.config.store_uri import (
+    DATABASE_PORTS,
+    absolute_uri,
+    has_password,
+    sqlite_path,
+    without_password,
+)
+from fashion_mnist.console import first_line_of
+
+USERNAME, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
+TOKEN = "MLFLOW_TRACKING_TOKEN"
+CREDENTIALS = ".mlflow/credentials"  # in the home directory, with the same names in lower case
+UNKNOWN, FORBIDDEN = 401, 403  # of HTTP
+_OTHER_LOGINS = (TOKEN, "MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4")
+_MLFLOWS_WORDS = {
+    "UNAUTHENTICATED": UNKNOWN,
+    "CUSTOMER_UNAUTHORIZED": UNKNOWN,
+    "PERMISSION_DENIED": FORBIDDEN,
+}
+_API = "api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
+
+
+def check_store(uri: str, timeout_seconds: float = 10, *, logs_in: bool = False) -> str | None:
+    """None if a store answers at this absolute address, else the reason in one line.
+
+    A database file must be one in a writable folder, a server must answer as MLflow does, a
+    database's port must be open. The time is kept, whatever the network does.
+
+    Args:
+        logs_in: the server must also accept the login that is set; without, a refusal is an answer.
+    """
+    reasons: list[str | None] = []
+    # sockets bound each step alone: a name that is looked up, a server that sends byte by byte
+    asking = Thread(target=lambda: reasons.append(_ask(uri, timeout_seconds, logs_in)), daemon=True)
+    asking.start()
+    asking.join(timeout_seconds)
+    return reasons[0] if reasons else _silence(uri, f"nothing within {timeout_seconds:g} s")
+
+
+def demand_store(uri: str | None, offline: str) -> None:
+    """With tracking.offline=never, raises RunError unless the store answers."""
+    from fashion_mnist.runs.run_dir import RunError  # with torch, which the uploader does without
+
+    if uri is not None and offline == "never":
+        reason = check_store(absolute_uri(uri), timeout_seconds=5, logs_in=True)
+        if reason is not None:
+            raise RunError(f"{reason} (tracking.offline=never wants a store before training)")
+
+
+def _silence(uri: str, reason: str) -> str:
+    return f"{without_password(uri)} does not answer: {reason}"
+
+
+def _ask(uri: str, timeout_seconds: float, logs_in: bool) -> str | None:
+    """None if a store answers, else the reason; each step may take the time."""
+    try:
+        path = sqlite_path(uri)
+        if path is not None:
+            _check_sqlite(path)
+        elif uri.startswith("http"):
+            return _ask_server(uri, timeout_seconds, logs_in)
+        else:
+            parts = urlsplit(uri)
+            port = parts.port or DATABASE_PORTS[parts.scheme.split("+")[0]]
+            socket.create_connection((parts.hostname, port), timeout_seconds).close()
+    except (OSError, sqlite3.Error, HTTPException, ValueError, LookupError) as error:
+        return _silence(uri, f"{first_line_of(error)}{_proxy(uri)}")
+    return None
+
+
+def _check_sqlite(path: Path) -> None:
+    """Raises OSError or sqlite3.Error unless the file is, or can become, a database."""
+    if path.exists():
+        # mode=rw: a plain connect would create what it does not find
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as database:
+            database.execute("SELECT count(*) FROM sqlite_master")
+        return
+    existing = next(parent for parent in path.parents if parent.exists())
+    tempfile.TemporaryFile(dir=existing).close()  # has no name that could be taken
+
+
+def _ask_server(uri: str, timeout_seconds: float, logs_in: bool) -> str | None:
+    """None if MLflow's API answers. Raises what the request raises."""
+    parts = urlsplit(uri)
+    # urllib would take a login for a part of the host's name
+    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    request = urllib.request.Request(f"{bare}/{_API}", headers=login_headers())
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_seconds) as answer:
+            status, content = answer.status, answer.read(100_000)
+    except urllib.error.HTTPError as error:
+        status, content = error.code, error.read(100_000)
+    if status == UNKNOWN:
+        knows_us_not = logs_in and not any(os.environ.get(way) for way in _OTHER_LOGINS)
+        return refusal(uri) if knows_us_not else None
+    with suppress(ValueError, RecursionError):
+        said = json.loads(content)
+        if isinstance(said, dict) and {"experiment", "error_code"} & said.keys():
+            return None
+    raise OSError(f"HTTP status {status}, and not as MLflow answers")
+
+
+def _proxy(uri: str) -> str:
+    """The proxy that takes requests to this address, in words: it is the likely reason."""
+    parts = urlsplit(uri)
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
+        return ""
+    return f" (by the proxy {without_password(proxy)}: set NO_PROXY={parts.hostname})"
+
+
+def login_headers() -> dict[str, str]:
+    """The headers that log a request in; none where no login is set."""
+    name, password = _login()
+    if name and password:
+        words = base64.b64encode(f"{name}:{password}".encode()).decode()
+        return {"Authorization": f"Basic {words}"}
+    token = os.environ.get(TOKEN)
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _login() -> tuple[str, str]:
+    """The user's name and password, each empty where none is set."""
+    name, password = os.environ.get(USERNAME, ""), os.environ.get(PASSWORD, "")
+    if not name or not password:
+        file = configparser.ConfigParser(interpolation=None)
+        # MLflow's client will say what is wrong with the file
+        with suppress(configparser.Error, OSError, RuntimeError, UnicodeDecodeError):
+            file.read(Path.home() / CREDENTIALS)
+            name = name or file.get("mlflow", USERNAME.lower(), fallback="")
+            password = password or file.get("mlflow", PASSWORD.lower(), fallback="")
+    return name, password
+
+
+def refused_with(error: BaseException) -> int | None:
+    """`UNKNOWN` or `FORBIDDEN` where a server refused the user, whichever library says so."""
+    seen: BaseException | None = error
+    while seen is not None:
+        response = getattr(seen, "response", None)  # of requests, which transfers the files
+        status = getattr(response, "status_code", None) or getattr(seen, "code", None)
+        status = _MLFLOWS_WORDS.get(str(getattr(seen, "error_code", "")), status)
+        if status in (UNKNOWN, FORBIDDEN):
+            return int(status)
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def refusal(uri: str) -> str:
+    """That a server does not know the user, and what to do."""
+    address, (name, password) = without_password(uri), _login()
+    if not name or not password:
+        return f"{address} wants a login: set {USERNAME} and {PASSWORD}"
+    return f"{address} refuses the user {name!r} with this password: see {USERNAME} and {PASSWORD}"
+
+
+def complaint(uri: str, error: BaseException) -> str:
+    """Why a store at this address did not take something, in one line; without its password."""
+    if refused_with(error) == UNKNOWN:
+        return refusal(uri)
+    reason = root_cause(error)
+    address = without_password(uri)
+    if has_password(uri):  # a library may name the address, whole or in part
+        reason = without_password(reason.replace(uri, address))
+    return f"{address}: {reason}"
+
+
+def root_cause(error: BaseException) -> str:
+    """The innermost reason in one line: "Connection refused", not four layers of retries.
+
+    A file system's is the one that names the file.
+    """
+    while (inner := error.__cause__ or error.__context__) is not None:
+        if isinstance(error, OSError) and error.filename is not None:
+            break
+        error = inner
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line if len(line) <= 300 else f"{line[:300].rpartition(' ')[0] or line[:300]} …"

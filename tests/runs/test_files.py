@@ -1,0 +1,86 @@
+"""Locks: looking keeps no process from taking one, and other hosts are known by silence."""
+
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from fashion_mnist.runs import files
+from fashion_mnist.runs.files import ProcessLock, holder, is_held
+
+
+def test_looking_keeps_no_process_from_taking_the_lock(tmp_path: Path) -> None:
+    """Processes that ask all the time whether a lock is held never make a taker give up."""
+    path = tmp_path / "lock"
+    path.touch()
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            is_held(path)
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(20):
+            lock = ProcessLock(path)
+            assert lock.acquire()
+            assert is_held(path)
+            lock.release()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert not is_held(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks that are shared")
+def test_two_that_look_at_once_see_it_free(tmp_path: Path) -> None:
+    """One of them taken for a holder, no uploader would be started."""
+    import fcntl
+
+    path = tmp_path / "lock"
+    path.touch()
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as another process that looks
+        assert not is_held(path)
+
+
+def test_holder_is_named_while_it_holds(tmp_path: Path) -> None:
+    """By process id and host; a second taker waits for its time and gives up."""
+    lock = ProcessLock(tmp_path / "lock")
+    with lock:
+        assert holder(lock.path) == (os.getpid(), socket.gethostname())
+        began = time.monotonic()
+        assert not ProcessLock(lock.path).acquire(0.3)
+        assert 0.2 < time.monotonic() - began < 5
+    assert holder(lock.path) == (0, "")
+    assert not is_held(lock.path)
+
+
+def test_holder_on_another_host_lives_until_it_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a network folder the file lock may be free here: the holder's touch shows it lives."""
+    path = tmp_path / "lock"
+    path.touch()
+    touched = tmp_path / "lock.holder"
+    touched.write_text("12 another-host")
+    assert is_held(path)
+    assert not ProcessLock(path).acquire(0)
+    silent = time.time() - files.SILENT_SECONDS - 1
+    os.utime(touched, (silent, silent))
+    assert not is_held(path)
+    monkeypatch.setattr(files, "TOUCH_SECONDS", 0.05)
+    lock = ProcessLock(path)
+    assert lock.acquire(0)
+    os.utime(touched, (silent, silent))
+    deadline = time.monotonic() + 20
+    while touched.stat().st_mtime < silent + 60:  # touched again while it is held
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    lock.release()
