@@ -933,30 +933,3 @@ def test_reasons_end_at_a_word() -> None:
     reason = root_cause(OSError("a reason " * 100))
     assert reason.endswith("reason …") or reason.endswith("a …")
     assert len(reason) < 310
-
-
-def test_a_moved_project_is_recorded_where_it_is(
-    tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Folder, store and logs together: what follows goes to the store that moved along, and a copy
-    writes to its own."""
-    first = tmp_path / "it's #1 %41 é"
-    first.mkdir()
-    shutil.copy(empty_database, first / "mlflow.db")
-    monkeypatch.chdir(first)
-    write_whole_run(make_folder(first / "outputs"), f"sqlite:///{first}/mlflow.db")
-    assert sync(first / "outputs").is_complete
-    copy, moved = tmp_path / "copy", tmp_path / "moved?"
-    shutil.copytree(first, copy)
-    before = (first / "mlflow.db").read_bytes()
-    monkeypatch.chdir(copy)
-    [destination] = destinations(copy / "outputs/runs/run")
-    assert destination.address == f"sqlite:///{copy}/mlflow.db"
-    with run_lock(copy / "outputs/runs/run"), EventLog(copy / "outputs/runs/run") as event_log:
-        event_log.destination(f"sqlite:///{copy}/mlflow.db", EXPERIMENT)
-        event_log.metrics(4, {"val/loss": 0.125})
-    assert sync(copy / "outputs").is_complete
-    assert (first / "mlflow.db").read_bytes() == before
-    run = find_only_run(f"sqlite:///{copy}/mlflow.db")
-    assert [step for step, _ in history(f"sqlite:///{copy}/mlflow.db", run.info.run_id, "val/loss")]
-    assert moved.name not in str(destination)

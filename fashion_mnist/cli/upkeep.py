@@ -90,10 +90,6 @@ def clean(
 
 @commands.command(rich_help_panel=UPKEEP)
 def doctor(
-    mend: Annotated[
-        bool,
-        typer.Option("--mend", help="Put right the paths of a store whose folder was moved."),
-    ] = False,
     output_dir: OutputDir = Path("outputs"),
     data: Annotated[Path, typer.Option(help="Where Fashion-MNIST is looked for first.")] = Path(
         "data/fashion_mnist"
@@ -103,8 +99,7 @@ def doctor(
 ) -> None:
     """Look at environment, data, store, outputs and machine, and say what to do.
 
-    Nothing is changed or fetched. `--mend` makes a backup of the database, and then lets it look
-    for its files where they are now. The exit status is 1 if something is wrong.
+    Nothing is changed or fetched. The exit status is 1 if something is wrong.
 
     Example: fmnist doctor
     """
@@ -112,7 +107,7 @@ def doctor(
         from fashion_mnist.cli.tables import Column, print_rows
         from fashion_mnist.doctor.examination import examine
 
-        found = list(examine(uri, output_dir=output_dir, data_dir=data, mends=mend))
+        found = list(examine(uri, output_dir=output_dir, data_dir=data))
         rows = [vars(finding) for finding in found]
         columns = [
             Column("state", ""),

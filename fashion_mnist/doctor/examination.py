@@ -13,11 +13,8 @@ from fashion_mnist.doctor.packages import look_at_packages
 from fashion_mnist.doctor.stores import known_logs, look_at_paths, look_at_store
 
 
-def examine(uri: str, *, output_dir: Path, data_dir: Path, mends: bool) -> Iterator[Finding]:
-    """Look at everything; nothing is changed, but what `mends` allows.
-
-    Args:
-        mends: paths of a store whose folder was moved are put right.
+def examine(uri: str, *, output_dir: Path, data_dir: Path) -> Iterator[Finding]:
+    """Look at everything; nothing is changed.
 
     Raises:
         ValueError: `uri` cannot be the address of a store.
@@ -27,7 +24,7 @@ def examine(uri: str, *, output_dir: Path, data_dir: Path, mends: bool) -> Itera
         "environment": look_at_packages(),
         "data": look_at_data(data_dir),
         "store": look_at_store(uri),
-        "paths in the store": look_at_paths(uri, mends=mends),
+        "paths in the store": look_at_paths(uri),
         "event logs": look_at_logs(output_dir, lambda: known_logs(uri)),
         "leftovers": look_at_leftovers(output_dir),
         "disk": look_at_disk(output_dir),

@@ -62,7 +62,7 @@ def look_at_logs(output_dir: Path, known_logs: Callable[[], Collection[str]]) ->
     for watched in logs:
         watched.look()
     yield from (
-        wrong(EVENT_LOGS, f"{watched.run_dir} {watched.damage}", "the run's own command mends it")
+        wrong(EVENT_LOGS, f"{watched.run_dir} {watched.damage}", "the run's own command repairs it")
         for watched in logs
         if watched.damage
     )

@@ -10,9 +10,9 @@ from fashion_mnist.config.store_uri import sqlite_path, without_password
 from fashion_mnist.console import first_line_of, plural
 from fashion_mnist.doctor.finding import Finding, note, well, wrong
 from fashion_mnist.doctor.outputs import look_at_disk
+from fashion_mnist.tracking.artifact_roots import local_path
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import ID_TAG
-from fashion_mnist.tracking.relocation import find_moves, local_path, mend
 from fashion_mnist.tracking.uri import check_store
 
 TOPIC, PATHS = "store", "paths in the store"
@@ -34,26 +34,13 @@ def look_at_store(uri: str) -> Iterator[Finding]:
         yield well(TOPIC, f"{without_password(uri)} answers")
 
 
-def look_at_paths(uri: str, *, mends: bool) -> Iterator[Finding]:
-    """Whether a database looks for files where its folder once was; mended if that is wanted."""
+def look_at_paths(uri: str) -> Iterator[Finding]:
+    """Whether every finished network has the folder of its files."""
     database = sqlite_path(uri)
     if database is None or not database.exists():
         return
     try:
-        moves = find_moves(database)
-        if not moves:
-            yield _look_for_lost_files(uri)
-            return
-        words = "; ".join(
-            f"the files of {plural(move.num_runs, 'run')} are in {move.new}, and the store looks "
-            f"in {move.old}"
-            for move in moves
-        )
-        if not mends:
-            yield wrong(PATHS, words, "fmnist doctor --mend puts the paths right, after a backup")
-            return
-        backup = mend(database, moves)
-        yield note(PATHS, f"mended; before, {words}", f"as it was it is kept in {backup.name}")
+        yield _look_for_lost_files(uri)
     except (sqlite3.Error, OSError) as error:
         yield wrong(PATHS, f"{database}: {first_line_of(error)}", "try again when nobody uses it")
 

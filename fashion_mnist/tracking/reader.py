@@ -18,6 +18,7 @@ from sqlalchemy import Engine, Select, column, create_engine, select, table
 from sqlalchemy.pool import NullPool
 
 from fashion_mnist.config.store_uri import absolute_uri, demand_no_password, sqlite_path
+from fashion_mnist.tracking.artifact_roots import resolved_root
 from fashion_mnist.tracking.recorded import ArtifactFile, RecordedRun, in_one_line, time_of
 from fashion_mnist.tracking.upload_state import ANSWER_SECONDS
 from fashion_mnist.tracking.uri import check_store, complaint
@@ -181,6 +182,7 @@ class Database:
     """Raises SQLAlchemy's errors where the database does not answer, or is not MLflow's."""
 
     def __init__(self, uri: str) -> None:
+        self._uri = uri
         self._engine = _engine(uri)
         self.experiments()  # an error at once if it is something else
 
@@ -235,7 +237,7 @@ class Database:
                 parameters=parameters.get(run_id, {}),
                 metrics=metrics.get(run_id, {}),
                 tags=tags.get(run_id, {}),
-                artifact_uri=root or "",
+                artifact_uri=resolved_root(root or "", self._uri),
             )
             for run_id, name, status, start, end, root, experiment in rows
         ]

@@ -47,6 +47,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from fashion_mnist.config.store_uri import absolute_uri, sqlite_path, without_password
 from fashion_mnist.runs.files import replacing
+from fashion_mnist.tracking.artifact_roots import make_relative, resolved_root
 from fashion_mnist.tracking.packaged_model import save_preview
 from fashion_mnist.tracking.recorded import ID_TAG, MODEL_FOLDER, RecordedRun
 from fashion_mnist.tracking.saved_views import VIEW_TAG, experiment_tags
@@ -69,7 +70,10 @@ class Store:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        with at_home(uri):
+        database = sqlite_path(uri)
+        # there alone MLflow finds by relative paths what users ask it for
+        self._is_here = database is not None and database.parent == Path.cwd()
+        with self._at_home():
             self._client = MlflowClient(uri)
         self._artifacts: dict[str, ArtifactRepository] = {}
 
@@ -77,7 +81,8 @@ class Store:
         """The id of this experiment, made with our saved views if it is new to us."""
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            with contextlib.suppress(MlflowException):  # another process was faster
+            # another process may be faster
+            with contextlib.suppress(MlflowException), self._at_home():
                 self._client.create_experiment(name)
             found = self._client.get_experiment_by_name(name)
         if found is None:
@@ -179,7 +184,8 @@ class Store:
             if found
             else self._client.create_logged_model(experiment_id, MODEL_FOLDER, source_run_id=run_id)
         )
-        self._client.log_model_artifacts(model.model_id, str(folder))
+        files = artifact_repository(model.artifact_location, self.uri)
+        files.log_artifacts(str(folder))  # type: ignore[no-untyped-call] # MLflow's are untyped
         self._client.finalize_logged_model(model.model_id, "READY")
         outputs = self._client.get_run(run_id).outputs
         if not outputs or not outputs.model_outputs:
@@ -215,6 +221,15 @@ class Store:
         else:
             self._client.set_terminated(run_id, status, time_ms)
 
+    @contextlib.contextmanager
+    def _at_home(self) -> Iterator[None]:
+        """As `at_home`; paths that MLflow has written meanwhile are made relative."""
+        with at_home(self.uri):
+            yield
+            database = sqlite_path(self.uri)
+            if self._is_here and database is not None:
+                make_relative(database)
+
     def _keep_artifacts(self, run: Run) -> None:
         # the client would read the whole run once more to learn where its files belong
         self._artifacts[run.info.run_id] = artifact_repository(run.info.artifact_uri, self.uri)
@@ -244,7 +259,7 @@ def open_client(uri: str) -> MlflowClient:
 
 def artifact_repository(root: str, uri: str) -> ArtifactRepository:
     """The files of the run with this artifact address, in the store with that one."""
-    return get_artifact_repository(root, tracking_uri=uri)
+    return get_artifact_repository(resolved_root(root, uri), tracking_uri=uri)
 
 
 @contextlib.contextmanager

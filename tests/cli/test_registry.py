@@ -25,7 +25,6 @@ from fashion_mnist.cli import app
 from fashion_mnist.conclusions.network import load_network
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.tracking.relocation import find_moves, mend
 from fashion_mnist.tracking.uploader import sync
 from fashion_mnist.training.checkpoint import FORMAT, load_model, save_model
 from tests.builders import QUIET, load, make_config
@@ -73,7 +72,6 @@ def test_other_weights_than_the_runs_are_not_registered(
     """What was exchanged in the store is noticed before anybody is given it as the champion."""
     shutil.copytree(recordings.folder, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
-    mend(Path("mlflow.db"), find_moves(Path("mlflow.db")))
     [weights] = Path("mlruns").glob(f"*/{recordings.run('alone').run_id}/**/*.safetensors")
     model = load_model(weights)
     model.weights["output.bias"] += 1

@@ -24,7 +24,6 @@ from fashion_mnist.doctor.packages import PACKAGE, look_at_packages
 from fashion_mnist.doctor.stores import known_logs, look_at_paths, look_at_store
 from fashion_mnist.runs.event_log import LOG_FILE, EventLog, set_offline
 from fashion_mnist.runs.files import replacing, run_lock
-from fashion_mnist.tracking.relocation import find_moves, mend
 from tests.builders import make_data
 from tests.recordings import Recordings, record_runs
 
@@ -61,19 +60,18 @@ def test_all_is_well_after_training(
     assert "10 runs" in fmnist("doctor").stdout
 
 
-def test_a_moved_store_is_wrong_until_it_is_mended(
+def test_a_moved_project_is_well(
     recordings: Recordings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit status 1 with what to do; then mended; then well. Its runs count as recorded."""
+    """Its files are found where they are, its runs count as recorded, and nothing is changed."""
     folder = tmp_path / "moved"
     shutil.copytree(recordings.folder, folder)
     monkeypatch.chdir(folder)
+    before = (folder / "mlflow.db").read_bytes()
     said = fmnist("doctor")
-    assert said.exit_code == 1
-    assert "--mend" in said.stdout
-    assert fmnist("doctor", "--mend").exit_code == 0
-    assert "before-mending-1" not in fmnist("doctor", "--mend").stdout
-    assert "all recorded" in fmnist("doctor").stdout
+    assert said.exit_code == 0, said.stdout
+    assert "all recorded" in said.stdout
+    assert (folder / "mlflow.db").read_bytes() == before
 
 
 def test_a_first_start_is_well(tmp_path: Path) -> None:
@@ -231,11 +229,10 @@ def test_lost_files_are_noticed(recordings: Recordings, tmp_path: Path) -> None:
     """A finished network whose folder of files is gone; the store itself is whole."""
     shutil.copytree(recordings.folder, tmp_path / "copy")
     uri = f"sqlite:///{tmp_path}/copy/mlflow.db"
-    mend(tmp_path / "copy" / "mlflow.db", find_moves(tmp_path / "copy" / "mlflow.db"))
-    assert only(look_at_paths(uri, mends=False)).state == "well"
+    assert only(look_at_paths(uri)).state == "well"
     run = recordings.run("alone")
     [folder] = (tmp_path / "copy" / "mlruns").glob(f"*/{run.run_id}")
     shutil.rmtree(folder)
-    found = only(look_at_paths(uri, mends=False))
+    found = only(look_at_paths(uri))
     assert found.state == "wrong"
     assert run.run_id in found.words
