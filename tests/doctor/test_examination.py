@@ -24,6 +24,7 @@ from fashion_mnist.doctor.packages import PACKAGE, look_at_packages
 from fashion_mnist.doctor.stores import known_logs, look_at_paths, look_at_store
 from fashion_mnist.runs.event_log import LOG_FILE, EventLog, set_offline
 from fashion_mnist.runs.files import replacing, run_lock
+from fashion_mnist.tracking.store import Store
 from tests.builders import make_data
 from tests.recordings import Recordings, record_runs
 
@@ -225,10 +226,14 @@ def test_an_address_that_is_none_is_the_users_mistake() -> None:
     assert (said.exit_code, "--uri must be" in said.stderr) == (2, True)
 
 
-def test_lost_files_are_noticed(recordings: Recordings, tmp_path: Path) -> None:
+def test_lost_files_are_noticed(
+    recordings: Recordings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A finished network whose folder of files is gone; the store itself is whole."""
     shutil.copytree(recordings.folder, tmp_path / "copy")
     uri = f"sqlite:///{tmp_path}/copy/mlflow.db"
+    monkeypatch.chdir(tmp_path / "copy")
+    Store(uri)  # as a run that is recorded here opens it: its files are those of the copy
     assert only(look_at_paths(uri)).state == "well"
     run = recordings.run("alone")
     [folder] = (tmp_path / "copy" / "mlruns").glob(f"*/{run.run_id}")
