@@ -24,7 +24,6 @@ SOURCES = (ROOT / "pyproject.toml", ROOT / "requirements.txt")
 # What to install for whom; each includes what those before it have.
 REQUIREMENTS = {
     "train": ".",
-    "server": ".[server]",
     "test": ".[dev,submitit,ray,notebook,server]",
 }
 
@@ -226,8 +225,7 @@ def main() -> None:
         if is_ready(kind):  # another one made it while this one waited
             return
         set_up(kind)
-        if kind != "server":  # which may stand where nobody trains
-            fetch_data()
+        fetch_data()
         if kind == "test" and os.environ.get("CI") == "true":
             for program, package in SYSTEM_PACKAGES.items():
                 if shutil.which(program) is None:
