@@ -1,4 +1,7 @@
-"""The README's commands do what it says, on the real images and with the files it shows."""
+"""The README and the chapters in docs/: their commands, YAML, quotations and names are real.
+
+Commands run on the real images, with the YAML files that the pages show.
+"""
 
 import re
 import shlex
@@ -7,33 +10,49 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer.main
 
+from fashion_mnist.cli import app
 from fashion_mnist.data.fashion_mnist import missing_names, system_folders
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "fashion_mnist"
+README = (ROOT / "README.md").read_text()
+CHAPTERS = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+PAGES = {"README.md": README, **CHAPTERS}
+TEXT = "\n".join(PAGES.values())
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", TEXT, re.DOTALL)
+CODE = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL))
+TYPED = [line for kind, block in BLOCKS if kind == "bash" for line in block.splitlines()]
 # the same commands, but done in seconds
 SHORT = ["training.epochs=2", "data.train_size=512", "data.validation_size=500"]
 COMMANDS = [
-    line.removeprefix("scripts/train")
-    for kind, block in BLOCKS
-    if kind == "bash"
-    for line in block.splitlines()
-    if line.startswith("scripts/train")
+    line.removeprefix("scripts/train") for line in TYPED if line.startswith("scripts/train")
 ]
 SWEEPS = [line for line in COMMANDS if re.search(r" (-m|sweep=\w+) ?", line)]
 RUNS = [line for line in COMMANDS if line not in SWEEPS]
-# but not the README's own sweep, which is trained
+# but not the sweep of a user's file, which is trained
 GRIDS = [line for line in SWEEPS if "--config-dir" not in line and " runs" in line]
+FILES = re.findall(r"`(mine/[^`]+)`:\n\n```yaml\n(.*?)```", TEXT, re.DOTALL)
+
+
+def words_of(line: str) -> tuple[str, ...]:
+    """A command without its comment."""
+    return tuple(shlex.split(line, comments=True))
+
+
+def once(lines: list[str]) -> list[str]:
+    """The first line of each command: pages may show the same."""
+    return list({words_of(line): line for line in reversed(lines)}.values())[::-1]
 
 
 def data_folder() -> Path:
     """Where the real images are on this machine."""
-    checkout = Path(__file__).parents[1] / "data" / "fashion_mnist"
-    places = [place for place in (checkout, *system_folders()) if not missing_names(place)]
-    if not places:
+    places = [ROOT / "data" / "fashion_mnist", *system_folders()]
+    found = [place for place in places if not missing_names(place)]
+    if not found:
         pytest.skip("Fashion-MNIST is not on this machine: `fmnist fetch` brings it")
-    return places[0]
+    return found[0]
 
 
 def fmnist(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -44,16 +63,16 @@ def fmnist(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def files() -> None:
-    """The YAML files of the README, in the test's own folder."""
-    for path, content in re.findall(r"`(mine/[^`]+)`:\n\n```yaml\n(.*?)```", README, re.DOTALL):
+    """The YAML files of the pages, in the test's own folder."""
+    for path, content in FILES:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(content)
 
 
 def said_by(line: str, *overrides: str) -> str:
-    """What the command of the README says when it is done in seconds."""
+    """What a command of the pages says when it is done in seconds."""
     place = [f"data.dir={data_folder()}", "tracking.uri=null"]
-    done = fmnist("train", *shlex.split(line, comments=True), *SHORT, *place, *overrides)
+    done = fmnist("train", *words_of(line), *SHORT, *place, *overrides)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -70,28 +89,31 @@ def short(line: str) -> str:
     return " ".join(line.split()[:2])
 
 
-def test_it_shows_commands() -> None:
+def test_they_show_commands() -> None:
     """Enough of them, so that the next tests test something."""
-    assert len(RUNS) >= 6
-    assert len(SWEEPS) >= 5
+    assert len(once(RUNS)) >= 8
+    assert len(once(SWEEPS)) >= 7
+    assert len(FILES) == 3
+    assert len(README.splitlines()) <= 200
 
 
 @pytest.mark.usefixtures("files")
-@pytest.mark.parametrize("line", RUNS, ids=short)
+@pytest.mark.parametrize("line", once(RUNS), ids=short)
 def test_commands_train_a_run(line: str) -> None:
-    """Each with the YAML files of the README beside it."""
+    """Each with the YAML files of the pages beside it."""
     assert "test accuracy" in said_by(line)
 
 
-@pytest.mark.parametrize("line", GRIDS, ids=short)
-def test_sweeps_are_as_large_as_it_says(line: str) -> None:
-    """Each is checked to its last run; to train them all would take minutes."""
+@pytest.mark.parametrize("line", once(GRIDS), ids=short)
+def test_sweeps_are_as_large_as_promised(line: str) -> None:
+    """On every page. Each is checked to its last run; to train them all would take minutes."""
     flag = [] if "--dry-run" in line else ["--dry-run"]
-    assert f"{size_of(line)} jobs: " in said_by(line, *flag)
+    [size] = {size_of(other) for other in GRIDS if words_of(other) == words_of(line)}
+    assert f"{size} jobs: " in said_by(line, *flag)
 
 
 @pytest.mark.usefixtures("files")
-def test_its_own_sweep_is_trained_and_would_go_on_with_more_seeds() -> None:
+def test_a_sweep_of_a_file_is_trained_and_would_go_on_with_more_seeds() -> None:
     """The second line knows the runs of the first."""
     first, second = (line for line in SWEEPS if "--config-dir" in line)
     small, large = size_of(first), size_of(second)
@@ -102,9 +124,9 @@ def test_its_own_sweep_is_trained_and_would_go_on_with_more_seeds() -> None:
     assert more in said_by(second, "training.epochs=1", "--dry-run")
 
 
-def test_its_search_is_made() -> None:
+def test_the_search_is_made() -> None:
     """With few trials."""
-    [line] = (line for line in SWEEPS if "sweep=search" in line)
+    [line] = once([line for line in SWEEPS if "sweep=search" in line])
     said = said_by(line, "sweep.n_trials=2")
     assert "0 of 2 trials done" in said
     assert "test accuracy" in said
@@ -112,20 +134,79 @@ def test_its_search_is_made() -> None:
 
 def test_mistakes_are_answered_as_shown() -> None:
     """To the letter."""
-    block = next(block for _, block in BLOCKS if block.startswith("$ scripts/train"))
-    command, _, answer = block.partition("\n")
-    done = fmnist("train", *shlex.split(command)[2:])
-    assert done.stderr == answer
-    assert done.returncode == 2
+    shown = [block for _, block in BLOCKS if block.startswith("$ scripts/train")]
+    assert shown
+    for block in shown:
+        command, _, answer = block.partition("\n")
+        done = fmnist("train", *shlex.split(command)[2:])
+        assert done.stderr == answer
+        assert done.returncode == 2
 
 
-def test_every_file_it_names_is_there() -> None:
-    """Links, pictures and the map of the folders."""
-    root = Path(__file__).parents[1]
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert (root / target).exists(), target
+def test_the_other_commands_take_what_they_are_given() -> None:
+    """Each command exists, with these options and as many arguments."""
+    program = typer.main.get_command(app)
+    lines = [words_of(line)[1:] for line in TYPED if line.startswith("fmnist ")]
+    assert len(lines) >= 15
+    for name, *arguments in lines:
+        if name.startswith("-"):
+            known = program.get_params(program.make_context("fmnist", [], resilient_parsing=True))
+            assert name in {option for each in known for option in each.opts}
+        else:
+            program.commands[name].make_context(name, arguments)  # type: ignore[attr-defined]  # typer has no type for its group
+
+
+def test_commands_named_in_a_sentence_exist() -> None:
+    """As in `fmnist sync`."""
+    program = typer.main.get_command(app)
+    named = {name for code in CODE for name in re.findall(r"\bfmnist ([a-z][\w-]*)", code)}
+    assert len(named) >= 5
+    assert named <= program.commands.keys()  # type: ignore[attr-defined]  # as above
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_pictures_are_there(page: str) -> None:
+    """Relative to the page."""
+    folder = ROOT if page == "README.md" else ROOT / "docs"
+    for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+        assert (folder / target).exists(), target
+
+
+def test_every_chapter_has_a_link_in_the_readme() -> None:
+    """Else nothing leads to it."""
+    assert set(re.findall(r"\(docs/(\w+\.md)\)", README)) == CHAPTERS.keys()
+
+
+def test_files_they_name_are_there() -> None:
+    """Below the repository or the package; tests of faults by their names alone."""
+    named = {word for code in CODE for word in re.findall(r"[\w./*]*\w\.(?:py|ipynb)\b", code)}
+    named |= {word for code in CODE for word in re.findall(r"\bconf/[\w./*]*\w\.yaml\b", code)}
+    named |= {word for line in TYPED for word in re.findall(r"\b[\w./]+\.py\b", line)}
+    assert len(named) >= 40
+    for name in named:
+        folders = [ROOT, PACKAGE]
+        if "/" not in name:
+            folders += [ROOT / "tests", ROOT / "tests" / "faults", ROOT / "scripts" / "benchmarks"]
+        assert any(list(folder.glob(name)) for folder in folders), name
+
+
+def test_the_maps_name_every_folder() -> None:
+    """The README those of the repository, the chapter on architecture those of the package."""
     [plan] = [block for _, block in BLOCKS if block.startswith("conf/ ")]
-    for name in re.findall(r"\b\w+\.py\b", plan):
-        assert list((root / "fashion_mnist").rglob(name)) or list((root / "scripts").rglob(name)), (
-            name
-        )
+    for name in re.findall(r"^(\w+)/", plan, re.MULTILINE):
+        assert (ROOT / name).is_dir(), name
+    groups = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()}
+    assert groups <= set(re.findall(r"(\w+)/", plan))
+    packages = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    packages |= {"plugins"}  # a namespace of Hydra's, which must have no __init__.py
+    assert (
+        set(re.findall(r"^\| `(\w+)/` \|", CHAPTERS["architecture.md"], re.MULTILINE)) == packages
+    )
+
+
+def test_code_is_quoted_as_it_stands() -> None:
+    """The chapter on architecture shows functions of the package."""
+    quoted = re.findall(r"```python\n(.*?)```", CHAPTERS["architecture.md"], re.DOTALL)
+    sources = [path.read_text() for path in PACKAGE.rglob("*.py")]
+    assert quoted
+    assert all(any(block in source for source in sources) for block in quoted)

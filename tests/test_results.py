@@ -1,5 +1,6 @@
 """The tables of results: what the script names is there, and it writes within its marks."""
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,13 +51,26 @@ def test_a_setting_is_named_by_what_differs(results: ModuleType) -> None:
 
 
 def test_a_table_replaces_the_one_between_its_marks(results: ModuleType, tmp_path: Path) -> None:
-    """Nothing else changes; without marks nothing is written."""
-    page = tmp_path / "page.md"
+    """In every file that has them; nothing else changes, and without marks nothing is written."""
+    page, other = tmp_path / "page.md", tmp_path / "other.md"
     page.write_text("before\n<!-- a -->\nold\n<!-- /a -->\n<!-- b -->\n<!-- /b -->\nafter\n")
-    results.write_between_marks(page, "a", "| \\1 |")
-    results.write_between_marks(page, "b", "new")
+    other.write_text("<!-- a -->\nolder\n<!-- /a -->\n")
+    results.write_between_marks([page, other], "a", "| \\1 |")
+    results.write_between_marks([other, page], "b", "new")
     expected = "before\n<!-- a -->\n| \\1 |\n<!-- /a -->\n<!-- b -->\nnew\n<!-- /b -->\nafter\n"
     assert page.read_text() == expected
-    with pytest.raises(SystemExit, match="no marks <!-- c -->"):
-        results.write_between_marks(page, "c", "x")
+    assert other.read_text() == "<!-- a -->\n| \\1 |\n<!-- /a -->\n"
+    with pytest.raises(SystemExit, match=r"no marks <!-- c --> and <!-- /c --> in .*page.md"):
+        results.write_between_marks([page], "c", "x")
     assert page.read_text() == expected
+
+
+def test_every_table_has_its_marks(results: ModuleType) -> None:
+    """In the chapter on recipes; the README shows the same table of the recipes."""
+    root = SCRIPTS.parents[1]
+    chapter, readme = (root / "docs" / "recipes.md").read_text(), (root / "README.md").read_text()
+    for name in ("recipes", *results.SWEEPS):
+        assert f"<!-- {name} -->\n" in chapter
+        assert f"<!-- /{name} -->" in chapter
+    [table] = re.findall(r"<!-- recipes -->.*<!-- /recipes -->", readme, re.DOTALL)
+    assert table in chapter

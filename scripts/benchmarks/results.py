@@ -1,12 +1,12 @@
-"""Trains the recipes of conf/experiment/ with several seeds and writes the README's tables of them.
+"""Trains the recipes of conf/experiment/ with several seeds and writes the tables of their scores.
 
     python scripts/benchmarks/results.py FOLDER  # all: hours
     python scripts/benchmarks/results.py FOLDER recipes --recipes small  # one table or a part
-    python scripts/benchmarks/results.py FOLDER --write README.md  # where its marks stand
+    python scripts/benchmarks/results.py FOLDER --write README.md docs/recipes.md
 
-What is in FOLDER already is not trained again, and what was stopped goes on. Only the table of the
-recipes reads the test set, once for each seed: the recipes were chosen on validation folds, by the
-sweeps named below.
+What is in FOLDER already is not trained again, and what was stopped goes on. A table is written
+into each file that has its marks. Only the table of the recipes reads the test set, once for each
+seed: the recipes were chosen on validation folds, by the sweeps named below.
 """
 
 import argparse
@@ -108,7 +108,9 @@ def main() -> None:
     parser.add_argument("tables", nargs="*", default=["recipes", *SWEEPS])
     parser.add_argument("--recipes", nargs="*", choices=list(RECIPES), default=list(RECIPES))
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--write", type=Path, help="a Markdown file with marks for the tables")
+    parser.add_argument(
+        "--write", type=Path, nargs="+", default=[], help="Markdown files with marks for the tables"
+    )
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     dataset = real_dataset()
@@ -250,15 +252,20 @@ def percent(values: Sequence[float]) -> str:
     return mean_and_deviation([100 * value for value in values])
 
 
-def write_between_marks(path: Path, name: str, table: str) -> None:
-    """Replace what stands between a table's marks, which are comments of HTML."""
+def write_between_marks(paths: Sequence[Path], name: str, table: str) -> None:
+    """Replace what stands between a table's marks, comments of HTML, in all files that have them.
+
+    Exits where none has.
+    """
     begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-    text = path.read_text(encoding="utf-8")
-    pattern = re.escape(begin) + ".*?" + re.escape(end)
-    if not re.search(pattern, text, re.DOTALL):
-        sys.exit(f"{path} has no marks {begin.strip()} and {end}")
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    texts = {path: path.read_text(encoding="utf-8") for path in paths}
+    marked = {path: text for path, text in texts.items() if pattern.search(text)}
+    if not marked:
+        sys.exit(f"no marks {begin.strip()} and {end} in {' or '.join(map(str, paths))}")
     new = f"{begin}{table}\n{end}"
-    path.write_text(re.sub(pattern, lambda _: new, text, flags=re.DOTALL), encoding="utf-8")
+    for path, text in marked.items():
+        path.write_text(pattern.sub(lambda _: new, text), encoding="utf-8")
 
 
 if __name__ == "__main__":
