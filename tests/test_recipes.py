@@ -71,7 +71,7 @@ def test_permutation_invariant_does_not_know_where_pixels_are(tmp_path: Path) ->
 
 def test_the_ablation_starts_from_the_recipe() -> None:
     """Its first row is the recipe, for fewer epochs."""
-    sweep = read_sweep(["sweep=permutation_invariant_ablation", "seed=0"], Composer())
+    sweep = read_sweep(["sweep=recipes/permutation_invariant_ablation", "seed=0"], Composer())
     first = sweep.compose(sweep.samples()[:1])[0].config
     recipe = check(["experiment=permutation_invariant", "training.epochs=12", "seed=0"])
     for part in ("data", "model", "loss", "optimizer", "schedule", "training"):

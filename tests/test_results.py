@@ -26,8 +26,9 @@ def results(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 def test_every_recipe_and_sweep_it_names_is_there(results: ModuleType) -> None:
     """All recipes have a row; what they were chosen by can be run again."""
     assert sorted(results.RECIPES) == Composer().options("experiment")
+    sweeps = Composer().options("sweep")
     searches = {name for own in results.RECIPES.values() for name in own}
-    assert searches | set(results.SWEEPS) <= set(Composer().options("sweep"))
+    assert {f"recipes/{name}" for name in searches | set(results.SWEEPS)} <= set(sweeps)
     assert {name for own in results.ENSEMBLES for name in own} <= set(results.RECIPES)
     assert {results.MIRRORED, *results.ALONE} <= set(results.RECIPES)
 

@@ -14,7 +14,7 @@ from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.sweep.axes import text_of
 from fashion_mnist.sweep.space import Axis, Space, read_space, sweep_id
 
-FILES = sorted(path.stem for path in (config_folder() / "sweep").glob("*.yaml"))
+FILES = Composer().options("sweep")
 
 
 def space(*overrides: str, when: dict[str, Any] | None = None, **axes: Any) -> Space:

@@ -206,8 +206,8 @@ class Composer:
             raise ConfigError([*problems, *error.problems]) from None
         if problems:
             raise ConfigError(problems)
-        choice = files.choices["sweep"]
-        return replace(settings, name=settings.name or (choice if choice != "default" else None))
+        name = files.choices["sweep"].rpartition("/")[2]
+        return replace(settings, name=settings.name or (name if name != "default" else None))
 
     def sweep_files(self, overrides: Sequence[str]) -> Files:
         """What the files make that are the same for all jobs of a sweep: its own, and Hydra's."""
@@ -324,7 +324,7 @@ class Composer:
         path = Path(str(self.config_dir), group, f"{strange[0]}.yml")
         if self.config_dir is not None and isinstance(strange[0], str) and path.exists():
             return f"{path} is not read: name it {strange[0]}.yaml"
-        known = f"one of {', '.join(options)}" if options else "a file of yours in --config-dir"
+        known = f"one of {_listed(options)}" if options else "a file of yours in --config-dir"
         nearest = did_you_mean(strange[0], options)
         return f"{group} must be {known}{nearest}, got {shown(value)}"
 
@@ -417,6 +417,13 @@ def composed_by_hydra(
     typed = {text.lstrip("+").partition("=")[0]: text.partition("=")[2] for text in overrides}
     parsed = parse(OmegaConf.to_container(config, resolve=True), typed=typed)
     return Composed(parsed, _chosen(choices), tuple(overrides))
+
+
+def _listed(options: Sequence[str]) -> str:
+    """The files of a group, and of the files in folders below it only the folders."""
+    files = [name for name in options if "/" not in name]
+    folders = {name.rpartition("/")[0] for name in options if "/" in name}
+    return ", ".join([*files, *(f"{folder}/…" for folder in sorted(folders))])
 
 
 def _chosen(choices: Mapping[str, Any]) -> dict[str, str]:

@@ -37,7 +37,7 @@ from fashion_mnist.runs.stacks import view_data
 from fashion_mnist.sweep.definition import read_sweep
 from fashion_mnist.sweep.labels import differing_axes
 
-# Each recipe and the sweeps of conf/sweep/ that it was chosen by.
+# Each recipe and the sweeps of conf/sweep/recipes/ that it was chosen by.
 RECIPES = {
     "tiny": ("tiny_search", "tiny_search_2"),
     "small": ("small_search", "small_search_2"),
@@ -176,7 +176,7 @@ def recipe_row(name: str, results: Sequence[Result], dataset: Dataset) -> list[s
     validation = percent([own.figures["final/val_accuracy"] for own in results])
     seconds = median(own.training_seconds for own in results)  # one may have been disturbed
     scores = scores_of([own.test_probabilities for own in results], dataset)
-    searches = [read_sweep([f"sweep={each}"], Composer()) for each in RECIPES[name]]
+    searches = [read_sweep([f"sweep=recipes/{each}"], Composer()) for each in RECIPES[name]]
     num_searched = sum(len(search.samples()) for search in searches)
     size = f"{results[0].figures['parameters']:,.0f}"
     return [f"`{name}`", size, validation, *scores, f"{seconds:.0f}", str(num_searched)]
@@ -215,8 +215,8 @@ def sweep_table(folder: Path, name: str, dataset: Dataset) -> Table:
 
     Differences are taken seed by seed, in points; their intervals are Student's t.
     """
-    train(folder, [f"sweep={name}", "evaluation.test=never", "sweep.processes=1"])
-    sweep = read_sweep([f"sweep={name}"], Composer())
+    train(folder, [f"sweep=recipes/{name}", "evaluation.test=never", "sweep.processes=1"])
+    sweep = read_sweep([f"sweep=recipes/{name}"], Composer())
     scores: dict[str, dict[str, float]] = {}
     values = sweep.samples()
     for own, job in zip(values, sweep.compose(values), strict=True):

@@ -108,6 +108,7 @@ def test_settings_of_a_sweep_are_read_without_its_jobs() -> None:
     assert "optimizer, optimizer.lr" in read.axes
     assert composer().sweep(["seed=1,2"]).name is None
     assert composer().sweep(["sweep=seeds", "sweep.name=mine"]).name == "mine"
+    assert composer().sweep(["sweep=recipes/tiny_search"]).name == "tiny_search"
 
 
 def test_mistakes_in_the_settings_of_a_sweep_come_at_once() -> None:
@@ -117,6 +118,7 @@ def test_mistakes_in_the_settings_of_a_sweep_come_at_once() -> None:
     first, second, third = caught.value.problems
     assert first.startswith("sweep must be one of architectures, ")
     assert first.endswith("(did you mean seeds?), got 'seds'")
+    assert "search, seeds, recipes/… (did" in first  # what one starts from, and where more is
     assert second == "sweep.n_trials must be a whole number, 1 or more, got 0"
     assert third == "sweep.limt is not a key (did you mean sweep.limit?)"
 
