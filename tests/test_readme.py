@@ -174,7 +174,7 @@ def test_links_and_pictures_are_there(page: str) -> None:
 
 def test_every_chapter_has_a_link_in_the_readme() -> None:
     """Else nothing leads to it."""
-    assert set(re.findall(r"\(docs/(\w+\.md)\)", README)) == CHAPTERS.keys()
+    assert set(re.findall(r"\(docs/([\w-]+\.md)\)", README)) == CHAPTERS.keys()
 
 
 def test_files_they_name_are_there() -> None:
