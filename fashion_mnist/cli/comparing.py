@@ -34,9 +34,11 @@ def leaderboard(
     limit: Annotated[int, typer.Option(help="Settings shown at most; 0 for all.", min=0)] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Rank settings by validation accuracy, and mark those that can't be told from the best.
+    """Rank settings by validation accuracy, and test each vs. the best one.
 
-    Runs that differ in nothing but seed and fold are repetitions of one setting.
+    Runs that differ in nothing but seed and fold are repetitions of one setting; settings with
+    fewer than the others come last. Tests: paired t over common seeds; one seed's folds, the
+    corrected resampled t (Nadeau and Bengio); single networks, McNemar's exact test; Holm-adjusted.
 
     Example: fmnist leaderboard latest --limit 10
     """

@@ -22,7 +22,7 @@ from fashion_mnist.tracking.recorded import SCORE, TEST_SCORE
 if TYPE_CHECKING:
     from rich.table import Table
 
-WIDE = 110  # characters: a narrower table has two lines for each setting
+WIDE = 130  # characters: a narrower table has two lines for each setting
 
 
 def print_leaderboard(board: Leaderboard, *, as_json: bool) -> None:
@@ -48,14 +48,14 @@ def leaderboard_table(board: Leaderboard, width: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    gap = "  " if width >= WIDE else "\n"
+    gap = " " if width >= WIDE else "\n"
     table = Table(box=None, header_style="bold", pad_edge=False)
     has_test = any(setting.test for setting, _ in board.shown)
     table.add_column("", justify="right")
     table.add_column("setting", overflow="fold", min_width=14)
     table.add_column(f"{metric_name(SCORE)}{gap}(95 % interval)", no_wrap=True)
     table.add_column("runs", justify="right", no_wrap=True)
-    table.add_column("beside the best")
+    table.add_column("vs. best")
     if has_test:
         table.add_column(metric_name(TEST_SCORE), no_wrap=True)
     for place, (setting, standing) in enumerate(board.shown, start=1):
@@ -68,12 +68,12 @@ def leaderboard_table(board: Leaderboard, width: int) -> Table:
                     [statistic_text(SCORE, setting.score), _interval(setting)],
                 )
             ),
-            count_text(setting),
+            count_text(board, setting),
             Text(printable(standing_text(standing, gap))),
         ]
         if has_test:
             cells.append(tested_text(setting))
-        is_near = standing.verdict in ("best", "not told apart")
+        is_near = standing.verdict in ("best", "not significantly different")
         table.add_row(*cells, style="bold" if is_near else "")
     return table
 

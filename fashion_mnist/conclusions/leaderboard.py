@@ -9,7 +9,9 @@ from fashion_mnist.conclusions.choice import ChoiceError, choose_sweep, networks
 from fashion_mnist.conclusions.predictions import stored_predictions
 from fashion_mnist.conclusions.settings import (
     Setting,
+    planned_repetitions,
     rank_settings,
+    split_sizes_of,
     validation_split_of,
 )
 from fashion_mnist.conclusions.standing import (
@@ -36,7 +38,7 @@ class UseOfTestSet:
     def of(cls, networks: Sequence[RecordedRun]) -> "UseOfTestSet":
         """By all networks of the experiment, copies and repetitions counted once."""
         read = [run for run in networks if TEST_SCORE in run.metrics]
-        settings = rank_settings(read)
+        settings, _ = rank_settings(read)
         return cls(sum(len(setting.runs) for setting in settings), len(settings))
 
 
@@ -46,8 +48,9 @@ class Leaderboard:
 
     title: str  # what they are the settings of
     settings: tuple[Setting, ...]
-    standings: tuple[Standing, ...]  # of each beside the best
+    standings: tuple[Standing, ...]  # of each vs. the best
     test_use: UseOfTestSet
+    num_repetitions: int  # of a sweep, as planned; else the most that two settings have
     limit: int | None  # settings that are shown; None for all
 
     @cached_property
@@ -57,7 +60,7 @@ class Leaderboard:
 
     @property
     def shown(self) -> list[tuple[Setting, Standing]]:
-        """The settings that are shown, and how each stands beside the best."""
+        """The settings that are shown, and each vs. the best."""
         return list(zip(self.settings, self.standings, strict=True))[: self.limit]
 
     def label(self, setting: Setting) -> str:
@@ -80,6 +83,7 @@ class Leaderboard:
         return {
             "title": self.title,
             "num_settings": len(self.settings),
+            "num_repetitions": self.num_repetitions,
             "num_runs": sum(len(setting.runs) for setting in self.settings),
             "test_set_read_by": asdict(self.test_use),
             "settings": rows,
@@ -118,8 +122,14 @@ def leaderboard(
     except ChoiceError as error:
         raise ChoiceError(f"{error}; experiments: {', '.join(names)}") from None
     own = [run for run in runs if run.experiment == sweep.experiment]
+    members = networks_of(sweep, own)
     return build_leaderboard(
-        store, f"sweep {sweep.name}", networks_of(sweep, own), own, limit=limit
+        store,
+        f"sweep {sweep.name}",
+        members,
+        own,
+        num_repetitions=planned_repetitions(sweep, members),
+        limit=limit,
     )
 
 
@@ -129,21 +139,29 @@ def build_leaderboard(
     runs: Sequence[RecordedRun],
     all_runs: Sequence[RecordedRun],
     *,
+    num_repetitions: int | None = None,
     limit: int | None,
 ) -> Leaderboard:
     """The settings of these runs; `all_runs` of the experiment say how often the test was read.
 
+    Args:
+        num_repetitions: as in `rank_settings`.
+
     Raises:
         ChoiceError: there is no network among the runs.
     """
-    settings = rank_settings([run for run in runs if run.is_network])
+    settings, num_repetitions = rank_settings(
+        [run for run in runs if run.is_network], num_repetitions
+    )
     if not settings:
         raise ChoiceError(f"{title} has no trained networks")
     scored = [_scored(store, setting) for setting in settings if setting.score]
     known = standings(scored, most_read=max(limit or len(scored), MOST_READ)) if scored else []
     unscored = [Standing("not tested", why="no score")] * (len(settings) - len(known))
     test_use = UseOfTestSet.of([run for run in all_runs if run.is_network])
-    return Leaderboard(title, tuple(settings), (*known, *unscored), test_use, limit)
+    return Leaderboard(
+        title, tuple(settings), (*known, *unscored), test_use, num_repetitions, limit
+    )
 
 
 def _scored(store: Reader, setting: Setting) -> ScoredRuns:
@@ -153,6 +171,7 @@ def _scored(store: Reader, setting: Setting) -> ScoredRuns:
             score,
             validation_split_of(runs[replicate]),
             partial(stored_predictions, store, runs[replicate], "validation"),
+            *split_sizes_of(runs[replicate]),
         )
         for replicate, score in setting.scored_runs.items()
     }

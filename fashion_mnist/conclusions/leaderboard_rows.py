@@ -15,6 +15,12 @@ def notes(board: Leaderboard) -> list[str]:
     shown = [standing for _, standing in board.shown]
     num_hidden = len(board.settings) - len(shown)
     lines = [f"and {plural(num_hidden, 'more setting')}: --limit 0 for all"] if num_hidden else []
+    incomplete = [each for each, _ in board.shown if is_incomplete(board, each)]
+    if incomplete:
+        lines.append(
+            f"Settings with fewer than {plural(board.num_repetitions, 'finished run')} rank after "
+            "the others, which rank by the seeds and folds that they share, if any."
+        )
     tests = {standing.test for standing in shown if standing.test}
     if tests:
         lines.append(_explanation(tests))
@@ -25,13 +31,13 @@ def notes(board: Leaderboard) -> list[str]:
     return [*lines, read if use.num_runs else "The test set was not read in this experiment."]
 
 
-def standing_text(standing: Standing, gap: str = "  ") -> str:
-    """`not told apart  p = 0.21`; where nothing was tested, why."""
+def standing_text(standing: Standing, gap: str = " ") -> str:
+    """`significantly worse (Holm-adjusted p = 0.012)`; where nothing was tested, why."""
     if standing.verdict == "not tested":
-        return f"not tested:{gap[-1]}{standing.why}"
+        return f"not tested:{gap}{standing.why}"
     if standing.p_holm is None:
         return standing.verdict
-    return f"{standing.verdict}{gap}{p_text(standing.p_holm)}"
+    return f"{standing.verdict}{gap}(Holm-adjusted {p_text(standing.p_holm)})"
 
 
 def interval_text(setting: Setting) -> str:
@@ -49,10 +55,16 @@ def size_text(board: Leaderboard) -> str:
     return f"{plural(num_runs, 'run')}, {plural(len(board.settings), 'setting')}"
 
 
-def count_text(setting: Setting) -> str:
-    """`3`, or `2 of 3` where some have no score."""
+def count_text(board: Leaderboard, setting: Setting) -> str:
+    """`3`, or `2 of 3` where it has fewer finished runs than the board's repetitions."""
     scored = setting.score.n if setting.score else 0
-    return str(scored) if scored == len(setting.runs) else f"{scored} of {len(setting.runs)}"
+    planned = max(board.num_repetitions, 0 if scored else len(setting.runs))
+    return str(scored) if scored >= planned else f"{scored} of {planned}"
+
+
+def is_incomplete(board: Leaderboard, setting: Setting) -> bool:
+    """Whether it has a score, of fewer runs than the board's repetitions."""
+    return setting.score is not None and setting.score.n < board.num_repetitions
 
 
 def tested_text(setting: Setting) -> str:
@@ -64,12 +76,13 @@ def tested_text(setting: Setting) -> str:
 
 def _explanation(tests: Collection[str]) -> str:
     ways = {
-        "paired t": "paired t-test over common seeds and folds",
+        "paired t": "paired t-test over common seeds, of several folds their mean",
+        "corrected paired t": "corrected resampled t-test (Nadeau and Bengio) over common folds",
         "McNemar": "McNemar's exact test on the same images, which says nothing of other seeds",
     }
     used = "; ".join(words for test, words in ways.items() if test in tests)
     return (
-        "Not told apart: p > 0.05 after Holm's correction for all comparisons with the best "
-        f"({used}). It does not mean equal. The best was picked by these scores, which flatter it: "
-        "a claim that it is better wants new seeds, or the test set."
+        "Not significantly different: p > 0.05 after Holm's adjustment for all comparisons vs. "
+        f"best ({used}). It does not mean equal. The best was chosen by these scores, so they are "
+        "optimistically biased: new seeds or the test set show whether it is better."
     )

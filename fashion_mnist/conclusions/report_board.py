@@ -27,7 +27,8 @@ def rank_recorded(board: Leaderboard) -> tuple[sweep.Leaderboard, list[JobResult
     ]
     runs = zip(_runs(board), values, strict=True)
     results = [_result(number, run, own) for number, (run, own) in enumerate(runs)]
-    return sweep.rank(results, score=SCORE), results
+    ranked = sweep.rank(results, score=SCORE, num_repetitions=board.num_repetitions)
+    return ranked, results
 
 
 def with_curves(store: Reader, ranked: sweep.Leaderboard, board: Leaderboard) -> sweep.Leaderboard:

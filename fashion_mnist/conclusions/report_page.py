@@ -82,18 +82,18 @@ def _board(report: Report) -> str:
     names = short_names(board.axes) if len(board.axes) <= MOST_AXES else {}
     has_test = any(setting.test for setting, _ in board.shown)
     head = ["", *(names.values() or ["setting"]), metric_name(SCORE), "95 % interval", "runs"]
-    head += ["beside the best", *([metric_name(TEST_SCORE)] if has_test else [])]
+    head += ["vs. best", *([metric_name(TEST_SCORE)] if has_test else [])]
     rows, classes = [], []
     for place, (setting, standing) in enumerate(board.shown, start=1):
         values = [short_value(setting.values.get(axis, ABSENT)) for axis in names]
         cells = [str(place) if setting.score else ABSENT, *(values or [board.label(setting)])]
         cells += [statistic_text(SCORE, setting.score), interval_text(setting) or ABSENT]
-        cells += [count_text(setting), standing_text(standing)]
+        cells += [count_text(board, setting), standing_text(standing)]
         cells += [tested_text(setting)] if has_test else []
         rows.append([escape(cell) for cell in cells])
-        kinds = {"best": "winner near", "not told apart": "near"}
+        kinds = {"best": "winner near", "not significantly different": "near"}
         classes.append(kinds.get(standing.verdict, ""))
-    left = set(range(1, 1 + max(len(names), 1))) | {head.index("beside the best")}
+    left = set(range(1, 1 + max(len(names), 1))) | {head.index("vs. best")}
     return table(head, rows, left=left, classes=classes)
 
 

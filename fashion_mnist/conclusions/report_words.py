@@ -120,25 +120,33 @@ def _when(runs: Sequence[RecordedRun]) -> str:
 
 
 def _beside(report: Report) -> list[str]:
-    """How the others stand beside the best, and what that means."""
+    """The other settings vs. best, and what that means."""
     verdicts = Counter(standing.verdict for standing in report.board.standings[1:])
-    near, worse, rest = (verdicts[v] for v in ("not told apart", "worse", "not tested"))
+    near, worse, rest = (
+        verdicts[v]
+        for v in (
+            "not significantly different",
+            "significantly worse",
+            "not tested",
+        )
+    )
     total = near + worse + rest
     others, lines = f"the other {plural(total, 'setting')}", []
     if near:
-        which = f"None of {others} can" if near == total else f"{near:,} of {others} cannot"
-        which = "The other setting cannot" if total == 1 else which
+        which = f"None of {others} is" if near == total else f"{near:,} of {others}"
+        which += "" if near == total else (" is not" if near == 1 else " are not")
+        which = "The other setting is not" if total == 1 else which
         lines.append(
-            f"{which} be told apart from it: what lies between is no more than chance does, so "
-            "each may be as good, or better."
+            f"{which} significantly different from it: the difference may be chance, so each may "
+            "be as good, or better."
         )
     if worse:
         which = f"All of {others} are" if worse == total else f"{worse:,} of {others} "
         which += "" if worse == total else ("is" if worse == 1 else "are")
         which = "The other setting is" if total == 1 else which
-        lines.append(f"{which} worse, by more than chance does.")
+        lines.append(f"{which} significantly worse.")
     if rest:
-        lines.append(f"{rest:,} could not be tested beside it.")
+        lines.append(f"{rest:,} could not be tested against it.")
     return lines
 
 

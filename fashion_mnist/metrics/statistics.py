@@ -1,4 +1,4 @@
-"""Confidence intervals and significance tests: of a few runs, and over one set of images.
+"""Confidence intervals, significance tests and a ranking: of a few runs, or over one set of images.
 
 n runs of one setting, N images. All intervals are at 95 %, all tests two-sided.
 """
@@ -6,7 +6,7 @@ n runs of one setting, N images. All intervals are at 95 %, all tests two-sided.
 from __future__ import annotations  # numpy and scipy are imported when something is computed
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, stdev
@@ -42,19 +42,15 @@ class Statistic:
 
         With two values it reaches 6.4 times their distance to either side of their mean.
         """
-        if self.std is None:
-            return None
-        from scipy.stats import t
-
-        reach = float(t.ppf((1 + CONFIDENCE) / 2, self.n - 1)) * self.std / math.sqrt(self.n)
-        return Interval(self.mean - reach, self.mean + reach)
+        return None if self.std is None else _t_interval(self, self.std / math.sqrt(self.n))
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """The paired t-test of n differences, second - first."""
+    """A paired t-test of n differences, second - first."""
 
     difference: Statistic
+    interval: Interval  # of the mean difference
     p: float | None  # None where all differences are the same and not 0
 
 
@@ -92,15 +88,28 @@ def paired_test(first: Sequence[float], second: Sequence[float]) -> PairedTest:
 
     Source: Student 1908, "The probable error of a mean".
     """
-    from scipy.stats import ttest_rel
+    return _t_test(first, second, variance_factor=1 / max(len(first), 1))
 
-    difference = statistic([b - a for a, b in zip(first, second, strict=True)])
-    if difference.std is None:
-        raise ValueError("a paired test needs two pairs at least, got one")
-    scale = ROUNDING * max(map(abs, [*first, *second]))
-    if difference.std <= scale:
-        return PairedTest(difference, 1.0 if abs(difference.mean) <= scale else None)
-    return PairedTest(difference, float(ttest_rel(second, first).pvalue))
+
+def corrected_paired_test(
+    first: Sequence[float], second: Sequence[float], *, num_validation: int, num_training: int
+) -> PairedTest:
+    """Whether the means of k ≥ 2 folds of one seed differ, by the corrected resampled t-test.
+
+    The training sets of folds overlap, so that the differences d of folds vary less than those of
+    independent training sets would. With mean d̄ and variance s² (k - 1) of the differences,
+    t = d̄ / √((1/k + v/n) s²) has k - 1 degrees of freedom.
+
+    Args:
+        num_validation, num_training: images v and n of a fold.
+
+    Raises:
+        ValueError: there is one pair only.
+
+    Source: Nadeau and Bengio 2003, "Inference for the generalization error", Machine Learning 52.
+    """
+    factor = 1 / max(len(first), 1) + num_validation / num_training
+    return _t_test(first, second, variance_factor=factor)
 
 
 def mcnemar_test(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> McNemarTest:
@@ -149,3 +158,67 @@ def holm(p_values: Sequence[float], num_tests: int | None = None) -> list[float]
         highest = max(highest, min(1.0, (count - place) * p_values[index]))
         corrected[index] = highest
     return corrected
+
+
+Replicate = tuple[str, str]  # seed and fold
+
+
+def ranking(
+    scores: Sequence[Mapping[Replicate, float]],
+    *,
+    num_repetitions: int,
+    lower_is_better: bool = False,
+) -> list[int]:
+    """The order of settings by their scores, the best first: positions in `scores`.
+
+    Settings with m = `num_repetitions` runs or more come first, by their mean over the seeds and
+    folds that all of them share; where they share none, by the mean over their own. The others
+    follow, by the mean over their own; those without a score are last. Ties keep their order.
+
+    Args:
+        scores: of each setting, the finite score of each finished run by seed and fold.
+    """
+    sign = 1 if lower_is_better else -1
+    complete = [own for own in scores if len(own) >= max(num_repetitions, 1)]
+    shared = set.intersection(*map(set, complete)) if complete else set()
+
+    def place(position: int) -> tuple[int, float]:
+        own = scores[position]
+        if not own:
+            return 2, 0.0
+        if len(own) < num_repetitions:
+            return 1, sign * fmean(own.values())
+        return 0, sign * fmean(own[key] for key in (sorted(shared) or own))
+
+    return sorted(range(len(scores)), key=place)
+
+
+def common_repetitions(num_finished: Sequence[int]) -> int:
+    """The largest number of finished runs that two settings have; of one setting, its own."""
+    return sorted(num_finished)[-2:][0] if num_finished else 0
+
+
+def _t_test(
+    first: Sequence[float], second: Sequence[float], *, variance_factor: float
+) -> PairedTest:
+    """The t-test of paired differences whose mean has `variance_factor` times their variance."""
+    from scipy.stats import t
+
+    difference = statistic([b - a for a, b in zip(first, second, strict=True)])
+    if difference.std is None:
+        raise ValueError("a paired test needs two pairs at least, got one")
+    error = difference.std * math.sqrt(variance_factor)
+    interval = _t_interval(difference, error)
+    scale = ROUNDING * max(map(abs, [*first, *second]))
+    if difference.std <= scale:
+        return PairedTest(difference, interval, 1.0 if abs(difference.mean) <= scale else None)
+    p = 2 * float(t.sf(abs(difference.mean) / error, difference.n - 1))
+    return PairedTest(difference, interval, p)
+
+
+def _t_interval(mean: Statistic, standard_error: float) -> Interval:
+    """Student's t interval of a mean with this standard error and n - 1 degrees of freedom."""
+    from scipy.stats import t
+
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, mean.n - 1)) * standard_error
+    return Interval(mean.mean - reach, mean.mean + reach)

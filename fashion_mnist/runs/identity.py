@@ -10,6 +10,7 @@ from typing import Any
 # other numbers, and what was trained before is another run.
 NUMERICS_VERSION = 2
 NUMERICS_TAG = "numerics"  # what a run is recorded with
+TRAINING_IMAGES_TAG = "training_images"  # how many images a network was trained on
 MOST_REMOVED = 3  # attempts in a row that a user may have removed, and a later one counts still
 
 # Where and how a run is computed and recorded, not what it is; the data's hash is in for its place.

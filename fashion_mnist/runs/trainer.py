@@ -13,7 +13,12 @@ from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.artifacts import CURVES_FILE
 from fashion_mnist.runs.event_log import EventLog, set_offline
-from fashion_mnist.runs.identity import NUMERICS_TAG, NUMERICS_VERSION, git_commit
+from fashion_mnist.runs.identity import (
+    NUMERICS_TAG,
+    NUMERICS_VERSION,
+    TRAINING_IMAGES_TAG,
+    git_commit,
+)
 from fashion_mnist.runs.records import record_start, run_name
 from fashion_mnist.runs.request import (
     ENDED,
@@ -182,6 +187,7 @@ def _prepare(run: _Begun, dataset: Dataset, origin: Mapping[str, str], number: i
         "fingerprint": identify(config, dataset),
         "data_sha256": dataset.sha256,
         "split_sha256": view.split.validation_sha256,
+        TRAINING_IMAGES_TAG: str(len(view.split.train)),
         NUMERICS_TAG: str(NUMERICS_VERSION),
         **{key: str(value) for key, value in asdict(run.machine).items()},
         **origin,

@@ -89,7 +89,9 @@ def _best_lines(board: Leaderboard) -> list[str]:
         lines.append("One seed tells little: repeat it with others, `seed=range(5)`.")
     if len(board.scored) > 1:
         count = len(board.scored)
-        lines.append(f"Chosen by this score among {count} settings, so the score flatters it.")
+        lines.append(
+            f"Chosen by this score among {count} settings, so the score is optimistically biased."
+        )
     return lines
 
 
@@ -103,7 +105,7 @@ def _top_lines(board: Leaderboard, limit: int = 5) -> list[str]:
     lines = [_row(["", *names, *last]), _row(["--:", *["---"] * len(names), *["--:"] * len(last)])]
     for number, setting in enumerate(board.scored[:limit], start=1):
         values = [code(short_value(setting.values.get(axis, ABSENT))) for axis in board.axes]
-        figures = [statistic_text(board.score, setting.score), count_text(setting)]
+        figures = [statistic_text(board.score, setting.score), count_text(board, setting)]
         figures += [_test_text(setting)] if tested else []
         lines.append(_row([str(number), *values, *figures]))
     return lines

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fashion_mnist.console import printable
-from fashion_mnist.metrics.statistics import Statistic, statistic
+from fashion_mnist.metrics.statistics import Statistic, ranking, statistic
 from fashion_mnist.plots.scale import scale_of
 from fashion_mnist.sweep.labels import (
     ABSENT,
@@ -59,10 +59,11 @@ class Leaderboard:
 
     score: str
     settings: tuple[Setting, ...]
+    num_repetitions: int  # seeds and folds that each setting is to have
 
     @property
     def winner(self) -> Setting | None:
-        """The setting with the best mean; None while no run has a score."""
+        """The first of the ranking; None while no run has a score."""
         return self.scored[0] if self.scored else None
 
     @cached_property
@@ -96,18 +97,27 @@ def lower_is_better(score: str) -> bool:
     return DIRECTIONS[score] == "minimize"
 
 
-def rank(results: Sequence[JobResult], *, score: str) -> Leaderboard:
-    """The settings by their mean score, whatever their number of runs; ties by job number."""
+def rank(
+    results: Sequence[JobResult], *, score: str, num_repetitions: int | None = None
+) -> Leaderboard:
+    """The settings as `ranking` orders them; ties by job number.
+
+    Args:
+        num_repetitions: seeds and folds that each setting is to have; None for the largest number
+            of jobs that a setting has, finished or not.
+    """
     groups: dict[frozenset[tuple[str, str]], list[JobResult]] = {}
     for run in unique_runs(results):
         groups.setdefault(frozenset(run.settings), []).append(run)
     settings = [_setting(runs, score) for runs in groups.values()]
-    sign = 1 if lower_is_better(score) else -1
-
-    def place(setting: Setting) -> float:
-        return sign * setting.score.mean if setting.score else math.inf
-
-    return Leaderboard(score, tuple(sorted(settings, key=place)))
+    if num_repetitions is None:
+        num_repetitions = max(map(len, groups.values()), default=0)
+    order = ranking(
+        [{run.replicate: run.figures[score] for run in each.scored_runs} for each in settings],
+        num_repetitions=num_repetitions,
+        lower_is_better=lower_is_better(score),
+    )
+    return Leaderboard(score, tuple(settings[position] for position in order), num_repetitions)
 
 
 def unique_runs(results: Iterable[JobResult]) -> list[JobResult]:
@@ -168,10 +178,11 @@ def pareto_front(settings: Sequence[Setting], objectives: Sequence[str]) -> list
     return sorted(front, key=lambda setting: setting.figures[objectives[-1]].mean)
 
 
-def count_text(setting: Setting) -> str:
-    """How many runs a setting's score is the mean of: `3`, or `2 of 3` where some have none."""
+def count_text(board: Leaderboard, setting: Setting) -> str:
+    """How many runs a score is the mean of: `3`, or `2 of 3` where three were planned."""
     scored = setting.score.n if setting.score else 0
-    return str(scored) if scored == len(setting.runs) else f"{scored} of {len(setting.runs)}"
+    planned = max(board.num_repetitions, 0 if scored else len(setting.runs))
+    return str(scored) if scored >= planned else f"{scored} of {planned}"
 
 
 def leaderboard_table(board: Leaderboard, limit: int = 10) -> Table:
@@ -195,7 +206,7 @@ def leaderboard_table(board: Leaderboard, limit: int = 10) -> Table:
         place = str(number) if setting.score else ABSENT
         score = statistic_text(board.score, setting.score)
         style = "bold" if setting is board.winner else ""
-        table.add_row(place, *values, score, count_text(setting), style=style)
+        table.add_row(place, *values, score, count_text(board, setting), style=style)
     return table
 
 

@@ -63,7 +63,7 @@ def leaderboard_picture(board: Leaderboard, limit: int = 20) -> Picture | None:
             runs=[run.figures[board.score] for run in setting.scored_runs],
             score=setting.score,
             score_text=statistic_text(board.score, setting.score),
-            count_text=count_text(setting),
+            count_text=count_text(board, setting),
         )
         for setting in board.scored[:limit]
         if setting.score
@@ -82,14 +82,14 @@ def leaderboard_picture(board: Leaderboard, limit: int = 20) -> Picture | None:
 
 
 def importance_picture(board: Leaderboard, shares: Mapping[str, float]) -> Picture | None:
-    """A bar for each axis: its share of the differences between settings."""
+    """A bar for each axis: its share of what distinguishes the best settings."""
     if not shares:
         return None
-    over = f"by fANOVA over {len(board.scored)} settings"
+    over = f"by PED-ANOVA over {len(board.scored)} settings"
     return importance_figure(
         shares,
-        f"What the differences in {metric_name(board.score)} come from",
-        f"Share of the variance that an axis explains alone, {over}",
+        f"What distinguishes the best settings by {metric_name(board.score)}",
+        f"Share of each axis that all settings have, {over}",
     )
 
 
@@ -198,7 +198,9 @@ def pareto_picture(board: Leaderboard, objectives: Sequence[str]) -> Picture | N
             cost=setting.figures[second].mean,
             score=setting.figures[first],
             label=board.label(setting),
-            scores_text=f"{' at '.join(figures)} {metric_name(second)} (n = {count_text(setting)})",
+            scores_text=(
+                f"{' at '.join(figures)} {metric_name(second)} (n = {count_text(board, setting)})"
+            ),
         )
 
     return pareto_figure(

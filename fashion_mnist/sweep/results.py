@@ -27,3 +27,9 @@ class JobResult:
     def settings(self) -> tuple[tuple[str, str], ...]:
         """The values without those of the replicate axes: equal for runs of one setting."""
         return tuple((k, v) for k, v in self.values.items() if k not in REPLICATE_KEYS)
+
+    @property
+    def replicate(self) -> tuple[str, str]:
+        """Its seed and fold; empty where they are no axes."""
+        seed, fold = (self.values.get(key, "") for key in REPLICATE_KEYS)
+        return seed, fold

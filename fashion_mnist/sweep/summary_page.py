@@ -65,7 +65,7 @@ def _head(board: Leaderboard, title: str, num_doubles: int) -> list[str]:
     score = f"{metric_name(board.score)} <b>{statistic_text(board.score, best.score)}</b> ({over})"
     who = f"Best: {code(board.label(best))}," if board.axes else "All runs:"
     count = len(board.scored)
-    chosen = f"Chosen by this score among {count} settings, so the score flatters it a little."
+    chosen = f"Chosen by this score among {count} settings, so the score is optimistically biased."
     lines.append(f'<div class="best"><p>{who} {score}</p>')
     lines.append(f'<p class="faint">{chosen if count > 1 else ""}</p></div>')
     return lines
@@ -87,7 +87,7 @@ def _leaderboard(board: Leaderboard) -> list[str]:
         values = [escape(short_value(setting.values.get(axis, ABSENT))) for axis in board.axes]
         figures = [_figure(setting, key) for key in columns]
         place = str(number) if setting.score else ABSENT
-        rows.append([place, *values, figures[0], count_text(setting), *figures[1:]])
+        rows.append([place, *values, figures[0], count_text(board, setting), *figures[1:]])
         is_partial = setting.num_finished < len(setting.runs)
         words = ("winner" * (setting is board.winner), "partial" * is_partial)
         classes.append(" ".join(filter(None, words)))

@@ -1,6 +1,8 @@
 """Recorded runs as settings and their leaderboard, on runs made by hand."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +10,12 @@ import pytest
 
 from fashion_mnist.conclusions.choice import ChoiceError
 from fashion_mnist.conclusions.leaderboard import Leaderboard, build_leaderboard
-from fashion_mnist.conclusions.settings import rank_settings, validation_split_of
+from fashion_mnist.conclusions.leaderboard_rows import count_text, notes
+from fashion_mnist.conclusions.settings import (
+    planned_repetitions,
+    rank_settings,
+    validation_split_of,
+)
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import RecordedRun
 from fashion_mnist.tracking.store import Store
@@ -63,7 +70,7 @@ def test_seeds_and_folds_are_repetitions() -> None:
         run(3, 0.88, width=2, data__fold=1),
         run(4, 0.5, width=2, data="e" * 64),
     ]
-    settings = rank_settings(runs)
+    settings, _ = rank_settings(runs)
     assert [list(each.runs) for each in settings] == [
         [("0", "0"), ("0", "1")],
         [("0", "0"), ("1", "0")],
@@ -75,7 +82,7 @@ def test_seeds_and_folds_are_repetitions() -> None:
 def test_a_repetition_counts_once() -> None:
     """Of several runs of one seed the first that finished: nobody tries until it fits."""
     runs = [run(3, 0.99), run(1, status="KILLED"), run(2, 0.8), run(0, status="FAILED")]
-    [setting] = rank_settings(runs)
+    [setting], _ = rank_settings(runs)
     [only] = setting.runs.values()
     assert only.name == "run 2"
     assert setting.score is not None
@@ -85,9 +92,34 @@ def test_a_repetition_counts_once() -> None:
 def test_runs_without_a_score_come_last() -> None:
     """Failed runs and scores that are no numbers are no score."""
     runs = [run(0, status="FAILED", width=1), run(1, float("nan"), width=2), run(2, 0.1, width=3)]
-    settings = rank_settings(runs)
+    settings, _ = rank_settings(runs)
     assert settings[0].values["width"] == "3"
     assert [setting.score for setting in settings[1:]] == [None, None]
+
+
+def test_a_lucky_run_does_not_lead(store: Reader) -> None:
+    """Two settings have two runs: the one with a single run follows them, as `1 of 2`."""
+    runs = [
+        *(run(seed, 0.80 + seed / 100, seed=seed, width=1) for seed in range(3)),
+        *(run(10 + seed, 0.815 + seed / 100, seed=seed, width=2) for seed in range(2)),
+        run(20, 0.9, width=3),
+        run(21, float("nan"), seed=1, width=3),
+    ]
+    board = board_of(store, runs)
+    assert [setting.values["width"] for setting in board.settings] == ["2", "1", "3"]
+    assert [count_text(board, setting) for setting in board.settings] == ["2", "3", "1 of 2"]
+    assert board.as_json()["num_repetitions"] == 2
+    assert any("fewer than 2 finished runs" in note for note in notes(board))
+
+
+def test_a_sweeps_repetitions_are_the_planned_ones() -> None:
+    """As its record lists seeds and folds; where it does not, the most that a setting has begun."""
+    members = [run(seed, status="RUNNING", seed=seed, width=1) for seed in range(2)]
+    tags = {
+        "sweep.axes": json.dumps({"seed": ["0", "1", "2"], "data.fold": ["0", "1"], "w": ["1"]})
+    }
+    assert planned_repetitions(replace(run(9), tags=tags), members) == 6
+    assert planned_repetitions(replace(run(9), tags={"sweep.axes": "no JSON"}), members) == 2
 
 
 def test_the_leaderboard_names_what_differs(store: Reader) -> None:
@@ -108,8 +140,8 @@ def test_paired_seeds_are_tested_and_hopeless_ones_are_not(store: Reader) -> Non
     board = board_of(store, [*runs, run(99, status="RUNNING", width=4)])
     assert [(standing.verdict, standing.test) for standing in board.standings] == [
         ("best", ""),
-        ("not told apart", "paired t"),
-        ("worse", "paired t"),
+        ("not significantly different", "paired t"),
+        ("significantly worse", "paired t"),
         ("not tested", ""),
     ]
 

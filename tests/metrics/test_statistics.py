@@ -8,9 +8,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from fashion_mnist.metrics.statistics import (
+    common_repetitions,
+    corrected_paired_test,
     holm,
     mcnemar_test,
     paired_test,
+    ranking,
     statistic,
     wilson_interval,
 )
@@ -51,14 +54,14 @@ def test_paired_test_is_scipys(random: np.random.Generator) -> None:
         ours = paired_test(first.tolist(), second.tolist())
         theirs = stats.ttest_rel(second, first)
         assert ours.p == pytest.approx(theirs.pvalue, rel=1e-9)
-        assert ours.difference.interval == pytest.approx(theirs.confidence_interval(), rel=1e-9)
+        assert ours.interval == pytest.approx(theirs.confidence_interval(), rel=1e-9)
 
 
 def test_two_pairs_tell_little() -> None:
     """Twice better by one and by two points: p = 0.205, for 1.5 points ± 6.35."""
     test = paired_test([0.80, 0.80], [0.81, 0.82])
     assert test.p == pytest.approx(0.2048, abs=1e-4)
-    assert test.difference.interval == pytest.approx((0.015 - 0.06353, 0.015 + 0.06353), abs=1e-4)
+    assert test.interval == pytest.approx((0.015 - 0.06353, 0.015 + 0.06353), abs=1e-4)
 
 
 def test_equal_differences_give_no_p() -> None:
@@ -77,6 +80,37 @@ def test_one_pair_is_refused() -> None:
     """A test of one pair would be an answer without a ground."""
     with pytest.raises(ValueError, match="two pairs"):
         paired_test([0.9], [0.8])
+
+
+def test_corrected_paired_test_by_hand() -> None:
+    """Mean 2, s = 1, k = 3, v/n = 1/6: the mean's error is √(1/3 + 1/6), t = 2.828, p = 0.1056."""
+    test = corrected_paired_test([0, 0, 0], [1, 2, 3], num_validation=10, num_training=60)
+    reach = stats.t.ppf(0.975, 2) * 0.5**0.5
+    assert test.p == pytest.approx(0.10557, abs=1e-5)
+    assert test.interval == pytest.approx((2 - reach, 2 + reach))
+
+
+def runs(*scores: float, first_seed: int = 0) -> dict[tuple[str, str], float]:
+    """Scores of the seeds from `first_seed` on."""
+    return {(str(first_seed + number), "0"): score for number, score in enumerate(scores)}
+
+
+def test_settings_rank_by_the_repetitions_that_they_share() -> None:
+    """The second has an easy seed more; on the two seeds of both the first is better."""
+    assert ranking([runs(0.8, 0.9, 0.99), runs(0.81, 0.91)], num_repetitions=2) == [1, 0]
+    assert ranking([runs(0.8), runs(0.9, first_seed=1)], num_repetitions=1) == [1, 0]
+
+
+def test_settings_with_fewer_repetitions_follow() -> None:
+    """However good the one run is; those without a score come last, and ties keep their order."""
+    settings = [{}, runs(0.99), runs(0.7, 0.7), runs(0.7, 0.7), runs(0.8, 0.8)]
+    assert ranking(settings, num_repetitions=2) == [4, 2, 3, 1, 0]
+    assert ranking(settings, num_repetitions=2, lower_is_better=True) == [2, 3, 4, 1, 0]
+
+
+def test_repetitions_are_what_two_settings_have() -> None:
+    """The largest such number; of one setting, its own."""
+    assert [common_repetitions(each) for each in ([5, 3, 3, 1], [5, 1], [4], [])] == [3, 1, 4, 0]
 
 
 def test_mcnemar_by_hand() -> None:
