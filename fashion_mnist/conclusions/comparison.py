@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fashion_mnist.conclusions.images import SPLITS, class_names_of
+from fashion_mnist.conclusions.images import SPLITS, VALIDATION, class_names_of
 from fashion_mnist.conclusions.predictions import Predictions, are_comparable, stored_predictions
 from fashion_mnist.conclusions.resampling import Differences, bootstrap
 from fashion_mnist.conclusions.settings import identity_of
@@ -99,7 +99,7 @@ class Contrast:
 
     @property
     def is_found(self) -> bool:
-        """Whether the two can be told apart."""
+        """Whether the two are significantly different."""
         return self.p_holm <= ALPHA
 
 
@@ -153,18 +153,27 @@ def compare(store: Reader, runs: Sequence[RecordedRun], split: str) -> Compariso
         Contestant(letter, run, own, _counts(own, num_classes))
         for letter, run, own in zip(ascii_uppercase, runs, stored, strict=False)
     )
-    return Comparison(split, tuple(names), contestants, _contrasts(contestants))
+    return Comparison(split, tuple(names), contestants, _contrasts(contestants, split))
 
 
-def _contrasts(contestants: Sequence[Contestant]) -> tuple[Contrast, ...]:
+def _contrasts(contestants: Sequence[Contestant], split: str) -> tuple[Contrast, ...]:
     first, *others = (contestant.predictions for contestant in contestants)
     num_classes = first.probabilities.shape[1]
     tests = [mcnemar_test(first.is_right, other.is_right) for other in others]
+    # a test set is stratified where its classes are equally large, as Fashion-MNIST's are
+    sizes = np.bincount(first.labels, minlength=num_classes)
+    is_stratified = split == VALIDATION or bool((sizes == sizes[0]).all())
     corrected = holm([test.p for test in tests])
     return tuple(
         Contrast(
             contestant,
-            bootstrap(first.labels, first.predicted, other.predicted, num_classes=num_classes),
+            bootstrap(
+                first.labels,
+                first.predicted,
+                other.predicted,
+                num_classes=num_classes,
+                is_stratified=is_stratified,
+            ),
             test,
             p,
         )

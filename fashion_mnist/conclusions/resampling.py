@@ -3,7 +3,7 @@
 N images, C classes, S resamples; counts `[C, C]` have rows true, columns predicted.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,27 +43,34 @@ def bootstrap(
     second: Integers,
     *,
     num_classes: int,
+    is_stratified: bool,
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> Differences:
     """The differences of scores, each with its interval, paired over images.
 
-    Each resample draws N of the N images with replacement, the same ones for both classifiers; an
-    interval lies between the 2.5th and the 97.5th percentile of what they give. It holds for
-    these two networks on other images of the kind; what another seed would do is not in it. The
-    same arguments give the same intervals.
+    Each resample draws N of the N images with replacement, the same ones for both classifiers; of
+    a stratified split, of each class as many as it has, since other images of the kind would have
+    the classes in these proportions too. An interval lies between the 2.5th and the 97.5th
+    percentile of what the resamples give. It holds for these two networks on other images of the
+    kind; what another seed would do is not in it. The same arguments give the same intervals.
 
     Args:
         labels: int64 `[N]` in [0, C), N ≥ 1; `first` and `second`, the predicted classes, too.
+        is_stratified: whether the split was drawn with fixed proportions of the classes.
 
-    Source: Efron 1979, "Bootstrap methods: another look at the jackknife"; percentile intervals.
+    Source: Efron 1979, "Bootstrap methods: another look at the jackknife"; percentile
+        intervals; within strata as in Davison and Hinkley 1997, "Bootstrap methods and their
+        application", section 3.2.
     """
     cells, images = _cells(labels, first, second, num_classes)
+    stratum_of = cells[:, 0] if is_stratified else np.zeros_like(cells[:, 0])
+    strata = [np.flatnonzero(stratum_of == label) for label in np.unique(stratum_of)]
     observed = _scores(images[None], cells, num_classes)[0]
     drawn = np.concatenate(
         [
             _scores(part, cells, num_classes)
-            for part in _resamples(images, num_classes, num_resamples, seed)
+            for part in _resamples(images, strata, num_classes, num_resamples, seed)
         ]
     )
     tails = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
@@ -91,14 +98,24 @@ def _cells(
 
 
 def _resamples(
-    images: Integers, num_classes: int, num_resamples: int, seed: int
+    images: Integers, strata: Sequence[Integers], num_classes: int, num_resamples: int, seed: int
 ) -> Iterator[Integers]:
-    """How many images of each kind the resamples hold, `[s, K]`, some resamples at a time."""
-    generator, num_images = np.random.default_rng(seed), int(images.sum())
+    """How many images of each kind the resamples hold, `[s, K]`, some resamples at a time.
+
+    Args:
+        strata: the kinds of each stratum, of which each resample has as many images as there are;
+            each has a stream of its own, so that how many resamples are drawn at a time
+            changes nothing.
+    """
+    generators = np.random.default_rng(seed).spawn(len(strata))
     at_a_time = max(1, MOST_NUMBERS // max(len(images), num_classes**2))
     for start in range(0, num_resamples, at_a_time):
         size = min(at_a_time, num_resamples - start)
-        yield generator.multinomial(num_images, images / num_images, size=size)
+        drawn = np.empty((size, len(images)), dtype=np.int64)
+        for kinds, generator in zip(strata, generators, strict=True):
+            own = images[kinds]
+            drawn[:, kinds] = generator.multinomial(own.sum(), own / own.sum(), size=size)
+        yield drawn
 
 
 def _scores(images: Integers, cells: Integers, num_classes: int) -> NDArray[np.float64]:
