@@ -13,7 +13,13 @@ from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.sweep.description import best_figures, describe
 from fashion_mnist.sweep.importance import importances
 from fashion_mnist.sweep.labels import short_names
-from fashion_mnist.sweep.leaderboard import leaderboard_table, main_effects, pareto_front, rank
+from fashion_mnist.sweep.leaderboard import (
+    count_text,
+    leaderboard_table,
+    main_effects,
+    pareto_front,
+    rank,
+)
 from fashion_mnist.sweep.results import JobResult
 from fashion_mnist.sweep.summary import write_summary
 
@@ -114,6 +120,16 @@ def test_failed_replicates_are_said_and_settings_without_a_score_come_last() -> 
     assert "best/val_accuracy_std" not in figures
 
 
+def test_a_setting_with_fewer_seeds_than_planned_does_not_win() -> None:
+    """One lucky run, whose other seed failed, follows the settings that have both."""
+    results = [job(0, 0.99, w=1, seed=0), job(1, None, w=1, seed=1)]
+    results += [job(2, 0.7, w=2, seed=0), job(3, 0.8, w=2, seed=1)]
+    board = rank(results, score=SCORE)
+    assert board.winner is not None
+    assert board.winner.values == {"w": "2"}
+    assert [count_text(board, setting) for setting in board.settings] == ["2", "1 of 2"]
+
+
 def test_a_run_counts_once() -> None:
     """Two jobs that are the same run are one; jobs that never had a folder are not."""
     results = [job(0, 0.8, folder="a-1", w=1, seed=0), job(1, 0.8, folder="a-1", w=1, seed=0)]
@@ -161,17 +177,28 @@ def test_axes_have_short_names() -> None:
 
 def test_importance_finds_the_axis_that_matters() -> None:
     """An axis that makes all the difference has nearly all of the shares, which sum to 1."""
-    values = [(lr, text) for lr in ("1e-4", "1e-3", "1e-2") for text in ("x", "y", "z")]
+    rates = [f"1e-{power}" for power in range(1, 11)]
+    values = [(lr, text) for lr in rates for text in ("x", "y", "z")]
     results = [
-        job(k, 0.5 + 0.1 * abs(math.log10(float(lr))) + 0.001 * (k % 2), lr=lr, text=text)
+        job(k, 0.5 + 0.05 * abs(math.log10(float(lr))) + 0.001 * (k % 2), lr=lr, text=text)
         for k, (lr, text) in enumerate(values)
     ]
     shares = importances(results, SCORE)
-    assert shares["lr"] > 0.95
+    assert shares["lr"] > 0.9
     assert sum(shares.values()) == pytest.approx(1)
     assert importances(results, SCORE) == shares
-    assert importances(results[:4], SCORE) == {}
-    assert importances([job(k, 0.5, lr=k) for k in range(9)], SCORE) == {}
+    assert importances(results[:19], SCORE) == {}
+    assert importances([job(k, 0.5, lr=k) for k in range(30)], SCORE) == {}
+
+
+def test_importance_is_of_axes_that_all_settings_have() -> None:
+    """Dropout of one architecture alone has no share, however much its values differ."""
+    results = [job(k, 0.5 + 0.01 * k, model="plain", lr=k, width=k % 3) for k in range(15)]
+    results += [
+        job(15 + k, 0.8 + 0.01 * k, model="pyramid", lr=k, width=k % 3, dropout=k / 20)
+        for k in range(15)
+    ]
+    assert set(importances(results, SCORE)) == {"model", "lr", "width"}
 
 
 def test_no_other_setting_beats_one_on_the_front() -> None:
