@@ -110,6 +110,9 @@ def ensemble(
     split: Split = None,
     data: Data = None,
     output: Output = None,
+    record: Annotated[
+        bool, typer.Option(help="Add each member's test scores to its run; they count as read.")
+    ] = True,
     robustness: Annotated[bool, typer.Option(help="Evaluate on corrupted images too.")] = False,
     experiment: Experiment = None,
     uri: Uri = DEFAULT_STORE,
@@ -121,7 +124,11 @@ def ensemble(
     """
     with told_in_a_line():
         from fashion_mnist.cli.scores import print_ensemble_scores
-        from fashion_mnist.conclusions.ensemble_scores import find_members, score_ensemble
+        from fashion_mnist.conclusions.ensemble_scores import (
+            find_members,
+            record_readings,
+            score_ensemble,
+        )
         from fashion_mnist.conclusions.score_files import write_scores
         from fashion_mnist.tracking.reader import Reader
 
@@ -131,7 +138,12 @@ def ensemble(
             store, members, greedy=greedy, wanted=split, folder=data, with_robustness=robustness
         )
         if ensemble.images.is_own_test:
-            typer.echo("the test set is read, for an ensemble: no record counts it", err=True)
+            first, total = len(ensemble.newly_tested), len(ensemble.runs)
+            counted = "counts from now on" if record else "no record counts it (--no-record)"
+            how = f"for {first} of {total} networks the first time, {counted}"
+            typer.echo(f"the test set is read, for an ensemble: {how}", err=True)
+            if record:
+                record_readings(store, ensemble)
         files = write_scores(output or EVALUATIONS / f"ensemble-{ensemble.id}", ensemble.scores)
         print_ensemble_scores(ensemble, files, as_json=as_json)
 

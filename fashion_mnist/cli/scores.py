@@ -97,7 +97,7 @@ def print_ensemble_scores(
     ensemble: ScoredEnsemble, files: Sequence[Path], *, as_json: bool
 ) -> None:
     """Print who answered, how often each counts, and what was found of all together."""
-    test, best = ensemble.beside_the_best(), ensemble.runs[ensemble.best]
+    test, best = ensemble.vs_best(), ensemble.runs[ensemble.best]
     if as_json:
         beside = {"run": best.run_id, "difference": test.difference, "p": test.p}
         print_json(
@@ -124,15 +124,16 @@ def print_ensemble_scores(
     rows = [row | {"id": row["id"][:8]} for row in _members(ensemble)]
     print_on_terminal(table_of(rows, columns))
     if ensemble.steps:
-        flattered = ", whose figures flatter it" if ensemble.images.name == VALIDATION else ""
+        is_biased = ensemble.images.name == VALIDATION
+        biased = ", so its scores are optimistically biased" if is_biased else ""
         steps = plural(len(ensemble.steps), "step")
-        print_text(f"chosen in {steps} on the validation split{flattered}")
+        print_text(f"chosen in {steps} on the validation split{biased}")
     print_text(f"images from {ensemble.images.source}")
     _print_scores(ensemble.scores)
-    told = "can be told apart" if test.p < ALPHA else "cannot be told apart"
+    found = "significantly" if test.p <= ALPHA else "not significantly"
     print_text(
-        f"\nbeside the best alone ({best.name}): {100 * test.difference:+.2f} "
-        f"points of accuracy; on these images they {told} (McNemar, p = {test.p:.2g})"
+        f"\nvs. best on validation ({best.name}): {100 * test.difference:+.2f} points of accuracy; "
+        f"{found} different on these images (McNemar's exact test, p = {test.p:.2g})"
     )
     print_text(f"{plural(len(files), 'file')} in {files[0].parent}")
 

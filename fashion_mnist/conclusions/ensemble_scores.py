@@ -3,6 +3,7 @@
 `M` runs, `N` images, `C` classes.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,7 @@ from fashion_mnist.conclusions.images import (
     read_images,
 )
 from fashion_mnist.conclusions.network import demand_network, load_network
+from fashion_mnist.conclusions.network_scores import record_first_test
 from fashion_mnist.conclusions.predictions import PredictionsError, stored_predictions
 from fashion_mnist.conclusions.scores import (
     Robustness,
@@ -33,7 +35,7 @@ from fashion_mnist.conclusions.scores import (
 from fashion_mnist.metrics.calibration import nll_of_probabilities
 from fashion_mnist.metrics.statistics import McNemarTest, mcnemar_test
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import DATA_TAG, RecordedRun
+from fashion_mnist.tracking.recorded import DATA_TAG, TEST_SCORE, RecordedRun
 
 SPLIT_TAG = "split_sha256"
 
@@ -67,10 +69,17 @@ class ScoredEnsemble:
 
     @cached_property
     def best(self) -> int:
-        """Which run is best alone, on these images."""
-        return max(range(len(self.runs)), key=lambda number: self.accuracies[number].count)
+        """Which run has the best validation accuracy: chosen on no image of the test set."""
+        scores = [-math.inf if run.score is None else run.score for run in self.runs]
+        return max(range(len(self.runs)), key=scores.__getitem__)
 
-    def beside_the_best(self) -> McNemarTest:
+    @property
+    def newly_tested(self) -> list[int]:
+        """The runs whose own test set was read here, and was left alone before."""
+        numbers = range(len(self.runs)) if self.images.is_own_test else ()
+        return [number for number in numbers if TEST_SCORE not in self.runs[number].metrics]
+
+    def vs_best(self) -> McNemarTest:
         """The best alone, first, and all together, second."""
         alone, together = self.probabilities[self.best], self.scores.result.probabilities
         return mcnemar_test(self._is_right(alone).numpy(), self._is_right(together).numpy())
@@ -153,6 +162,25 @@ def score_ensemble(
     return ScoredEnsemble(
         tuple(runs), tuple(weights), tuple(steps), images, tuple(probabilities), scores
     )
+
+
+def record_readings(store: Reader, ensemble: ScoredEnsemble) -> None:
+    """Record the test scores of each run that had left its test set alone: they were seen here.
+
+    Raises:
+        OSError: the store does not take it.
+    """
+    images, names = ensemble.images, ensemble.scores.class_names
+    for number in ensemble.newly_tested:
+        result = split_result(
+            images.name,
+            ensemble.probabilities[number],
+            images.labels,
+            images.images,
+            images.sha256,
+            loss=ensemble.likelihoods[number],
+        )
+        record_first_test(store, ensemble.runs[number], result, names)
 
 
 def _probabilities(store: Reader, run: RecordedRun, images: LabelledImages) -> Tensor:

@@ -69,6 +69,22 @@ def score_network(
     return ScoredNetwork(network, images, Scores(result, model.class_names, robustness))
 
 
+def record_first_test(
+    store: Reader, run: RecordedRun, result: SplitResult, class_names: Sequence[str]
+) -> None:
+    """Add a test set's result to the run that had left it alone: it counts as read from now on.
+
+    Raises:
+        OSError: the store does not take it.
+    """
+    from fashion_mnist.tracking.store import add_to_run  # imports mlflow, which takes seconds
+
+    figures = {f"{TEST}/{key}": value for key, value in result.figures().items()}
+    with tempfile.TemporaryDirectory() as place:
+        list(write_split(Path(place), result, class_names))
+        add_to_run(store.uri, run, metrics=figures, folders={TEST: Path(place, TEST)})
+
+
 def record_scores(store: Reader, scored: ScoredNetwork, files: Sequence[Path]) -> list[str]:
     """Add the scores to the run's record; returns where in its artifacts it is.
 
@@ -83,16 +99,12 @@ def record_scores(store: Reader, scored: ScoredNetwork, files: Sequence[Path]) -
     """
     from fashion_mnist.tracking.store import add_to_run  # imports mlflow, which takes seconds
 
-    name, result = scored.images.name, scored.scores.result
+    folder = f"{FOLDER}/{scored.images.name}"
     with tempfile.TemporaryDirectory() as place:
-        whole, own = Path(place, FOLDER), Path(place, TEST)
-        whole.mkdir()
         for file in files:
-            shutil.copyfile(file, whole / file.name)
-        folders, figures = {f"{FOLDER}/{name}": whole}, {}
-        if scored.is_first_test:
-            list(write_split(Path(place), result, scored.scores.class_names))
-            folders[TEST] = own
-            figures = {f"{TEST}/{key}": value for key, value in result.figures().items()}
-        add_to_run(store.uri, scored.run, metrics=figures, folders=folders)
-    return list(folders)
+            shutil.copyfile(file, Path(place, file.name))
+        add_to_run(store.uri, scored.run, metrics={}, folders={folder: Path(place)})
+    if not scored.is_first_test:
+        return [folder]
+    record_first_test(store, scored.run, scored.scores.result, scored.scores.class_names)
+    return [folder, TEST]

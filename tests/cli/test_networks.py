@@ -271,6 +271,7 @@ def test_greedy_ensemble_is_chosen_on_validation_and_judged_on_test() -> None:
         "ensemble", "widths", "alone", "--greedy", "--split", "test", "--robustness", "--json"
     )
     assert "the test set is read, for an ensemble" in tested.stderr
+    assert "of 5 networks the first time, counts from now on" in tested.stderr
     scored = json.loads(tested.stdout)
     assert (scored["split"], scored["images"]) == ("test", 30)
     assert [row["weight"] for row in scored["runs"]] == [row["weight"] for row in content["runs"]]
@@ -283,6 +284,20 @@ def test_ensemble_as_a_table() -> None:
     """Who is in it and how often, the scores, and how it stands beside the best alone."""
     table = fmnist("ensemble", CHILD, SIBLING, "--greedy").stdout
     assert CHILD in table
-    assert "on the validation split, whose figures flatter it" in table
-    assert "beside the best alone" in table
+    assert "on the validation split, so its scores are optimistically biased" in table
+    assert "vs. best on validation" in table
     assert "validation: 20 images" in table
+
+
+def test_an_ensembles_readings_of_the_test_set_are_counted(here: Recordings) -> None:
+    """What is printed of each member is recorded with it; the best one is chosen on validation."""
+    content = said("ensemble", CHILD, SIBLING, "--split", "test")
+    members = [here.reader().run(row["id"]) for row in content["runs"]]
+    for row, run in zip(content["runs"], members, strict=True):
+        assert run is not None
+        assert run.metrics["test/accuracy"] == pytest.approx(row["accuracy"])
+    best = max(members, key=lambda run: (run and run.score) or 0)
+    assert best is not None
+    assert content["beside_the_best_alone"]["run"] == best.run_id
+    again = fmnist("ensemble", CHILD, SIBLING, "--split", "test")
+    assert "for 0 of 2 networks the first time" in again.stderr
