@@ -36,6 +36,7 @@ def print_registration(
                 "alias": alias,
                 "before": vars(before) if before else None,
                 "verdict": comparison.verdict if comparison else None,
+                "split": comparison.split if test and comparison else None,
                 "test": vars(test) if test else None,
                 "why_untested": (comparison.why_untested or None) if comparison else None,
             }

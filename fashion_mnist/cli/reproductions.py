@@ -26,6 +26,12 @@ def print_reproduction(again: Reproduction, *, as_json: bool) -> None:
     print_rows("figures", figures(comparison), FIGURES, as_json=False)
     print_text("")
     print_rows("origins", origins(comparison), ORIGINS, as_json=False)
+    if test := comparison.test:
+        print_text(
+            f"\nof {test.num_images:,} images the recorded network alone has {test.first_alone:,} "
+            f"right and this one alone {test.second_alone:,} (McNemar's exact test, "
+            f"p = {test.p:.2g})"
+        )
     print_text(f"\n{verdict(comparison)}\nthe second training is in {short_path(again.folder)}")
 
 
@@ -67,8 +73,8 @@ def verdict(comparison: Comparison) -> str:
     words = [WORDS[comparison.verdict]]
     if comparison.verdict == "different" and comparison.has_same_weights:
         words.append("the weights are the same, but the recorded figures are not theirs")
-    elif comparison.verdict == "different" and not comparison.figures:
-        words.append("other weights, and no figure to compare")
+    elif comparison.verdict == "different" and not comparison.is_tested:
+        words.append("other weights, and neither predictions nor a first loss to compare")
     if comparison.verdict != "identical":
         names = {answer: _names(comparison, answer) for answer in (False, None)}
         words.append(f"what differs: {names[False] or 'nothing that is recorded'}")
@@ -91,6 +97,7 @@ def content_of(again: Reproduction) -> dict[str, Any]:
         "verdict": comparison.verdict,
         "weights_sha256": {"recorded": recorded or None, "here": here or None},
         "figures": figures(comparison),
+        "test": vars(comparison.test) if comparison.test else None,
         "origins": [
             {
                 "name": each.name,

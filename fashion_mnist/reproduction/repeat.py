@@ -3,11 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fashion_mnist.conclusions.images import TEST, VALIDATION
 from fashion_mnist.conclusions.network import demand_network
-from fashion_mnist.config.schema import Config
-from fashion_mnist.data.fashion_mnist import Dataset
+from fashion_mnist.conclusions.predictions import (
+    PredictionsError,
+    are_comparable,
+    read_predictions,
+    stored_predictions,
+)
+from fashion_mnist.metrics.statistics import McNemarTest, mcnemar_test
 from fashion_mnist.reproduction.stored import stored_config
-from fashion_mnist.reproduction.verdict import Comparison, compare
+from fashion_mnist.reproduction.verdict import FIRST_LOSS, Comparison, compare
 from fashion_mnist.runs.request import Request, load_data, outcome_of
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
@@ -62,15 +68,31 @@ def reproduce(
     request = Request(config, name=f"again: {run.name}")
     [result] = train([request], dataset, observer, start_uploader=begin_uploading)
     outcome_of(result)
-    return Reproduction(run, result.folder.path, _compare(run, result.folder, config, dataset))
+    comparison = _compare(store, run, result.folder, VALIDATION if has_validation else TEST)
+    return Reproduction(run, result.folder.path, comparison)
 
 
-def _compare(run: RecordedRun, again: RunDir, config: Config, dataset: Dataset) -> Comparison:
-    size = config.data.validation_size
+def _compare(store: Reader, run: RecordedRun, again: RunDir, split: str) -> Comparison:
+    losses = store.history(run, ["train/loss"]).get("train/loss", {})
+    first = {FIRST_LOSS: losses[1]} if 1 in losses else {}
+    rows = [row for row in again.history() if row["epoch"] == 1]
+    second = {FIRST_LOSS: rows[0]["train/loss"]} if rows else {}
     return compare(
-        run.metrics,
-        again.metrics(),
+        {**run.metrics, **first},
+        {**again.metrics(), **second},
         (run.tags, again.tags()),
-        prefix="final/val_" if size else "test/",
-        num_images=size or len(dataset.test_labels),
+        prefix="final/val_" if split == VALIDATION else "test/",
+        test=_test(store, run, again, split),
     )
+
+
+def _test(store: Reader, run: RecordedRun, again: RunDir, split: str) -> McNemarTest | None:
+    """McNemar's test of the predictions of both; None where they are not known or comparable."""
+    try:
+        first = stored_predictions(store, run, split)
+        second = read_predictions(again.artifacts / split / "predictions.npz")
+    except PredictionsError:
+        return None
+    if not are_comparable(first, second):
+        return None
+    return mcnemar_test(first.is_right, second.is_right)

@@ -3,64 +3,65 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
-from scipy.stats import binom
 
-from fashion_mnist.reproduction.verdict import Origin, accuracy_tolerance, compare
+from fashion_mnist.metrics.statistics import McNemarTest, mcnemar_test
+from fashion_mnist.reproduction.verdict import FIRST_LOSS, Origin, compare
 
-RECORDED = {"final/val_accuracy": 0.9, "final/val_loss": 0.3}
+RECORDED = {"final/val_accuracy": 0.9, "final/val_loss": 0.3, FIRST_LOSS: 0.5}
+SAME = McNemarTest(10, 12, 5000, 0.83)
 
 
 def verdict(here: dict[str, float], weights: tuple[str, str] = ("a", "b"), **changes: Any) -> str:
-    """Of 400 images, where two standard errors are 3.05 percentage points."""
+    """Of figures that are RECORDED's but for these."""
     tags = tuple({"weights_sha256": sha256} for sha256 in weights)
-    words: dict[str, Any] = {"prefix": "final/val_", "num_images": 400} | changes
-    recorded = words.pop("recorded", RECORDED)
-    return compare(recorded, here, (tags[0], tags[1]), **words).verdict
+    words: dict[str, Any] = {"prefix": "final/val_", "test": SAME, "recorded": RECORDED} | changes
+    recorded = words.pop("recorded")
+    return compare(recorded, RECORDED | here, (tags[0], tags[1]), **words).verdict
 
 
 def test_equal_weights_are_identical() -> None:
     """Unless the recorded figures are not theirs; weights that are not recorded equal none."""
     assert verdict({}, ("a", "a")) == "identical"
-    assert verdict(RECORDED, ("a", "a")) == "identical"
-    assert verdict(RECORDED | {"final/val_accuracy": 0.7}, ("a", "a")) == "different"
-    assert verdict(RECORDED, ("", "")) == "within tolerance"
+    assert verdict({}, ("a", "a"), test=None, recorded={}) == "identical"
+    assert verdict({"final/val_accuracy": 0.7}, ("a", "a")) == "different"
+    assert verdict({}, ("", "")) == "within tolerance"
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "loss", "expected"),
+    ("loss", "p", "expected"),
     [
-        (0.9, 0.3, "within tolerance"),
-        (0.93, 0.3, "within tolerance"),
-        (0.87, 0.3, "within tolerance"),
-        (0.931, 0.3, "different"),
-        (0.869, 0.3, "different"),
-        (0.9, 0.3149, "within tolerance"),
-        (0.9, 0.2851, "within tolerance"),
-        (0.9, 0.3151, "different"),
-        (math.nan, 0.3, "different"),
-        (0.9, math.inf, "different"),
+        (0.5, 0.051, "within tolerance"),
+        (0.5, 0.05, "different"),
+        (0.5099, 0.8, "within tolerance"),
+        (0.4901, 0.8, "within tolerance"),
+        (0.5101, 0.8, "different"),
+        (0.4899, 0.8, "different"),
+        (math.nan, 0.8, "different"),
     ],
 )
-def test_both_figures_must_be_near(accuracy: float, loss: float, expected: str) -> None:
-    """An accuracy within two standard errors, a loss within 5 %."""
-    assert verdict({"final/val_accuracy": accuracy, "final/val_loss": loss}) == expected
+def test_predictions_and_the_first_loss_decide(loss: float, p: float, expected: str) -> None:
+    """McNemar's p above 0.05, and the first epoch's loss within 2 %."""
+    assert verdict({FIRST_LOSS: loss}, test=McNemarTest(10, 30, 5000, p)) == expected
+
+
+def test_half_a_point_of_5000_images_may_be_different() -> None:
+    """The same 25 images gained and none lost are: the accuracy alone would not show it."""
+    test = mcnemar_test(np.arange(5000) < 4475, np.arange(5000) < 4500)
+    assert verdict({"final/val_accuracy": 0.9 - 0.005}, test=test) == "different"
+
+
+def test_a_loss_that_is_no_longer_finite_is_different() -> None:
+    """Whatever the predictions are."""
+    assert verdict({"final/val_loss": math.inf}) == "different"
 
 
 @pytest.mark.parametrize("recorded", [{}, {"final/val_loss": 0.3}, {"test/accuracy": 0.9}])
-def test_without_figures_other_weights_are_different(recorded: dict[str, float]) -> None:
-    """A run with no figures of the split can only be had to the bit."""
-    assert verdict(RECORDED, recorded=recorded) == "different"
-
-
-def test_the_tolerance_holds_for_what_chance_does() -> None:
-    """About 95 of 100 repetitions of a measurement lie within it, and none is certain."""
-    for share in (0.5, 0.9, 0.99):
-        room = accuracy_tolerance(share, 1000)
-        low, high = math.ceil(1000 * (share - room)), math.floor(1000 * (share + room))
-        inside = binom.cdf(high, 1000, share) - binom.cdf(low - 1, 1000, share)
-        assert 0.94 < inside < 0.995
-    assert accuracy_tolerance(1.0, 1000) > 0
+def test_without_evidence_other_weights_are_different(recorded: dict[str, float]) -> None:
+    """A run without predictions and a first loss can only be had to the bit."""
+    assert verdict({}, recorded=recorded, test=None) == "different"
+    assert verdict({}, recorded=recorded) == "within tolerance"
 
 
 @pytest.mark.parametrize(
