@@ -137,7 +137,7 @@ def _show(composer: Composer, options: Namespace, parser: ArgumentParser) -> Non
 def _sweep(composer: Composer, overrides: Sequence[str]) -> None:
     """Check a sweep, and have Hydra's sweeper make it."""
     sweep = check_sweep(overrides, composer)
-    _tell([*composer.notes(), *_unread_variables()])
+    _tell(_unread_variables())
     if any(text.lstrip("+").startswith("tracking.run_name=") for text in overrides):
         _tell(["tracking.run_name names no run of a sweep: each is named by what differs"])
     config = sweep.hydra_config()

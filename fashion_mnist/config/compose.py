@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hydra import version
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -215,20 +215,19 @@ class Composer:
 
     def hydra_words(self, overrides: Sequence[str]) -> list[str]:
         """Overrides that may have several values, for Hydra to compose what they make."""
-        words = []
-        for text in overrides:
-            key = text.lstrip("+").partition("=")[0]
-            is_value = not re.match(r"~|hydra\b", key) and key != RECIPE and not self.options(key)
-            words.append(f"++{text.lstrip('+')}" if is_value else text)
-        return words
+        parsed = [parse_override(text, []) for text in overrides]
+        words = [self._word(each) for each in parsed if each is not None]
+        return [f"++{word.text}" if word.kind == "value" else word.text for word in words]
 
     def read(self, overrides: Sequence[str]) -> tuple[list[Word], list[str]]:
         """The overrides of one run, and what is wrong with those that are left out."""
         for text in set(overrides) - self._words.keys():
             problems: list[str] = []
             override = parse_override(text, problems)
-            word = self._word(override, problems) if override is not None else None
-            self._words[text] = word, problems
+            word = self._word(override) if override is not None else None
+            problem = self._problem(word) if word is not None else None
+            problems += [] if problem is None else [problem]
+            self._words[text] = (None if problems else word), problems
         known = [self._words[text] for text in overrides]
         words = [word for word, _ in known if word is not None]
         return words, [problem for _, problems in known for problem in problems]
@@ -278,34 +277,33 @@ class Composer:
             raise ConfigError(problems)
         return Composed(config, files.choices, tuple(texts))
 
-    def _word(self, override: Override, problems: list[str]) -> Word | None:
+    def _word(self, override: Override) -> Word:
+        """What an override sets, and how Hydra is to get it."""
         key, text = str(override.key_or_group), override.input_line or ""
-        is_hydra = re.match(r"hydra\b", key) or re.match(r"hydra\b", override.package or "")
-        if override.is_sweep_override():
-            problems.append(
-                f"{key} takes one value; several runs want -m, a list brackets as in '{key}=[1,2]',"
-                f" and a decimal a point, got {shorten(text.partition('=')[2])}"
+        if re.match(r"hydra\b", key) or re.match(r"hydra\b", override.package or ""):
+            return Word(override, "hydra", text)
+        if key != RECIPE and not self.options(key):
+            kind: Literal["deletion", "value"] = "deletion" if override.is_delete() else "value"
+            return Word(override, kind, text.lstrip("+"))
+        if override.is_delete() or override.value() is None:  # Hydra does not take experiment=null
+            return Word(override, "file", f"~{text.lstrip('~').partition('=null')[0]}")
+        # what is in the packaged list of defaults is chosen, all else added
+        is_packaged = (config_folder() / key).is_dir() and override.package is None
+        return Word(override, "file", f"{'' if is_packaged else '+'}{text.lstrip('+')}")
+
+    def _problem(self, word: Word) -> str | None:
+        """What is wrong with an override of one run."""
+        text = word.override.input_line or ""
+        if word.override.is_sweep_override():
+            return (
+                f"{word.key} takes one value; several runs want -m, a list brackets as in "
+                f"'{word.key}=[1,2]', and a decimal a point, got {shorten(text.partition('=')[2])}"
             )
-            return None
-        if is_hydra:
-            problem = _hydra_problem(text)
-            if problem is None and key.startswith("hydra/"):
-                problem = self._choice_problem(override)
-            problems += [problem] if problem is not None else []
-            return Word(override, "hydra", text) if problem is None else None
-        if key == RECIPE or self.options(key):
-            problem = None if override.is_delete() else self._choice_problem(override)
-            problems += [problem] if problem is not None else []
-            # what is in the packaged list of defaults is chosen, all else added
-            is_packaged = (config_folder() / key).is_dir() and override.package is None
-            if not override.is_delete():
-                text = text.lstrip("+") if is_packaged else f"+{text.lstrip('+')}"
-            if override.value() is None:  # experiment=null, which Hydra does not take
-                text = f"~{key}"
-            return Word(override, "file", text) if problem is None else None
-        if override.is_delete():
-            return Word(override, "deletion", text)
-        return Word(override, "value", text.lstrip("+"))
+        problem = _hydra_problem(text) if word.kind == "hydra" else None
+        is_choice = word.kind == "file" or word.key.startswith("hydra/")
+        if problem is None and is_choice and not word.override.is_delete():
+            return self._choice_problem(word.override)
+        return problem
 
     def _choice_problem(self, override: Override) -> str | None:
         """What is wrong with a group's choice of a file."""
@@ -387,18 +385,11 @@ def job_config(
     """What Hydra calls the config of a job: the checked one, beside Hydra's settings."""
     job = OmegaConf.create({**nested(flatten(config)), "hydra": hydra.hydra})
     OmegaConf.copy_cache(hydra, job)  # a time that is in a name stays what it was
-    settings = job.hydra
-    with open_dict(settings):
-        settings.overrides.task = list(overrides)
-        names = settings.job.config.override_dirname
-        settings.job.override_dirname = get_overrides_dirname(
-            overrides=[_parse(text) for text in overrides],
-            kv_sep=names.kv_sep,
-            item_sep=names.item_sep,
-            exclude_keys=names.exclude_keys,
-        )
+    with open_dict(job.hydra):
+        job.hydra.overrides.task = list(overrides)
+        job.hydra.job.override_dirname = ",".join(sorted(overrides))
         if number is not None:
-            settings.job.id, settings.job.num = str(number), number
+            job.hydra.job.id, job.hydra.job.num = str(number), number
     return job
 
 

@@ -37,7 +37,7 @@ from fashion_mnist.config.schema import (
     Config,
     Flag,
     Group,
-    Keys,
+    InWords,
     LossConfig,
     ModelConfig,
     Number,
@@ -81,9 +81,9 @@ def parse(
     config = _with_store(reading.value)
     parts = [
         _activation_options(config.model),
-        _loss_options(config.loss, typed),
+        _function_options("loss", LOSSES, config.loss, typed),
         _optimizer_options(config.optimizer, typed),
-        _schedule_options(config.schedule, typed),
+        _function_options("schedule", SCHEDULES, config.schedule, typed),
     ]
     activation, loss, optimizer, schedule = (part.value for part in parts)
     used = replace(
@@ -93,7 +93,6 @@ def parse(
         optimizer=replace(config.optimizer, options=optimizer),
         schedule=replace(config.schedule, options=schedule),
     )
-    everywhere = flatten(used)
     unknown = [*reading.unknown, *(each for part in parts for each in part.unknown)]
     problems = [
         *reading.problems,
@@ -102,10 +101,7 @@ def parse(
         *_data_problems(config),
         *_device_problems(config),
         *_place_problems(config),
-        *(
-            f"{shorten(key)} is not a key{_nearest(key, siblings, everywhere)}"
-            for key, siblings in unknown
-        ),
+        *_unknown(unknown, flatten(used)),
     ]
     if problems:
         raise ConfigError(problems)
@@ -118,10 +114,7 @@ def parse_sweep(node: Any, *, typed: Mapping[str, str] | None = None) -> SweepCo
     """The settings of a sweep, from the node `sweep`. Raises ConfigError with every mistake."""
     reading = _read(SweepConfig, node, "sweep.", typed=typed or {})
     known = [f"sweep.{name}" for name in _fields(SweepConfig)]
-    problems = reading.problems + [
-        f"{shorten(key)} is not a key{_nearest(key, siblings, known)}"
-        for key, siblings in reading.unknown
-    ]
+    problems = [*reading.problems, *_unknown(reading.unknown, known)]
     if problems:
         raise ConfigError(problems)
     return reading.value
@@ -282,7 +275,7 @@ def _allowed(kind: Any, value: Any) -> str:
     for each in metadata:
         if isinstance(each, OneOf):
             return _one_of(each.words, value)
-        if isinstance(each, Keys):
+        if isinstance(each, InWords):
             return each.words
     if get_origin(base) is Literal:
         words = get_args(base)
@@ -345,27 +338,20 @@ def _one_of(words: Iterable[str], value: Any) -> str:
     return f"one of {', '.join(known)}{did_you_mean(value, known)}"
 
 
-def _nearest(key: str, siblings: Sequence[str], everywhere: Iterable[str]) -> str:
-    """The key that may be meant: of the same name elsewhere, or spelled like it."""
-    name, known = key.rpartition(".")[2], [each for each in everywhere if each != key]
-    same = [each for each in known if each.rpartition(".")[2] == name]
-    if same:
-        return f" (did you mean {same[0]}?)"
-    return did_you_mean(key, siblings) or did_you_mean(key, known)
+def _unknown(keys: Iterable[tuple[str, Sequence[str]]], everywhere: Iterable[str]) -> Iterator[str]:
+    """Keys that are none, each with the one that may be meant: of its name, or spelled like it."""
+    for key, siblings in keys:
+        name, known = key.rpartition(".")[2], [each for each in everywhere if each != key]
+        same = [each for each in known if each.rpartition(".")[2] == name]
+        nearest = f" (did you mean {same[0]}?)" if same else ""
+        nearest = nearest or did_you_mean(key, siblings) or did_you_mean(key, known)
+        yield f"{shorten(key)} is not a key{nearest}"
 
 
 # ---- options, whose types are a function's or torch's
 
 
 _Options = _Reading[dict[str, Any]]  # with defaults for what is not set
-
-
-def _loss_options(loss: LossConfig, typed: Mapping[str, str]) -> _Options:
-    return _function_options("loss", LOSSES, loss, typed)
-
-
-def _schedule_options(schedule: ScheduleConfig, typed: Mapping[str, str]) -> _Options:
-    return _function_options("schedule", SCHEDULES, schedule, typed)
 
 
 def _function_options(

@@ -7,13 +7,20 @@ activation have their types and ranges where those are defined.
 
 import dataclasses
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Interval, Le, MaxLen, MinLen
-from pydantic import AfterValidator, AllowInfNan, ConfigDict, GetCoreSchemaHandler, Strict
+from pydantic import (
+    AfterValidator,
+    AllowInfNan,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    Strict,
+    StringConstraints,
+)
 from pydantic_core import CoreSchema, core_schema
 
 from fashion_mnist.models.network import ACTIVATIONS, INITIALIZATIONS, Dropout, Normalization
@@ -43,22 +50,10 @@ class OneOf:
 
 
 @dataclass(frozen=True)
-class Keys:
-    """Metadata of a mapping: what it maps, in words, and how its keys are written."""
+class InWords:
+    """Metadata of a mapping: what it must be."""
 
     words: str
-    pattern: str = ""
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        """How pydantic checks it."""
-        return core_schema.no_info_after_validator_function(self._check, handler(source))
-
-    def _check(self, mapping: dict[str, Any]) -> dict[str, Any]:
-        if self.pattern and not all(re.fullmatch(self.pattern, key) for key in mapping):
-            raise ValueError
-        return mapping
 
 
 def _line(text: str) -> str:
@@ -79,8 +74,8 @@ Rate = (
     Annotated[Number, Interval(ge=0, le=0)]
     | Annotated[Number, Interval(gt=Dropout.smallest_rate, lt=1)]
 )
+TagName = Annotated[str, BeforeValidator(str), StringConstraints(pattern=r"^\w[\w. -]{0,200}$")]
 Units = Annotated[Whole, Interval(ge=1, le=100_000)]
-# a mapping's keys may be anything in YAML, as in {1: 2}
 _Plain = Annotated[str, Strict()] | Flag | Whole | Number
 Decision = Literal["auto", "always", "never"]
 
@@ -125,7 +120,7 @@ class ModelConfig(Group):
     hidden_sizes: tuple[Units, ...] | None
     activation: Annotated[str, OneOf((*ACTIVATIONS,))]
     activation_options: Annotated[
-        dict[str, _Plain], Keys("a mapping of names to numbers, words, true or false")
+        dict[str, _Plain], InWords("a mapping of names to numbers, words, true or false")
     ]
     normalization: Normalization
     dropout: Rate
@@ -205,10 +200,8 @@ class TrackingConfig(Group):
     experiment: Name
     run_name: Name | None
     tags: Annotated[
-        dict[str, _Plain],
-        Keys(
-            "a mapping whose names have letters, digits, spaces and _ . - only", r"\w[\w. -]{0,200}"
-        ),
+        dict[TagName, _Plain],
+        InWords("a mapping whose names have letters, digits, spaces and _ . - only"),
     ]
     model: Decision
     offline: Decision
@@ -219,8 +212,8 @@ class SweepConfig(Group):
     """Many runs at once; a single run has nothing to do with it."""
 
     name: Caption | None
-    axes: Annotated[dict[str, Any], Keys("a mapping")]  # what `sweep.space` reads
-    when: Annotated[dict[str, Any], Keys("a mapping")]
+    axes: Annotated[dict[str, Any], InWords("a mapping")]  # what `sweep.space` reads
+    when: Annotated[dict[str, Any], InWords("a mapping")]
     limit: Annotated[Whole, Ge(1)] | None
     sampler: Literal["grid", "random", "tpe", "cmaes", "qmc"]
     n_trials: Annotated[Whole, Ge(1)]

@@ -63,7 +63,8 @@ def conduct(
     campaign = Campaign(sweep, context, orders, launch)
     plan = _plan(campaign, is_stacked=stacked is not None)
     log.info(full(plan.preflight) if dry_run else short(plan.preflight))
-    for note in search_notes(sweep.space.searched, sweep.settings.sampler):
+    notes = search_notes(sweep.space.searched, sweep.settings.sampler)
+    for note in (*sweep.composer.notes(), *notes):
         log.info(note)
     if dry_run:
         return 0

@@ -165,13 +165,18 @@ def test_no_recipe_is_a_choice() -> None:
 
 def test_tags_keep_what_was_typed() -> None:
     """Whatever it would be in YAML: numbers, versions, true and false."""
-    words = ["tracking.tags={month: 2024_01, version: 1.10, ok: true}", "tracking.tags.more=007"]
+    words = [
+        "tracking.tags={month: 2024_01, version: 1.10, ok: true}",
+        "tracking.tags.more=007",
+        "tracking.tags={2024: x}",
+    ]
     tags = composer().job([*words, "tracking.tags.words='a, b'"]).config.tracking.tags
     assert tags == {
         "month": "2024_01",
         "version": "1.10",
         "ok": "true",
         "more": "007",
+        "2024": "x",
         "words": "a, b",
     }
 
