@@ -98,8 +98,16 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
 def train_all(
     configs: list[Config], dataset: Dataset, observer: Observer = QUIET
 ) -> list[RunResult]:
-    """The runs as members of a sweep."""
-    return train([Request(config, auto=False) for config in configs], dataset, observer)
+    """The runs as members of a sweep on a CPU, each by itself; all die where the observer says."""
+    results, death = list[RunResult](), None
+    for config in configs:
+        try:
+            results += train([Request(config, auto=False)], dataset, observer)
+        except KeyboardInterrupt as error:
+            death = error
+    if death is not None:
+        raise death
+    return results
 
 
 def run_folders(configs: list[Config], interrupted: Interrupted) -> list[RunDir]:
