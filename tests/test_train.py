@@ -255,3 +255,15 @@ def test_a_store_that_must_answer_and_does_not_is_one_line(tmp_path: Path) -> No
     assert "does not answer" in done.stdout + done.stderr
     assert "epoch" not in done.stdout
     assert folders() == []
+
+
+def test_an_empty_test_set_is_enough_where_it_is_never_read(tmp_path: Path) -> None:
+    """Otherwise the key is named, before anything is trained."""
+    data = make_data(tmp_path / "data", num_test=0)
+    refused = run(command(data))
+    message = "evaluation.test must be never where the test set is empty, got auto"
+    assert (refused.returncode, message in refused.stdout + refused.stderr) == (2, True)
+    assert folders() == []
+    trained = run(command(data, "evaluation.test=never"))
+    assert trained.returncode == 0, trained.stderr
+    assert "validation accuracy" in trained.stdout + trained.stderr

@@ -496,8 +496,12 @@ def _as_float(default: Any) -> Any:
 # ---- rules between keys
 
 
-def size_problems(config: Config, num_images: int) -> list[str]:
-    """What of the sizes asked for does not fit a training set of that many images."""
+def size_problems(config: Config, num_images: int, num_test_images: int | None = None) -> list[str]:
+    """What is asked for that does not fit a training and a test set of so many images.
+
+    Args:
+        num_test_images: None where that is not known yet.
+    """
     sizes = config.data
     problems = check_sizes(
         num_images,
@@ -513,6 +517,11 @@ def size_problems(config: Config, num_images: int) -> list[str]:
         problems.append(
             f"training.batch_size must not leave a last batch of 1 image, for which batch "
             f"normalization has no variance, got {config.training.batch_size} of {num_examples}"
+        )
+    if num_test_images == 0 and config.evaluation.test != "never":
+        problems.append(
+            "evaluation.test must be never where the test set is empty, "
+            f"got {config.evaluation.test}"
         )
     return problems
 

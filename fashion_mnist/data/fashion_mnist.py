@@ -220,11 +220,11 @@ def read_dataset(
         )
     (train_images, _), (train_labels, _), (test_images, _), (test_labels, _) = files
     train_images_path, train_labels_path, test_images_path, test_labels_path = paths.values()
-    for images, images_path, labels, labels_path in (
-        (train_images, train_images_path, train_labels, train_labels_path),
-        (test_images, test_images_path, test_labels, test_labels_path),
-    ):
-        check_pair(images, images_path, labels, labels_path, num_classes=len(class_names))
+    num_classes = len(class_names)
+    train = (train_images, train_images_path, train_labels, train_labels_path)
+    check_pair(*train, num_classes=num_classes)
+    test = (test_images, test_images_path, test_labels, test_labels_path)
+    check_pair(*test, num_classes=num_classes, may_be_empty=True)
     (height, width), test_shape = train_images.shape[1:], test_images.shape[1:]
     if test_shape != (height, width):
         raise DataError(

@@ -202,9 +202,14 @@ def check_pair(
     labels_path: Path,
     *,
     num_classes: int,
+    may_be_empty: bool = False,
 ) -> None:
-    """Raise a DataError unless there are images, and a label for each."""
-    if images.size == 0:
+    """Raise a DataError unless there are images, and a label for each.
+
+    Args:
+        may_be_empty: whether there may be no image at all, of a size that is given all the same.
+    """
+    if images.size == 0 and not (may_be_empty and len(images) == 0 and all(images.shape[1:])):
         shape = " x ".join(map(str, images.shape))
         raise DataError(f"{images_path}: must hold at least one pixel, got {shape}")
     if len(images) != len(labels):
@@ -212,7 +217,7 @@ def check_pair(
             f"{labels_path}: must hold one label for each of the {len(images)} images of "
             f"{images_path.name}, got {len(labels)} labels"
         )
-    if labels.max() >= num_classes:
+    if len(labels) and labels.max() >= num_classes:
         start = "; they start at 1: subtract 1 from each" if labels.min() == 1 else ""
         raise DataError(
             f"{labels_path}: labels must be 0 to {num_classes - 1} for the {num_classes} names "

@@ -114,7 +114,7 @@ def load_data(config: Config) -> Dataset:
         DataError: it is missing or damaged.
     """
     dataset = read_data(config.data)
-    problems = size_problems(config, len(dataset.train_labels))
+    problems = size_problems(config, len(dataset.train_labels), len(dataset.test_labels))
     if problems:
         raise ConfigError(problems)
     return dataset

@@ -71,7 +71,8 @@ def make_jobs(
     jobs = []
     for number, request in enumerate(requests, first_number):
         dataset = datasets.of(request.config)
-        problems |= dict.fromkeys(size_problems(request.config, len(dataset.train_labels)))
+        sizes = len(dataset.train_labels), len(dataset.test_labels)
+        problems |= dict.fromkeys(size_problems(request.config, *sizes))
         identity, folder = identify(request.config, dataset), find_run(request, dataset)
         jobs.append(Job(number, request, dataset, identity, folder))
     if problems:

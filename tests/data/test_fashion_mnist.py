@@ -122,6 +122,7 @@ def test_digest_is_of_the_content_in_a_fixed_order(tmp_path: Path) -> None:
     [
         (TRAIN_LABELS, [0, 1, 3, 1, 0], "labels must be 0 to 2 for the 3 names .*, got 3"),
         (TEST_LABELS, [2, 3], "labels must be 0 to 2"),
+        (TRAIN_LABELS, [1, 2, 3, 1, 2], "got 3; they start at 1: subtract 1 from each"),
         (TRAIN_LABELS, [0, 1, 2, 1], "one label for each of the 5 images of train-.*, got 4"),
         (TEST_LABELS, [0, 1, 2], "one label for each of the 2 images of t10k-.*, got 3"),
         (TEST_IMAGES, np.zeros((2, 3, 2)), "must be 2 x 3 pixels like .*, got 3 x 2"),

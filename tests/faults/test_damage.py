@@ -261,7 +261,7 @@ def rewrite(path: Path, version: str | None) -> None:
     save_file(tensors, path, metadata)
 
 
-@pytest.mark.parametrize("version", ["2", "4", None])
+@pytest.mark.parametrize("version", ["3", "5", None])
 def test_checkpoint_of_another_format_is_refused_by_name(
     interrupted: Interrupted, version: str | None, tmp_path: Path
 ) -> None:
@@ -273,7 +273,7 @@ def test_checkpoint_of_another_format_is_refused_by_name(
     refused, neighbour = train_all(configs, interrupted.dataset)
     found = f"has format {version}" if version else "has no format"
     with pytest.raises(
-        RunError, match=f"{folder.checkpoint} {found}, .* reads format 3: "
+        RunError, match=f"{folder.checkpoint} {found}, .* reads format 4: "
     ) as error:
         outcome_of(refused)
     assert "begin again" in str(error.value)
@@ -411,7 +411,7 @@ def test_sweep_goes_on_from_damaged_checkpoints(interrupted: Interrupted, tmp_pa
     said = done.stdout + done.stderr
     assert done.returncode == 1, said
     assert "the run goes back to epoch 2" in said
-    assert "has format 1, and this program reads format 3" in said
+    assert "has format 1, and this program reads format 4" in said
     assert "Traceback" not in said
     assert folder.tags()["weights_sha256"] == interrupted.undisturbed[0].tags()["weights_sha256"]
     assert len(foreign.checkpoints()) == 2
@@ -435,8 +435,14 @@ def test_damaged_network_of_a_finished_run_is_named(
 
 
 # what reads a file so that its content may run code
-LOADERS = {"torch.load", "torch.jit.load", "pandas.read_pickle", "mlflow.pyfunc.load_model"}
-MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+LOADERS = {
+    "joblib.load",
+    "torch.load",
+    "torch.jit.load",
+    "pandas.read_pickle",
+    "mlflow.pyfunc.load_model",
+}
+MODULES = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
