@@ -120,12 +120,12 @@ def when(condition: Callable[[], bool], act: Callable[[], None]) -> Callable[[],
 
 
 def test_the_bits_are_those_of_this_machine(data: Path, workers: RayWorkers) -> None:
-    """Different shapes, both nodes, threads as recorded; Ray itself would have them at one."""
+    """Different shapes, both nodes, threads as asked for; Ray itself would have them at one."""
     variants = [f"seed={k} model.hidden_sizes=[{6 + k % 2}]" for k in range(8)]
     # a sum over a batch so large that torch shares it out has other bits on one thread
     variants += ["model.normalization=batch model.hidden_sizes=[2500] training.epochs=1"]
     jobs = make(data, *variants)
-    results = train_jobs(jobs, Orders(largest=2, workers=workers))
+    results = train_jobs(jobs, Orders(workers=workers))
     assert [results[job.identity].error for job in jobs] == [None] * 9
     assert weights(jobs) == weights_here(data, *variants)
     assert {job.folder.tags()["threads"] for job in jobs} == {"2"}
@@ -154,7 +154,7 @@ def test_runs_come_back_where_nothing_is_shared(data: Path, workers: RayWorkers)
     assert [job.folder.status() for job in jobs] == ["FINISHED", "FAILED", "FINISHED"]
     assert jobs[0].folder.history()[: len(begun)] == begun
     assert not jobs[0].folder.checkpoints()
-    assert (jobs[0].folder.artifacts / "curves.png").exists()
+    assert (jobs[0].folder.artifacts / "validation" / "confusion_matrix.png").exists()
     here = weights_here(data, variants[0], variants[2])
     assert weights([jobs[0], jobs[2]]) == here
 
@@ -186,16 +186,17 @@ def test_a_search_tries_several_settings_at_once(data: Path, workers: RayWorkers
 
 
 def test_other_data_on_a_node_ends_the_sweep(
-    data: Path, workers: RayWorkers, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+    data: Path, workers: RayWorkers, tmp_path: Path
 ) -> None:
     """With the folder that is meant and both digests; nothing is trained on it."""
-    (nodes.folder / "head" / "own").symlink_to(data)
-    other = make_data(nodes.folder / "other" / "own", num_train=91)
-    monkeypatch.setenv("HOME", str(nodes.folder / "head"))
-    jobs = make(Path("~/own"), *(f"seed={k} training.epochs=2000" for k in range(4)))
+    own = tmp_path / "own"
+    own.symlink_to(data)
+    jobs = make(own, *(f"seed={k} training.epochs=2000" for k in range(4)))
+    own.unlink()
+    own.symlink_to(make_data(tmp_path / "other", num_train=91))  # is what the nodes find there
     with pytest.raises(DataError, match=r"data.dir must hold the same data") as caught:
         train_jobs(jobs, Orders(largest=1, workers=workers))
-    assert str(other) in str(caught.value)
+    assert str(own) in str(caught.value)
     assert jobs[0].dataset.sha256[:16] in str(caught.value)
     assert "FINISHED" not in statuses(jobs)
 
