@@ -194,15 +194,22 @@ def assert_undisturbed(output_dir: Path, reference_dir: Path, uri: str) -> None:
     assert not list(output_dir.rglob("*.part*"))
 
 
+# what the same run has of its own where it is trained again
+NOT_REPEATED = ("tracking.uri=", "output_dir=", "training.threads=")
+
+
 def train_again(runs: Iterable[RunDir], output_dir: Path) -> None:
     """Train the same in this process, undisturbed, and record it in no store."""
     requests = []
     for run in runs:
         overrides = yaml.safe_load((run.artifacts / "config/overrides.yaml").read_text())
-        own = [word for word in overrides if not word.startswith(("tracking.uri=", "output_dir="))]
+        own = [word for word in overrides if not word.startswith(NOT_REPEATED)]
         own += ["tracking.uri=null", f"output_dir={output_dir}", "rerun=false"]
-        requests.append(Request(check([*own, "training.checkpoint_seconds=1000"])))
-    train(requests, load_data(requests[0].config), QUIET)
+        threads = f"training.threads={run.tags()['threads']}"
+        requests.append(Request(check([*own, threads, "training.checkpoint_seconds=1000"])))
+    dataset = load_data(requests[0].config)
+    for request in requests:
+        train([request], dataset, QUIET)
 
 
 def _rows(run: RunDir) -> list[dict[str, float]]:
