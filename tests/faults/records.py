@@ -1,5 +1,6 @@
 """What a store has of the event logs below an output folder, held against these themselves."""
 
+import contextlib
 import json
 import math
 import sys
@@ -160,10 +161,14 @@ def _assert_files(where: str, folder: Path, told: Told, uri: str, run: Run) -> N
     if not told.artifacts and not told.models:
         return
     mlflow.set_tracking_uri(uri)  # where MLflow looks for logged models, whatever is asked
+    database = uri.removeprefix("sqlite:///")
+    # the roots of a store in the folder that a command was started in are relative to it
+    place = Path(database).absolute().parent if database != uri else Path.cwd()
     with tempfile.TemporaryDirectory() as temporary:
-        mlflow.artifacts.download_artifacts(
-            run_id=run.info.run_id, artifact_path="", dst_path=temporary, tracking_uri=uri
-        )
+        with contextlib.chdir(place):
+            mlflow.artifacts.download_artifacts(
+                run_id=run.info.run_id, artifact_path="", dst_path=temporary, tracking_uri=uri
+            )
         root = Path(temporary)
         stored = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
         _assert_same_files(where, folder, told, root, stored)
