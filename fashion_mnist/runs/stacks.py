@@ -123,7 +123,9 @@ def build_stack(
             dataset.train_labels,
             num_classes=dataset.num_classes,
             train_index=torch.stack([view.split.train for view in views]).to(machine.device),
-            normalizer=build_normalizer(views, machine.device),
+            normalizer=Normalizer(
+                [view.mean for view in views], [view.std for view in views], machine.device
+            ),
             batch_size=training.batch_size,
             image_shape=dataset.image_shape,
             shuffle_generators=make_generators(seeds, "shuffle"),
@@ -149,11 +151,6 @@ def validation_index(views: Sequence[View], machine: Machine) -> Tensor | None:
     """Where the validation images of R runs are: int64 `[R, v]`; None where there are none."""
     index = torch.stack([view.split.validation for view in views])
     return index.to(machine.device) if index.shape[1] else None
-
-
-def build_normalizer(views: Sequence[View], device: str) -> Normalizer:
-    """The normalisation of R runs."""
-    return Normalizer([view.mean for view in views], [view.std for view in views], device)
 
 
 def _build_model(
