@@ -49,9 +49,9 @@ from fashion_mnist.sweep.collect import train_command
 from fashion_mnist.sweep.context import read_context
 from fashion_mnist.sweep.definition import check_sweep, is_sweep, is_swept
 from fashion_mnist.terminal import observe, summarize_run
+from fashion_mnist.tracking.links import pages, run_link, short_path
 from fashion_mnist.tracking.upload_state import Outcome, begin_uploading, wait_until_uploaded
 from fashion_mnist.tracking.uri import demand_store
-from fashion_mnist.whereabouts import pages, run_link, short_path
 
 log = logging.getLogger("fashion_mnist")
 

@@ -43,8 +43,8 @@ def leaderboard(
     Example: fmnist leaderboard latest --limit 10
     """
     with told_in_a_line():
+        from fashion_mnist.analysis.leaderboard import leaderboard as build
         from fashion_mnist.cli.leaderboards import print_leaderboard
-        from fashion_mnist.conclusions.leaderboard import leaderboard as build
         from fashion_mnist.tracking.reader import Reader
 
         board = build(Reader(uri), what, experiment=experiment, limit=limit or None)
@@ -73,15 +73,15 @@ def compare(
     Example: fmnist compare best latest --split test
     """
     with told_in_a_line():
-        from fashion_mnist.cli.comparisons import print_comparison
-        from fashion_mnist.conclusions.choice import find_runs
-        from fashion_mnist.conclusions.comparison import compare as build
-        from fashion_mnist.conclusions.comparison_files import (
+        from fashion_mnist.analysis.compare import compare as build
+        from fashion_mnist.analysis.compare import (
             comparison_name,
             read_pictured,
             record_comparison,
             write_comparison,
         )
+        from fashion_mnist.analysis.lookup import find_runs
+        from fashion_mnist.cli.comparisons import print_comparison
         from fashion_mnist.tracking.reader import Reader
 
         store = Reader(uri)
@@ -112,8 +112,8 @@ def diff(
     Example: fmnist diff best latest
     """
     with told_in_a_line():
+        from fashion_mnist.analysis.lookup import find_runs
         from fashion_mnist.cli.differences import print_differences
-        from fashion_mnist.conclusions.choice import find_runs
         from fashion_mnist.tracking.reader import Reader
 
         one, other = find_runs(Reader(uri), [first, second], experiment)

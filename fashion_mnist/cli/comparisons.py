@@ -3,15 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fashion_mnist.cli.tables import (
-    Column,
-    print_json,
-    print_on_terminal,
-    print_text,
-    table_of,
-)
-from fashion_mnist.conclusions.comparison import Comparison
-from fashion_mnist.conclusions.comparison_rows import (
+from fashion_mnist.analysis.compare import (
+    Comparison,
     Row,
     calibration_rows,
     class_rows,
@@ -22,7 +15,14 @@ from fashion_mnist.conclusions.comparison_rows import (
     run_rows,
     score_rows,
 )
-from fashion_mnist.whereabouts import short_path
+from fashion_mnist.cli.tables import (
+    Column,
+    print_json,
+    print_on_terminal,
+    print_text,
+    table_of,
+)
+from fashion_mnist.tracking.links import short_path
 
 
 def print_comparison(

@@ -1,7 +1,7 @@
 """Two runs' differences on the terminal: what `fmnist diff` prints."""
 
+from fashion_mnist.analysis.diff import differences, in_short, shortened
 from fashion_mnist.cli.tables import Column, print_json, print_rows, print_text
-from fashion_mnist.conclusions.differences import differences, in_short, shortened
 from fashion_mnist.tracking.recorded import RecordedRun
 
 

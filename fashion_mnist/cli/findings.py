@@ -52,9 +52,8 @@ def runs(
     Example: fmnist runs --filter optimizer.name=adamw --sort=-final/val_accuracy --limit 10
     """
     with told_in_a_line():
+        from fashion_mnist.analysis.lookup import check_key, ordered, short_ids
         from fashion_mnist.cli.tables import print_rows
-        from fashion_mnist.conclusions.choice import short_ids
-        from fashion_mnist.conclusions.fields import check_key, ordered
         from fashion_mnist.tracking.reader import Reader
 
         found = Reader(uri).runs(experiment)
@@ -82,9 +81,9 @@ def show(
     Example: fmnist show best
     """
     with told_in_a_line():
+        from fashion_mnist.analysis.details import portray
+        from fashion_mnist.analysis.lookup import find_run
         from fashion_mnist.cli.portraits import print_portrait
-        from fashion_mnist.conclusions.choice import find_run
-        from fashion_mnist.conclusions.portrait import portray
         from fashion_mnist.tracking.reader import Reader
 
         store = Reader(uri)
@@ -100,8 +99,7 @@ def _choose(
     everything: bool,
 ) -> list["RecordedRun"]:
     """Those of the runs that the options ask for."""
-    from fashion_mnist.conclusions.choice import choose_sweep, without_copies
-    from fashion_mnist.conclusions.conditions import fulfil
+    from fashion_mnist.analysis.lookup import choose_sweep, fulfil, without_copies
 
     chosen = [run for run in found if everything or run.is_network]
     if sweep is not None:
@@ -116,7 +114,7 @@ def _choose(
 
 
 def _row(run: "RecordedRun", keys: list[str], names: dict[str, str]) -> dict[str, object]:
-    from fashion_mnist.conclusions.fields import value_of
+    from fashion_mnist.analysis.lookup import value_of
 
     row: dict[str, object] = {"id": run.run_id}
     row |= {key: value_of(run, key) for key in keys}
@@ -126,8 +124,8 @@ def _row(run: "RecordedRun", keys: list[str], names: dict[str, str]) -> dict[str
 
 
 def _columns(keys: list[str], shown: list["RecordedRun"]) -> list["Column"]:
+    from fashion_mnist.analysis.lookup import as_number, value_of
     from fashion_mnist.cli.tables import Column
-    from fashion_mnist.conclusions.fields import as_number, value_of
 
     def is_number(key: str) -> bool:
         values = [value for run in shown if (value := value_of(run, key)) is not None]

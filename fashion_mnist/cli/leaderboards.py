@@ -4,9 +4,9 @@ from __future__ import annotations  # rich is imported for the type checker alon
 
 from typing import TYPE_CHECKING
 
-from fashion_mnist.cli.tables import print_json, print_on_terminal, print_text
-from fashion_mnist.conclusions.leaderboard import Leaderboard
-from fashion_mnist.conclusions.leaderboard_rows import (
+from fashion_mnist.analysis.leaderboard import (
+    Leaderboard,
+    Setting,
     count_text,
     interval_text,
     notes,
@@ -14,7 +14,7 @@ from fashion_mnist.conclusions.leaderboard_rows import (
     standing_text,
     tested_text,
 )
-from fashion_mnist.conclusions.settings import Setting
+from fashion_mnist.cli.tables import print_json, print_on_terminal, print_text
 from fashion_mnist.console import printable
 from fashion_mnist.sweep.labels import ABSENT, metric_name, statistic_text
 from fashion_mnist.tracking.recorded import SCORE, TEST_SCORE

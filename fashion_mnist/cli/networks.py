@@ -16,7 +16,7 @@ from fashion_mnist.cli.conventions import (
 )
 
 if TYPE_CHECKING:
-    from fashion_mnist.conclusions.network_scores import ScoredNetwork
+    from fashion_mnist.analysis.evaluation import ScoredNetwork
 
 commands = typer.Typer()
 
@@ -55,10 +55,9 @@ def evaluate(
     Example: fmnist evaluate best --split test
     """
     with told_in_a_line():
+        from fashion_mnist.analysis.evaluation import record_scores, score_network, write_scores
+        from fashion_mnist.analysis.lookup import find_run
         from fashion_mnist.cli.scores import print_network_scores
-        from fashion_mnist.conclusions.choice import find_run
-        from fashion_mnist.conclusions.network_scores import record_scores, score_network
-        from fashion_mnist.conclusions.score_files import write_scores
         from fashion_mnist.tracking.reader import Reader
 
         store = Reader(uri)
@@ -90,9 +89,9 @@ def predict(
     Example: fmnist predict best shirt.jpg drawings.npy
     """
     with told_in_a_line():
+        from fashion_mnist.analysis.lookup import find_run
+        from fashion_mnist.analysis.networks import answer
         from fashion_mnist.cli.scores import print_answers
-        from fashion_mnist.conclusions.answers import answer
-        from fashion_mnist.conclusions.choice import find_run
         from fashion_mnist.tracking.reader import Reader
 
         store = Reader(uri)
@@ -123,13 +122,13 @@ def ensemble(
     Example: fmnist ensemble latest --greedy --split test
     """
     with told_in_a_line():
-        from fashion_mnist.cli.scores import print_ensemble_scores
-        from fashion_mnist.conclusions.ensemble_scores import (
+        from fashion_mnist.analysis.ensemble import (
             find_members,
             record_readings,
             score_ensemble,
         )
-        from fashion_mnist.conclusions.score_files import write_scores
+        from fashion_mnist.analysis.evaluation import write_scores
+        from fashion_mnist.cli.scores import print_ensemble_scores
         from fashion_mnist.tracking.reader import Reader
 
         store = Reader(uri)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fashion_mnist.analysis.details import Portrait, grouped, sparkline
 from fashion_mnist.cli.tables import (
     Column,
     cell,
@@ -11,8 +12,6 @@ from fashion_mnist.cli.tables import (
     print_text,
     table_of,
 )
-from fashion_mnist.conclusions.portrait import Portrait, grouped
-from fashion_mnist.conclusions.sparkline import sparkline
 from fashion_mnist.console import plural
 from fashion_mnist.tracking.recorded import RecordedRun
 

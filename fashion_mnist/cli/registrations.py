@@ -4,13 +4,13 @@ import shlex
 import tempfile
 from pathlib import Path
 
+from fashion_mnist.analysis.compare import Challenge
 from fashion_mnist.cli.tables import print_json, print_text
-from fashion_mnist.conclusions.champion import Challenge
 from fashion_mnist.config.user_files import plain_tree
+from fashion_mnist.tracking.links import program
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import RecordedRun
 from fashion_mnist.tracking.registry import Version
-from fashion_mnist.whereabouts import program
 
 OVERRIDES = "config/overrides.yaml"  # what was typed, among a run's artifacts
 RECORDING = "tracking.model=always"

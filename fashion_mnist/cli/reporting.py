@@ -46,13 +46,13 @@ def report(
     Example: fmnist report widths -o report.html
     """
     with told_in_a_line():
+        from fashion_mnist.analysis.report_files import check_output, write_report
         from fashion_mnist.cli.tables import print_json, print_text
-        from fashion_mnist.conclusions.report_files import check_output, write_report
 
         check_output(output)
-        from fashion_mnist.conclusions.report import build_report, find_subject
-        from fashion_mnist.conclusions.report_content import content_of
-        from fashion_mnist.conclusions.report_words import answer
+        from fashion_mnist.analysis.report import build_report, find_subject
+        from fashion_mnist.analysis.report_content import content_of
+        from fashion_mnist.analysis.report_words import answer
         from fashion_mnist.tracking.reader import Reader
 
         store = Reader(uri)

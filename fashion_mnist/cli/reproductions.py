@@ -2,11 +2,10 @@
 
 from typing import Any
 
+from fashion_mnist.analysis.diff import shortened
+from fashion_mnist.analysis.reproduce import Comparison, Reproduction
 from fashion_mnist.cli.tables import Column, print_json, print_rows, print_text
-from fashion_mnist.conclusions.differences import shortened
-from fashion_mnist.reproduction.repeat import Reproduction
-from fashion_mnist.reproduction.verdict import Comparison
-from fashion_mnist.whereabouts import short_path
+from fashion_mnist.tracking.links import short_path
 
 SAME = {True: "yes", False: "no", None: "not known"}
 WORDS = {

@@ -17,7 +17,7 @@ from fashion_mnist.cli.conventions import (
 )
 
 if TYPE_CHECKING:
-    from fashion_mnist.reproduction.repeat import Reproduction
+    from fashion_mnist.analysis.reproduce import Reproduction
     from fashion_mnist.tracking.reader import Reader
     from fashion_mnist.tracking.recorded import RecordedRun
 
@@ -49,8 +49,8 @@ def reproduce(
     Example: fmnist reproduce best
     """
     with told_in_a_line():
+        from fashion_mnist.analysis.lookup import find_run
         from fashion_mnist.cli.reproductions import print_reproduction
-        from fashion_mnist.conclusions.choice import find_run
         from fashion_mnist.tracking.reader import Reader
 
         store = Reader(uri)
@@ -79,10 +79,10 @@ def register(
     Example: fmnist register best --alias champion
     """
     with told_in_a_line():
+        from fashion_mnist.analysis.compare import challenge
+        from fashion_mnist.analysis.lookup import find_run
+        from fashion_mnist.analysis.networks import demand_network, recorded_model
         from fashion_mnist.cli.registrations import print_registration, unrecorded
-        from fashion_mnist.conclusions.champion import challenge
-        from fashion_mnist.conclusions.choice import find_run
-        from fashion_mnist.conclusions.network import demand_network, recorded_model
         from fashion_mnist.tracking.reader import Reader
         from fashion_mnist.tracking.recorded import MODEL_FOLDER
         from fashion_mnist.tracking.registry import Registry
@@ -125,9 +125,9 @@ def serve(
     with told_in_a_line():
         import tempfile
 
+        from fashion_mnist.analysis.lookup import find_run
+        from fashion_mnist.analysis.networks import demand_network, load_network
         from fashion_mnist.cli.tables import print_text
-        from fashion_mnist.conclusions.choice import find_run
-        from fashion_mnist.conclusions.network import demand_network, load_network
         from fashion_mnist.tracking.packaged_model import serve as answer
         from fashion_mnist.tracking.reader import Reader
         from fashion_mnist.training.checkpoint import save_model
@@ -161,9 +161,9 @@ def _train_again(
     """The run and its second training, which is told of on the terminal unless JSON is wanted."""
     from contextlib import nullcontext
 
+    from fashion_mnist.analysis.reproduce import reproduce as train_again
     from fashion_mnist.console import lines_on_stdout
     from fashion_mnist.errors import exit_status, in_words
-    from fashion_mnist.reproduction.repeat import reproduce as train_again
     from fashion_mnist.runs.run_dir import RunError
     from fashion_mnist.runs.signals import StopRequested, stop_requests
     from fashion_mnist.terminal import observe

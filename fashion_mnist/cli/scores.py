@@ -5,6 +5,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fashion_mnist.analysis.ensemble import ScoredEnsemble
+from fashion_mnist.analysis.evaluation import (
+    ScoredNetwork,
+    Scores,
+    class_rows,
+    content_of,
+    coverage_rows,
+    figure_rows,
+)
+from fashion_mnist.analysis.networks import VALIDATION, Answer, Answers
 from fashion_mnist.cli.tables import (
     Column,
     cell,
@@ -12,17 +22,6 @@ from fashion_mnist.cli.tables import (
     print_on_terminal,
     print_text,
     table_of,
-)
-from fashion_mnist.conclusions.answers import Answer, Answers
-from fashion_mnist.conclusions.ensemble_scores import ScoredEnsemble
-from fashion_mnist.conclusions.images import VALIDATION
-from fashion_mnist.conclusions.network_scores import ScoredNetwork
-from fashion_mnist.conclusions.scores import (
-    Scores,
-    class_rows,
-    content_of,
-    coverage_rows,
-    figure_rows,
 )
 from fashion_mnist.console import plural
 from fashion_mnist.metrics import classification

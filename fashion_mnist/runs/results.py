@@ -9,11 +9,11 @@ import torch
 from fashion_mnist.config.schema import Config
 from fashion_mnist.console import first_line_of
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.markdown import plain
 from fashion_mnist.metrics import classification
 from fashion_mnist.models.network import num_parameters
 from fashion_mnist.runs.artifacts import SplitResult, record_split, record_training
 from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.markdown import plain
 from fashion_mnist.runs.records import record_dataset
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.stacks import (

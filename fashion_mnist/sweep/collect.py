@@ -8,7 +8,7 @@ from fashion_mnist.runs.results import FAILURE_TAG, PRUNED_TAG
 from fashion_mnist.sweep.definition import is_sweep
 from fashion_mnist.sweep.plan import Job
 from fashion_mnist.sweep.results import JobResult
-from fashion_mnist.whereabouts import program
+from fashion_mnist.tracking.links import program
 
 
 def read_result(job: Job, config_dir: str | None) -> JobResult:

@@ -25,10 +25,10 @@ from fashion_mnist.sweep.parent import open_parent, sweep_folder, view_key
 from fashion_mnist.sweep.plan import Job
 from fashion_mnist.sweep.preflight import Preflight, error_of_estimate, full, short
 from fashion_mnist.sweep.progress import watch
+from fashion_mnist.tracking.links import pages, run_link, short_path
 from fashion_mnist.tracking.saved_views import sweep_link
 from fashion_mnist.tracking.upload_state import Outcome, Upload, wait_until_uploaded
 from fashion_mnist.tracking.uri import demand_store
-from fashion_mnist.whereabouts import pages, run_link, short_path
 
 FIRST_SECONDS, SECONDS_PER_RUN = 60, 0.5  # that the store may take, at most
 log = logging.getLogger("fashion_mnist")

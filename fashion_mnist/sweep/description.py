@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from fashion_mnist.markdown import code, plain
+from fashion_mnist.runs.markdown import code, plain
 from fashion_mnist.sweep.labels import ABSENT, metric_name, short_names, short_value, statistic_text
 from fashion_mnist.sweep.leaderboard import Leaderboard, Setting, count_text, outcome, rank
 from fashion_mnist.sweep.results import JobResult

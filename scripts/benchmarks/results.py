@@ -24,8 +24,8 @@ import torch
 from measuring import FMNIST, Table, describe_machine, mean_and_deviation, real_dataset
 from torch import Tensor
 
-from fashion_mnist.conclusions.ensemble import average
-from fashion_mnist.conclusions.predictions import read_predictions
+from fashion_mnist.analysis.ensemble import average
+from fashion_mnist.analysis.predictions import read_predictions
 from fashion_mnist.config.compose import Composer, check
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset

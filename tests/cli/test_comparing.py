@@ -17,12 +17,11 @@ from mlflow import MlflowClient
 from scipy import stats
 from typer.testing import CliRunner, Result
 
+from fashion_mnist.analysis.compare import compare, comparison_page
+from fashion_mnist.analysis.leaderboard import build_leaderboard
 from fashion_mnist.cli import app
 from fashion_mnist.cli.comparisons import print_comparison
 from fashion_mnist.cli.differences import print_differences
-from fashion_mnist.conclusions.comparison import compare
-from fashion_mnist.conclusions.comparison_page import comparison_page
-from fashion_mnist.conclusions.leaderboard import build_leaderboard
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking.recorded import COMPARISON_TAG

@@ -21,8 +21,8 @@ import torch
 from mlflow import MlflowClient
 from typer.testing import CliRunner, Result
 
+from fashion_mnist.analysis.networks import load_network
 from fashion_mnist.cli import app
-from fashion_mnist.conclusions.network import load_network
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking.uploader import sync
@@ -123,7 +123,7 @@ def test_the_alias_moves_only_after_the_comparison(
     def fails(*_words: object) -> None:
         raise OSError("the store does not answer")
 
-    monkeypatch.setattr("fashion_mnist.conclusions.champion.challenge", fails)
+    monkeypatch.setattr("fashion_mnist.analysis.compare.challenge", fails)
     assert fmnist("register", other.run_id, "--name", "kept").exit_code == 1
     version = MlflowClient(here.uri).get_model_version_by_alias("kept", "champion")
     assert str(version.version) == registered["version"]

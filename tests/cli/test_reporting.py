@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from fashion_mnist.analysis.predictions import stored_predictions
 from fashion_mnist.cli import app
-from fashion_mnist.conclusions.predictions import stored_predictions
 from tests.builders import CLASS_NAMES
 from tests.recordings import Recordings, record_runs
 

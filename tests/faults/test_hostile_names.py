@@ -19,19 +19,18 @@ import torch
 import yaml
 from rich.console import Console
 
-from fashion_mnist.conclusions.pooled import Pooled
-from fashion_mnist.conclusions.predictions import Predictions
-from fashion_mnist.conclusions.report import Gap, Subject, build_report
-from fashion_mnist.conclusions.report_files import write_report
-from fashion_mnist.conclusions.report_page import report_page
+from fashion_mnist.analysis.predictions import Pooled, Predictions
+from fashion_mnist.analysis.report import Gap, Subject, build_report
+from fashion_mnist.analysis.report_files import write_report
+from fashion_mnist.analysis.report_page import report_page
 from fashion_mnist.config.compose import check
 from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.console import PrintableFormatter, printable
 from fashion_mnist.errors import in_words
-from fashion_mnist.markdown import code, plain
 from fashion_mnist.plots.confusion import confusion_figure
 from fashion_mnist.runs.artifacts import SplitResult, record_split
 from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.markdown import code, plain
 from fashion_mnist.sweep.axes import text_of
 from fashion_mnist.sweep.leaderboard import leaderboard_table, rank
 from fashion_mnist.sweep.progress import Progress, table

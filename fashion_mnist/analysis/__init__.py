@@ -1,0 +1,1 @@
+"""What recorded runs say: leaderboards, comparisons, reports, evaluations, ensembles."""

@@ -1,0 +1,664 @@
+"""Networks compared with a first one by their predictions of the same images.
+
+N images of a split, C classes; counts `[C, C]` have rows true, columns predicted.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fashion_mnist.analysis.leaderboard import identity_of
+from fashion_mnist.analysis.networks import SPLITS, TEST, VALIDATION, class_names_of, read_images_of
+from fashion_mnist.analysis.predictions import (
+    Predictions,
+    PredictionsError,
+    are_comparable,
+    stored_predictions,
+)
+from fashion_mnist.analysis.significance import OTHER_IMAGES
+from fashion_mnist.config.errors import shown
+from fashion_mnist.metrics import classification
+from fashion_mnist.metrics.bootstrap import SCORES, Difference, Differences, bootstrap
+from fashion_mnist.metrics.calibration import (
+    Reliability,
+    brier_score,
+    expected_calibration_error,
+    nll_of_probabilities,
+    reliability,
+)
+from fashion_mnist.metrics.classification import absent_classes
+from fashion_mnist.metrics.statistics import (
+    ALPHA,
+    Interval,
+    McNemarTest,
+    holm,
+    mcnemar_test,
+    wilson_interval,
+)
+from fashion_mnist.page import code, html_page, picture, section, table
+from fashion_mnist.plots.confusion import difference_figure
+from fashion_mnist.plots.image_grid import disagreements_figure
+from fashion_mnist.plots.png import write_png
+from fashion_mnist.plots.run_charts import reliability_figure
+from fashion_mnist.runs.files import replacing
+from fashion_mnist.runs.markdown import plain
+from fashion_mnist.runs.results import DESCRIPTION_TAG
+from fashion_mnist.sweep.labels import ABSENT, differing_axes, p_text, values_text
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import COMPARISON_TAG, RecordedRun
+
+MOST_RUNS = 10
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One network."""
+
+    letter: str  # A for the first: what tables and pictures call it
+    run: RecordedRun
+    predictions: Predictions
+    counts: Tensor  # int64 [C, C]
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Those of `classification.summarize`."""
+        return {key: float(value) for key, value in classification.summarize(self.counts).items()}
+
+    @property
+    def f1(self) -> list[float | None]:
+        """Of each class; None for a class neither true nor predicted."""
+        return classification.class_f1(self.counts)
+
+    @property
+    def accuracy_interval(self) -> Interval:
+        """Wilson's, over images."""
+        right = self.predictions.is_right
+        return wilson_interval(int(right.sum()), len(right))
+
+    @property
+    def reliability(self) -> Reliability:
+        """How far its confidence is from its accuracy, in bins."""
+        return reliability(self._probabilities, self._labels)
+
+    @property
+    def calibration(self) -> dict[str, float]:
+        """How far its probabilities can be believed; the lower the better."""
+        return {
+            "ece": expected_calibration_error(self.reliability),
+            "brier": brier_score(self._probabilities, self._labels),
+            "nll": nll_of_probabilities(self._probabilities, self._labels),
+        }
+
+    @property
+    def _probabilities(self) -> Tensor:
+        return torch.from_numpy(self.predictions.probabilities)
+
+    @property
+    def _labels(self) -> Tensor:
+        return torch.from_numpy(self.predictions.labels)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One of the others against the first."""
+
+    other: Contestant
+    differences: Differences  # other less first
+    test: McNemarTest  # first and second are the first and the other
+    p_holm: float  # corrected for all others
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the two are significantly different."""
+        return self.p_holm <= ALPHA
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All of them, on one split."""
+
+    split: str
+    class_names: tuple[str, ...]
+    contestants: tuple[Contestant, ...]
+    contrasts: tuple[Contrast, ...]  # of all but the first
+
+    @property
+    def first(self) -> Contestant:
+        """The one that the others are compared with."""
+        return self.contestants[0]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The images' own classes, int64 `[N]`."""
+        return self.first.predictions.labels
+
+    @property
+    def title(self) -> str:
+        """`compare 512-512 relu adamw lr=0.001 seed=0 with …`."""
+        first, *others = (contestant.run.name for contestant in self.contestants)
+        return f"compare {first} with {', '.join(others)}"
+
+    def settings(self) -> list[str]:
+        """What each run's parameters are where they differ, in one line each."""
+        values = [identity_of(each.run) for each in self.contestants]
+        axes = differing_axes(values)
+        return [values_text(own, axes) or "the same settings" for own in values]
+
+
+def compare(store: Reader, runs: Sequence[RecordedRun], split: str) -> Comparison:
+    """The runs' networks by their stored predictions of a split; the others against the first.
+
+    Raises:
+        ValueError: names runs that cannot be compared: too few, no networks, other images.
+        PredictionsError: a run's predictions cannot be had.
+    """
+    _check(runs, split)
+    stored = [stored_predictions(store, run, split) for run in runs]
+    _check_images(runs, stored, split)
+    num_classes = stored[0].probabilities.shape[1]
+    names = class_names_of(runs[0])
+    if len(names) != num_classes:
+        raise ValueError(f"{runs[0].name} names {len(names)} classes and predicts {num_classes}")
+    contestants = tuple(
+        Contestant(letter, run, own, _counts(own, num_classes))
+        for letter, run, own in zip(ascii_uppercase, runs, stored, strict=False)
+    )
+    return Comparison(split, tuple(names), contestants, _contrasts(contestants, split))
+
+
+def _contrasts(contestants: Sequence[Contestant], split: str) -> tuple[Contrast, ...]:
+    first, *others = (contestant.predictions for contestant in contestants)
+    num_classes = first.probabilities.shape[1]
+    tests = [mcnemar_test(first.is_right, other.is_right) for other in others]
+    # a test set is stratified where its classes are equally large, as Fashion-MNIST's are
+    sizes = np.bincount(first.labels, minlength=num_classes)
+    is_stratified = split == VALIDATION or bool((sizes == sizes[0]).all())
+    corrected = holm([test.p for test in tests])
+    return tuple(
+        Contrast(
+            contestant,
+            bootstrap(
+                first.labels,
+                first.predicted,
+                other.predicted,
+                num_classes=num_classes,
+                is_stratified=is_stratified,
+            ),
+            test,
+            p,
+        )
+        for contestant, other, test, p in zip(
+            contestants[1:], others, tests, corrected, strict=True
+        )
+    )
+
+
+def _counts(predictions: Predictions, num_classes: int) -> Tensor:
+    labels, predicted = (
+        torch.from_numpy(each).unsqueeze(0) for each in (predictions.labels, predictions.predicted)
+    )
+    return classification.confusion_counts(labels, predicted, num_classes)[0]
+
+
+def _check(runs: Sequence[RecordedRun], split: str) -> None:
+    """Raises a ValueError unless these runs can have left something to compare."""
+    if split not in SPLITS:
+        raise ValueError(f"--split must be {' or '.join(SPLITS)}, got {shown(split)}")
+    if not 2 <= len(runs) <= MOST_RUNS:
+        raise ValueError(f"two to {MOST_RUNS} runs can be compared, got {len(runs)}")
+    for run in runs:
+        if not run.is_network:
+            raise ValueError(f"{run.name} ({run.run_id}) is not the run of a network")
+    ids = [run.run_id for run in runs]
+    for run in runs:
+        if ids.count(run.run_id) > 1:
+            raise ValueError(f"{run.name} ({run.run_id}) was named twice")
+
+
+def _check_images(runs: Sequence[RecordedRun], stored: Sequence[Predictions], split: str) -> None:
+    """Raises a ValueError unless all are of the images of the first, in as many classes."""
+    for run, own in zip(runs[1:], stored[1:], strict=True):
+        if not are_comparable(stored[0], own):
+            raise ValueError(
+                f"{runs[0].name} and {run.name} cannot be compared: their {split} splits are "
+                f"different images ({_split_in_words(runs[0], stored[0])}; "
+                f"{_split_in_words(run, own)})"
+            )
+
+
+def _split_in_words(run: RecordedRun, stored: Predictions) -> str:
+    keys = ("data.name", "data.validation_size", "data.fold")
+    words = [f"{key}={run.parameters[key]}" for key in keys if key in run.parameters]
+    return " ".join([*words, f"SHA-256 {stored.split_sha256[:12]}…"])
+
+
+Row = dict[str, str]
+SCORE_NAMES = {
+    "accuracy": "accuracy",
+    "precision_macro": "macro precision",
+    "recall_macro": "macro recall",
+    "f1_macro": "macro F1",
+}
+CALIBRATION_NAMES = {
+    "ece": "calibration error (ECE)",
+    "brier": "Brier score",
+    "nll": "negative log-likelihood",
+}
+
+
+def run_rows(comparison: Comparison) -> list[Row]:
+    """Which letter is which run, and what makes it differ from the others."""
+    return [
+        {"": each.letter, "run": each.run.name, "id": each.run.run_id, "settings": settings}
+        for each, settings in zip(comparison.contestants, comparison.settings(), strict=True)
+    ]
+
+
+def score_rows(comparison: Comparison) -> list[Row]:
+    """Each score of all, and how the others differ from the first."""
+    rows = []
+    for key in SCORES:
+        own = {each.letter: f"{each.scores[key]:.4f}" for each in comparison.contestants}
+        gaps = [contrast.differences.scores[key] for contrast in comparison.contrasts]
+        rows.append({"": SCORE_NAMES[key], **own, **_gaps(comparison, gaps)})
+    intervals = {
+        each.letter: interval_text(each.accuracy_interval) for each in comparison.contestants
+    }
+    return [rows[0], {"": "accuracy's 95 % interval (Wilson)", **intervals}, *rows[1:]]
+
+
+def mcnemar_rows(comparison: Comparison) -> list[Row]:
+    """McNemar's test of each of the others against the first."""
+    first = comparison.first.letter
+    return [
+        {
+            "": f"{contrast.other.letter} and {first}",
+            "disagree": f"{num_disagreements(comparison, contrast):,}",
+            f"{first} alone right": f"{contrast.test.first_alone:,}",
+            "the other alone": f"{contrast.test.second_alone:,}",
+            "McNemar": p_text(contrast.test.p),
+            "after Holm": p_text(contrast.p_holm),
+            "so": verdict(comparison, contrast),
+        }
+        for contrast in comparison.contrasts
+    ]
+
+
+def class_rows(comparison: Comparison) -> list[Row]:
+    """F1 of each class, and how that of the others differs, where both have one."""
+    support = comparison.first.counts.sum(1).tolist()
+    rows = []
+    for index, name in enumerate(comparison.class_names):
+        scores = {each.letter: each.f1[index] for each in comparison.contestants}
+        own = {key: ABSENT if value is None else f"{value:.4f}" for key, value in scores.items()}
+        is_known = {key: value is not None for key, value in scores.items()}
+        gaps = [
+            contrast.differences.f1[index]
+            if is_known[comparison.first.letter] and is_known[contrast.other.letter]
+            else None
+            for contrast in comparison.contrasts
+        ]
+        images = f"{support[index]:,}"
+        rows.append({"F1 of": name, "images": images, **own, **_gaps(comparison, gaps)})
+    return rows
+
+
+def calibration_rows(comparison: Comparison) -> list[Row]:
+    """How far the probabilities of each can be believed."""
+    return [
+        {"": name, **{e.letter: f"{e.calibration[key]:.4f}" for e in comparison.contestants}}
+        for key, name in CALIBRATION_NAMES.items()
+    ]
+
+
+def verdict(comparison: Comparison, contrast: Contrast) -> str:
+    """`B is better than A`, where the images show it."""
+    other, first = contrast.other.letter, comparison.first.letter
+    if not contrast.is_found:
+        return f"{other} cannot be told from {first}"
+    return f"{other} is {'better' if contrast.test.difference > 0 else 'worse'} than {first}"
+
+
+def headline(comparison: Comparison) -> list[str]:
+    """The verdict on each of the others, with its numbers."""
+    return [
+        f"{verdict(comparison, contrast)}: accuracy "
+        f"{gap_text(contrast.differences.scores['accuracy'])}, {p_text(contrast.p_holm)}"
+        for contrast in comparison.contrasts
+    ]
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """What a reader of the tables must know."""
+    absent = absent_classes(comparison.first.counts, comparison.class_names)
+    return [
+        f"Over the {len(comparison.labels):,} images of the {comparison.split} split. In brackets: "
+        "95 % intervals, paired bootstrap over images, not corrected for their number.",
+        "p: McNemar's exact test, after Holm's correction where there are several. It is about "
+        "these networks on other images: another seed can turn it (fmnist leaderboard tests that).",
+        *([absent] if absent else []),
+    ]
+
+
+def num_disagreements(comparison: Comparison, contrast: Contrast) -> int:
+    """Images that the two take for different classes."""
+    first, other = comparison.first.predictions, contrast.other.predictions
+    return int((first.predicted != other.predicted).sum())
+
+
+def content_of(comparison: Comparison) -> dict[str, Any]:
+    """All of it as plain values."""
+    return {
+        "split": comparison.split,
+        "num_images": len(comparison.labels),
+        "class_names": comparison.class_names,
+        "runs": [
+            {
+                "letter": each.letter,
+                "id": each.run.run_id,
+                "name": each.run.name,
+                "setting": setting,
+                "scores": each.scores,
+                "accuracy_interval": each.accuracy_interval,
+                "calibration": each.calibration,
+                "f1": each.f1,
+                "confusion": each.counts.tolist(),
+            }
+            for each, setting in zip(comparison.contestants, comparison.settings(), strict=True)
+        ],
+        "against_the_first": [
+            {
+                "letter": contrast.other.letter,
+                "scores": {k: _plain(gap) for k, gap in contrast.differences.scores.items()},
+                "f1": [_plain(gap) for gap in contrast.differences.f1],
+                "first_alone_right": contrast.test.first_alone,
+                "other_alone_right": contrast.test.second_alone,
+                "num_disagreements": num_disagreements(comparison, contrast),
+                "p": contrast.test.p,
+                "p_holm": contrast.p_holm,
+                "verdict": verdict(comparison, contrast),
+            }
+            for contrast in comparison.contrasts
+        ],
+    }
+
+
+def gap_text(gap: Difference) -> str:
+    """`+0.0100 (+0.0020 to +0.0180)`."""
+    low, high = gap.interval
+    return f"{gap.value:+.4f} ({low:+.4f} to {high:+.4f})"
+
+
+def interval_text(interval: Interval) -> str:
+    """`0.8860 to 0.8964`."""
+    return f"{interval.low:.4f} to {interval.high:.4f}"
+
+
+def _gaps(comparison: Comparison, gaps: Sequence[Difference | None]) -> Row:
+    first = comparison.first.letter
+    return {
+        f"{contrast.other.letter} less {first}": ABSENT if gap is None else gap_text(gap)
+        for contrast, gap in zip(comparison.contrasts, gaps, strict=True)
+    }
+
+
+def _plain(gap: Difference) -> dict[str, Any]:
+    return {"difference": gap.value, "interval": gap.interval}
+
+
+PAGE = "comparison.html"
+KINDS = ("difference", "disagreements", "reliability")  # of pictures
+
+
+def comparison_name(comparison: Comparison) -> str:
+    """What its folder is called: the same runs on the same split take each other's place."""
+    ids = [each.run.run_id[:8] for each in comparison.contestants]
+    return "-".join([*ids, comparison.split])
+
+
+def read_pictured(comparison: Comparison) -> tuple[NDArray[np.uint8] | None, str]:
+    """The split's images `[N, H, W]`; or None, and why they cannot be shown."""
+    first = comparison.first
+    images, why = read_images_of(
+        first.run,
+        comparison.class_names,
+        wanted=comparison.split,
+        sha256=first.predictions.split_sha256,
+    )
+    return images, f"The images on which they disagree are not shown: {why}" if why else ""
+
+
+def write_comparison(
+    comparison: Comparison,
+    folder: Path,
+    images: NDArray[np.uint8] | None,
+    *,
+    remark: str = "",
+) -> list[Path]:
+    """Write page, pictures and JSON into the folder, in place of a comparison before; the files.
+
+    Args:
+        images: of the split, `[N, H, W]`; None where they cannot be had.
+        remark: why.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    for kind in KINDS:  # and nothing else: the folder may be the user's own
+        for left in folder.glob(f"{kind}_[A-Z].png"):
+            left.unlink()
+    pictures = {
+        "Difference of the confusion matrices": _differences(comparison, folder),
+        "Images on which they disagree": _disagreements(comparison, folder, images),
+        "Calibration": [_reliability(each, folder) for each in comparison.contestants],
+    }
+    page, figures = folder / PAGE, folder / "comparison.json"
+    with replacing(page) as beside:
+        beside.write_text(comparison_page(comparison, pictures, remark), encoding="utf-8")
+    with replacing(figures) as beside:
+        beside.write_text(json.dumps(content_of(comparison), indent=1))
+    return [page, figures, *(file for own in pictures.values() for file in own)]
+
+
+def record_comparison(uri: str, comparison: Comparison, files: Sequence[Path]) -> str:
+    """Make it a run of the first run's experiment, with its files as artifacts; the run's id.
+
+    Raises:
+        OSError: the store did not take it.
+    """
+    from fashion_mnist.tracking.store import record_run  # imports mlflow, which takes seconds
+
+    metrics: dict[str, float] = {}
+    for contrast in comparison.contrasts:
+        letter, gap = contrast.other.letter, contrast.differences.scores["accuracy"]
+        metrics |= {f"{letter}/accuracy_difference": gap.value, f"{letter}/p_holm": contrast.p_holm}
+    return record_run(
+        uri,
+        experiment=comparison.first.run.experiment,
+        name=comparison.title,
+        tags={
+            COMPARISON_TAG: json.dumps([each.run.run_id for each in comparison.contestants]),
+            "comparison.split": comparison.split,
+            DESCRIPTION_TAG: _description(comparison),
+        },
+        metrics=metrics,
+        files=files,
+    )
+
+
+def _description(comparison: Comparison) -> str:
+    """The verdicts and who is who, in Markdown."""
+    lines = [f"- {each.letter}: {plain(each.run.name)}" for each in comparison.contestants]
+    verdicts = [f"**{plain(words)}**" for words in headline(comparison)]
+    return "\n".join([*verdicts, "", f"On the {comparison.split} split:", "", *lines])
+
+
+def _differences(comparison: Comparison, folder: Path) -> list[Path]:
+    first, files = comparison.first, []
+    for contrast in comparison.contrasts:
+        other = contrast.other
+        figure = difference_figure(
+            first.counts.numpy(),
+            other.counts.numpy(),
+            comparison.class_names,
+            (first.letter, other.letter),
+        )
+        files.append(folder / f"difference_{other.letter}.png")
+        write_png(figure, files[-1])
+    return files
+
+
+def _disagreements(
+    comparison: Comparison, folder: Path, images: NDArray[np.uint8] | None
+) -> list[Path]:
+    if images is None:
+        return []
+    first, files = comparison.first, []
+    for contrast in comparison.contrasts:
+        other = contrast.other
+        figure = disagreements_figure(
+            images,
+            comparison.labels,
+            (first.predictions.probabilities, other.predictions.probabilities),
+            comparison.class_names,
+            (first.letter, other.letter),
+        )
+        files.append(folder / f"disagreements_{other.letter}.png")
+        write_png(figure, files[-1])
+    return files
+
+
+def _reliability(contestant: Contestant, folder: Path) -> Path:
+    bins, path = contestant.reliability, folder / f"reliability_{contestant.letter}.png"
+    figure = reliability_figure(
+        bins.examples.numpy(),
+        bins.confidence.numpy(),
+        bins.accuracy.numpy(),
+        title=f"{contestant.letter}: calibration error {contestant.calibration['ece']:.4f}",
+        caption=contestant.run.name,
+    )
+    write_png(figure, path)
+    return path
+
+
+LEFT = {"run", "id", "settings", "F1 of", "so"}  # columns of words
+
+
+def comparison_page(
+    comparison: Comparison, pictures: Mapping[str, Sequence[Path]], remark: str
+) -> str:
+    """The page: verdicts, tables, pictures.
+
+    Args:
+        pictures: PNG files by the heading that they stand under.
+        remark: why pictures are missing; empty where none is.
+    """
+    verdicts = "".join(f"<p>{escape(words)}</p>" for words in headline(comparison))
+    shown = {title: _beside(files) for title, files in pictures.items()}
+    calibration = [_table(calibration_rows(comparison)), *shown.pop("Calibration", [])]
+    remarks = [f'<p class="faint">{escape(remark)}</p>'] if remark else []
+    parts = [
+        f"<h1>{len(comparison.contestants)} networks on the {comparison.split} split</h1>",
+        f'<div class="best">{verdicts}</div>',
+        *section("Runs", [_table(run_rows(comparison)), *_commands(comparison)]),
+        *section("Scores", [_table(score_rows(comparison)), _table(mcnemar_rows(comparison))]),
+        *(f'<p class="faint">{escape(note)}</p>' for note in notes(comparison)),
+        *section("Classes", [_table(class_rows(comparison))]),
+        *(part for title, content in shown.items() for part in section(title, content)),
+        *remarks,
+        *section("Calibration", calibration),
+    ]
+    return html_page(comparison.title, parts)
+
+
+def _commands(comparison: Comparison) -> list[str]:
+    ids = " ".join(each.run.run_id for each in comparison.contestants)
+    again = f"fmnist compare {ids} --split {comparison.split}"
+    return [f'<p class="faint">The same again: {code(again)}</p>']
+
+
+def _table(rows: Sequence[Row]) -> str:
+    head = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [[escape(row.get(key, "")) for key in head] for row in rows]
+    left = {number for number, key in enumerate(head) if key in LEFT or not number}
+    return table(head, cells, left=left)
+
+
+def _beside(files: Sequence[Path]) -> list[str]:
+    images = [picture(file.read_bytes(), file.stem.replace("_", " ")) for file in files]
+    return [f'<div class="beside">{"".join(images)}</div>'] if images else []
+
+
+REGISTRY_SPLITS = (TEST, VALIDATION)  # the first one whose predictions both have stored
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """What the images of a split say of the champion so far and of the next one."""
+
+    champion: RecordedRun
+    test: McNemarTest | None  # the champion comes first
+    why_untested: str = ""
+    split: str = VALIDATION  # that was compared on
+
+    @property
+    def verdict(self) -> str:
+        """Of the next one: better, worse, not significantly different, or not tested."""
+        if self.test is None:
+            return "not tested"
+        if self.test.p > ALPHA:
+            return "not significantly different"
+        return "significantly better" if self.test.difference > 0 else "significantly worse"
+
+    def words(self) -> str:
+        """In a sentence, with what it rests on."""
+        name = f"the champion so far, {self.champion.name}"
+        if self.test is None:
+            return f"it cannot be compared with {name}: {self.why_untested}"
+        relation = {
+            "not significantly different": "not significantly different from",
+            "significantly better": "significantly better than",
+            "significantly worse": "significantly worse than",
+        }
+        bias = (
+            "; a network that was chosen by its validation accuracy is optimistically biased here"
+            if self.split == VALIDATION
+            else ""
+        )
+        return (
+            f"it is {relation[self.verdict]} {name}: of {self.test.num_images:,} {self.split} "
+            f"images it alone has {self.test.second_alone:,} right and the other alone "
+            f"{self.test.first_alone:,} (McNemar's exact test, p = {self.test.p:.2g}){bias}"
+        )
+
+
+def challenge(store: Reader, champion: RecordedRun, run: RecordedRun) -> Challenge:
+    """Compare two networks by what is stored of their predictions; one test, not adjusted.
+
+    On the test set where both have read it: the validation split, which is used else, is what
+    networks are chosen by, and its scores of a chosen one are optimistically biased. The test is
+    of these two networks on other images of the kind, and not of what another seed would do.
+
+    Raises:
+        OSError: the store does not answer.
+    """
+    why = OTHER_IMAGES
+    for split in REGISTRY_SPLITS:
+        try:
+            first, second = (stored_predictions(store, each, split) for each in (champion, run))
+        except PredictionsError as error:
+            why = str(error)
+            continue
+        if are_comparable(first, second):
+            return Challenge(champion, mcnemar_test(first.is_right, second.is_right), split=split)
+        why = OTHER_IMAGES
+    return Challenge(champion, None, why)

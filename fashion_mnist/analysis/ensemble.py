@@ -1,0 +1,294 @@
+"""Ensembles: the mean of several networks' probabilities, and which networks are chosen.
+
+M networks, N images, C classes. Probabilities are `[N, C]`, labels int64 `[N]`.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fashion_mnist.analysis.evaluation import (
+    Robustness,
+    Scores,
+    Share,
+    record_first_test,
+    robustness_of,
+    split_result,
+)
+from fashion_mnist.analysis.lookup import find_runs, networks_of, without_copies
+from fashion_mnist.analysis.networks import (
+    VALIDATION,
+    LabelledImages,
+    class_names_of,
+    demand_network,
+    load_network,
+    read_images,
+)
+from fashion_mnist.analysis.predictions import PredictionsError, stored_predictions
+from fashion_mnist.metrics.calibration import nll_of_probabilities, num_in_top
+from fashion_mnist.metrics.statistics import McNemarTest, mcnemar_test
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import DATA_TAG, TEST_SCORE, RecordedRun
+
+MOST_STEPS = 100  # of the greedy selection
+SMALLEST_GAIN = 1e-4  # nats of likelihood: less is no improvement
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the greedy selection: who was added, and how good the average is then."""
+
+    added: int  # which of the M
+    num_right: int  # of N
+    nll: float
+
+    def is_better_than(self, other: "Step") -> bool:
+        """More right answers; of equally many, clearly likelier labels."""
+        if self.num_right != other.num_right:
+            return self.num_right > other.num_right
+        return self.nll < other.nll - SMALLEST_GAIN
+
+
+def average(probabilities: Sequence[Tensor], weights: Sequence[float] | None = None) -> Tensor:
+    """The weighted mean float64 `[N, C]`; equal weights where none are given."""
+    own = torch.ones(len(probabilities)) if weights is None else torch.tensor(list(weights))
+    shares = (own.double() / own.double().sum()).tolist()
+    total = torch.zeros_like(probabilities[0], dtype=torch.float64)
+    for share, each in zip(shares, probabilities, strict=True):
+        total += share * each.double()
+    return total
+
+
+def select_greedily(probabilities: Sequence[Tensor], labels: Tensor) -> list[Step]:
+    """Who is taken, step by step, some perhaps more than once; at least one.
+
+    From nothing on, the network is added whose probabilities improve the average most, until none
+    does, or `MOST_STEPS` are taken. Of equal ones the first counts.
+
+    Source: Caruana et al. 2004, "Ensemble Selection from Libraries of Models", section 2: forward
+    selection with replacement.
+    """
+    steps: list[Step] = []
+    total = torch.zeros_like(probabilities[0], dtype=torch.float64)
+    while len(steps) < MOST_STEPS:
+        candidates = [
+            _step(number, (total + each) / (len(steps) + 1), labels)
+            for number, each in enumerate(probabilities)
+        ]
+        best = candidates[0]
+        for candidate in candidates[1:]:
+            if candidate.is_better_than(best):
+                best = candidate
+        if steps and not best.is_better_than(steps[-1]):
+            break
+        steps.append(best)
+        total += probabilities[best.added]
+    return steps
+
+
+def weights_of(steps: Sequence[Step], num_networks: int) -> list[int]:
+    """How often each of the M was taken."""
+    taken = Counter(step.added for step in steps)
+    return [taken[number] for number in range(num_networks)]
+
+
+def _step(number: int, probabilities: Tensor, labels: Tensor) -> Step:
+    right = num_in_top(probabilities, labels, 1)
+    return Step(number, right, nll_of_probabilities(probabilities, labels))
+
+
+SPLIT_TAG = "split_sha256"
+
+
+@dataclass(frozen=True)
+class ScoredEnsemble:
+    """Networks that answered together about the same images."""
+
+    runs: tuple[RecordedRun, ...]
+    weights: tuple[int, ...]  # how often each counts; 0: not chosen
+    steps: tuple[Step, ...]  # of the greedy selection; empty where all count once
+    images: LabelledImages
+    probabilities: tuple[Tensor, ...]  # of each run
+    scores: Scores  # on all together
+
+    @property
+    def id(self) -> str:
+        """Short and the same for the same runs with the same weights."""
+        words = [f"{run.run_id}×{n}" for run, n in zip(self.runs, self.weights, strict=True) if n]
+        return sha256(" ".join(sorted(words)).encode()).hexdigest()[:8]
+
+    @cached_property
+    def accuracies(self) -> list[Share]:
+        """Of each run alone."""
+        return [Share(int(self._is_right(each).sum()), len(each)) for each in self.probabilities]
+
+    @cached_property
+    def likelihoods(self) -> list[float]:
+        """Negative log likelihood of each run alone."""
+        return [nll_of_probabilities(each, self.images.labels) for each in self.probabilities]
+
+    @cached_property
+    def best(self) -> int:
+        """Which run has the best validation accuracy: chosen on no image of the test set."""
+        scores = [-math.inf if run.score is None else run.score for run in self.runs]
+        return max(range(len(self.runs)), key=scores.__getitem__)
+
+    @property
+    def newly_tested(self) -> list[int]:
+        """The runs whose own test set was read here, and was left alone before."""
+        numbers = range(len(self.runs)) if self.images.is_own_test else ()
+        return [number for number in numbers if TEST_SCORE not in self.runs[number].metrics]
+
+    def vs_best(self) -> McNemarTest:
+        """The best alone, first, and all together, second."""
+        alone, together = self.probabilities[self.best], self.scores.result.probabilities
+        return mcnemar_test(self._is_right(alone).numpy(), self._is_right(together).numpy())
+
+    def _is_right(self, probabilities: Tensor) -> Tensor:
+        return probabilities.argmax(-1) == self.images.labels
+
+
+def find_members(
+    store: Reader, words: Sequence[str], experiment: str | None = None
+) -> list[RecordedRun]:
+    """The runs that the words mean, each once; a sweep means all its networks that are finished.
+
+    Raises:
+        ValueError: a word means no run, or one without a network.
+    """
+    found = find_runs(store, words, experiment)
+    runs = store.runs(experiment) if any(run.is_sweep for run in found) else []
+    members: dict[str, RecordedRun] = {}
+    for run in found:
+        own = networks_of(run, runs) if run.is_sweep else [demand_network(run)]
+        members |= {each.run_id: each for each in own if each.status == "FINISHED"}
+    return without_copies(list(members.values()))
+
+
+def score_ensemble(
+    store: Reader,
+    runs: Sequence[RecordedRun],
+    *,
+    greedy: bool = False,
+    wanted: str | None = None,
+    folder: Path | None = None,
+    with_robustness: bool = False,
+) -> ScoredEnsemble:
+    """What the average of the runs' probabilities says of a split of their data.
+
+    Probabilities are those that were stored with the runs, where they are of these images; else
+    the network is asked.
+
+    Args:
+        greedy: choose runs, and how often each counts, on the validation split alone.
+        wanted: `validation` or `test`; None for validation.
+        folder: of IDX files; None for where the first run had its data from.
+
+    Raises:
+        DataError: the data is missing, damaged, or not what the runs were trained on.
+        ValueError: fewer than two runs, or they have not the same split.
+        OSError: a network is nowhere to be had.
+    """
+    if len(runs) < 2:
+        raise ValueError(
+            f"an ensemble needs two networks at least, got {len(runs)}: name several, or a sweep"
+        )
+    names = class_names_of(runs[0])
+    images = read_images(runs[0], names, wanted=wanted, folder=folder)
+    if greedy or images.name == VALIDATION:
+        _check_same(runs, SPLIT_TAG, "were validated on")
+    _check_same(runs, DATA_TAG, "were trained on")
+    steps: list[Step] = []
+    if greedy:
+        chosen_on = read_images(runs[0], names, wanted=VALIDATION, folder=folder)
+        steps = select_greedily(
+            [_probabilities(store, run, chosen_on) for run in runs], chosen_on.labels
+        )
+    weights = weights_of(steps, len(runs)) if greedy else [1] * len(runs)
+    probabilities = [_probabilities(store, run, images) for run in runs]
+    if {each.shape[-1] for each in probabilities} != {len(names)}:
+        raise ValueError(f"an ensemble's networks must know the same {len(names)} classes")
+    together = average(probabilities, weights).float()
+    result = split_result(
+        images.name,
+        together,
+        images.labels,
+        images.images,
+        images.sha256,
+        loss=nll_of_probabilities(together, images.labels),
+    )
+    robustness = _robustness(store, runs, weights, images) if with_robustness else {}
+    scores = Scores(result, tuple(names), robustness)
+    return ScoredEnsemble(
+        tuple(runs), tuple(weights), tuple(steps), images, tuple(probabilities), scores
+    )
+
+
+def record_readings(store: Reader, ensemble: ScoredEnsemble) -> None:
+    """Record the test scores of each run that had left its test set alone: they were seen here.
+
+    Raises:
+        OSError: the store does not take it.
+    """
+    images, names = ensemble.images, ensemble.scores.class_names
+    for number in ensemble.newly_tested:
+        result = split_result(
+            images.name,
+            ensemble.probabilities[number],
+            images.labels,
+            images.images,
+            images.sha256,
+            loss=ensemble.likelihoods[number],
+        )
+        record_first_test(store, ensemble.runs[number], result, names)
+
+
+def _probabilities(store: Reader, run: RecordedRun, images: LabelledImages) -> Tensor:
+    """What the run says of the images, float32 `[N, C]`."""
+    stored = _stored(store, run, images)
+    return load_network(store, run).probabilities(images.images) if stored is None else stored
+
+
+def _stored(store: Reader, run: RecordedRun, images: LabelledImages) -> Tensor | None:
+    """What was stored with the run, if it is of these images."""
+    if not images.sha256:
+        return None
+    try:
+        found = stored_predictions(store, run, images.name)
+    except PredictionsError:
+        return None
+    is_same = found.split_sha256 == images.sha256
+    is_same = is_same and np.array_equal(found.labels, images.labels.numpy())
+    return torch.tensor(found.probabilities) if is_same else None
+
+
+def _robustness(
+    store: Reader, runs: Sequence[RecordedRun], weights: Sequence[int], images: LabelledImages
+) -> Robustness:
+    chosen = [(run, n) for run, n in zip(runs, weights, strict=True) if n]
+    networks = [load_network(store, run) for run, _ in chosen]
+    counts = [n for _, n in chosen]
+
+    def probabilities_of(pictures: Tensor) -> Tensor:
+        return average([network.probabilities(pictures) for network in networks], counts)
+
+    return robustness_of(probabilities_of, images.images, images.labels)
+
+
+def _check_same(runs: Sequence[RecordedRun], tag: str, what: str) -> None:
+    """Raise ValueError unless the runs agree in a tag."""
+    first = runs[0]
+    others = [run for run in runs[1:] if run.tags.get(tag) != first.tags.get(tag)]
+    if others:
+        raise ValueError(
+            f"an ensemble's runs must be scored on the same images: {first.name} and "
+            f"{others[0].name} {what} different ones"
+        )

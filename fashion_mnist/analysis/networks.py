@@ -1,0 +1,339 @@
+"""The network of a recorded run, the images that it is evaluated on, and its predictions.
+
+N images of H × W pixels, C classes.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fashion_mnist.config.errors import shown
+from fashion_mnist.data.fashion_mnist import Dataset, load_dataset, missing_names
+from fashion_mnist.data.idx import DataError, read_pair
+from fashion_mnist.data.images import Inversion, PreprocessedImage, preprocess_file
+from fashion_mnist.data.splits import split
+from fashion_mnist.runs.run_dir import RunDir
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import DATA_TAG, MODEL_FOLDER, WEIGHTS_TAG, RecordedRun
+from fashion_mnist.training.checkpoint import CheckpointError, Model, load_model, tensors_sha256
+from fashion_mnist.training.loop import Evaluation
+
+OUTPUT_DIR = Path("outputs")  # where the runs of this folder are, if theirs was moved here
+SUFFIX = ".safetensors"  # of a recorded network's weights
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network, on the CPU."""
+
+    run: RecordedRun
+    model: Model
+    source: str  # where it was read from, in words
+
+    def evaluate(self, images: Tensor, labels: Tensor) -> Evaluation:
+        """What it says of images uint8 `[N, H, W]` with labels int64 `[N]`, as a stack of one."""
+        return self.model.evaluate(images.flatten(1), labels, index=torch.arange(len(labels)))
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Of images uint8 `[N, H, W]`: float32 `[N, C]`, the same as in `evaluate`."""
+        return self.model.probabilities(images)
+
+
+def demand_network(run: RecordedRun) -> RecordedRun:
+    """The run itself, if it is one that has become a network. Raises ValueError."""
+    if run.is_sweep:
+        raise ValueError(
+            f"{run.name} is a sweep: name one of its networks (fmnist runs --sweep {run.run_id})"
+        )
+    if not run.is_network or run.status != "FINISHED":
+        what = f"it is {run.status}" if run.is_network else "it is no training of a network"
+        raise ValueError(f"{run.name} ({run.run_id}) has no network: {what}")
+    return run
+
+
+def load_network(store: Reader, run: RecordedRun) -> Network:
+    """The network of a recorded run: from its folder on this machine, else from the store.
+
+    Whichever is first to hold the very weights that the run names; no code of a store is run.
+
+    Raises:
+        OSError: neither has it.
+    """
+    for path in _folders(run):
+        try:
+            model = RunDir(path).load_model()
+        except (CheckpointError, OSError):
+            continue
+        # a folder's name may be taken by another run: without the weights' hash nothing tells
+        if tensors_sha256(model.weights) == run.tags.get(WEIGHTS_TAG):
+            return Network(run, model, f"the run's folder {path}")
+    return Network(run, recorded_model(store, run), f"the run's artifact {MODEL_FOLDER}/")
+
+
+def setting(run: RecordedRun, key: str) -> object:
+    """A parameter's value: what JSON makes of it, else its text; None where the run has none."""
+    text = run.parameters.get(key, "null")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _folders(run: RecordedRun) -> Iterator[Path]:
+    """Where the run's folder may be: where it was made, or below the folder one is in now."""
+    recorded = run.directory
+    if recorded and "\0" not in recorded:
+        yield Path(recorded)
+        yield OUTPUT_DIR / "runs" / Path(recorded).name
+
+
+def recorded_model(store: Reader, run: RecordedRun) -> Model:
+    """The network as the store has it.
+
+    Raises:
+        OSError: it was not recorded, or is not the one that the run says.
+    """
+    files = [file.path for file in store.artifacts(run, MODEL_FOLDER)]
+    weights = [path for path in files if path.endswith(SUFFIX)]
+    if len(weights) != 1:
+        raise OSError(
+            f"the network of {_named(run)} cannot be had: it was not recorded "
+            "(tracking.model=auto leaves those of sweeps out), and its folder "
+            f"{run.directory} is not here; train it again with tracking.model=always"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        path = store.download(run, weights[0], Path(folder))
+        try:
+            model = load_model(path)
+        except CheckpointError as error:
+            raise OSError(f"{_named(run)}: {weights[0]} is no network of ours: {error}") from error
+    expected = run.tags.get(WEIGHTS_TAG)
+    if expected is not None and tensors_sha256(model.weights) != expected:
+        raise OSError(f"{_named(run)}: {weights[0]} holds other weights than the run says")
+    return model
+
+
+def _named(run: RecordedRun) -> str:
+    return f"{run.name} ({run.run_id})"
+
+
+VALIDATION, TEST = "validation", "test"
+SPLITS = (VALIDATION, TEST)
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images uint8 `[N, H, W]` with their labels int64 `[N]`."""
+
+    name: str  # of the split: validation, test, or other-… for somebody's folder
+    images: Tensor
+    labels: Tensor
+    sha256: str  # which images they are; empty for somebody's
+    source: str  # the folder they were read from
+
+    @property
+    def is_own_test(self) -> bool:
+        """Whether they are the test set that belongs to what the run was trained on."""
+        return self.name == TEST
+
+
+def read_images(
+    run: RecordedRun,
+    class_names: Sequence[str],
+    *,
+    image_shape: tuple[int, int] | None = None,
+    wanted: str | None = None,
+    folder: Path | None = None,
+) -> LabelledImages:
+    """The run's validation split or test set; or the test files of a folder with other data.
+
+    Args:
+        image_shape: (H, W) that the network takes; None where there is none to be asked.
+        wanted: a name of SPLITS; None for validation, and of other data for its test files.
+        folder: of IDX files; None for where the run had its data from.
+
+    Raises:
+        DataError: the data is missing, damaged, or not what the run or the network takes.
+        ValueError: there is no such split.
+    """
+    if wanted not in (None, *SPLITS):
+        raise ValueError(f"--split must be {' or '.join(SPLITS)}, got {shown(wanted)}")
+    own = _own_data(run, class_names, folder)
+    if own is not None:
+        _check_shape(own.image_shape, image_shape, Path(own.source))
+        return _split(run, own, wanted or VALIDATION)
+    assert folder is not None
+    if wanted == VALIDATION:
+        raise ValueError(
+            f"{folder} is other data than {run.name} was trained on, and has none of its "
+            "validation split: leave --split out, for its t10k files"
+        )
+    images, labels = read_pair(folder, "t10k", num_classes=len(class_names))
+    _check_shape(images.shape[1:], image_shape, folder)
+    return LabelledImages(
+        name=f"other-{folder.resolve().name or 'data'}",
+        images=torch.tensor(images),
+        labels=torch.tensor(labels, dtype=torch.int64),
+        sha256="",
+        source=str(folder),
+    )
+
+
+def read_images_of(
+    run: RecordedRun,
+    class_names: Sequence[str],
+    *,
+    wanted: str,
+    sha256: str,
+    folder: Path | None = None,
+) -> tuple[NDArray[np.uint8] | None, str]:
+    """The images `[N, H, W]` that predictions are of; or None, and why they cannot be shown.
+
+    Args:
+        sha256: of the split that the predictions are of.
+        folder: of IDX files; None for where the run had its data from.
+    """
+    try:
+        found = read_images(run, class_names, wanted=wanted, folder=folder)
+    except (DataError, ValueError, OSError) as error:
+        return None, str(error)
+    if found.sha256 != sha256:
+        return None, f"{found.source} holds other images"
+    return found.images.numpy(), ""
+
+
+def class_names_of(run: RecordedRun) -> list[str]:
+    """The names of the run's classes, as its config has them. Raises ValueError for none."""
+    names = setting(run, "data.class_names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{run.name} does not say which classes it knows, got {shown(names)}")
+    return names
+
+
+def _own_data(run: RecordedRun, class_names: Sequence[str], folder: Path | None) -> Dataset | None:
+    """The data set that the run was trained on; None where the folder holds another one."""
+    expected = run.tags.get(DATA_TAG)
+    if folder is not None:
+        if missing_names(folder):
+            return None
+        # under a name of no published data: else a system's copy might be taken instead
+        found = load_dataset(name="", folder=folder, class_names=class_names)
+        return found if found.sha256 == expected else None
+    name, place = setting(run, "data.name"), setting(run, "data.dir")
+    if not isinstance(name, str) or not isinstance(place, str):
+        raise DataError(f"{run.name} does not say what it was trained on: name the folder (--data)")
+    try:
+        found = load_dataset(name=name, folder=Path(place), class_names=class_names)
+    except DataError as error:
+        raise DataError(f"{error}; or name the folder of the run's data (--data)") from error
+    if found.sha256 != expected:
+        raise DataError(
+            f"{found.source} has changed since {run.name} was trained: SHA-256 must be "
+            f"{expected}, got {found.sha256}"
+        )
+    return found
+
+
+def _split(run: RecordedRun, data: Dataset, name: str) -> LabelledImages:
+    images = data.train_images.view(-1, *data.image_shape)
+    if name == TEST:
+        tests = data.test_images.view(-1, *data.image_shape)
+        return LabelledImages(TEST, tests, data.test_labels, data.sha256, data.source)
+    sizes = {key: setting(run, f"data.{key}") for key in ("validation_size", "fold", "train_size")}
+    validation_size, fold, train_size = sizes.values()
+    if type(validation_size) is not int or type(fold) is not int:
+        raise ValueError(f"{run.name} does not say what it was validated on: {sizes}")
+    if train_size is not None and type(train_size) is not int:
+        raise ValueError(f"{run.name} does not say what it was validated on: {sizes}")
+    if validation_size == 0:
+        raise ValueError(f"{run.name} has no validation split (data.validation_size=0)")
+    own = split(
+        data.train_labels,
+        num_classes=data.num_classes,
+        validation_size=validation_size,
+        fold=fold,
+        train_size=train_size,
+    )
+    index = own.validation
+    return LabelledImages(
+        VALIDATION, images[index], data.train_labels[index], own.validation_sha256, data.source
+    )
+
+
+def _check_shape(shape: tuple[int, ...], wanted: tuple[int, int] | None, folder: Path) -> None:
+    if wanted is not None and tuple(shape) != wanted:
+        sizes = [" × ".join(map(str, each)) for each in (wanted, shape)]
+        raise DataError(
+            f"{folder}: images must be {sizes[0]} pixels for this network, got {sizes[1]}"
+        )
+
+
+BATCH = 1000  # images that are asked about at a time
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One picture: what was done to it, and the probability of each class, the likeliest first."""
+
+    taken: PreprocessedImage
+    ranked: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A network's answers about all pictures."""
+
+    network: Network
+    answers: tuple[Answer, ...]
+
+
+def answer(
+    store: Reader, run: RecordedRun, paths: Sequence[Path], *, invert: str = "auto"
+) -> Answers:
+    """Every picture in the files, brought to the network's form and named.
+
+    Raises:
+        DataError: names every file that holds no pictures.
+        ValueError: the run has no network, or `invert` is none of auto, always and never.
+        OSError: the network is nowhere to be had.
+    """
+    allowed: tuple[Inversion, ...] = get_args(Inversion)
+    inversion = next((each for each in allowed if each == invert), None)
+    if inversion is None:
+        raise ValueError(f"--invert must be {', '.join(allowed)}, got {shown(invert)}")
+    network = load_network(store, demand_network(run))
+    taken = _preprocess_all(paths, network.model.image_shape, inversion)
+    found: list[Answer] = []
+    for start in range(0, len(taken), BATCH):
+        part = taken[start : start + BATCH]
+        images = np.stack([one.image for one in part])
+        rows = network.model.probabilities(torch.from_numpy(images)).numpy()
+        found += [Answer(one, _ranked(network, row)) for one, row in zip(part, rows, strict=True)]
+    return Answers(network, tuple(found))
+
+
+def _preprocess_all(
+    paths: Sequence[Path], image_shape: tuple[int, int], inversion: Inversion
+) -> list[PreprocessedImage]:
+    taken, problems = list[PreprocessedImage](), list[str]()
+    for path in paths:
+        try:
+            taken += preprocess_file(path, image_shape, inversion)
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        raise DataError("\n".join(problems))
+    return taken
+
+
+def _ranked(network: Network, row: NDArray[np.float32]) -> tuple[tuple[str, float], ...]:
+    names, order = network.model.class_names, np.argsort(-row, kind="stable")
+    return tuple((names[place], float(row[place])) for place in order)

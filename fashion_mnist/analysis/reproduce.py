@@ -1,0 +1,341 @@
+"""Trains a recorded run again from what its store has, and compares the two."""
+
+import json
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from fashion_mnist.analysis.networks import TEST, VALIDATION, demand_network
+from fashion_mnist.analysis.predictions import (
+    PredictionsError,
+    are_comparable,
+    read_predictions,
+    stored_predictions,
+)
+from fashion_mnist.config.compose import check
+from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.parse import parse
+from fashion_mnist.config.schema import Config, flatten, nested
+from fashion_mnist.config.user_files import plain_tree
+from fashion_mnist.metrics.statistics import ALPHA, McNemarTest, mcnemar_test
+from fashion_mnist.runs.identity import NUMERICS_TAG
+from fashion_mnist.runs.records import CONFIG_FILE
+from fashion_mnist.runs.request import Request, load_data, outcome_of
+from fashion_mnist.runs.run_dir import RunDir, RunError
+from fashion_mnist.runs.trainer import train
+from fashion_mnist.runs.training import Observer
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import SCORE, RecordedRun
+from fashion_mnist.tracking.upload_state import begin_uploading
+
+Verdict = Literal["identical", "within tolerance", "different"]
+FIRST_LOSS = "train/loss after epoch 1"
+# relative: of the defaults, one epoch, another seed moved the loss by 0.4 and 1.1 %, pixels without
+# normalisation by 14 %
+LOSS_TOLERANCE = 0.02
+ROUNDING = 1e-3  # relative: final figures of the same weights, computed on another machine
+# what decides a run's numbers beside its config, and the tag that records it
+ORIGINS = {
+    "code": "git_commit",
+    "data": "data_sha256",
+    "torch": "torch",
+    "Python": "python",
+    "numerics of this package": NUMERICS_TAG,
+    "machine": "cpu",
+    "device": "device",
+    "threads": "threads",
+    "precision": "precision",
+}
+UNKNOWN = ("", "none")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One thing that decides a run's numbers, then and now; empty where it is not known."""
+
+    name: str
+    recorded: str
+    here: str
+
+    @property
+    def is_same(self) -> bool | None:
+        """None where that cannot be said: one is not known, or code was changed and not committed.
+
+        A commit's `+` stands for such changes.
+        """
+        if self.recorded in UNKNOWN or self.here in UNKNOWN:
+            return None
+        if self.recorded.rstrip("+") != self.here.rstrip("+"):
+            return False
+        return None if "+" in (self.recorded[-1], self.here[-1]) else True
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure, then and now, and by how much they may differ; None where that is not judged."""
+
+    name: str
+    recorded: float
+    here: float
+    allowed: float | None
+
+    @property
+    def is_near(self) -> bool:
+        """Whether the two differ by no more than that; a finite figure must stay finite."""
+        if self.allowed is None:
+            return math.isfinite(self.here) or not math.isfinite(self.recorded)
+        return abs(self.here - self.recorded) <= self.allowed  # false of NaN
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run, and the same trained again."""
+
+    weights: tuple[str, str]  # their SHA-256, recorded and here
+    figures: tuple[Figure, ...]  # final ones of one split, and the first epoch's loss, if known
+    test: McNemarTest | None  # of the split's predictions, recorded and here; None: not known
+    origins: tuple[Origin, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Identical: the same weights to the bit. Within tolerance: nothing is different.
+
+        Different: McNemar's p of the predictions is 0.05 at most, or a figure is not near. Other
+        weights of which neither the predictions nor the first loss are known are different too.
+        """
+        is_different = not all(figure.is_near for figure in self.figures)
+        is_different |= self.test is not None and self.test.p <= ALPHA
+        if is_different:
+            return "different"
+        if self.has_same_weights:
+            return "identical"
+        return "within tolerance" if self.is_tested else "different"
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether predictions or the first epoch's loss are known of both."""
+        return self.test is not None or any(each.name == FIRST_LOSS for each in self.figures)
+
+    @property
+    def has_same_weights(self) -> bool:
+        """To the bit."""
+        return bool(self.weights[0]) and self.weights[0] == self.weights[1]
+
+
+def compare(
+    recorded: Mapping[str, float],
+    here: Mapping[str, float],
+    tags: tuple[Mapping[str, str], Mapping[str, str]],
+    *,
+    prefix: str,
+    test: McNemarTest | None,
+) -> Comparison:
+    """Compare a run with a second training of it.
+
+    Args:
+        recorded, here: their final figures, of which `prefix` begins the names of the split's, and
+            `FIRST_LOSS`.
+        tags: of the first and of the second.
+        test: of the predictions, recorded and here.
+    """
+    first, second = tags
+    weights = (first.get("weights_sha256", ""), second.get("weights_sha256", ""))
+    is_same = bool(weights[0]) and weights[0] == weights[1]
+    final = ROUNDING if is_same else None
+    tolerances = {f"{prefix}accuracy": final, f"{prefix}loss": final, FIRST_LOSS: LOSS_TOLERANCE}
+    return Comparison(
+        weights,
+        figures=tuple(
+            Figure(
+                name,
+                recorded[name],
+                here[name],
+                None if share is None else share * abs(recorded[name]),
+            )
+            for name, share in tolerances.items()
+            if name in recorded and name in here
+        ),
+        test=test,
+        origins=tuple(
+            Origin(name, first.get(tag, ""), second.get(tag, "")) for name, tag in ORIGINS.items()
+        ),
+    )
+
+
+# what a run is made of; where it is kept, recorded and evaluated is not the store's to say
+PARTS = ("seed", "data", "model", "loss", "optimizer", "schedule", "training")
+MACHINE = ("device", "precision", "threads")  # tags that say what `auto` came to
+PUBLISHED = "fashion_mnist"  # this data set is known by its digests, wherever it lies
+
+
+def stored_config(
+    store: Reader,
+    run: RecordedRun,
+    *,
+    output_dir: Path,
+    data_dir: Path | None = None,
+    reads_test: bool = False,
+) -> Config:
+    """The config that trains the run again: recorded nowhere, with its device, precision, threads.
+
+    It is plain YAML, read like a user's own: nothing in it is run, and no interpolation resolved.
+
+    Args:
+        output_dir: where the second training is kept.
+        data_dir: the folder of the data set; None for Fashion-MNIST wherever it is found, and for
+            other data the folder that the record names.
+        reads_test: whether the second training is measured on the test set too.
+
+    Raises:
+        RunError: the store has no config of the run, or none that this program understands.
+        OSError: the store does not answer.
+    """
+    try:
+        node = _own_settings() | {k: v for k, v in _stored(store, run).items() if k in PARTS}
+        _set(node, "training", {key: _value(run.tags[key]) for key in MACHINE if key in run.tags})
+        _set(node, "data", _data_dir(node, data_dir))
+        node["output_dir"] = str(output_dir)
+        node["evaluation"]["test"] = "always" if reads_test else "never"
+        return parse(node)
+    except ConfigError as error:
+        problems = "; ".join(error.problems)
+        raise RunError(f"what is stored of {run.name!r} is no config here: {problems}") from None
+
+
+def _own_settings() -> dict[str, Any]:
+    """The program's defaults of all else: recorded in no store, and trained whatever is there."""
+    own = nested(flatten(check([])) | {"tracking.uri": None, "rerun": True})
+    return {key: value for key, value in own.items() if key not in PARTS}
+
+
+def _stored(store: Reader, run: RecordedRun) -> dict[str, Any]:
+    """The tree that was recorded as a file; of a run without one, that of its parameters."""
+    folder = CONFIG_FILE.partition("/")[0]
+    try:
+        is_there = any(file.path == CONFIG_FILE for file in store.artifacts(run, folder))
+    except OSError:  # a folder that was moved: the parameters say the same
+        is_there = False
+    return _from_file(store, run) if is_there else _from_parameters(run.parameters)
+
+
+def _from_file(store: Reader, run: RecordedRun) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = store.download(run, CONFIG_FILE, Path(folder))
+        try:
+            tree = plain_tree(path)
+        except ValueError as error:
+            raise ConfigError([str(error)]) from error
+    if not isinstance(tree, dict):
+        raise ConfigError([f"{CONFIG_FILE} must be a mapping"])
+    return tree
+
+
+def _from_parameters(parameters: Mapping[str, str]) -> dict[str, Any]:
+    # a group's own name says which file was chosen, and no value
+    keys = [key for key in parameters if key.startswith(PARTS) and key not in PARTS[1:]]
+    own = {key: _value(parameters[key]) for key in keys}
+    try:
+        return nested(own)
+    except (AttributeError, TypeError) as error:
+        raise ConfigError(["its parameters contradict each other"]) from error
+
+
+def _value(text: str) -> Any:
+    """A parameter's value: JSON, or words as they are."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _set(node: dict[str, Any], part: str, values: Mapping[str, Any]) -> None:
+    """Set values in a part of the tree; one that is no mapping is for `parse` to judge."""
+    if isinstance(node.get(part), dict):
+        node[part] = node[part] | values
+
+
+def _data_dir(node: Mapping[str, Any], data_dir: Path | None) -> dict[str, Any]:
+    if data_dir is not None:
+        return {"dir": str(data_dir)}
+    data = node.get("data")
+    is_published = isinstance(data, dict) and data.get("name") == PUBLISHED
+    # a folder of somebody else's is not looked into, still less are damaged files in it set aside
+    return {"dir": check([]).data.dir} if is_published else {}
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A run, and where the second training of it is."""
+
+    run: RecordedRun
+    folder: Path
+    comparison: Comparison
+
+
+def reproduce(
+    store: Reader,
+    run: RecordedRun,
+    observer: Observer,
+    *,
+    output_dir: Path,
+    data_dir: Path | None = None,
+) -> Reproduction:
+    """Train a finished run again below `output_dir`; its store is told nothing.
+
+    Where this was begun and stopped before, it goes on. The test set is left alone, unless it is
+    all that the run was measured on.
+
+    Args:
+        data_dir: where its data set is; None: see `stored_config`.
+
+    Raises:
+        ValueError: it has not become a network.
+        RunError: its config is not understood, or it fails.
+        DataError: its data set is not to be had.
+        OSError: the store does not answer, or the disk takes no more.
+        StopRequested: from the observer.
+    """
+    demand_network(run)
+    has_validation = SCORE in run.metrics
+    config = stored_config(
+        store,
+        run,
+        output_dir=output_dir,
+        data_dir=data_dir,
+        reads_test=not has_validation and "test/accuracy" in run.metrics,
+    )
+    dataset = load_data(config)
+    request = Request(config, name=f"again: {run.name}")
+    [result] = train([request], dataset, observer, start_uploader=begin_uploading)
+    outcome_of(result)
+    comparison = _compare(store, run, result.folder, VALIDATION if has_validation else TEST)
+    return Reproduction(run, result.folder.path, comparison)
+
+
+def _compare(store: Reader, run: RecordedRun, again: RunDir, split: str) -> Comparison:
+    losses = store.history(run, ["train/loss"]).get("train/loss", {})
+    first = {FIRST_LOSS: losses[1]} if 1 in losses else {}
+    rows = [row for row in again.history() if row["epoch"] == 1]
+    second = {FIRST_LOSS: rows[0]["train/loss"]} if rows else {}
+    return compare(
+        {**run.metrics, **first},
+        {**again.metrics(), **second},
+        (run.tags, again.tags()),
+        prefix="final/val_" if split == VALIDATION else "test/",
+        test=_test(store, run, again, split),
+    )
+
+
+def _test(store: Reader, run: RecordedRun, again: RunDir, split: str) -> McNemarTest | None:
+    """McNemar's test of the predictions of both; None where they are not known or comparable."""
+    try:
+        first = stored_predictions(store, run, split)
+        second = read_predictions(again.artifacts / split / "predictions.npz")
+    except PredictionsError:
+        return None
+    if not are_comparable(first, second):
+        return None
+    return mcnemar_test(first.is_right, second.is_right)

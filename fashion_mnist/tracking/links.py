@@ -1,0 +1,44 @@
+"""Commands and links as a user can type or open them: `scripts/train`, pages of MLflow."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from fashion_mnist.tracking.upload_state import Outcome, Upload
+
+LOCAL_SERVER = "http://127.0.0.1:5000"  # of `fmnist ui`
+
+
+def program(name: str) -> str:
+    """One of our commands: `scripts/train` in a checkout, `fmnist train` elsewhere."""
+    script = Path(__file__).parents[2] / "scripts" / name
+    return short_path(script) if script.exists() else f"fmnist {name}"
+
+
+def short_path(path: Path) -> str:
+    """A path, from the current folder where it lies below it."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def pages(outcome: Outcome, link: Callable[[str, Upload], str]) -> list[str]:
+    """A line for each place where something was recorded, or why it is not there yet.
+
+    Args:
+        link: the page of a run on a server such as `http://127.0.0.1:5000`.
+    """
+    if not outcome.is_complete or not outcome.uploads:
+        return [f"not sent yet: {outcome.reason}; `fmnist sync` will send it"]
+    return [_page(run, link) for run in outcome.uploads]
+
+
+def run_link(server: str, run: Upload) -> str:
+    """The page of one run."""
+    page = f"#/experiments/{run.experiment_id}/runs/{run.run_id}?workflowType=machine_learning"
+    return f"{server}/{page}"
+
+
+def _page(run: Upload, link: Callable[[str, Upload], str]) -> str:
+    uri = run.destination.address
+    if uri.startswith("http"):
+        return link(uri, run)
+    return f"{program('ui')}, then {link(LOCAL_SERVER, run)}"

@@ -1,0 +1,197 @@
+"""Recorded runs as settings and their leaderboard, on runs made by hand."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from fashion_mnist.analysis.leaderboard import (
+    Leaderboard,
+    build_leaderboard,
+    count_text,
+    notes,
+    planned_repetitions,
+    rank_settings,
+    validation_split_of,
+)
+from fashion_mnist.analysis.lookup import ChoiceError
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import RecordedRun
+from fashion_mnist.tracking.store import Store
+
+BIRTH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def run(
+    number: int,
+    score: float | None = None,
+    *,
+    status: str = "FINISHED",
+    test: float | None = None,
+    data: str = "d" * 64,
+    **parameters: object,
+) -> RecordedRun:
+    """A network's run; `__` in a parameter is a dot."""
+    own = {"seed": 0, "data__fold": 0, "data__validation_size": 5000, **parameters}
+    metrics = {"final/val_accuracy": score, "test/accuracy": test}
+    return RecordedRun(
+        run_id=f"{number:032x}",
+        name=f"run {number}",
+        status=status,
+        experiment="fashion-mnist",
+        start=BIRTH + timedelta(minutes=number),
+        end=None,
+        parameters={key.replace("__", "."): str(value) for key, value in own.items()},
+        metrics={key: value for key, value in metrics.items() if value is not None},
+        tags={"fingerprint": "f", "data_sha256": data},
+        artifact_uri="nowhere",
+    )
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    """An empty store: what is asked of it are predictions alone."""
+    uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    Store(uri)
+    return Reader(uri)
+
+
+def board_of(store: Reader, runs: Sequence[RecordedRun]) -> Leaderboard:
+    return build_leaderboard(store, "experiment x", runs, runs, limit=None)
+
+
+def test_seeds_and_folds_are_repetitions() -> None:
+    """Everything else makes a setting, also the data; where a run is computed does not."""
+    runs = [
+        run(0, 0.8, width=1),
+        run(1, 0.9, width=1, seed=1, training__threads=7, data__dir="elsewhere"),
+        run(2, 0.86, width=2),
+        run(3, 0.88, width=2, data__fold=1),
+        run(4, 0.5, width=2, data="e" * 64),
+    ]
+    settings, _ = rank_settings(runs)
+    assert [list(each.runs) for each in settings] == [
+        [("0", "0"), ("0", "1")],
+        [("0", "0"), ("1", "0")],
+        [("0", "0")],
+    ]
+    assert [each.score.mean for each in settings if each.score] == pytest.approx([0.87, 0.85, 0.5])
+
+
+def test_a_repetition_counts_once() -> None:
+    """Of several runs of one seed the first that finished: nobody tries until it fits."""
+    runs = [run(3, 0.99), run(1, status="KILLED"), run(2, 0.8), run(0, status="FAILED")]
+    [setting], _ = rank_settings(runs)
+    [only] = setting.runs.values()
+    assert only.name == "run 2"
+    assert setting.score is not None
+    assert (setting.score.mean, setting.score.n) == (0.8, 1)
+
+
+def test_runs_without_a_score_come_last() -> None:
+    """Failed runs and scores that are no numbers are no score."""
+    runs = [run(0, status="FAILED", width=1), run(1, float("nan"), width=2), run(2, 0.1, width=3)]
+    settings, _ = rank_settings(runs)
+    assert settings[0].values["width"] == "3"
+    assert [setting.score for setting in settings[1:]] == [None, None]
+
+
+def test_a_lucky_run_does_not_lead(store: Reader) -> None:
+    """Two settings have two runs: the one with a single run follows them, as `1 of 2`."""
+    runs = [
+        *(run(seed, 0.80 + seed / 100, seed=seed, width=1) for seed in range(3)),
+        *(run(10 + seed, 0.815 + seed / 100, seed=seed, width=2) for seed in range(2)),
+        run(20, 0.9, width=3),
+        run(21, float("nan"), seed=1, width=3),
+    ]
+    board = board_of(store, runs)
+    assert [setting.values["width"] for setting in board.settings] == ["2", "1", "3"]
+    assert [count_text(board, setting) for setting in board.settings] == ["2", "3", "1 of 2"]
+    assert board.as_json()["num_repetitions"] == 2
+    assert any("fewer than 2 finished runs" in note for note in notes(board))
+
+
+def test_a_sweeps_repetitions_are_the_planned_ones() -> None:
+    """As its record lists seeds and folds; where it does not, the most that a setting has begun."""
+    members = [run(seed, status="RUNNING", seed=seed, width=1) for seed in range(2)]
+    tags = {
+        "sweep.axes": json.dumps({"seed": ["0", "1", "2"], "data.fold": ["0", "1"], "w": ["1"]})
+    }
+    assert planned_repetitions(replace(run(9), tags=tags), members) == 6
+    assert planned_repetitions(replace(run(9), tags={"sweep.axes": "no JSON"}), members) == 2
+
+
+def test_the_leaderboard_names_what_differs(store: Reader) -> None:
+    """Not what all have in common; a setting that lacks a key is one without it."""
+    board = board_of(store, [run(0, 0.9, model__width=1, lr=1), run(1, 0.8, lr=1)])
+    assert board.axes == ["model.width"]
+    assert [board.label(setting) for setting in board.settings] == ["width=1", "all runs"]
+
+
+def test_paired_seeds_are_tested_and_hopeless_ones_are_not(store: Reader) -> None:
+    """Verdicts in the order of the settings, the unscored last."""
+    scores = {1: (0.90, 0.91, 0.90), 2: (0.90, 0.90, 0.91), 3: (0.8, 0.811, 0.80)}
+    runs = [
+        run(10 * width + seed, score, width=width, seed=seed)
+        for width, own in scores.items()
+        for seed, score in enumerate(own)
+    ]
+    board = board_of(store, [*runs, run(99, status="RUNNING", width=4)])
+    assert [(standing.verdict, standing.test) for standing in board.standings] == [
+        ("best", ""),
+        ("not significantly different", "paired t"),
+        ("significantly worse", "paired t"),
+        ("not tested", ""),
+    ]
+
+
+def test_predictions_that_are_not_there_are_said(store: Reader) -> None:
+    """Two single runs would be compared by them."""
+    board = board_of(store, [run(0, 0.9, width=1), run(1, 0.8, width=2)])
+    assert board.standings[1].verdict == "not tested"
+    assert "validation/predictions.npz" in board.standings[1].why
+
+
+def test_reading_the_test_set_is_counted_once_a_network(store: Reader) -> None:
+    """Two settings of three networks; a repetition is none more."""
+    runs = [
+        run(0, 0.9, test=0.8, width=1),
+        run(1, 0.9, test=0.8, width=1),
+        run(2, 0.9, test=0.8, width=1, seed=1),
+        run(3, 0.9, test=0.8, width=2),
+        run(4, 0.9, width=3),
+    ]
+    use = board_of(store, runs).test_use
+    assert (use.num_runs, use.num_settings) == (3, 2)
+
+
+def test_no_networks_no_leaderboard(store: Reader) -> None:
+    """It says so."""
+    with pytest.raises(ChoiceError, match="no trained networks"):
+        board_of(store, [])
+
+
+def test_two_thousand_runs_are_four_hundred_settings(store: Reader) -> None:
+    """Of five seeds each, among sixty parameters that are the same; the best mean is first."""
+    filler: dict[str, Any] = {f"key{number}": number for number in range(60)}
+    runs = [
+        run(number, 0.8 + (number * 7919 % 1000) / 1e5, seed=number % 5, lr=number // 5, **filler)
+        for number in range(2000)
+    ]
+    settings = board_of(store, runs).settings
+    assert [len(setting.runs) for setting in settings] == [5] * 400
+    means = [setting.score.mean for setting in settings if setting.score]
+    assert (len(means), means) == (400, sorted(means, reverse=True))
+
+
+def test_images_are_known_by_data_size_and_fold() -> None:
+    """Not by what was trained on; unknown where the store does not say all of it."""
+    first = validation_split_of(run(0, data__train_size=10))
+    assert first == validation_split_of(run(1, data__train_size=20, seed=3))
+    assert first != validation_split_of(run(0, data__fold=1))
+    assert first != validation_split_of(run(0, data="e" * 64))
+    assert first != validation_split_of(run(0, data__validation_size=400))
+    assert validation_split_of(run(0, data="")) == ""

@@ -1,0 +1,194 @@
+"""Networks and images of recorded runs: the very ones, wherever they are, or an error."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fashion_mnist.analysis.networks import (
+    class_names_of,
+    demand_network,
+    load_network,
+    read_images,
+)
+from fashion_mnist.data.idx import DataError, write_idx
+from fashion_mnist.runs.artifacts import SplitResult
+from fashion_mnist.tracking.recorded import STATE_TAG, RecordedRun
+from fashion_mnist.training.checkpoint import tensors_sha256
+from tests.builders import CLASS_NAMES, make_data
+from tests.recordings import Recordings, record_runs
+
+CHILD = "model.width=4 seed=1"  # of a sweep: its network was not recorded
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
+    return record_runs(tmp_path_factory.mktemp("recordings"))
+
+
+def state_of(directory: str) -> dict[str, str]:
+    """The tag that says where a run is written."""
+    return {STATE_TAG: json.dumps({"host": "h", "dir": directory})}
+
+
+def with_tags(run: RecordedRun, **tags: str) -> RecordedRun:
+    """The run with some of its tags changed."""
+    return replace(run, tags={**run.tags, **tags})
+
+
+def with_parameters(run: RecordedRun, parameters: Mapping[str, str]) -> RecordedRun:
+    """The run with some of its parameters changed."""
+    return replace(run, parameters={**run.parameters, **parameters})
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "prefix"),
+    [
+        (CHILD, "validation", "final/val_"),
+        ("alone", "validation", "final/val_"),
+        ("alone", "test", "test/"),
+    ],
+)
+def test_figures_are_those_that_training_recorded(
+    name: str, split: str, prefix: str, recordings: Recordings
+) -> None:
+    """Loss, accuracy and F1 of the run's own split, to the last digit that MLflow keeps."""
+    run = recordings.run(name)
+    network = load_network(recordings.reader(), run)
+    images = read_images(run, network.model.class_names, wanted=split)
+    evaluation = network.evaluate(images.images, images.labels)
+    figures = SplitResult.of(split, evaluation, images.images, images.sha256).figures()
+    for key in ("loss", "accuracy", "f1_macro"):
+        assert figures[key] == pytest.approx(run.metrics[prefix + key], rel=1e-6)
+
+
+def test_the_split_is_the_runs_own(recordings: Recordings) -> None:
+    """Its digest is the one that training recorded; the test set's is the data's."""
+    run = recordings.run(CHILD)
+    names = class_names_of(run)
+    assert names == list(CLASS_NAMES)
+    validation = read_images(run, names)
+    assert validation.sha256 == run.tags["split_sha256"]
+    assert len(validation.labels) == 20
+    test = read_images(run, names, wanted="test")
+    assert (len(test.labels), test.sha256) == (30, run.tags["data_sha256"])
+    assert test.is_own_test
+    assert not validation.is_own_test
+
+
+def test_a_recorded_network_needs_no_folder(recordings: Recordings) -> None:
+    """Where the run's folder is gone, the artifact has the same weights."""
+    run, store = recordings.run("alone"), recordings.reader()
+    near = load_network(store, run)
+    far = load_network(store, with_tags(run, **state_of("/nowhere/at/all")))
+    assert "folder" in near.source
+    assert "artifact model/" in far.source
+    assert tensors_sha256(near.model.weights) == tensors_sha256(far.model.weights)
+
+
+def test_a_folder_that_was_moved_is_found(
+    recordings: Recordings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Below `outputs/` of the current folder; elsewhere the error says what to do."""
+    run, store = recordings.run(CHILD), recordings.reader()
+    folder = Path(run.directory)
+    moved = with_tags(run, **state_of(f"/nowhere/{folder.name}"))
+    with pytest.raises(OSError, match=r"was not recorded .* train it again with tracking\.model"):
+        load_network(store, moved)
+    shutil.copytree(folder, tmp_path / "outputs" / "runs" / folder.name)
+    monkeypatch.chdir(tmp_path)
+    assert "outputs/runs" in load_network(store, moved).source
+
+
+def test_other_weights_are_refused(recordings: Recordings) -> None:
+    """Of a folder they are passed over, of the store they are an error; a damaged file is, too."""
+    store = recordings.reader()
+    child, alone = recordings.run(CHILD), recordings.run("alone")
+    foreign = with_tags(child, **state_of(alone.directory))
+    with pytest.raises(OSError, match="was not recorded"):
+        load_network(store, foreign)
+    with pytest.raises(OSError, match="holds other weights than the run says"):
+        load_network(store, with_tags(alone, weights_sha256="0" * 64))
+
+
+def test_a_stores_damaged_network_is_one_error(recordings: Recordings, tmp_path: Path) -> None:
+    """Named, with what it should be; whatever else lies beside it is not looked at."""
+    run, store = recordings.run("alone"), recordings.reader()
+    artifacts = tmp_path / "artifacts"
+    (artifacts / "model" / "data").mkdir(parents=True)
+    (artifacts / "model" / "data" / "model.safetensors").write_bytes(b"no network")
+    (artifacts / "model" / "loader.py").write_text("raise SystemExit('code of a store was run')")
+    hostile = replace(with_tags(run, **state_of("/no\0where")), artifact_uri=str(artifacts))
+    with pytest.raises(OSError, match=r"model\.safetensors is no network of ours"):
+        load_network(store, hostile)
+
+
+def test_only_finished_networks_are_asked(recordings: Recordings) -> None:
+    """A sweep and a run that failed are named, and what is wrong with them."""
+    with pytest.raises(ValueError, match=r"widths is a sweep: .*fmnist runs --sweep \w{32}\)"):
+        demand_network(recordings.run("widths"))
+    with pytest.raises(ValueError, match=r"diverged \(.*\) has no network: it is FAILED"):
+        demand_network(recordings.run("diverged"))
+    run = recordings.run("alone")
+    assert demand_network(run) is run
+
+
+def test_data_that_was_moved_is_named_by_its_folder(recordings: Recordings, tmp_path: Path) -> None:
+    """The same four files elsewhere have the run's own splits."""
+    run = recordings.run(CHILD)
+    gone = with_parameters(run, {"data.dir": str(tmp_path / "gone")})
+    with pytest.raises(DataError, match=r"is no folder; or name the folder .*--data"):
+        read_images(gone, CLASS_NAMES)
+    shutil.copytree(recordings.data, tmp_path / "moved")
+    found = read_images(gone, CLASS_NAMES, folder=tmp_path / "moved")
+    assert found.sha256 == run.tags["split_sha256"]
+
+
+def test_data_that_has_changed_is_refused(recordings: Recordings, tmp_path: Path) -> None:
+    """The digest tells; figures of other images would not be the run's."""
+    make_data(tmp_path / "data", num_train=91)
+    changed = with_parameters(recordings.run(CHILD), {"data.dir": str(tmp_path / "data")})
+    with pytest.raises(DataError, match="has changed since"):
+        read_images(changed, CLASS_NAMES)
+
+
+def test_somebodys_folder_has_test_files_alone(recordings: Recordings, tmp_path: Path) -> None:
+    """Two files are enough; they are not the run's test set, and have no validation split."""
+    run, folder = recordings.run("alone"), tmp_path / "mine"
+    folder.mkdir()
+    write_idx(folder / "t10k-images-idx3-ubyte.gz", np.ones((7, 6, 5), np.uint8))
+    write_idx(folder / "t10k-labels-idx1-ubyte", np.array([0, 1, 2, 0, 1, 2, 0], np.uint8))
+    found = read_images(run, CLASS_NAMES, image_shape=(6, 5), folder=folder)
+    assert (found.name, found.images.shape, found.is_own_test) == ("other-mine", (7, 6, 5), False)
+    with pytest.raises(ValueError, match="leave --split out"):
+        read_images(run, CLASS_NAMES, wanted="validation", folder=folder)
+    with pytest.raises(DataError, match="must be 28 × 28 pixels for this network, got 6 × 5"):
+        read_images(run, CLASS_NAMES, image_shape=(28, 28), folder=folder)
+    with pytest.raises(DataError, match="labels must be 0 to 1"):
+        read_images(run, CLASS_NAMES[:2], folder=folder)
+    (folder / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(DataError, match="must be a folder with t10k-images"):
+        read_images(run, CLASS_NAMES, folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({"data.validation_size": "0"}, "has no validation split"),
+        ({"data.validation_size": "many"}, "does not say what it was validated on"),
+        ({"data.fold": "-1"}, r"data\.fold must be"),
+        ({"data.train_size": '"all"'}, "does not say what it was validated on"),
+        ({"data.name": "7"}, "does not say what it was trained on"),
+    ],
+)
+def test_parameters_that_make_no_split_are_named(
+    parameters: dict[str, str], reason: str, recordings: Recordings
+) -> None:
+    """They may be anybody's."""
+    run = with_parameters(recordings.run("alone"), parameters)
+    with pytest.raises(ValueError, match=reason):
+        read_images(run, CLASS_NAMES)

@@ -1,0 +1,136 @@
+"""What reports are made of, on runs and predictions made by hand."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fashion_mnist.analysis.predictions import Pooled, Predictions, paired_counts
+from fashion_mnist.analysis.report import Subject, build_report
+from fashion_mnist.analysis.report_content import content_of
+from fashion_mnist.analysis.report_files import check_output, write_report
+from fashion_mnist.analysis.report_origin import command_of
+from fashion_mnist.analysis.report_rows import worst_pairs
+from fashion_mnist.metrics.statistics import Statistic
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.store import Store
+from tests.analysis.test_leaderboard import BIRTH, run
+
+NAMES = ("Trouser", "Bag", "Shirt")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    """An empty store: what is asked of it are files and curves alone."""
+    uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    Store(uri)
+    return Reader(uri)
+
+
+def said(labels: list[int], predicted: list[int], split: str = "s") -> Predictions:
+    """Predictions of these classes, each with confidence 0.8."""
+    probabilities = np.full((len(labels), 3), 0.1, dtype=np.float32)
+    probabilities[np.arange(len(labels)), predicted] = 0.8
+    return Predictions(probabilities, np.array(labels), split)
+
+
+def pooled(*own: Predictions, seeds: tuple[int, ...] = (0, 1)) -> Pooled:
+    runs = tuple(run(seed, 0.5, seed=seed) for seed, _ in zip(seeds, own, strict=False))
+    return Pooled("validation", NAMES, runs, own, ())
+
+
+def test_networks_of_a_setting_are_summed() -> None:
+    """Counts over both; scores as mean and spread over the two; all answers by confidence."""
+    both = pooled(said([0, 1, 2, 2], [0, 1, 2, 2]), said([0, 1, 2, 2], [1, 1, 2, 0]))
+    assert both.counts.tolist() == [[1, 1, 0], [0, 2, 0], [1, 0, 3]]
+    accuracy = both.figures["accuracy"]
+    assert (accuracy.mean, accuracy.n) == (0.75, 2)
+    assert accuracy.std == pytest.approx(np.std([1, 0.5], ddof=1))
+    assert both.num_answers == 8
+    assert int(both.reliability.examples.sum()) == 8
+    assert both.on_same_images.shape == (2, 4, 3)
+    other = pooled(said([0, 1], [0, 1]), said([0, 1], [0, 1], "other"))
+    assert other.on_same_images.shape == (1, 2, 3)
+
+
+def test_settings_are_set_against_each_other_seed_by_seed() -> None:
+    """Only seeds that both have, on the same images; two single networks whatever their seeds."""
+    right, wrong = said([0, 1], [0, 1]), said([0, 1], [1, 1])
+    first = pooled(right, right)
+    counts = paired_counts(first, pooled(wrong, wrong, seeds=(1, 2)))
+    assert not isinstance(counts, str)
+    assert (counts[0].sum().item(), counts[1].tolist()[0], counts[2]) == (2, [0, 1, 0], 1)
+    single = paired_counts(pooled(right), pooled(wrong, seeds=(5,)))
+    assert not isinstance(single, str)
+    assert single[2] == 1
+    assert paired_counts(first, pooled(wrong, wrong, seeds=(7, 8))) == "they have no seed in common"
+    elsewhere = paired_counts(first, pooled(said([0, 1], [0, 0], "other")))
+    assert elsewhere == "they were measured on different images"
+
+
+def test_worst_pairs_count_both_ways() -> None:
+    """Three one way and two the other are more than four one way; no mistakes, no pairs."""
+    counts = torch.tensor([[5, 3, 0], [2, 5, 4], [0, 0, 6]])
+    first, second = worst_pairs(counts)
+    assert (first.classes, first.counts, first.support) == ((0, 1), (3, 2), (8, 11))
+    assert second.classes == (1, 2)
+    assert worst_pairs(torch.eye(3, dtype=torch.int64)) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "replicates", "command"),
+    [
+        (["a=1", "seed=3"], [("3", "0")], "fmnist train a=1 seed=3"),
+        (["a=1", "seed=3"], [("3", "0"), ("4", "0")], "fmnist train -m a=1 seed=3,4"),
+        ([], [("0", "0")], "fmnist train seed=0"),
+        (["a=[1,2]"], [("0", "1"), ("0", "2")], "fmnist train -m 'a=[1,2]' seed=0 data.fold=1,2"),
+        (
+            ["seed=1", "data.fold=1"],
+            [("1", "1"), ("2", "2")],
+            "fmnist train seed=1 data.fold=1\nfmnist train seed=2 data.fold=2",
+        ),
+        (["a='; rm -rf /'"], [("0", "0")], "fmnist train 'a='\"'\"'; rm -rf /'\"'\"'' seed=0"),
+    ],
+)
+def test_a_settings_command_trains_all_of_its_runs(
+    overrides: list[str], replicates: list[tuple[str, str]], command: str
+) -> None:
+    """Seeds and folds as a grid where they are one, else a line for each; words of a shell."""
+    assert command_of(overrides, replicates) == command
+
+
+def test_two_thousand_runs_make_a_page_of_the_best(store: Reader, tmp_path: Path) -> None:
+    """400 settings of three axes and five seeds; no predictions, which is said."""
+    filler: dict[str, Any] = {f"key{number}": number for number in range(60)}
+    runs = []
+    for number in range(2000):
+        kind, seed = divmod(number, 5)
+        axes: dict[str, Any] = {"lr": kind % 20, "width": kind // 20 % 5, "depth": kind // 100}
+        own = run(number, 0.8 + (number * 7919 % 1000) / 1e4, seed=seed, **axes, **filler)
+        runs.append(own)
+    subject = Subject("experiment x", (), tuple(runs), tuple(runs))
+    report = build_report(store, subject, limit=20)
+    write_report(report, tmp_path / "r.html")
+    content = content_of(report)
+    page = (tmp_path / "r.html").read_text()
+    assert "and 380 more settings" in page
+    assert "validation/predictions.npz" in page
+    assert len(content["leaderboard"]["settings"]) == 20
+    assert content["best"] == []
+    assert report.runs[0].start is not None
+    assert min(own.start for own in report.runs if own.start) == BIRTH
+    assert max(own.start for own in report.runs if own.start) == BIRTH + timedelta(minutes=1999)
+    first = content["leaderboard"]["settings"][0]["val_accuracy"]
+    assert Statistic(first["mean"], first["std"], first["n"]) == report.best.score
+
+
+def test_an_output_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """A folder that is none, by its name."""
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="folder that is there"):
+        check_output(tmp_path / "file" / "r.html")
+    check_output(tmp_path / "r.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,83 @@
+"""The three answers to whether a run was had again, and what was not the same."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fashion_mnist.analysis.reproduce import FIRST_LOSS, Origin, compare
+from fashion_mnist.metrics.statistics import McNemarTest, mcnemar_test
+
+RECORDED = {"final/val_accuracy": 0.9, "final/val_loss": 0.3, FIRST_LOSS: 0.5}
+SAME = McNemarTest(10, 12, 5000, 0.83)
+
+
+def verdict(here: dict[str, float], weights: tuple[str, str] = ("a", "b"), **changes: Any) -> str:
+    """Of figures that are RECORDED's but for these."""
+    tags = tuple({"weights_sha256": sha256} for sha256 in weights)
+    words: dict[str, Any] = {"prefix": "final/val_", "test": SAME, "recorded": RECORDED} | changes
+    recorded = words.pop("recorded")
+    return compare(recorded, RECORDED | here, (tags[0], tags[1]), **words).verdict
+
+
+def test_equal_weights_are_identical() -> None:
+    """Unless the recorded figures are not theirs; weights that are not recorded equal none."""
+    assert verdict({}, ("a", "a")) == "identical"
+    assert verdict({}, ("a", "a"), test=None, recorded={}) == "identical"
+    assert verdict({"final/val_accuracy": 0.7}, ("a", "a")) == "different"
+    assert verdict({}, ("", "")) == "within tolerance"
+
+
+@pytest.mark.parametrize(
+    ("loss", "p", "expected"),
+    [
+        (0.5, 0.051, "within tolerance"),
+        (0.5, 0.05, "different"),
+        (0.5099, 0.8, "within tolerance"),
+        (0.4901, 0.8, "within tolerance"),
+        (0.5101, 0.8, "different"),
+        (0.4899, 0.8, "different"),
+        (math.nan, 0.8, "different"),
+    ],
+)
+def test_predictions_and_the_first_loss_decide(loss: float, p: float, expected: str) -> None:
+    """McNemar's p above 0.05, and the first epoch's loss within 2 %."""
+    assert verdict({FIRST_LOSS: loss}, test=McNemarTest(10, 30, 5000, p)) == expected
+
+
+def test_half_a_point_of_5000_images_may_be_different() -> None:
+    """The same 25 images gained and none lost are: the accuracy alone would not show it."""
+    test = mcnemar_test(np.arange(5000) < 4475, np.arange(5000) < 4500)
+    assert verdict({"final/val_accuracy": 0.9 - 0.005}, test=test) == "different"
+
+
+def test_a_loss_that_is_no_longer_finite_is_different() -> None:
+    """Whatever the predictions are."""
+    assert verdict({"final/val_loss": math.inf}) == "different"
+
+
+@pytest.mark.parametrize("recorded", [{}, {"final/val_loss": 0.3}, {"test/accuracy": 0.9}])
+def test_without_evidence_other_weights_are_different(recorded: dict[str, float]) -> None:
+    """A run without predictions and a first loss can only be had to the bit."""
+    assert verdict({}, recorded=recorded, test=None) == "different"
+    assert verdict({}, recorded=recorded) == "within tolerance"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "here", "is_same"),
+    [
+        ("a", "a", True),
+        ("a", "b", False),
+        ("a", "", None),
+        ("none", "a", None),
+        ("a+", "a", None),
+        ("a+", "a+", None),
+        ("a+", "b", False),
+    ],
+)
+def test_changed_code_is_not_known_to_be_the_same(
+    recorded: str, here: str, is_same: bool | None
+) -> None:
+    """A commit with changes that were not committed may be anything; another commit is another."""
+    assert Origin("code", recorded, here).is_same is is_same

@@ -1,0 +1,290 @@
+"""Which settings are significantly worse than the best."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fashion_mnist.analysis.predictions import Predictions, PredictionsError
+from fashion_mnist.analysis.significance import (
+    ScoredRun,
+    ScoredRuns,
+    Standing,
+    complete_cells,
+    standings,
+)
+from fashion_mnist.metrics.statistics import paired_test
+
+SPLIT = "a" * 64
+
+
+def never() -> Predictions:
+    raise AssertionError("predictions are read for single runs alone")
+
+
+def setting(*scores: float, split: str = "fold", first_seed: int = 0) -> ScoredRuns:
+    """A setting with a run for each seed."""
+    return {
+        (str(first_seed + number), "0"): ScoredRun(score, split, never)
+        for number, score in enumerate(scores)
+    }
+
+
+def single(
+    num_right: int,
+    *,
+    split: str = SPLIT,
+    is_known: bool = True,
+    seed: int = 0,
+    size: int = 1000,
+) -> ScoredRuns:
+    """A setting with one run, which has the first so many of 1000 images right."""
+
+    def read() -> Predictions:
+        labels = np.arange(size) % 2
+        predicted = np.where(np.arange(size) < num_right, labels, 1 - labels)
+        return Predictions(np.eye(2, dtype=np.float32)[predicted], labels, split)
+
+    return {(str(seed), "0"): ScoredRun(num_right / size, split[:24] if is_known else "", read)}
+
+
+def verdicts(all_standings: Sequence[Standing]) -> list[str]:
+    return [standing.verdict for standing in all_standings]
+
+
+def test_a_clear_gap_is_found_and_a_small_one_is_not() -> None:
+    """Seeds scatter by a tenth of a point: two points are worse, a hundredth is not."""
+    best, close = setting(0.901, 0.900, 0.899, 0.9), setting(0.9, 0.9005, 0.899, 0.9001)
+    result = standings([best, close, setting(0.881, 0.8795, 0.88, 0.8805)])
+    assert verdicts(result) == ["best", "not significantly different", "significantly worse"]
+    assert [standing.test for standing in result] == ["", "paired t", "paired t"]
+    assert result[2].n == 4
+    assert result[2].difference == pytest.approx(-0.01975)
+
+
+def test_only_common_seeds_are_paired() -> None:
+    """Of seeds 0 to 3 and 2 to 5 two are common."""
+    result = standings([setting(0.9, 0.91, 0.92, 0.93), setting(0.9, 0.9, 0.9, 0.9, first_seed=2)])
+    assert result[1].n == 2
+    assert result[1].difference == pytest.approx(-0.025)
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        (setting(0.8, 0.81, first_seed=5), "no seed in common"),
+        (setting(0.8), "one seed in common"),
+        (setting(0.8, 0.81, split="another"), "another split"),
+        (setting(0.88, 0.89), "all seeds differ by the same"),
+    ],
+)
+def test_what_cannot_be_tested_says_why(other: ScoredRuns, why: str) -> None:
+    """No test without common seeds, on other images, or where nothing scatters."""
+    _, standing = standings([setting(0.9, 0.91), other])
+    assert (standing.verdict, standing.test, standing.p) == ("not tested", "", None)
+    assert why in standing.why
+
+
+def test_unknown_images_are_nobodys() -> None:
+    """Where the splits are not known they are not taken for the same."""
+    _, standing = standings([setting(0.9, 0.91, split=""), setting(0.8, 0.82, split="")])
+    assert standing.verdict == "not tested"
+
+
+def test_single_runs_are_judged_by_their_images() -> None:
+    """McNemar's test: 40 images are a difference, 3 are none; the seed does not matter."""
+    result = standings([single(900), single(897, seed=7), single(860)])
+    assert verdicts(result) == ["best", "not significantly different", "significantly worse"]
+    assert [standing.test for standing in result[1:]] == ["McNemar", "McNemar"]
+    assert [standing.p for standing in result[1:]] == pytest.approx([0.25, 2 * 0.5**40])
+    assert result[2].difference == pytest.approx(-0.04)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        single(800, split="b" * 64),
+        single(800, split="b" * 64, is_known=False),
+        single(80, size=100),
+    ],
+)
+def test_other_images_are_not_compared(other: ScoredRuns) -> None:
+    """Neither another split's hash, nor the same one over other labels."""
+    _, standing = standings([single(900), other])
+    assert (standing.verdict, standing.why) == ("not tested", "measured on another split")
+
+
+def test_predictions_that_are_gone_are_no_comparison() -> None:
+    """The reason is said."""
+
+    def gone() -> Predictions:
+        raise PredictionsError("predictions.npz is not there")
+
+    lost = {("0", "0"): ScoredRun(0.8, SPLIT[:24], gone)}
+    _, standing = standings([single(900), lost])
+    assert (standing.verdict, standing.why) == ("not tested", "predictions.npz is not there")
+
+
+@pytest.mark.parametrize("twice", [lambda: setting(0.9, 0.91, 0.92), lambda: single(900)])
+def test_identical_settings_are_never_significantly_different(
+    twice: Callable[[], ScoredRuns],
+) -> None:
+    """p = 1, however many others there are."""
+    result = standings([twice(), twice(), twice()])
+    assert verdicts(result) == [
+        "best",
+        "not significantly different",
+        "not significantly different",
+    ]
+    assert [standing.p_holm for standing in result[1:]] == [1, 1]
+
+
+def test_many_comparisons_ask_for_more() -> None:
+    """p = 0.03 alone is worse; beside nine others that show nothing it is not."""
+    best, other = single(900), single(894)  # 6 of 6 images: p = 0.031
+    assert verdicts(standings([best, other])) == ["best", "significantly worse"]
+    crowd = [best, other, *(single(899) for _ in range(9))]
+    assert verdicts(standings(crowd))[1] == "not significantly different"
+    some = standings(crowd, most_read=3)
+    assert [standing.p_holm for standing in some[1:4]] == pytest.approx([0.3125, 1, 1])
+    assert {standing.why for standing in some[4:]} == {
+        "its predictions were not read: too far behind"
+    }
+
+
+def test_whoever_wins_on_common_seeds_is_not_worse() -> None:
+    """The best has the best mean over all its seeds, and loses clearly on those of both."""
+    best = setting(0.90, 0.90001, 0.90002, 0.99)
+    other = setting(0.91, 0.91002, 0.91001)
+    _, standing = standings([best, other])
+    assert standing.p is not None
+    assert standing.p < 0.001
+    assert standing.verdict == "not significantly different"
+
+
+def grid(scores: NDArray[np.float64], **sizes: int) -> ScoredRuns:
+    """A setting with a run for each seed and fold; scores `[seeds, folds]`."""
+    return {
+        (str(seed), str(fold)): ScoredRun(float(score), f"fold {fold}", never, **sizes)
+        for (seed, fold), score in np.ndenumerate(scores)
+    }
+
+
+def test_folds_are_averaged_within_a_seed() -> None:
+    """Differences by seed -0.02, -0.03, -0.04 of two folds: t = -0.03 / (0.01 / √3), p = 0.0351."""
+    best = grid(np.full((3, 2), 0.9))
+    other = grid(np.array([[0.87, 0.89], [0.88, 0.86], [0.85, 0.87]]))
+    _, standing = standings([best, other])
+    assert (standing.test, standing.n) == ("paired t", 3)
+    assert standing.difference == pytest.approx(-0.03)
+    assert standing.p == pytest.approx(0.0351, abs=1e-4)
+
+
+def test_only_complete_cells_are_compared() -> None:
+    """A seed that lacks a fold in one setting would weigh that fold less than the others do."""
+    best = grid(np.array([[0.90, 0.80], [0.91, 0.81], [0.92, 0.82]]))
+    other = grid(np.array([[0.88, 0.78], [0.88, 0.78], [0.80, 0.70]]))
+    missing = {key: run for key, run in other.items() if key != ("2", "1")}
+    _, standing = standings([best, missing])
+    assert standing.n == 2
+    assert standing.difference == pytest.approx(-0.025)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "seeds", "folds"),
+    [
+        ("00 01 10 11 20", "01", "01"),
+        ("00 10 20 30 01 11", "0123", "0"),
+        ("00 01 11 12", "01", "1"),
+        ("00 01 02 11 10", "01", "01"),
+        ("00 01 02 13", "0", "012"),
+    ],
+)
+def test_the_largest_complete_grid(pairs: str, seeds: str, folds: str) -> None:
+    """Seeds and folds by hand; two seeds are preferred to one with more folds."""
+    cells = [(cell[0], cell[1]) for cell in pairs.split()]
+    assert complete_cells(cells) == (list(seeds), list(folds))
+
+
+def test_folds_of_one_seed_are_tested_by_the_corrected_t_test() -> None:
+    """Three folds, v/n = 1/2: t = 0.03 / √((1/3 + 1/2) 0.01²) = 3.286, p = 0.0814."""
+    sizes = {"num_validation": 500, "num_training": 1000}
+    best = grid(np.full((1, 3), 0.9), **sizes)
+    _, standing = standings([best, grid(np.array([[0.86, 0.87, 0.88]]), **sizes)])
+    assert (standing.test, standing.n) == ("corrected paired t", 3)
+    assert standing.p == pytest.approx(0.0814, abs=1e-4)
+    _, unknown = standings([best, grid(np.array([[0.86, 0.87, 0.88]]))])
+    assert "number of training images is not recorded" in unknown.why
+
+
+def test_other_folds_for_other_seeds_are_not_tested() -> None:
+    """Seed and fold vary together: neither is repeated."""
+    cells = [("0", "0"), ("1", "1"), ("2", "2")]
+    best, other = (
+        {key: ScoredRun(score, key[1], never) for key, score in zip(cells, own, strict=True)}
+        for own in ([0.9, 0.91, 0.92], [0.8, 0.82, 0.81])
+    )
+    assert standings([best, other])[1].why == "no two seeds on the same fold in common"
+
+
+def false_alarms(test: Callable[[ScoredRuns, ScoredRuns], float], fold_effect: float) -> float:
+    """How often p ≤ 0.05 for two equal settings of 3 seeds × 3 folds.
+
+    A run's score has the effects of its seed in this setting, of its fold in this setting
+    (`fold_effect`) and of its own.
+    """
+    random, num_found, num_cases = np.random.default_rng(0), 0, 2000
+    for _ in range(num_cases):
+        settings = [
+            grid(
+                random.normal(0.9, 0.002, (3, 1))
+                + random.normal(0, 0.002, (3, 3))
+                + random.normal(0, fold_effect, (1, 3))
+            )
+            for _ in range(2)
+        ]
+        num_found += test(*settings) <= 0.05
+    return num_found / num_cases
+
+
+def by_seeds(first: ScoredRuns, second: ScoredRuns) -> float:
+    p = standings([first, second])[1].p
+    assert p is not None
+    return p
+
+
+def by_all_runs(first: ScoredRuns, second: ScoredRuns) -> float:
+    """The naive way: each run is taken for an independent one."""
+    scores = ([run.score for run in own.values()] for own in (first, second))
+    p = paired_test(*scores).p
+    assert p is not None
+    return p
+
+
+def test_seeds_by_folds_keep_the_level() -> None:
+    """Of equal settings 5 % are found different; 17 % where folds count as repetitions."""
+    assert false_alarms(by_seeds, 0) == pytest.approx(0.05, abs=0.015)
+    assert false_alarms(by_all_runs, 0) == pytest.approx(0.17, abs=0.03)
+
+
+def test_folds_are_not_varied_by_other_seeds() -> None:
+    """Effects of a setting on a fold of 1 and 2 times a run's deviation: 7 and 16 % are found."""
+    assert false_alarms(by_seeds, 0.002) == pytest.approx(0.07, abs=0.02)
+    assert false_alarms(by_seeds, 0.004) == pytest.approx(0.16, abs=0.03)
+
+
+@pytest.mark.parametrize(("num_settings", "share"), [(2, 0.05), (10, 0.11), (50, 0.21)])
+def test_equal_settings_are_called_worse_as_often_as_is_said(
+    num_settings: int, share: float
+) -> None:
+    """Five seeds each, the best of them chosen by its mean."""
+    random, num_cases = np.random.default_rng(0), 600 if num_settings < 50 else 300
+    num_wrong = 0
+    for _ in range(num_cases):
+        scores = random.normal(0.9, 0.002, (num_settings, 5))
+        ranked = sorted(scores.tolist(), key=sum, reverse=True)
+        found = verdicts(standings([setting(*own) for own in ranked]))
+        num_wrong += "significantly worse" in found
+    spread = (share * (1 - share) / num_cases) ** 0.5
+    assert num_wrong / num_cases == pytest.approx(share, abs=2.6 * spread)
