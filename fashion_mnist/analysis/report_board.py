@@ -3,7 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from fashion_mnist.analysis.leaderboard import FOLD, SEED, Leaderboard
+from fashion_mnist.analysis.leaderboard import Leaderboard
+from fashion_mnist.analysis.lookup import FOLD, SEED
 from fashion_mnist.runs.results import FAILURE_TAG
 from fashion_mnist.sweep import leaderboard as sweep
 from fashion_mnist.sweep.results import JobResult

@@ -4,7 +4,8 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from fashion_mnist.analysis.leaderboard import FOLD, SEED, interval_text, tested_text
+from fashion_mnist.analysis.leaderboard import interval_text, tested_text
+from fashion_mnist.analysis.lookup import FOLD, SEED
 from fashion_mnist.analysis.report import Report
 from fashion_mnist.console import plural
 from fashion_mnist.sweep.labels import short_value, statistic_text
