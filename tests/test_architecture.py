@@ -21,7 +21,7 @@ FLOORS = [
     {"config"},
     {"runs"},
     {"tracking"},
-    {"engines"},
+    {"launchers"},
     {"clean"},
     {"sweep"},
     {"analysis", "doctor"},
@@ -83,7 +83,7 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
     assert "matplotlib" not in libraries or own == "plots"
     assert "matplotlib.pyplot" not in imports(path)  # it holds figures and obeys MPLBACKEND
     assert "optuna" not in libraries or own == "sweep"
-    assert not libraries & {"ray", "submitit"} or own == "engines"
+    assert not libraries & {"ray", "submitit"} or own == "launchers"
     # the wording of messages, and the reader of plain YAML, are for all
     schema = ("fashion_mnist.config.schema", "fashion_mnist.config.compose")
     knows_configs = any(name.startswith(schema) for name in imports(path))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from fashion_mnist.engines.engine import Engine, Width
+from fashion_mnist.launchers.base import Capacity, Launcher
 from fashion_mnist.sweep.benchmark import Benchmark
 from fashion_mnist.sweep.plan import Job, machine_for, stacks
 
@@ -13,23 +13,27 @@ from fashion_mnist.sweep.plan import Job, machine_for, stacks
 class Layout:
     """Stacks in the order in which they are trained."""
 
-    beside: Sequence[list[Job]]  # by an engine's workers, on their share of the threads
+    beside: Sequence[list[Job]]  # by a launcher's workers, on their share of the threads
     here: Sequence[list[Job]]  # one after the other, each on all the machine's threads
 
 
-def choose_width(engine: Engine, jobs: Sequence[Job], wanted: int | str) -> Width:
-    """How many stacks of the runs that want training an engine trains at a time.
+def choose_capacity(launcher: Launcher, jobs: Sequence[Job], wanted: int | str) -> Capacity:
+    """How many stacks of the runs that want training a launcher trains at a time.
 
     Args:
         wanted: by the user, or auto.
     """
     groups = stacks(jobs)
     machines = [machine_for(group[0], threads=1) for group in groups.values()]
-    return engine.width(machines, sum(map(len, groups.values())), wanted)
+    return launcher.capacity(machines, sum(map(len, groups.values())), wanted)
 
 
 def lay_out(
-    jobs: Sequence[Job], *, benchmarks: Mapping[str, Benchmark], largest: int | None, width: Width
+    jobs: Sequence[Job],
+    *,
+    benchmarks: Mapping[str, Benchmark],
+    largest: int | None,
+    capacity: Capacity,
 ) -> Layout:
     """Stacks of the jobs that are to be trained.
 
@@ -42,12 +46,14 @@ def lay_out(
     beside, here = list[list[Job]](), list[list[Job]]()
     groups = stacks(jobs)
     total = sum(map(len, groups.values()))
-    is_wide = width.number > 1 and total > 1
+    is_wide = capacity.number > 1 and total > 1
     for key, group in groups.items():
         size = largest or (benchmarks[key].size if key in benchmarks else 1)
         # so many that no worker waits long for the last one
-        fewest = -(-2 * width.number * len(group) // total) if width.is_filled and is_wide else 1
-        if width.is_here and not (is_wide and _fits(group[0], width)):
+        fewest = (
+            -(-2 * capacity.number * len(group) // total) if capacity.is_filled and is_wide else 1
+        )
+        if capacity.is_here and not (is_wide and _fits(group[0], capacity)):
             here += cut(group, size)
         else:
             beside += cut(group, size, fewest=fewest)
@@ -61,6 +67,6 @@ def cut(jobs: Sequence[Job], size: int, *, fewest: int = 1) -> list[list[Job]]:
     return [list(jobs[a:b]) for a, b in pairwise(edges)]
 
 
-def _fits(job: Job, width: Width) -> bool:
+def _fits(job: Job, capacity: Capacity) -> bool:
     """Whether the job's threads are no more than those of a worker on this machine."""
-    return bool(width.devices) or machine_for(job, threads=1).threads <= width.threads
+    return bool(capacity.devices) or machine_for(job, threads=1).threads <= capacity.threads

@@ -113,7 +113,7 @@ class Campaign:
             return settings.stack_size
         is_independent = settings.sampler in INDEPENDENT
         most = settings.n_trials if is_independent else settings.n_trials // FEWEST_BATCHES
-        num_places = 1 if workers is None or workers.width.is_here else workers.width.number
+        num_places = 1 if workers is None or workers.capacity.is_here else workers.capacity.number
         return max(BATCH_SIZE, min(num_places, most))
 
     def _settings(self, trials: Sequence[Trial]) -> list[dict[str, str]]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.config.schema import Config, SweepConfig
-from fashion_mnist.engines.engine import Width
+from fashion_mnist.launchers.base import Capacity
 from fashion_mnist.runs.event_log import LOG_FILE
 from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
-from fashion_mnist.sweep.arrangement import choose_width
+from fashion_mnist.sweep.arrangement import choose_capacity
 from fashion_mnist.sweep.campaign import Campaign, Launch
 from fashion_mnist.sweep.closing import Ending, close_sweep
 from fashion_mnist.sweep.context import SweepContext, write_context
@@ -56,7 +56,7 @@ def conduct(
         RunError: another process is at this sweep, or the store must answer and does not.
     """
     orders = stacked or Orders()
-    problems = orders.engine.problems()
+    problems = orders.launcher.problems()
     if problems:
         raise ConfigError(problems)
     context = SweepContext("", sweep.axes, sweep.settings.retry_failed)
@@ -86,7 +86,7 @@ class Plan:
     jobs: Sequence[Job]
     folder: Path  # of the sweep
     preflight: Preflight
-    width: Width
+    capacity: Capacity
     is_stacked: bool  # trained by our own launcher
 
     @property
@@ -103,28 +103,28 @@ def _plan(campaign: Campaign, *, is_stacked: bool) -> Plan:
     """
     sweep, orders = campaign.sweep, campaign.orders
     jobs = campaign.make(sweep.samples())
-    can_give_up = is_stacked and orders.engine.is_here
+    can_give_up = is_stacked and orders.launcher.is_here
     problems = search_mistakes(sweep, jobs[0].config, can_give_up=can_give_up)
     if problems:
         raise ConfigError(problems)
     identity = sweep.identity(job.dataset.sha256 for job in jobs)
     folder = sweep_folder(Path(jobs[0].config.output_dir).absolute(), identity)
     examples = [jobs[0], jobs[-1]] if sweep.is_search else jobs
-    width = _width(orders, jobs, sweep.settings, is_stacked=is_stacked)
+    capacity = _capacity(orders, jobs, sweep.settings, is_stacked=is_stacked)
     orders.score = sweep.score
     orders.largest = _largest(sweep.settings, is_stacked=is_stacked)
     orders.benchmarks = measure_stacks(
-        examples, width=width, largest=orders.largest, memory=sweep.settings.memory
+        examples, capacity=capacity, largest=orders.largest, memory=sweep.settings.memory
     )
     preflight = inspect_jobs(
         sweep,
         examples,
         orders.benchmarks,
         largest=orders.largest,
-        width=width,
+        capacity=capacity,
         trials_done=_trials_done(folder) if sweep.is_search else 0,
     )
-    return Plan(jobs, folder, preflight, width, is_stacked)
+    return Plan(jobs, folder, preflight, capacity, is_stacked)
 
 
 def _trials_done(folder: Path) -> int:
@@ -140,13 +140,13 @@ def _largest(settings: SweepConfig, *, is_stacked: bool) -> int | None:
     return None if settings.stack_size == "auto" else settings.stack_size
 
 
-def _width(
+def _capacity(
     orders: Orders, jobs: Sequence[Job], settings: SweepConfig, *, is_stacked: bool
-) -> Width:
+) -> Capacity:
     """Other launchers have processes of their own; a search gives up runs in this one."""
     if not is_stacked or settings.pruner != "none":
-        return Width()
-    return choose_width(orders.engine, jobs, settings.processes)
+        return Capacity()
+    return choose_capacity(orders.launcher, jobs, settings.processes)
 
 
 def _carry_out(
@@ -181,7 +181,7 @@ def _train(campaign: Campaign, plan: Plan, stop: StopRequests) -> bool:
     orders.check_for_stop = stop.check
     try:
         with (
-            orders.engine.open(plan.width, plan.folder) as orders.workers,
+            orders.launcher.open(plan.capacity, plan.folder) as orders.workers,
             stop.interrupting(not plan.is_stacked),  # other launchers never ask
             watch(
                 num_stacks=None if is_search else num_stacks,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import psutil
 import torch
 
-from fashion_mnist.engines.engine import Width
+from fashion_mnist.launchers.base import Capacity
 from fashion_mnist.models.network import num_parameters
 from fashion_mnist.runs.request import ENDED, last_attempt
 from fashion_mnist.runs.stacks import build_architecture, view_data
@@ -22,25 +22,27 @@ SHARE_OF_MEMORY = 0.5  # of what is free, for the stacks
 
 
 def measure_stacks(
-    jobs: Sequence[Job], *, width: Width, largest: int | None, memory: float | str
+    jobs: Sequence[Job], *, capacity: Capacity, largest: int | None, memory: float | str
 ) -> dict[str, Benchmark]:
     """A few steps of each shape that is to be trained, by `plan.job_key`; here, on this machine.
 
     What is trained on GPUs of other machines is not measured: they are not here.
 
     Args:
-        width: how many stacks are trained at a time.
+        capacity: how many stacks are trained at a time.
         largest: the most runs in a stack; None: as many as suit the device.
         memory: GiB that a stack may fill, or auto.
     """
     benchmarks = dict[str, Benchmark]()
-    if width.has_gpus:
+    if capacity.has_gpus:
         return benchmarks
     # elsewhere, as if the machines were like this one
-    neighbours = width.number if width.is_here else physical_cores() // (width.threads or 1)
-    neighbours = 1 if width.devices else max(1, neighbours)
+    neighbours = (
+        capacity.number if capacity.is_here else physical_cores() // (capacity.threads or 1)
+    )
+    neighbours = 1 if capacity.devices else max(1, neighbours)
     for key, group in stacks(jobs).items():
-        machine = machine_for(group[0], threads=width.threads or None)
+        machine = machine_for(group[0], threads=capacity.threads or None)
         bound = _memory(machine) if memory == "auto" else float(memory) * 2**30
         benchmarks[key] = benchmark(
             [job.config for job in group],
@@ -59,7 +61,7 @@ def inspect_jobs(
     benchmarks: Mapping[str, Benchmark],
     *,
     largest: int | None,
-    width: Width,
+    capacity: Capacity,
     trials_done: int = 0,
 ) -> Preflight:
     """What is to be done of these jobs, which are a grid's, or examples of what is searched.
@@ -67,16 +69,16 @@ def inspect_jobs(
     Args:
         benchmarks: from `measure_stacks`.
         largest: the most runs in a stack.
-        width: how many stacks are trained at a time.
+        capacity: how many stacks are trained at a time.
         trials_done: how far the search is.
     """
-    layout = lay_out(jobs, benchmarks=benchmarks, largest=largest, width=width)
-    num_lanes = min(width.number, max(1, len(layout.beside)))
+    layout = lay_out(jobs, benchmarks=benchmarks, largest=largest, capacity=capacity)
+    num_workers = min(capacity.number, max(1, len(layout.beside)))
     plans = [
-        *_plans(layout.beside, benchmarks, num_lanes),
+        *_plans(layout.beside, benchmarks, num_workers),
         *_plans(layout.here, benchmarks, 1),
     ]
-    start = width.seconds_to_start if layout.beside else 0.0
+    start = capacity.seconds_to_start if layout.beside else 0.0
     if sweep.is_search:
         settings = sweep.settings
         left = max(0, settings.n_trials - trials_done) * len(sweep.space.replicates())
@@ -84,7 +86,7 @@ def inspect_jobs(
         return Preflight(
             0,
             stacks=_share(plans, left),
-            num_lanes=num_lanes,
+            num_workers=num_workers,
             seconds_to_start=start,
             axes=sweep.words(),
             search=search,
@@ -105,23 +107,23 @@ def inspect_jobs(
         num_failed=statuses.count("FAILED"),
         retries_failed=sweep.settings.retry_failed,
         stacks=plans,
-        num_lanes=num_lanes,
+        num_workers=num_workers,
         seconds_to_start=start,
         axes=sweep.words(),
     )
 
 
 def _plans(
-    layout: Sequence[list[Job]], benchmarks: Mapping[str, Benchmark], num_lanes: int
+    layout: Sequence[list[Job]], benchmarks: Mapping[str, Benchmark], num_workers: int
 ) -> list[StackPlan]:
     """A plan for each key."""
     groups: dict[str, list[list[Job]]] = {}
     for stack in layout:
         groups.setdefault(job_key(stack[0]), []).append(stack)
-    return [_plan(own, benchmarks.get(key), num_lanes) for key, own in groups.items()]
+    return [_plan(own, benchmarks.get(key), num_workers) for key, own in groups.items()]
 
 
-def _plan(own: Sequence[list[Job]], cost: Benchmark | None, num_lanes: int) -> StackPlan:
+def _plan(own: Sequence[list[Job]], cost: Benchmark | None, num_workers: int) -> StackPlan:
     config, dataset = own[0][0].config, own[0][0].dataset
     architecture = build_architecture(config, dataset)
     sizes = (architecture.num_inputs, *architecture.hidden_sizes, architecture.num_classes)
@@ -133,7 +135,7 @@ def _plan(own: Sequence[list[Job]], cost: Benchmark | None, num_lanes: int) -> S
         stack_size=largest,
         num_parameters=num_parameters(architecture),
         num_bytes=largest * cost.bytes_per_run if cost else math.nan,
-        seconds=sum(stack_seconds(stack, cost) for stack in own) / num_lanes,
+        seconds=sum(stack_seconds(stack, cost) for stack in own) / num_workers,
         spread=cost.spread if cost else LEAST_SPREAD,
     )
 

@@ -1,6 +1,6 @@
 """Trains the jobs of a sweep as stacks, several at a time.
 
-Where they are trained is the engine's business; everything else happens here, for all of them.
+Where they are trained is the launcher's business; everything else happens here, for all of them.
 """
 
 import logging
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from fashion_mnist.data.idx import DataError
-from fashion_mnist.engines.engine import Engine, Listener, News, Task, Width, Workers
-from fashion_mnist.engines.processes import Processes
+from fashion_mnist.launchers.base import Capacity, Launcher, Listener, Task, Update, Workers
+from fashion_mnist.launchers.local import LocalLauncher
 from fashion_mnist.runs.request import Datasets, RunResult, resolve_machine_of
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
@@ -37,11 +37,11 @@ def _go_on() -> None:
 class Orders:
     """How the jobs of a sweep are to be trained."""
 
-    engine: Engine = field(default_factory=Processes)
+    launcher: Launcher = field(default_factory=LocalLauncher)
     datasets: Datasets = field(default_factory=Datasets)
     benchmarks: Mapping[str, Benchmark] = field(default_factory=dict)  # by `plan.job_key`
     largest: int | None = None  # the most runs in a stack; None: as measured
-    workers: Workers | None = None  # of the engine; None: this process alone
+    workers: Workers | None = None  # of the launcher; None: this process alone
     progress: Progress = field(default_factory=Progress)
     score: str = "final/val_accuracy"  # the figure by which `progress` knows the best
     check_for_stop: Callable[[], None] = _go_on
@@ -62,7 +62,7 @@ def train_jobs(jobs: Sequence[Job], orders: Orders) -> dict[str, RunResult]:
         jobs,
         benchmarks=orders.benchmarks,
         largest=orders.largest,
-        width=workers.width if workers else Width(),
+        capacity=workers.capacity if workers else Capacity(),
     )
     here = list(layout.here)
     if workers is not None:
@@ -84,19 +84,19 @@ def _train_beside(
     workers: Workers,
     results: dict[str, RunResult],
 ) -> list[list[Job]]:
-    """Have an engine train stacks, the longest first; those that it could not train come back."""
+    """Have a launcher train stacks, the longest first; those that it could not train come back."""
     ordered = sorted(beside, key=lambda stack: -_seconds(stack, orders))
-    tasks = [_task(number, stack, workers.width) for number, stack in enumerate(ordered)]
-    num_lanes = min(workers.width.number, max(1, len(tasks)))  # as the estimate has it
+    tasks = [_task(number, stack, workers.capacity) for number, stack in enumerate(ordered)]
+    num_workers = min(workers.capacity.number, max(1, len(tasks)))  # as the estimate has it
     refusals: list[str] = []
 
-    def on_news(news: News) -> None:
-        if news.refusal:
-            refusals.append(news.refusal)
-        elif news.results is None:
-            orders.progress.advance(news.number, news.epochs)
+    def on_update(update: Update) -> None:
+        if update.refusal:
+            refusals.append(update.refusal)
+        elif update.results is None:
+            orders.progress.advance(update.number, update.epochs)
         else:
-            _finish(ordered[news.number], news.results, news.number, orders, results)
+            _finish(ordered[update.number], update.results, update.number, orders, results)
 
     def check_for_stop() -> None:
         if refusals:
@@ -104,13 +104,13 @@ def _train_beside(
         orders.check_for_stop()
 
     def on_begin(task: Task) -> None:
-        _begin(ordered[task.number], task.number, orders, num_lanes)
+        _begin(ordered[task.number], task.number, orders, num_workers)
 
-    undone = workers.run(tasks, Listener(on_begin, on_news, check_for_stop))
+    undone = workers.run(tasks, Listener(on_begin, on_update, check_for_stop))
     return [ordered[task.number] for task in undone]
 
 
-def _task(number: int, jobs: Sequence[Job], width: Width) -> Task:
+def _task(number: int, jobs: Sequence[Job], capacity: Capacity) -> Task:
     """The stack as it is sent, with all that was decided here."""
     return Task(
         number,
@@ -119,9 +119,9 @@ def _task(number: int, jobs: Sequence[Job], width: Width) -> Task:
         fingerprints=[job.identity for job in jobs],
         data_sha256=jobs[0].dataset.sha256,
         machine=None
-        if width.is_here or width.has_gpus
-        else _machine_without_gpu(jobs[0], width.threads),
-        threads=width.threads or None,
+        if capacity.is_here or capacity.has_gpus
+        else _machine_without_gpu(jobs[0], capacity.threads),
+        threads=capacity.threads or None,
     )
 
 
@@ -157,7 +157,7 @@ def _train_here(jobs: Sequence[Job], orders: Orders) -> dict[str, RunResult]:
     return results
 
 
-def _begin(jobs: Sequence[Job], number: int, orders: Orders, num_lanes: int = 1) -> None:
+def _begin(jobs: Sequence[Job], number: int, orders: Orders, num_workers: int = 1) -> None:
     label = ", ".join(job.name for job in jobs)
     seconds = stack_seconds(jobs, orders.benchmarks.get(job_key(jobs[0])))
     orders.progress.begin_stack(
@@ -166,7 +166,7 @@ def _begin(jobs: Sequence[Job], number: int, orders: Orders, num_lanes: int = 1)
         len(jobs),
         jobs[0].config.training.epochs,
         first_epoch=jobs[0].epoch(),
-        seconds=None if math.isnan(seconds) else seconds / num_lanes,
+        seconds=None if math.isnan(seconds) else seconds / num_workers,
     )
 
 

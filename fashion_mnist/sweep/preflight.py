@@ -50,7 +50,7 @@ class Preflight:
     num_failed: int = 0  # before
     retries_failed: bool = False
     stacks: Sequence[StackPlan] = ()
-    num_lanes: int = 1  # stacks that are trained at a time
+    num_workers: int = 1  # stacks that are trained at a time
     seconds_to_start: float = 0.0  # before there is one
     axes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # and their values in words
     search: SearchPlan | None = None
@@ -136,7 +136,7 @@ def _cost(preflight: Preflight) -> str:
     plans = preflight.stacks
     number = plural(sum(plan.num_stacks for plan in plans), "stack")
     size = max(plan.stack_size for plan in plans)
-    beside = f", {preflight.num_lanes} at a time" if preflight.num_lanes > 1 else ""
+    beside = f", {preflight.num_workers} at a time" if preflight.num_workers > 1 else ""
     words = [
         f"{plural(preflight.num_to_train, 'run')} to train in {number} of up to {size}{beside}"
         if preflight.search is None

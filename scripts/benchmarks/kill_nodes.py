@@ -1,4 +1,4 @@
-"""The same sweep by every engine, and again with a node or a worker killed in the middle of it.
+"""The same sweep by every launcher, and again with a node or a worker killed in the middle of it.
 
     python scripts/benchmarks/kill_nodes.py  # 64 runs on Fashion-MNIST, some minutes
     python scripts/benchmarks/kill_nodes.py --runs 16  # fewer
@@ -27,7 +27,7 @@ from measuring import FMNIST, Table, describe_machine
 from fashion_mnist.runs.run_dir import RunDir
 
 NODES = 2  # of the cluster, one CPU each
-ENGINES = {
+LAUNCHERS = {
     "stacked": (),
     "stacked_ray": ("hydra/launcher=stacked_ray",),
     "stacked_submitit": ("hydra/launcher=stacked_submitit", "hydra.launcher.cluster=local"),
@@ -35,7 +35,7 @@ ENGINES = {
 
 
 def main() -> None:
-    """Train, kill, compare, and print a row for each engine."""
+    """Train, kill, compare, and print a row for each launcher."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=2)
@@ -54,23 +54,25 @@ def main() -> None:
     ]
     machine, folder = describe_machine(), Path(tempfile.mkdtemp(prefix="nodes-"))
     reference, rows, seconds = dict[str, str](), list[list[str]](), dict[str, float]()
-    for engine in ENGINES:
-        seconds[engine], whole = undisturbed(engine, words, folder / engine)
+    for launcher in LAUNCHERS:
+        seconds[launcher], whole = undisturbed(launcher, words, folder / launcher)
         reference = reference or whole
         killed = (
-            {} if engine == "stacked" else disturbed(engine, words, folder / f"{engine}-killed")
+            {}
+            if launcher == "stacked"
+            else disturbed(launcher, words, folder / f"{launcher}-killed")
         )
         rows.append(
             [
-                engine,
+                launcher,
                 f"{len(whole)} of {options.runs}",
-                f"{len(killed)} of {options.runs}" if engine != "stacked" else "",
+                f"{len(killed)} of {options.runs}" if launcher != "stacked" else "",
                 "yes" if whole == reference and killed in ({}, reference) else "NO",
-                f"{seconds[engine]:.0f} s, × {seconds[engine] / seconds['stacked']:.1f}",
+                f"{seconds[launcher]:.0f} s, × {seconds[launcher] / seconds['stacked']:.1f}",
             ]
         )
         print(rows[-1], flush=True)
-    head = ["engine", "finished", "finished after a kill", "bit-equal", "time"]
+    head = ["launcher", "finished", "finished after a kill", "bit-equal", "time"]
     print(f"\n{machine}\n\n{Table(head, rows).markdown()}")
     is_well = len(reference) == options.runs and all(row[3] == "yes" for row in rows)
     if not is_well or any(row[2] not in ("", row[1]) for row in rows):
@@ -78,32 +80,34 @@ def main() -> None:
     shutil.rmtree(folder)
 
 
-def undisturbed(engine: str, words: Sequence[str], folder: Path) -> tuple[float, dict[str, str]]:
+def undisturbed(launcher: str, words: Sequence[str], folder: Path) -> tuple[float, dict[str, str]]:
     """How long the sweep takes, and the weights of its finished runs."""
-    with cluster_for(engine) as cluster:
+    with cluster_for(launcher) as cluster:
         began = time.monotonic()
-        process = start(engine, words, folder, cluster)
+        process = start(launcher, words, folder, cluster)
         end(process, folder)
         return time.monotonic() - began, finished(folder)
 
 
-def disturbed(engine: str, words: Sequence[str], folder: Path) -> dict[str, str]:
+def disturbed(launcher: str, words: Sequence[str], folder: Path) -> dict[str, str]:
     """The weights of the finished runs of a sweep, of which somebody is killed in the middle."""
-    with cluster_for(engine) as cluster:
-        process = start(engine, words, folder, cluster)
+    with cluster_for(launcher) as cluster:
+        process = start(launcher, words, folder, cluster)
         while len(finished(folder)) < 8 and process.poll() is None:
             time.sleep(0.1)
         victims = (lambda: node_victims(cluster)) if cluster else (lambda: job_victims(folder))
-        print(f"{engine}: killed {kill(process, victims)} in the middle", flush=True)
+        print(f"{launcher}: killed {kill(process, victims)} in the middle", flush=True)
         end(process, folder)
         return finished(folder)
 
 
-def start(engine: str, words: Sequence[str], folder: Path, cluster: Any) -> subprocess.Popen[bytes]:
+def start(
+    launcher: str, words: Sequence[str], folder: Path, cluster: Any
+) -> subprocess.Popen[bytes]:
     """The sweep, as a user starts it."""
     folder.mkdir(parents=True)
     address = [f"hydra.launcher.address={cluster.address}"] if cluster else []
-    command = [str(FMNIST), "train", *words, *ENGINES[engine], *address]
+    command = [str(FMNIST), "train", *words, *LAUNCHERS[launcher], *address]
     with (folder / "output.txt").open("wb") as output:
         return subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
 
@@ -155,9 +159,9 @@ def finished(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def cluster_for(engine: str) -> Iterator[Any]:
-    """A Ray cluster of several nodes on this machine, for the engine that wants one."""
-    if engine != "stacked_ray":
+def cluster_for(launcher: str) -> Iterator[Any]:
+    """A Ray cluster of several nodes on this machine, for the launcher that wants one."""
+    if launcher != "stacked_ray":
         yield None
         return
     from ray.cluster_utils import Cluster

@@ -1,7 +1,7 @@
 """What a run's numbers depend on: its config, its data and its threads, and not its neighbours.
 
 On a CPU a stack holds one run, which has the same bits at each start, resumed, and in a sweep (see
-test_lanes). Stacks of several agree with each run alone within a tolerance.
+launchers/test_local). Stacks of several agree with each run alone within a tolerance.
 """
 
 from pathlib import Path

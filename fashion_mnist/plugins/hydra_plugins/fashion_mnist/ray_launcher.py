@@ -11,10 +11,10 @@ class StackedRayLauncher(StackedLauncher):
 
     def __init__(self, address: str | None, cpus: float, gpus: float, retries: int) -> None:
         # imported here: Hydra imports every plugin at every start
-        from fashion_mnist.engines.ray_cluster import RayCluster
+        from fashion_mnist.launchers.ray import RayLauncher
 
         super().__init__()
-        self.orders.engine = RayCluster(address, cpus, gpus, retries)
+        self.orders.launcher = RayLauncher(address, cpus, gpus, retries)
 
 
 @dataclass

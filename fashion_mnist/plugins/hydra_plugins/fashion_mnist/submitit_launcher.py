@@ -31,10 +31,10 @@ class StackedSubmititLauncher(StackedLauncher):
         additional: dict[str, Any],
     ) -> None:
         # imported here: Hydra imports every plugin at every start
-        from fashion_mnist.engines.slurm import Slurm
+        from fashion_mnist.launchers.slurm import SlurmLauncher
 
         super().__init__()
-        self.orders.engine = Slurm(
+        self.orders.launcher = SlurmLauncher(
             cluster=cluster,
             cpus=cpus,
             gpus=gpus,

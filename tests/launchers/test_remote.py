@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fashion_mnist.engines.parcel import pack, unpack
+from fashion_mnist.launchers.remote import pack_run_dir, unpack_archive
 
 
 def fill(folder: Path, *names: str) -> Path:
@@ -30,14 +30,14 @@ def test_a_run_comes_back_whole(tmp_path: Path) -> None:
     """What it no longer has is gone; whose lock it is and what was sent is the place's own."""
     there = fill(tmp_path / "there", "events.jsonl", "artifacts/config/a.yaml", "lock", "uploads/x")
     here = fill(tmp_path / "here", "events.jsonl", "checkpoint.safetensors", "lock", "uploads/x")
-    unpack(pack(there), here)
+    unpack_archive(pack_run_dir(there), here)
     assert contents(here) == {
         "artifacts/config/a.yaml": "there artifacts/config/a.yaml",
         "events.jsonl": "there events.jsonl",
         "lock": "here lock",
         "uploads/x": "here uploads/x",
     }
-    unpack(pack(tmp_path / "nowhere"), tmp_path / "new")
+    unpack_archive(pack_run_dir(tmp_path / "nowhere"), tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
@@ -49,5 +49,5 @@ def test_no_name_leads_out_of_the_folder(name: str, tmp_path: Path) -> None:
         archive.writestr("events.jsonl", "")
         archive.writestr(name, "")
     with pytest.raises(ValueError, match="leads out of"):
-        unpack(buffer.getvalue(), tmp_path / "run")
+        unpack_archive(buffer.getvalue(), tmp_path / "run")
     assert list(tmp_path.rglob("*")) == []

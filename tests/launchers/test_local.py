@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fashion_mnist.engines.devices import names_of, pin
-from fashion_mnist.engines.engine import Listener, News, Task, Width
-from fashion_mnist.engines.lanes import open_lanes
-from fashion_mnist.engines.processes import cpu_width, gpu_width
+from fashion_mnist.launchers.base import Capacity, Listener, Task, Update
+from fashion_mnist.launchers.local import cpu_capacity, gpu_capacity, names_of, open_workers, pin
 from fashion_mnist.runs.request import Datasets, Request
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import StopRequested
@@ -21,7 +19,7 @@ from fashion_mnist.training.device import physical_cores
 from tests.builders import make_config, make_data
 
 SMALL = ("training.epochs=2", "training.threads=1", "model.hidden_sizes=[6]")
-TWO = Width(number=2, threads=1)
+TWO = Capacity(number=2, threads=1)
 
 
 @pytest.fixture
@@ -41,14 +39,14 @@ def weights(jobs: list[Job]) -> list[str]:
     return [job.folder.tags()["weights_sha256"] for job in jobs]
 
 
-def test_lanes_give_the_bits_of_one_process(data: Path, tmp_path: Path) -> None:
+def test_workers_give_the_bits_of_one_process(data: Path, tmp_path: Path) -> None:
     """Different shapes, with the same number of threads."""
     variants = [f"seed={k} model.hidden_sizes=[{6 + k % 2}]" for k in range(6)]
     here = make(data, *variants)
     train_jobs(here, Orders())
     there = make(data, *(f"{variant} output_dir={tmp_path / 'there'}" for variant in variants))
-    with open_lanes(TWO) as lanes:
-        results = train_jobs(there, Orders(workers=lanes))
+    with open_workers(TWO) as workers:
+        results = train_jobs(there, Orders(workers=workers))
     assert weights(there) == weights(here)
     assert [results[job.identity].folder.status() for job in there] == ["FINISHED"] * 6
     assert {job.folder.tags()["threads"] for job in there} == {"1"}
@@ -67,7 +65,7 @@ def test_a_lane_that_dies_loses_nothing(data: Path) -> None:
             os.kill(killed[0], signal.SIGKILL)
 
     orders.check_for_stop = kill_one
-    with open_lanes(TWO) as orders.workers:
+    with open_workers(TWO) as orders.workers:
         train_jobs(jobs, orders)
     assert killed
     assert killed != [os.getpid()]
@@ -86,7 +84,7 @@ def test_a_request_to_stop_saves_every_lane(data: Path) -> None:
             raise StopRequested(signal.SIGINT)
 
     orders = Orders(largest=1, check_for_stop=stop)
-    with pytest.raises(StopRequested), open_lanes(TWO) as orders.workers:
+    with pytest.raises(StopRequested), open_workers(TWO) as orders.workers:
         train_jobs(jobs, orders)
     assert {job.folder.status() for job in jobs} == {"KILLED"}
     assert all(job.folder.epoch() > 2 for job in jobs)
@@ -95,28 +93,28 @@ def test_a_request_to_stop_saves_every_lane(data: Path) -> None:
 def test_a_failure_in_a_lane_is_that_of_its_run(data: Path) -> None:
     """The others finish."""
     jobs = make(data, "optimizer=sgd", "optimizer=sgd optimizer.lr=1.0e+30", "seed=3")
-    with open_lanes(TWO) as lanes:
-        train_jobs(jobs, Orders(workers=lanes))
+    with open_workers(TWO) as workers:
+        train_jobs(jobs, Orders(workers=workers))
     assert [job.folder.status() for job in jobs] == ["FINISHED", "FAILED", "FINISHED"]
 
 
-def test_lanes_without_processes_hand_everything_back() -> None:
+def test_one_worker_is_no_process_and_returns_every_task() -> None:
     """As where none could be started."""
     tasks = [Task(number, [], [], [], "") for number in range(2)]
 
-    def ignore(_word: Task | News) -> None:
+    def ignore(_word: Task | Update) -> None:
         pass
 
-    with open_lanes(Width()) as lanes:
-        undone = lanes.run(tasks, Listener(ignore, ignore, lambda: None))
+    with open_workers(Capacity()) as workers:
+        undone = workers.run(tasks, Listener(ignore, ignore, lambda: None))
     assert undone == tasks
 
 
 def test_the_record_says_how_many_threads_computed(data: Path) -> None:
     """A worker's share where the config leaves it open, all cores here, else what is asked for."""
     jobs = make(data, *(f"training.threads=auto seed={seed}" for seed in range(2)))
-    with open_lanes(TWO) as lanes:
-        train_jobs(jobs, Orders(workers=lanes))
+    with open_workers(TWO) as workers:
+        train_jobs(jobs, Orders(workers=workers))
     assert {job.folder.tags()["threads"] for job in jobs} == {"1"}
     alone = make(data, "training.threads=auto seed=2")
     train_jobs(alone, Orders())
@@ -126,7 +124,7 @@ def test_the_record_says_how_many_threads_computed(data: Path) -> None:
 def test_runs_that_want_more_threads_than_a_worker_has_are_trained_here(data: Path) -> None:
     """By their config, or by the record of their beginning."""
     wide = make(data, "training.threads=2 seed=1", "training.threads=2 seed=2", "seed=3", "seed=4")
-    layout = lay_out(wide, benchmarks={}, largest=None, width=TWO)
+    layout = lay_out(wide, benchmarks={}, largest=None, capacity=TWO)
     assert [job.number for stack in layout.here for job in stack] == [0, 1]
     assert [job.number for stack in layout.beside for job in stack] == [2, 3]
 
@@ -139,20 +137,20 @@ def test_runs_that_want_more_threads_than_a_worker_has_are_trained_here(data: Pa
     with pytest.raises(StopRequested):
         train_jobs(begun, Orders(check_for_stop=stop))
     again = make(data, *(f"training.threads=auto training.epochs=99 seed={k}" for k in (5, 7)))
-    layout = lay_out(again, benchmarks={}, largest=None, width=TWO)
+    layout = lay_out(again, benchmarks={}, largest=None, capacity=TWO)
     assert [job.number for stack in layout.here for job in stack] == [0]
 
 
 def test_workers_have_the_threads_that_runs_ask_for() -> None:
     """As many workers as the cores hold; fewer runs than cores share all cores."""
     cores = physical_cores()
-    many = cpu_width(1, num_runs=100, wanted="auto", room=100)
+    many = cpu_capacity(1, num_runs=100, wanted="auto", room=100)
     assert (many.number, many.threads) == (cores, 1)
-    few = cpu_width(1, num_runs=1, wanted="auto", room=100)
+    few = cpu_capacity(1, num_runs=1, wanted="auto", room=100)
     assert (few.number, few.threads) == (1, cores)
-    wide = cpu_width(cores, num_runs=100, wanted="auto", room=100)
+    wide = cpu_capacity(cores, num_runs=100, wanted="auto", room=100)
     assert (wide.number, wide.threads) == (1, cores)
-    assert cpu_width(2 * cores, num_runs=100, wanted="auto", room=100).number == 1
+    assert cpu_capacity(2 * cores, num_runs=100, wanted="auto", room=100).number == 1
 
 
 def test_a_gpu_for_each_lane(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,30 +159,30 @@ def test_a_gpu_for_each_lane(monkeypatch: pytest.MonkeyPatch) -> None:
     assert names_of(2, None) == ["0", "1"]
     assert names_of(2, "2, 5") == ["2", "5"]
     assert names_of(1, "GPU-4e6f,GPU-11aa") == ["GPU-4e6f"]  # the second is not there
-    two = gpu_width(["2", "5"], num_runs=8, wanted="auto", room=8)
+    two = gpu_capacity(["2", "5"], num_runs=8, wanted="auto", room=8)
     assert (two.number, two.devices) == (2, ["2", "5"])
-    four = gpu_width(["2", "5"], num_runs=8, wanted=4, room=8)
-    assert [four.device(lane) for lane in range(4)] == ["2", "5", "2", "5"]
+    four = gpu_capacity(["2", "5"], num_runs=8, wanted=4, room=8)
+    assert [four.device(worker) for worker in range(4)] == ["2", "5", "2", "5"]
     assert TWO.device(1) is None
-    assert gpu_width(["2", "5"], num_runs=1, wanted="auto", room=8) == Width()
-    assert gpu_width(["2"], num_runs=8, wanted="auto", room=8) == Width()
-    assert gpu_width([], num_runs=8, wanted=4, room=8) == Width()
+    assert gpu_capacity(["2", "5"], num_runs=1, wanted="auto", room=8) == Capacity()
+    assert gpu_capacity(["2"], num_runs=8, wanted="auto", room=8) == Capacity()
+    assert gpu_capacity([], num_runs=8, wanted=4, room=8) == Capacity()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
     pin("5")
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
 
 
-def test_stacks_are_cut_evenly_and_shared_among_lanes(data: Path) -> None:
-    """Sizes differ by one at most; four stacks for two lanes, where there are so many runs."""
+def test_stacks_are_cut_evenly_and_shared_among_workers(data: Path) -> None:
+    """Sizes differ by one at most; four stacks for two workers, where there are so many runs."""
     jobs = make(data, *(f"seed={k}" for k in range(10)))
     assert [len(stack) for stack in cut(jobs, 4)] == [3, 3, 4]
     assert [len(stack) for stack in cut(jobs, 100)] == [10]
     assert [len(stack) for stack in cut(jobs[:2], 100, fewest=4)] == [1, 1]
-    layout = lay_out(jobs, benchmarks={}, largest=None, width=TWO)
+    layout = lay_out(jobs, benchmarks={}, largest=None, capacity=TWO)
     assert [len(stack) for stack in layout.beside] == [1] * 10
-    layout = lay_out(jobs, benchmarks={}, largest=8, width=TWO)
+    layout = lay_out(jobs, benchmarks={}, largest=8, capacity=TWO)
     assert [len(stack) for stack in layout.beside] == [2, 3, 2, 3]
     assert [job.number for stack in layout.beside for job in stack] == list(range(10))
-    assert lay_out(jobs, benchmarks={}, largest=None, width=Width()).beside == []
+    assert lay_out(jobs, benchmarks={}, largest=None, capacity=Capacity()).beside == []
     assert view_data(jobs[0].config, jobs[0].dataset) is view_data(jobs[1].config, jobs[0].dataset)
     assert RunDir(jobs[0].folder.path).status() == ""

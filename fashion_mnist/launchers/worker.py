@@ -4,7 +4,7 @@ import socket
 from functools import cache
 
 from fashion_mnist.data.idx import DataError
-from fashion_mnist.engines.engine import Task
+from fashion_mnist.launchers.base import Task
 from fashion_mnist.runs.files import SILENT_SECONDS
 from fashion_mnist.runs.request import Datasets, RunResult, identify
 from fashion_mnist.runs.run_dir import RunDir, RunError
@@ -17,16 +17,16 @@ PATIENCE_SECONDS = SILENT_SECONDS + 30
 
 
 class RefusalError(Exception):
-    """This place cannot train what it is sent as whoever sent it would."""
+    """This machine has other data, or another version of the program, than the sweep."""
 
 
 def train_task(
-    task: Task, datasets: Datasets, observer: Observer, *, is_away: bool = False
+    task: Task, datasets: Datasets, observer: Observer, *, is_remote: bool = False
 ) -> list[RunResult]:
     """Train a stack's runs, or go on with them, or find that it was done before; record them.
 
     Args:
-        is_away: on another machine than the sweep, whose own uploader carries the event logs.
+        is_remote: on another machine than the sweep, whose own uploader carries the event logs.
 
     Raises:
         RefusalError: there is no data here, or other data, or another version of the program.
@@ -55,8 +55,8 @@ def train_task(
         threads=task.threads,
         machine=task.machine,
         folders=[RunDir(path) for path in task.folders],
-        start_uploader=None if is_away else begin_uploading,
-        **({"patience_seconds": PATIENCE_SECONDS} if is_away else {}),
+        start_uploader=None if is_remote else begin_uploading,
+        **({"patience_seconds": PATIENCE_SECONDS} if is_remote else {}),
     )
     for result in results:
         failure = result.error

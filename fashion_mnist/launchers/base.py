@@ -1,7 +1,7 @@
-"""What every engine is: it is given stacks, has them trained, and tells what became of them.
+"""What the launchers have in common: a launcher gets stacks, has them trained, returns results.
 
-A stack is the unit that travels. What it is, how it is cut, what is known of it already and what
-is said in the end is the sweep's business and the same for all engines.
+How runs are grouped into stacks, which of them are known, and what is reported at the end is
+decided in the sweep, in the same way for every launcher.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:  # each process of the lanes reads this file when it starts
+if TYPE_CHECKING:  # each worker process reads this file when it starts
     from fashion_mnist.runs.request import Request, RunResult
     from fashion_mnist.training.device import Machine
 
 
 @dataclass(frozen=True)
-class Width:
+class Capacity:
     """How many stacks are trained at a time, and on what each."""
 
     number: int = 1
     threads: int = 0  # of each; 0: all cores
     devices: Sequence[str] = ()  # a GPU for each at a time, as CUDA_VISIBLE_DEVICES names them
     seconds_to_start: float = 5.0  # until they begin
-    is_here: bool = True  # on this machine, whose cores and memory they share
-    is_filled: bool = True  # stacks are cut so small that no place waits long for the last one
+    is_here: bool = True  # on this machine: the stacks share its cores and memory
+    is_filled: bool = True  # stacks are cut so small that no worker waits long for the last one
     has_gpus: bool = False  # elsewhere: what `auto` means for a device is found out there
 
     def device(self, number: int) -> str | None:
@@ -36,70 +36,70 @@ class Width:
 
 @dataclass(frozen=True)
 class Task:
-    """A stack on its way: plain values, and enough of them to do it twice without harm."""
+    """A stack to be trained, as plain values; training it twice gives the same run directories."""
 
     number: int
     requests: Sequence[Request]
-    folders: Sequence[Path]  # of each run: which attempt it is was decided where it comes from
+    folders: Sequence[Path]  # of each run's attempt
     fingerprints: Sequence[str]
     data_sha256: str
-    machine: Machine | None = None  # that new runs are trained on; None: as theirs over there is
+    machine: Machine | None = None  # what new runs are recorded with; None: the worker's own
     threads: int | None = None  # what `training.threads: auto` means; None: all cores
 
 
 @dataclass(frozen=True)
-class News:
-    """What is said of a stack: how far it is, or, with results, that it is done."""
+class Update:
+    """How far a stack is or, with results, that it has ended."""
 
     number: int
     epochs: float = 0.0
     results: Sequence[RunResult] | None = None
-    refusal: str = ""  # why it can be trained nowhere, for the whole sweep's end
+    refusal: str = ""  # why it can be trained on no machine; it ends the sweep
 
 
-def failure(task: Task, reason: str) -> News:
-    """The stack could not be trained; it is nobody's fault, and the same command goes on."""
+def failure(task: Task, reason: str) -> Update:
+    """The update of a stack that could not be trained; the same command goes on with it."""
     from fashion_mnist.runs.request import RunResult
     from fashion_mnist.runs.run_dir import RunDir, RunError
 
     results = [RunResult(RunDir(path), error=RunError(reason)) for path in task.folders]
-    return News(task.number, results=results)
+    return Update(task.number, results=results)
 
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told of stacks, and asked whether to go on; what it raises there ends them all."""
+    """Callbacks for the progress of stacks; what `check_for_stop` raises ends all of them."""
 
     on_begin: Callable[[Task], None]
-    on_news: Callable[[News], None]
+    on_update: Callable[[Update], None]
     check_for_stop: Callable[[], None]
 
 
 class Workers(Protocol):
-    """Whoever trains stacks while a sweep lasts."""
+    """The open workers of a launcher, for as long as a sweep lasts."""
 
-    width: Width
+    capacity: Capacity
 
     def run(self, tasks: Sequence[Task], listener: Listener) -> list[Task]:
-        """Have stacks trained, begun in the order given; what must be trained here comes back.
+        """Have stacks trained, begun in the order given; those to be trained here are returned.
 
         Raises:
-            StopRequested: or whatever `check_for_stop` raises, after all runs are saved.
+            StopRequested: from `check_for_stop`, after all runs are saved.
             RunError: nothing can be trained there.
         """
 
 
-class Engine(Protocol):
+class Launcher(Protocol):
     """A choice of `hydra/launcher`, with its options."""
 
     @property
     def is_here(self) -> bool:
-        """Whether it is this machine: what a search gives up can be given up at once."""
+        """Whether it trains on this machine, where a search can prune a run at once."""
 
     def problems(self) -> list[str]:
         """What is wrong with the options, or not installed."""
 
-    def width(self, machines: Sequence[Machine], num_runs: int, wanted: int | str) -> Width:
+    def capacity(self, machines: Sequence[Machine], num_runs: int, wanted: int | str) -> Capacity:
         """How many stacks it trains at a time.
 
         Args:
@@ -108,9 +108,9 @@ class Engine(Protocol):
             wanted: by the user, of processes here, or auto.
         """
 
-    def open(self, width: Width, folder: Path) -> AbstractContextManager[Workers]:
-        """Workers, gone with the context.
+    def open(self, capacity: Capacity, folder: Path) -> AbstractContextManager[Workers]:
+        """Workers that end with the context.
 
         Args:
-            folder: of the sweep's own files, for what an engine has to write.
+            folder: the sweep's own, for files that the launcher writes.
         """

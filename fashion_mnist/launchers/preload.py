@@ -1,4 +1,4 @@
-"""What the processes of `lanes` have in common: imported once by the server that they fork from."""
+"""What the processes of `local` share: imported once by the server that they are forked from."""
 
 import gc
 
@@ -6,7 +6,7 @@ from fashion_mnist.runs.signals import ignore_signals
 
 ignore_signals()  # a terminal sends them to this server too, whose children would go with it
 gc.disable()  # see __main__
-from fashion_mnist.engines import workbench  # noqa: E402, F401 (after gc is off; to be there)
+from fashion_mnist.launchers import worker  # noqa: E402, F401 (after gc is off; to be there)
 
 gc.freeze()
 gc.enable()

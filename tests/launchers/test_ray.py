@@ -17,9 +17,8 @@ import pytest
 
 from fashion_mnist.config.compose import Composer
 from fashion_mnist.data.idx import DataError
-from fashion_mnist.engines.errand import Home
-from fashion_mnist.engines.ray_cluster import RayCluster
-from fashion_mnist.engines.ray_tasks import RayWorkers
+from fashion_mnist.launchers.ray import RayLauncher, RayWorkers
+from fashion_mnist.launchers.remote import Storage
 from fashion_mnist.runs.request import Datasets, Request
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.sweep.campaign import Campaign
@@ -69,9 +68,9 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
 
 @pytest.fixture(scope="module")
 def workers(nodes: Nodes) -> Iterator[RayWorkers]:
-    """The engine, connected once: each connection starts processes anew."""
-    engine = RayCluster(nodes.cluster.address, cpus=1, gpus=0, retries=3)
-    with engine.open(engine.width([], 8, "auto"), nodes.folder / "outputs") as workers:
+    """The launcher, connected once: each connection starts processes anew."""
+    launcher = RayLauncher(nodes.cluster.address, cpus=1, gpus=0, retries=3)
+    with launcher.open(launcher.capacity([], 8, "auto"), nodes.folder / "outputs") as workers:
         yield workers
 
 
@@ -130,7 +129,7 @@ def test_the_bits_are_those_of_this_machine(data: Path, workers: RayWorkers) -> 
     assert weights(jobs) == weights_here(data, *variants)
     assert {job.folder.tags()["threads"] for job in jobs} == {"2"}
     assert len({job.folder.tags()["mlflow.fmnist.pid"] for job in jobs} - {str(os.getpid())}) == 2
-    assert (workers.width.number, workers.width.threads) == (2, 1)
+    assert (workers.capacity.number, workers.capacity.threads) == (2, 1)
 
 
 def test_runs_come_back_where_nothing_is_shared(data: Path, workers: RayWorkers) -> None:
@@ -146,11 +145,11 @@ def test_runs_come_back_where_nothing_is_shared(data: Path, workers: RayWorkers)
         train_jobs(jobs[:1], Orders(check_for_stop=stop))
     assert jobs[0].folder.epoch() > 0
     begun = jobs[0].folder.history()
-    shared, workers._home = workers._home, Home(NOWHERE, NOWHERE / "proof")
+    shared, workers._storage = workers._storage, Storage(NOWHERE, NOWHERE / "marker")
     try:
         train_jobs(jobs, Orders(workers=workers))
     finally:
-        workers._home = shared
+        workers._storage = shared
     assert [job.folder.status() for job in jobs] == ["FINISHED", "FAILED", "FINISHED"]
     assert jobs[0].folder.history()[: len(begun)] == begun
     assert not jobs[0].folder.checkpoints()
@@ -259,17 +258,17 @@ def test_an_address_where_nobody_is_is_named(data: Path) -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the words that install it."""
-    engine = RayCluster(address=None, cpus=1, gpus=0, retries=3)
-    assert engine.problems() == []
+    launcher = RayLauncher(address=None, cpus=1, gpus=0, retries=3)
+    assert launcher.problems() == []
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert engine.problems() == [
+    assert launcher.problems() == [
         "hydra/launcher=stacked_ray needs the package ray: pip install '.[ray]'"
     ]
 
 
 def test_options_are_checked_together() -> None:
     """Each with what is allowed and what came."""
-    problems = RayCluster(address=None, cpus=1000, gpus=1.5, retries=-2).problems()
+    problems = RayLauncher(address=None, cpus=1000, gpus=1.5, retries=-2).problems()
     assert [problem.partition(" must ")[0] for problem in problems] == [
         "hydra.launcher.gpus",
         "hydra.launcher.retries",

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fashion_mnist.engines.engine import Width
-from fashion_mnist.engines.slurm import Slurm, SlurmWorkers
+from fashion_mnist.launchers.base import Capacity
+from fashion_mnist.launchers.slurm import SlurmLauncher, SlurmWorkers
 from fashion_mnist.runs.request import Datasets, Request
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.sweep.execution import Orders, train_jobs
@@ -22,7 +22,7 @@ from tests.training.test_contract import ATOL, RTOL
 pytest.importorskip("submitit")
 
 SMALL = ("training.threads=2", "model.hidden_sizes=[6]", "training.checkpoint_seconds=0")
-LOCAL = Slurm(
+LOCAL = SlurmLauncher(
     cluster="local",
     cpus=1,
     gpus=0,
@@ -37,8 +37,8 @@ LOCAL = Slurm(
 
 @pytest.fixture
 def workers() -> Iterator[SlurmWorkers]:
-    """The engine, for two jobs at a time."""
-    two = Width(2, 1, is_here=False, is_filled=False)
+    """The launcher, for two jobs at a time."""
+    two = Capacity(2, 1, is_here=False, is_filled=False)
     with LOCAL.open(two, Path("outputs/sweeps/some").absolute()) as workers:
         yield workers
 
@@ -95,7 +95,7 @@ def test_jobs_that_die_make_way_or_are_stopped_lose_nothing(
 
 def test_options_reach_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the file that is given to sbatch; what was not said is not there."""
-    from fashion_mnist.engines.slurm_job import build_executor
+    from fashion_mnist.launchers.slurm import build_executor
 
     srun = tmp_path / "bin" / "srun"
     srun.parent.mkdir()

@@ -1,0 +1,359 @@
+"""`hydra/launcher=stacked_ray`: stacks are tasks of a Ray cluster.
+
+Ray queues the tasks, places them by the CPUs and GPUs that they ask for, and starts them again on
+another node when theirs dies. Ray is imported within functions alone: it is an optional package.
+"""
+
+import importlib.util
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fashion_mnist.console import first_line_of
+from fashion_mnist.launchers.base import Capacity, Listener, Task, Update, failure
+from fashion_mnist.launchers.local import visible_devices
+from fashion_mnist.launchers.remote import (
+    RemoteResult,
+    RemoteTask,
+    Storage,
+    marked_storage,
+    pack_run_dir,
+    remote_task,
+    train_remote_task,
+    update_of,
+)
+from fashion_mnist.runs.run_dir import RunDir, RunError
+from fashion_mnist.runs.signals import STOPPING, StopRequested
+from fashion_mnist.runs.training import Observer
+from fashion_mnist.training.device import Machine, physical_cores
+from fashion_mnist.training.stack import HistoryRow, Stack
+
+# Ray writes pages to the standard output when a node dies; it reads this when it is imported
+os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
+
+log = logging.getLogger("fashion_mnist")
+
+POLL_SECONDS = 0.2  # between two checks for a request to stop
+STOP_SECONDS = 20  # for tasks that save their runs; after 30, Slurm kills
+SECONDS_BETWEEN_UPDATES = 0.5  # of a task's epochs
+CONNECT_SECONDS = 5  # for the head of a cluster to answer
+OBJECT_STORE_BYTES = 100 * 2**20  # of a local cluster: stacks travel as a few kilobytes
+
+
+@dataclass(frozen=True)
+class RayLauncher:
+    """Trains stacks in a cluster; `address` null: one of this machine, for this sweep alone."""
+
+    address: str | None
+    cpus: float  # of a stack
+    gpus: float
+    retries: int  # of a stack whose node or process died
+
+    is_here = False
+
+    def problems(self) -> list[str]:
+        """What is wrong with the options, or not installed."""
+        if importlib.util.find_spec("ray") is None:
+            return ["hydra/launcher=stacked_ray needs the package ray: pip install '.[ray]'"]
+        problems = []
+        if not self.cpus >= 0:
+            problems.append(f"hydra.launcher.cpus must be 0 or more, got {self.cpus:g}")
+        if not self.gpus >= 0 or (self.gpus > 1 and self.gpus % 1):
+            problems.append(
+                "hydra.launcher.gpus must be 0, a fraction of 1 or a whole number, got "
+                f"{self.gpus:g}"
+            )
+        if self.retries < -1:
+            problems.append(f"hydra.launcher.retries must be -1 or more, got {self.retries}")
+        cores = physical_cores()
+        if self.address is None and self.cpus > cores:
+            problems.append(
+                f"hydra.launcher.cpus must be at most {cores}, the cores of this machine, where "
+                f"there is no hydra.launcher.address, got {self.cpus:g}"
+            )
+        return problems
+
+    def capacity(self, machines: Sequence[Machine], num_runs: int, wanted: int | str) -> Capacity:
+        """As many stacks as the cluster has room for as it is now."""
+        if self.address is None:
+            has = {"CPU": float(physical_cores()), "GPU": float(len(visible_devices()))}
+        else:
+            self.connect()
+            has = _resources()
+        wants = {"CPU": self.cpus, "GPU": self.gpus}
+        rooms = [int(has.get(name, 0) / share) for name, share in wants.items() if share]
+        return Capacity(
+            max(1, min(rooms, default=physical_cores())),
+            max(1, int(self.cpus)),
+            seconds_to_start=5.0 if self.address else 12.0,  # Ray's own processes come first
+            is_here=False,
+            has_gpus=self.gpus > 0,
+        )
+
+    @contextmanager
+    def open(self, capacity: Capacity, folder: Path) -> Iterator["RayWorkers"]:
+        """Workers that begin when there is something to train."""
+        with marked_storage(folder) as storage:
+            try:
+                yield RayWorkers(capacity, self, storage)
+            finally:
+                _disconnect()
+
+    def connect(self) -> None:
+        """Once. Raises RunError where there is no cluster."""
+        import ray
+
+        if ray.is_initialized():
+            return
+        local: dict[str, Any] = {
+            "num_cpus": physical_cores(),
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+        }
+        where = self.address or "here"
+        with _own_handlers():
+            try:
+                _check_reachable(where)
+                ray.init(
+                    address=self.address or "local",
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    **({} if self.address else local),
+                )
+            except Exception as error:  # Ray raises whatever its parts raise
+                reason = getattr(error, "strerror", None) or first_line_of(error)
+                raise RunError(f"no Ray cluster at {where}: {reason}") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Raise OSError where no process listens: Ray would try for minutes and log each attempt."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+
+
+def _resources() -> dict[str, float]:
+    """Of the whole cluster."""
+    import ray
+
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # as Ray has it
+    return resources
+
+
+def _disconnect() -> None:
+    """Leave the cluster; a local one ends."""
+    import ray
+
+    if ray.is_initialized():
+        with _own_handlers():
+            ray.shutdown()
+
+
+@contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Within, Ray cannot replace the handlers of signals that end the program."""
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@dataclass
+class RayWorkers:
+    """The tasks of a sweep; the cluster is connected when the first one is sent."""
+
+    capacity: Capacity
+    _launcher: RayLauncher
+    _storage: Storage
+    _progress: Any = None
+    _function: Any = None
+
+    def run(self, tasks: Sequence[Task], listener: Listener) -> list[Task]:
+        """See `base.Workers`. No task is returned: a stack without a result has its error."""
+        import ray
+
+        if not tasks:
+            return []
+        self._begin()
+        sent = _Sent({self._send(task): task for task in tasks}, listener)
+        try:
+            while sent.waiting:
+                ready, _ = ray.wait(list(sent.waiting), timeout=POLL_SECONDS, fetch_local=False)
+                sent.advance(ray.get(self._progress.take.remote()))
+                for reference in ready:
+                    sent.end(reference, self._result(reference))
+                listener.check_for_stop()
+        except Exception:
+            self._stop(sent)
+            raise
+        return []
+
+    def _begin(self) -> None:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        if self._progress is not None:
+            return
+        self._launcher.connect()
+        _warn_of_no_such_node(self._launcher)
+        on_this_node = NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), False
+        )
+        self._progress = (
+            ray.remote(ProgressActor).options(num_cpus=0, scheduling_strategy=on_this_node).remote()
+        )
+        self._function = ray.remote(work).options(
+            num_cpus=self._launcher.cpus,
+            num_gpus=self._launcher.gpus,
+            max_retries=self._launcher.retries,
+        )
+
+    def _send(self, task: Task) -> Any:
+        import ray
+
+        begun = [folder for folder in task.folders if RunDir(folder).status()]
+        archives = [ray.put(pack_run_dir(folder)) for folder in task.folders] if begun else []
+        return self._function.remote(remote_task(task, self._storage), self._progress, archives)
+
+    def _result(self, reference: Any) -> RemoteResult | str:
+        """The result of a task, or why it has none."""
+        import ray
+
+        try:
+            result: RemoteResult = ray.get(reference)
+        except ray.exceptions.TaskCancelledError:
+            return RemoteResult()
+        except ray.exceptions.RayTaskError as error:
+            return first_line_of(error.cause or error)
+        except ray.exceptions.RayError as error:
+            return f"{type(error).__name__}: {first_line_of(error)}"
+        return result
+
+    def _stop(self, sent: "_Sent") -> None:
+        """Have running tasks save their runs; forget those that wait."""
+        import ray
+
+        for reference in sent.waiting:
+            ray.cancel(reference)
+        deadline = time.monotonic() + STOP_SECONDS
+        while sent.waiting and (left := deadline - time.monotonic()) > 0:
+            ready, _ = ray.wait(list(sent.waiting), timeout=left)
+            for reference in ready:
+                sent.end(reference, self._result(reference))
+
+
+@dataclass
+class _Sent:
+    """The tasks that have been sent and have not ended."""
+
+    waiting: dict[Any, Task]
+    listener: Listener
+    _begun: set[int] = field(default_factory=set)
+    _workers: dict[int, str] = field(default_factory=dict)
+
+    def advance(self, updates: dict[int, tuple[str, float]]) -> None:
+        """Which worker trains which stack, and how far it is."""
+        by_number = {task.number: task for task in self.waiting.values()}
+        for number, (worker, epochs) in updates.items():
+            if number not in by_number:
+                continue  # it has ended meanwhile
+            before = self._workers.setdefault(number, worker)
+            if before != worker:
+                self._workers[number] = worker
+                log.warning("a worker died (%s): its runs go on in %s", before, worker)
+            self._begin(by_number[number])
+            self.listener.on_update(Update(number, epochs=epochs))
+
+    def end(self, reference: Any, result: RemoteResult | str) -> None:
+        """Pass on the result of a task that has ended."""
+        task = self.waiting.pop(reference)
+        update = failure(task, result) if isinstance(result, str) else update_of(result, task)
+        if update.results is not None or update.refusal:
+            self._begin(task)
+            self.listener.on_update(update)
+
+    def _begin(self, task: Task) -> None:
+        if task.number not in self._begun:
+            self._begun.add(task.number)
+            self.listener.on_begin(task)
+
+
+def _warn_of_no_such_node(launcher: RayLauncher) -> None:
+    """A task that fits no node waits for ever, unless the cluster grows."""
+    import ray
+
+    wants = {"CPU": launcher.cpus, "GPU": launcher.gpus}
+    everything: Any = ray.nodes()  # type: ignore[no-untyped-call]  # as Ray has it
+    nodes = [node["Resources"] for node in everything if node["Alive"]]
+    if not any(all(node.get(n, 0) >= share for n, share in wants.items()) for node in nodes):
+        log.warning(
+            "no node of the cluster has %g CPUs and %g GPUs: its stacks wait for one",
+            launcher.cpus,
+            launcher.gpus,
+        )
+
+
+class ProgressActor:
+    """An actor that keeps how far stacks are until the sweep asks for it."""
+
+    def __init__(self) -> None:
+        self._updates: dict[int, tuple[str, float]] = {}
+
+    def tell(self, number: int, worker: str, epochs: float) -> None:
+        """Note that the worker has trained the stack so far."""
+        self._updates[number] = worker, epochs
+
+    def take(self) -> dict[int, tuple[str, float]]:
+        """The last note of each stack since the call before, by the stack's number."""
+        updates, self._updates = self._updates, {}
+        return updates
+
+
+def work(task: RemoteTask, progress: Any, archives: Sequence[Any]) -> RemoteResult:
+    """The function of a task: train a stack.
+
+    Args:
+        progress: the handle of a `ProgressActor`.
+        archives: references to archives of its run directories, where any was begun.
+    """
+    import ray
+
+    number, last = task.task.number, time.monotonic()
+    worker = f"{socket.gethostname()}, process {os.getpid()}"
+
+    def on_epoch(stack: Stack, _rows: list[HistoryRow]) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SECONDS_BETWEEN_UPDATES:
+            last = time.monotonic()
+            progress.tell.remote(number, worker, stack.epoch)
+
+    with _stop_when_cancelled() as stop:
+
+        def check(*_: object) -> None:
+            if stop.is_set():
+                raise StopRequested(signal.SIGTERM)
+
+        progress.tell.remote(number, worker, 0.0)
+        observer = Observer(check, on_epoch, check_for_stop=check)
+        return train_remote_task(task, observer, lambda: ray.get(list(archives)))
+
+
+@contextmanager
+def _stop_when_cancelled() -> Iterator[threading.Event]:
+    """Within, `ray.cancel`, which sends SIGINT, sets the event, so that runs can be saved."""
+    stop = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda _number, _frame: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
