@@ -95,6 +95,20 @@ def test_search_says_how_far_it_is() -> None:
     assert short(search).splitlines()[0] == "search (tpe): 12 of 40 trials done, 28 to go"
 
 
+def test_a_search_with_more_trials_than_are_asked_for_has_none_to_go() -> None:
+    """As where `sweep.n_trials` is lowered."""
+    search = Preflight(num_jobs=0, search=SearchPlan("tpe", num_trials=12, num_done=24))
+    assert short(search).splitlines()[0] == "search (tpe): 24 of 12 trials done, 0 to go"
+
+
+def test_repeated_runs_are_counted_as_runs_to_train() -> None:
+    """Those of `rerun=true` are neither new nor finished; every job is counted once."""
+    again = Preflight(num_jobs=5, num_repeated=3, num_finished=1, stacks=[SMALL])
+    assert short(again).startswith(
+        "5 jobs: 1 new, 3 to be trained again (rerun=true), 1 finished before\n4 runs to train"
+    )
+
+
 @pytest.mark.parametrize(
     ("estimated", "actual", "words"),
     [

@@ -57,6 +57,29 @@ def test_stacks_beside_each_other_are_told_apart() -> None:
     assert progress.figures()["stacks"] == "1 of 2 done, now 4: b"
 
 
+def test_a_stack_whose_worker_died_is_not_shown() -> None:
+    """Nothing of it counts as done: it is trained again."""
+    progress = Progress(num_stacks=2, num_runs=2)
+    progress.begin_stack(0, "a", 1, 4)
+    progress.begin_stack(1, "b", 1, 4)
+    progress.advance(0, 2)
+    progress.advance(1, 2)
+    assert progress.share() == 0.5
+    progress.drop_stack(0)
+    assert progress.figures()["stacks"] == "0 of 2 done, now 1: b"
+    assert progress.share() == 0.25
+
+
+def test_the_best_so_far_knows_runs_that_were_trained_before() -> None:
+    """They are not counted as runs of this command."""
+    progress = Progress()
+    progress.compare("old", 0.9)
+    progress.compare("without a score", None)
+    progress.finish_run("new", "FINISHED", 0.8)
+    assert progress.best == (0.9, "old")
+    assert progress.counts == {"FINISHED": 1}
+
+
 def test_the_best_loss_is_the_lowest() -> None:
     """Where the score is to be minimised."""
     progress = Progress(maximize=False)

@@ -14,7 +14,7 @@ from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.sweep.axes import Axis
 from fashion_mnist.sweep.objectives import search_notes, search_problems
 from fashion_mnist.sweep.samplers import distribution, override_texts
-from fashion_mnist.sweep.study import LOG_FILE, Search, Trial
+from fashion_mnist.sweep.study import LOG_FILE, Search, Trial, trials_done
 
 SAMPLERS = ("random", "tpe", "cmaes", "qmc")
 RATE = Axis(keys=("optimizer.lr",), low=1e-4, high=1e-1, log=True)
@@ -275,6 +275,35 @@ def test_failures_count(tmp_path: Path) -> None:
         search.tell(2, [0.5])
         assert search.remaining == 0
         assert [trial.scores for trial in search.known()] == [(), (), (0.5,)]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"op_code": 0, "wor'])
+def test_a_log_whose_first_line_is_missing_is_no_damage(content: bytes, tmp_path: Path) -> None:
+    """As after a kill between the creation of the file and its first write, or within that."""
+    (tmp_path / LOG_FILE).write_bytes(content)
+    assert trials_done(tmp_path, retry_failed=False) == 0
+    with open_search(tmp_path) as search:
+        [trial] = search.ask(1)
+        search.tell(trial.number, [0.5])
+    assert trials_done(tmp_path, retry_failed=False) == 1
+
+
+def test_failed_trials_are_asked_for_again_where_that_is_wanted(tmp_path: Path) -> None:
+    """With the same values; each counts once, and none that has a score comes back."""
+    with open_search(tmp_path, n_trials=2) as search:
+        failed, scored = search.ask(2)
+        search.tell(failed.number, None)
+        search.tell(scored.number, [0.5])
+    assert trials_done(tmp_path, retry_failed=True) == 1
+    with open_search(tmp_path, n_trials=2) as search:
+        search.retry_failed()
+        assert [trial.number for trial in search.known()] == [scored.number]
+        [again] = search.ask(9)
+        assert again.values == failed.values
+        search.tell(again.number, [0.7])
+        assert search.remaining == 0
+        assert sorted(trial.scores for trial in search.known()) == [(0.5,), (0.7,)]
+    assert trials_done(tmp_path, retry_failed=False) == 2
 
 
 def test_problems_come_at_once() -> None:

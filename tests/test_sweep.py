@@ -14,10 +14,15 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from safetensors.torch import load_file
 
+from fashion_mnist.config.compose import Composer
 from fashion_mnist.data.fashion_mnist import Dataset
+from fashion_mnist.data.idx import DataError
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
+from fashion_mnist.sweep.conduct import conduct
+from fashion_mnist.sweep.definition import check_sweep
+from fashion_mnist.sweep.plan import Job
 from fashion_mnist.training.device import Machine
 from tests.builders import QUIET, data_overrides, load, make_config, make_data, train_stack
 from tests.training.test_contract import ATOL, RTOL
@@ -170,6 +175,34 @@ def test_a_failing_run_fails_alone(data: Path) -> None:
     retried = sweep(data, *words, "sweep.retry_failed=true")
     assert retried.returncode == 1
     assert len(runs()) == 3
+
+
+def test_a_repeated_sweep_counts_its_runs(data: Path) -> None:
+    """With `rerun=true` every run is trained again, and the counts say so."""
+    words = (NOWHERE, "-m", "seed=range(2)", "training.epochs=1")
+    assert sweep(data, *words).returncode == 0
+    again = sweep(data, *words, "rerun=true")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "2 jobs: 2 to be trained again (rerun=true)" in again.stdout
+    assert "2 runs to train in 2 stacks" in again.stdout
+    assert "2 of 2 finished" in again.stdout
+    assert len(runs()) == 4
+
+
+def test_an_error_in_mid_sweep_leaves_a_summary_of_what_finished(data: Path) -> None:
+    """The error still ends the command, after the leaderboard."""
+    words = [*data_overrides(data), *SMALL, NOWHERE, "seed=range(2)"]
+
+    def launch(jobs: Sequence[Job]) -> None:
+        train([jobs[0].request], jobs[0].dataset, QUIET)
+        raise DataError("the file is gone")
+
+    checked = check_sweep(words, Composer())
+    with pytest.raises(DataError, match="the file is gone"):
+        conduct(checked, sweep_dir=Path("multirun"), launch=launch, stacked=None, dry_run=False)
+    assert sorted(row["status"] for row in summary()) == ["", "FINISHED"]
+    [parent] = parents()
+    assert parent.status() == "KILLED"
 
 
 @pytest.mark.parametrize("launcher", ["basic", "submitit_local"])

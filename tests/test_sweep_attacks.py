@@ -6,6 +6,7 @@ import pytest
 
 from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.runs.run_dir import RunDir
+from fashion_mnist.sweep.context import child_name
 from fashion_mnist.sweep.space import read_space
 from tests.builders import make_data
 from tests.test_sweep import NOWHERE, parents, runs, summary, sweep
@@ -37,6 +38,20 @@ def test_a_search_with_more_seeds_trains_them_all(data: Path) -> None:
     assert {row["status"] for row in rows} == {"FINISHED"}
 
 
+def test_failed_trials_are_trained_again_where_that_is_wanted(data: Path) -> None:
+    """Each failed trial counts once; those that have a score are left alone."""
+    search = (NOWHERE, ALONE, "sweep.sampler=random", "sweep.n_trials=2")
+    words = (*search, "optimizer=sgd", "schedule=constant", "optimizer.lr=1e30,2e30")
+    first = sweep(data, *words)
+    assert "diverged" in first.stdout, first.stdout + first.stderr
+    assert "2 of 2 trials done, 0 to go" in sweep(data, *words).stdout
+    before = len(runs())
+    again = sweep(data, *words, "sweep.retry_failed=true")
+    assert "0 of 2 trials done, 2 to go" in again.stdout, again.stdout + again.stderr
+    assert len(runs()) > before
+    assert "2 of 2 trials done, 0 to go" in sweep(data, *words).stdout
+
+
 def test_the_best_so_far_is_the_best_by_the_sweeps_own_figure(data: Path) -> None:
     """Where the loss chooses the winner, the lowest loss is shown while the sweep goes on."""
     done = sweep(
@@ -64,3 +79,9 @@ def test_what_makes_no_other_run_is_no_axis(axis: str) -> None:
     key = axis.partition("=")[0]
     with pytest.raises(ConfigError, match=f"{key} says where or how"):
         read_space([axis, "model.width=1,2"], axes={}, when={})
+
+
+def test_a_key_that_is_given_twice_is_named_once() -> None:
+    """With the value that counts, the last."""
+    overrides = ["model.width=4", "seed=1", "+model.width=8", "optimizer=sgd"]
+    assert child_name(overrides, ["model.width", "seed"]) == "width=8 seed=1"

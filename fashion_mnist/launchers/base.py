@@ -55,6 +55,7 @@ class Update:
     epochs: float = 0.0
     results: Sequence[RunResult] | None = None
     refusal: str = ""  # why it can be trained on no machine; it ends the sweep
+    is_lost: bool = False  # its worker died: it is trained by another, or returned
 
 
 def failure(task: Task, reason: str) -> Update:

@@ -183,8 +183,10 @@ class LocalWorkers:
                 update: Update = ready.recv()
             except (EOFError, OSError):
                 self._workers.remove(worker)
-                undone += [worker.task] if worker.task else []
                 log.warning("a process died (%s): its runs go on here", worker.process.exitcode)
+                if worker.task is not None:
+                    undone.append(worker.task)
+                    yield Update(worker.task.number, is_lost=True)
                 continue
             if update.results is not None:
                 worker.task = None

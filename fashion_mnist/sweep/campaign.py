@@ -66,10 +66,19 @@ class Campaign:
         jobs = [replace(job, request=replace(job.request, parent=parent)) for job in jobs]
         if not self.sweep.is_search:
             has_ended = [job.folder.status() in ENDED for job in jobs]
-            train_jobs(list(compress(jobs, has_ended)), replace(self.orders, workers=None))
-            jobs = [job for job, ended in zip(jobs, has_ended, strict=True) if not ended]
+            ended = list(compress(jobs, has_ended))
+            train_jobs(ended, replace(self.orders, workers=None))
+            jobs = [job for job, done in zip(jobs, has_ended, strict=True) if not done]
+            if jobs:
+                self._compare(ended)
         if jobs:
             self.launch(jobs)
+
+    def _compare(self, jobs: Sequence[Job]) -> None:
+        """Have the display know the best of runs that were trained before."""
+        for job in jobs:
+            if job.folder.status() == "FINISHED":
+                self.orders.progress.compare(job.name, job.folder.metrics().get(self.orders.score))
 
     def results(self) -> list[JobResult]:
         """What came of every job so far."""
@@ -99,7 +108,10 @@ class Campaign:
             batch_size=batch_size,
             num_epochs=config.training.epochs,
         ) as search:
+            if settings.retry_failed:
+                search.retry_failed()
             known = self.add(self.make(self._settings(search.known())))
+            self._compare(known)
             missing = [job for job in known if _is_open(job)]  # of seeds that are new
             if missing:
                 self.run(missing)

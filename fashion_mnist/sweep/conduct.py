@@ -3,13 +3,16 @@
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.config.schema import Config, SweepConfig
+from fashion_mnist.data.idx import DataError
 from fashion_mnist.launchers.base import Capacity
 from fashion_mnist.runs.event_log import LOG_FILE
+from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
 from fashion_mnist.sweep.arrangement import choose_capacity
 from fashion_mnist.sweep.campaign import Campaign, Launch
@@ -122,15 +125,15 @@ def _plan(campaign: Campaign, *, is_stacked: bool) -> Plan:
         orders.benchmarks,
         largest=orders.largest,
         capacity=capacity,
-        trials_done=_trials_done(folder) if sweep.is_search else 0,
+        trials_done=_trials_done(folder, sweep.settings) if sweep.is_search else 0,
     )
     return Plan(jobs, folder, preflight, capacity, is_stacked)
 
 
-def _trials_done(folder: Path) -> int:
+def _trials_done(folder: Path, settings: SweepConfig) -> int:
     from fashion_mnist.sweep.study import trials_done  # Optuna takes its time
 
-    return trials_done(folder)
+    return trials_done(folder, retry_failed=settings.retry_failed)
 
 
 def _largest(settings: SweepConfig, *, is_stacked: bool) -> int | None:
@@ -163,7 +166,14 @@ def _carry_out(
         campaign.context = replace(campaign.context, parent=parent.event_log.id)
         write_context(sweep_dir, campaign.context)
         began = time.monotonic()
-        is_stopped = not _train(campaign, plan, stop)
+        try:
+            is_stopped = not _train(campaign, plan, stop)
+        except (DataError, RunError, OSError):
+            # what has finished is published before the error ends the command
+            with suppress(RunError, OSError):
+                ending = close_sweep(campaign, parent, overrides, is_stopped=True)
+                log.info(farewell(ending))
+            raise
         seconds = time.monotonic() - began
         if is_stopped:
             log.error("stopped by %s; the same command goes on", stop.request or "SIGINT")

@@ -39,7 +39,8 @@ def child_name(overrides: Sequence[str], axes: Sequence[str]) -> str:
     """What differs between the runs of a sweep: `width=512 lr=0.003 seed=1`."""
     names = short_names(axes)
     pairs = [override.lstrip("+").partition("=") for override in overrides]
-    return " ".join(f"{names[key]}={value}" for key, _, value in pairs if key in names)
+    values = {key: value for key, _, value in pairs if key in names}  # the last of a key counts
+    return " ".join(f"{names[key]}={value}" for key, value in values.items())
 
 
 def write_context(sweep_dir: Path, context: SweepContext) -> None:

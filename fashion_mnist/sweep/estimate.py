@@ -94,6 +94,10 @@ def inspect_jobs(
     runs = different(jobs)
     last = [last_attempt(job.config, job.dataset) for job in runs]
     statuses = [folder.status() if folder else "" for folder in last]
+    repeated = [
+        job.config.rerun and status in ENDED for job, status in zip(runs, statuses, strict=True)
+    ]
+    once = [status for status, again in zip(statuses, repeated, strict=True) if not again]
     epochs = [
         (job.epoch(), job.config.training.epochs)
         for job, status in zip(runs, statuses, strict=True)
@@ -102,9 +106,10 @@ def inspect_jobs(
     return Preflight(
         num_jobs=len(jobs),
         num_duplicates=len(jobs) - len(runs),
-        num_finished=statuses.count("FINISHED"),
+        num_finished=once.count("FINISHED"),
+        num_repeated=sum(repeated),
         resumed_epochs=epochs,
-        num_failed=statuses.count("FAILED"),
+        num_failed=once.count("FAILED"),
         retries_failed=sweep.settings.retry_failed,
         stacks=plans,
         num_workers=num_workers,

@@ -71,6 +71,7 @@ def train_jobs(jobs: Sequence[Job], orders: Orders) -> dict[str, RunResult]:
         results |= _train_here(stack, orders)
     known = [job for job in different(jobs) if job.identity not in results]
     for part in _parts(known):
+        orders.check_for_stop()
         own = _train(part, Observer(lambda _stack, _step: orders.check_for_stop(), _ignore))
         for job in part:
             _tell_of_error(job, own[job.identity])
@@ -91,7 +92,9 @@ def _train_beside(
     refusals: list[str] = []
 
     def on_update(update: Update) -> None:
-        if update.refusal:
+        if update.is_lost:
+            orders.progress.drop_stack(update.number)
+        elif update.refusal:
             refusals.append(update.refusal)
         elif update.results is None:
             orders.progress.advance(update.number, update.epochs)

@@ -46,6 +46,7 @@ class Preflight:
     num_jobs: int
     num_duplicates: int = 0
     num_finished: int = 0
+    num_repeated: int = 0  # finished or failed before, and trained anew: rerun=true
     resumed_epochs: Sequence[tuple[int, int]] = ()  # of each run to be resumed: done, of how many
     num_failed: int = 0  # before
     retries_failed: bool = False
@@ -58,14 +59,14 @@ class Preflight:
     @property
     def num_new(self) -> int:
         """Runs that were never begun."""
-        there = self.num_finished + self.num_failed + len(self.resumed_epochs)
+        there = self.num_finished + self.num_repeated + self.num_failed + len(self.resumed_epochs)
         return self.num_jobs - self.num_duplicates - there
 
     @property
     def num_to_train(self) -> int:
         """Runs that will be trained or gone on with."""
         retried = self.num_failed if self.retries_failed else 0
-        return self.num_new + retried + len(self.resumed_epochs)
+        return self.num_new + self.num_repeated + retried + len(self.resumed_epochs)
 
     @property
     def seconds(self) -> float:
@@ -113,7 +114,7 @@ def error_of_estimate(estimated: float, actual: float) -> str:
 
 def _search(search: SearchPlan) -> str:
     done, total = search.num_done, search.num_trials
-    return f"search ({search.sampler}): {done} of {total} trials done, {total - done} to go"
+    return f"search ({search.sampler}): {done} of {total} trials done, {max(0, total - done)} to go"
 
 
 def _counts(preflight: Preflight) -> str:
@@ -121,6 +122,7 @@ def _counts(preflight: Preflight) -> str:
     counts = {
         "{} new": preflight.num_new,
         "{} to be resumed": len(preflight.resumed_epochs),
+        "{} to be trained again (rerun=true)": preflight.num_repeated,
         "{} finished before": preflight.num_finished,
         "{} failed before (" + retried + ")": preflight.num_failed,
         "{} duplicate": preflight.num_duplicates,

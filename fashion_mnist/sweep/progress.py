@@ -97,7 +97,12 @@ class Progress:
     def finish_run(self, label: str, status: str, score: float | None) -> None:
         """A run ended: FINISHED, FAILED, or KILLED where a search gave it up."""
         self.counts[status] = self.counts.get(status, 0) + 1
-        if status != "FINISHED" or score is None:
+        if status == "FINISHED":
+            self.compare(label, score)
+
+    def compare(self, label: str, score: float | None) -> None:
+        """Keep the score of a finished run if it is the best, whenever the run was trained."""
+        if score is None:
             return
         if self.best is None or (score > self.best[0] if self.maximize else score < self.best[0]):
             self.best = score, label
@@ -107,6 +112,10 @@ class Progress:
         self.stacks_done += 1
         self._work_done += self._running.pop(number).work
         self._speak()
+
+    def drop_stack(self, number: int) -> None:
+        """The stack's worker died: nothing of it is done, and it begins again elsewhere."""
+        self._running.pop(number, None)
 
     def share(self) -> float | None:
         """What is done of all the work, in [0, 1]; None where nobody knows how much there is."""

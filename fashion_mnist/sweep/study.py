@@ -121,6 +121,15 @@ class Search:
             if trial.state.is_finished() and trial.number not in again
         ]
 
+    def retry_failed(self) -> None:
+        """Have the trials that failed asked for again, each under a new number; it counts once."""
+        trials = self._trials()
+        again = continued(trials)
+        for trial in trials:
+            if trial.state == TrialState.FAIL and trial.number not in again:
+                attributes = {"continues": trial.number, "is_retry": True}
+                self._study.enqueue_trial(trial.params, attributes)
+
     def ask(self, count: int) -> list[Trial]:
         """The next proposals, `count` or what `remaining` leaves; first those cut off by a kill.
 
@@ -162,7 +171,7 @@ class Search:
     def _ask(self) -> Trial:
         trial = self._study.ask(fixed_distributions=self._distributions)
         previous = trial.user_attrs.get("continues")
-        if previous is not None:
+        if previous is not None and "is_retry" not in trial.user_attrs:
             for epoch, score in reported(self._study, previous).items():
                 trial.report(score, epoch)
         self._asked[trial.number] = trial
@@ -237,14 +246,22 @@ def reported(study: optuna.Study, number: int) -> Mapping[int, float]:
     return study.get_trials(deepcopy=False)[number].intermediate_values
 
 
-def trials_done(folder: Path) -> int:
-    """How many of its trials the search in this folder has begun; changes nothing."""
+def trials_done(folder: Path, *, retry_failed: bool) -> int:
+    """How many trials of the search in this folder have ended; changes nothing.
+
+    Args:
+        retry_failed: whether those that failed are asked for again, and do not count.
+    """
     path = folder / LOG_FILE
-    if not path.exists():
+    # a process that was killed at its first write leaves a file without a whole line
+    if not path.exists() or b"\n" not in path.read_bytes():
         return 0
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with reading(path):
         storage = JournalStorage(JournalFileBackend(str(path)))
         study = optuna.load_study(study_name=STUDY_NAME, storage=storage)
         trials = study.get_trials(deepcopy=False)
-        return sum(trial.state.is_finished() for trial in trials) - len(continued(trials))
+        again = continued(trials)
+        if retry_failed:
+            again |= {trial.number for trial in trials if trial.state == TrialState.FAIL}
+        return sum(t.state.is_finished() and t.number not in again for t in trials)

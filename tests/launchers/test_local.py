@@ -98,6 +98,17 @@ def test_a_failure_in_a_lane_is_that_of_its_run(data: Path) -> None:
     assert [job.folder.status() for job in jobs] == ["FINISHED", "FAILED", "FINISHED"]
 
 
+def test_a_stop_is_heard_while_finished_runs_are_recorded(data: Path) -> None:
+    """No step is trained then; ten thousand such runs take most of a minute."""
+    train_jobs(make(data, "seed=1"), Orders())
+
+    def stop() -> None:
+        raise StopRequested(signal.SIGINT)
+
+    with pytest.raises(StopRequested):
+        train_jobs(make(data, "seed=1"), Orders(check_for_stop=stop))
+
+
 def test_one_worker_is_no_process_and_returns_every_task() -> None:
     """As where none could be started."""
     tasks = [Task(number, [], [], [], "") for number in range(2)]
