@@ -22,6 +22,7 @@ from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.sweep.conduct import conduct
 from fashion_mnist.sweep.definition import check_sweep
+from fashion_mnist.sweep.execution import Orders
 from fashion_mnist.sweep.plan import Job
 from fashion_mnist.training.device import Machine
 from tests.builders import QUIET, data_overrides, load, make_config, make_data, train_stack
@@ -201,6 +202,24 @@ def test_an_error_in_mid_sweep_leaves_a_summary_of_what_finished(data: Path) -> 
     with pytest.raises(DataError, match="the file is gone"):
         conduct(checked, sweep_dir=Path("multirun"), launch=launch, stacked=None, dry_run=False)
     assert sorted(row["status"] for row in summary()) == ["", "FINISHED"]
+    [parent] = parents()
+    assert parent.status() == "KILLED"
+
+
+def test_a_stop_is_heard_while_the_winners_runs_are_trained_to_their_end(data: Path) -> None:
+    """As where a replicate of the best setting was left unfinished."""
+    words = [*data_overrides(data), *SMALL, NOWHERE, "seed=range(2)"]
+    checked = check_sweep(words, Composer())
+
+    def launch(jobs: Sequence[Job]) -> None:
+        train([jobs[0].request], jobs[0].dataset, QUIET)
+        signal.raise_signal(signal.SIGINT)
+
+    status = conduct(
+        checked, sweep_dir=Path("multirun"), launch=launch, stacked=Orders(), dry_run=False
+    )
+    assert status == 130
+    assert sorted(run.status() for run in runs()) == ["FINISHED", "KILLED"]
     [parent] = parents()
     assert parent.status() == "KILLED"
 

@@ -85,3 +85,15 @@ def test_a_key_that_is_given_twice_is_named_once() -> None:
     """With the value that counts, the last."""
     overrides = ["model.width=4", "seed=1", "+model.width=8", "optimizer=sgd"]
     assert child_name(overrides, ["model.width", "seed"]) == "width=8 seed=1"
+
+
+def test_the_command_with_the_test_score_reads_the_test_set(data: Path) -> None:
+    """Also where the sweep was told never to; the test set is named once in each command."""
+    done = sweep(data, NOWHERE, ALONE, "-m", "model.width=4,6", "evaluation.test=never")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = {line.partition(":")[0].strip(): line for line in done.stdout.splitlines()}
+    alone, tested = lines["to train it alone"], lines["with its test score"]
+    assert alone.count("evaluation.test=") == 1
+    assert alone.endswith("evaluation.test=never")
+    assert tested.count("evaluation.test=") == 1
+    assert tested.endswith("evaluation.test=always")

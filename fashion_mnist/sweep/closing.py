@@ -2,10 +2,11 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from fashion_mnist.console import plural
+from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.sweep.campaign import Campaign
@@ -17,6 +18,7 @@ from fashion_mnist.sweep.plan import Job
 from fashion_mnist.sweep.results import JobResult
 from fashion_mnist.tracking.recorded import SWEEP_COMMAND_TAG
 from fashion_mnist.tracking.upload_state import begin_uploading
+from fashion_mnist.training.stack import HistoryRow, Stack
 
 log = logging.getLogger("fashion_mnist")
 
@@ -63,7 +65,11 @@ def close_sweep(
 
     ending = _look(campaign, is_stopped)
     if not is_stopped and ending.winners:
-        _record_winners(ending.winners, parent)
+        try:
+            _record_winners(ending.winners, parent, campaign.orders.check_for_stop)
+        except StopRequested as error:
+            log.error("%s; the same command goes on", error)
+            is_stopped = True
         ending = _look(campaign, is_stopped)
     sweep, results = campaign.sweep, ending.results
     note, command = _tests_read(ending), sweep_command(overrides, sweep.composer.config_dir)
@@ -100,8 +106,20 @@ def _look(campaign: Campaign, is_stopped: bool) -> Ending:
     return Ending(board, results, campaign.jobs, campaign.sweep.settings.objectives, is_stopped)
 
 
-def _record_winners(jobs: Sequence[Job], parent: Parent) -> None:
-    """For these `auto` means yes: the test set is read, the networks are recorded."""
+def _record_winners(
+    jobs: Sequence[Job], parent: Parent, check_for_stop: Callable[[], None]
+) -> None:
+    """For these `auto` means yes: the test set is read, the networks are recorded.
+
+    A replicate of the winner that has not finished is trained to its end first.
+
+    Raises:
+        StopRequested: from `check_for_stop`; the runs are saved.
+    """
+
+    def on_epoch(stack: Stack, _rows: Sequence[HistoryRow]) -> None:
+        log.info("winner's runs: epoch %s of %s", stack.epoch, stack.num_epochs)
+
     requests = [
         replace(
             job.request,
@@ -112,8 +130,10 @@ def _record_winners(jobs: Sequence[Job], parent: Parent) -> None:
         )
         for job in jobs
     ]
-    silent = Observer(lambda _stack, _step: None, lambda _stack, _rows: None)
-    results = train(requests, jobs[0].dataset, silent, start_uploader=begin_uploading)
+    observer = Observer(
+        lambda _stack, _step: check_for_stop(), on_epoch, check_for_stop=check_for_stop
+    )
+    results = train(requests, jobs[0].dataset, observer, start_uploader=begin_uploading)
     for job, result in zip(jobs, results, strict=True):
         if result.error is not None:
             log.error("%s: %s", job.name, result.error)

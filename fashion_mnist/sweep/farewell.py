@@ -1,6 +1,7 @@
 """What the terminal says at the end of a sweep: leaderboard, winner, failures, where to look."""
 
 import io
+import shlex
 
 from fashion_mnist.console import plural
 from fashion_mnist.sweep.closing import Ending
@@ -58,11 +59,15 @@ def _winner(ending: Ending) -> str:
     else:
         words = statistic_text("test/accuracy", test)
         tested = f"test accuracy {words} ({plural(test.n, 'run')})"
-    command = next(run.command for run in winner.runs if run.status == "FINISHED")
+    recorded = next(run.command for run in winner.runs if run.status == "FINISHED")
+    # what the sweep said of the test set is replaced
+    kept = [w for w in shlex.split(recorded) if not w.startswith("evaluation.test=")]
+    command = shlex.join(kept)
+    is_never = ending.winners[0].config.evaluation.test == "never"  # maybe by a file
     return (
         f"best setting: {ending.board.label(winner)}, {tested}\n"
         f"  to train it alone:   {command} evaluation.test=never\n"
-        f"  with its test score: {command}"
+        f"  with its test score: {command}{' evaluation.test=always' if is_never else ''}"
     )
 
 
