@@ -2,6 +2,7 @@
 
 import gc
 import os
+from pathlib import Path
 
 from fashion_mnist.runs.signals import end_on_signals
 
@@ -18,12 +19,24 @@ def main() -> None:
     end_on_signals()
     for name, value in NO_REPORTS.items():
         os.environ.setdefault(name, value)
+    _provide_home()
     # importing torch makes a million objects that stay: looking for garbage among them costs a
     # second between the command and the first step
     gc.disable()
     from fashion_mnist.cli import app
 
     app()
+
+
+def _provide_home() -> None:
+    """Where there is no home folder, as of a user id without a name, the current one stands for it.
+
+    MLflow cannot be imported without one, here or in a process that we start.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = str(Path.cwd())
 
 
 if __name__ == "__main__":

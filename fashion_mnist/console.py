@@ -3,13 +3,17 @@
 import errno
 import logging
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 def duration(seconds: float) -> str:
-    """A time in words, as short as a person wants it: `3 min 10 s`."""
-    minutes, rest = divmod(round(seconds), 60)
+    """A time in words, as short as a person wants it: `3 min 10 s`.
+
+    It is not below 0, whatever a clock that was set back says.
+    """
+    minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes:02d} min"
@@ -28,9 +32,13 @@ def first_line_of(error: BaseException) -> str:
 
 def disk_trouble(error: OSError) -> str:
     """What the disk, or whatever holds the files, says, of which file, and what to do; one line."""
-    # Hydra's own files have no name here
-    where = error.filename or "a file below output_dir"
-    what = error.strerror or first_line_of(error)
+    what, where = error.strerror or first_line_of(error), error.filename
+    if where is None:  # a write, which knows no name, or no file at all
+        where = f"output_dir, or the folder for temporary files ({tempfile.gettempdir()})"
+        if "AF_UNIX path too long" in what:
+            return f"{tempfile.gettempdir()} is too long: set TMPDIR to a folder of a shorter name"
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return what
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             advice = "make room, and the same command goes on"

@@ -1,7 +1,6 @@
 """The Hydra entry point: checks what is asked for, composes it, trains it, says what came of it."""
 
 import logging
-import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from fashion_mnist.config.compose import (
     job_config,
 )
 from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.store_uri import unread_variables
 from fashion_mnist.config.user_files import plain_tree
 from fashion_mnist.console import printable
 from fashion_mnist.data.fashion_mnist import Dataset
@@ -137,7 +137,7 @@ def _show(composer: Composer, options: Namespace, parser: ArgumentParser) -> Non
 def _sweep(composer: Composer, overrides: Sequence[str]) -> None:
     """Check a sweep, and have Hydra's sweeper make it."""
     sweep = check_sweep(overrides, composer)
-    _tell(_unread_variables())
+    _tell(unread_variables())
     if any(text.lstrip("+").startswith("tracking.run_name=") for text in overrides):
         _tell(["tracking.run_name names no run of a sweep: each is named by what differs"])
     config = sweep.hydra_config()
@@ -158,13 +158,13 @@ def _run_alone(composer: Composer, overrides: Sequence[str]) -> None:
     job = composer.job(overrides)
     words, _ = composer.read(overrides)
     files = composer.files(words)
-    _tell([*composer.notes(), *_unread_variables()])
+    _tell([*composer.notes(), *unread_variables()])
     if files.launcher != OWN_LAUNCHER:
         _tell([f"{LAUNCHER}={files.launcher} is for sweeps (-m): this run is trained here"])
     hydra = hydra_config(files, job.overrides, RunMode.RUN)
 
     def task(_: DictConfig) -> float | None:
-        return _ended(Request(job.config, job.overrides, job.choices))
+        return _ended(Request(job.config, job.overrides, job.choices), composer.config_dir)
 
     returned = run_job(
         hydra_context=_context(composer),
@@ -178,18 +178,6 @@ def _run_alone(composer: Composer, overrides: Sequence[str]) -> None:
 
 def _context(composer: Composer) -> HydraContext:
     return HydraContext(config_loader=composer.hydra.config_loader, callbacks=Callbacks())
-
-
-def _unread_variables() -> list[str]:
-    """What other programs read from the environment, and this one has a key for."""
-    keys = {
-        "MLFLOW_EXPERIMENT_NAME": "tracking.experiment names the experiment",
-        "MLFLOW_EXPERIMENT_ID": "tracking.experiment names the experiment",
-        "MLFLOW_REGISTRY_URI": "models are registered in the store of their runs",
-    }
-    return [
-        f"{name} is not read: {reason}" for name, reason in keys.items() if os.environ.get(name)
-    ]
 
 
 def _tell(notes: Sequence[str]) -> None:
@@ -209,10 +197,10 @@ def _job(config: DictConfig) -> float | None:
         raise KeyboardInterrupt from error  # Hydra's launchers go on after an Exception
 
 
-def _ended(request: Request) -> float | None:
+def _ended(request: Request, config_dir: str | None) -> float | None:
     """Train a run alone; ends the program with an exit status where it has no result."""
     try:
-        return _train(request, is_alone=True)
+        return _train(request, is_alone=True, config_dir=config_dir)
     except StopRequested as error:
         raise SystemExit(error.exit_status) from None
     except (ConfigError, DataError, RunError, OSError) as error:
@@ -222,12 +210,12 @@ def _ended(request: Request) -> float | None:
         raise SystemExit(exit_status(error)) from None
 
 
-def _train(request: Request, *, is_alone: bool) -> float | None:
+def _train(request: Request, *, is_alone: bool, config_dir: str | None = None) -> float | None:
     # until here nothing is begun, and a signal ends the program
     demand_store(request.config.tracking.uri, request.config.tracking.offline)
     dataset = load_data(request.config)
     if is_alone:
-        _tell(_interrupted(request, dataset))
+        _tell(_interrupted(request, dataset, config_dir))
     with stop_requests() as stop:
         try:
             with observe(stop.check) as observer:
@@ -241,7 +229,7 @@ def _train(request: Request, *, is_alone: bool) -> float | None:
     return accuracy
 
 
-def _interrupted(request: Request, dataset: Dataset) -> list[str]:
+def _interrupted(request: Request, dataset: Dataset, config_dir: str | None) -> list[str]:
     """Of a run that is new: one that was interrupted and differs in its length or rate alone."""
     if last_attempt(request.config, dataset) is not None:
         return []
@@ -259,7 +247,7 @@ def _interrupted(request: Request, dataset: Dataset) -> list[str]:
             f"{state.name} was interrupted after {run.epoch()} of "
             f"{theirs['training.epochs']} epochs, and this is another run, for "
             f"{' and '.join(sorted(differs))} differs; that one goes on with:",
-            f"  {train_command(typed, None)}",
+            f"  {train_command(typed, config_dir)}",
         ]
     return []
 

@@ -11,15 +11,18 @@ import pytest
 from mlflow import MlflowClient
 
 from fashion_mnist.config.store_uri import absolute_uri
-from fashion_mnist.tracking.artifact_roots import make_relative, resolved_root
+from fashion_mnist.tracking.artifact_roots import local_path, make_relative, resolved_root
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.uploader import sync
+from tests.builders import data_overrides, make_data
 from tests.faults.event_logs import write_run
 from tests.faults.records import assert_recorded_once
 from tests.recordings import Recordings, record_runs
 
-NAMES = ["it's #1", "100%", "é", 'a"b&c', "mlruns"]
+NAMES = ["it's #1", "100% or 50%41", "é", 'a"b&c', "mlruns", "why?", "a?b=1&c=2"]
+NASTY = "a b#c?d=1&e 50%41 é'\""
+FMNIST = Path(sys.executable).with_name("fmnist")
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +74,7 @@ def test_a_moved_project_goes_on_where_it_is(
     assert_recorded_once(absolute_uri("sqlite:///mlflow.db"), second / "outputs")
     store = Reader("sqlite:///mlflow.db")
     for run in store.runs():
-        assert Path(run.artifact_uri).is_relative_to(second)
+        assert str(local_path(run.artifact_uri)).startswith(f"{second}/")
         assert store.artifacts(run)
 
 
@@ -121,6 +124,47 @@ def test_a_store_with_absolute_paths_finds_its_files_where_it_was_moved(
     assert done.stdout.splitlines() == ["(2, 3)", "(2, 3)"], done.stderr
 
 
+def fmnist(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command as a user in this folder types it."""
+    return subprocess.run(
+        [FMNIST, *words], cwd=folder, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def test_commands_work_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    """Nothing lands beside it, and what was recorded there is found."""
+    data, folder = make_data(tmp_path / "data"), tmp_path / "here" / NASTY
+    folder.mkdir(parents=True)
+    run = [*data_overrides(data), "data.validation_size=20", "training.epochs=2"]
+    for words in (
+        ["train", *run, "tracking.model=always", "tracking.run_name=first"],
+        ["train", "-m", *run, "seed=1,2"],
+        ["runs"],
+        ["evaluate", "first"],
+        ["register", "first"],
+        ["compare", "first", "latest"],
+        ["report"],
+        ["doctor"],
+        ["clean", "--delete"],
+    ):
+        done = fmnist(folder, *words)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+    assert [path.name for path in folder.parent.iterdir()] == [NASTY]
+    assert {"mlflow.db", "mlruns", "outputs"} <= {path.name for path in folder.iterdir()}
+    recorded = Reader(absolute_uri("sqlite:///mlflow.db", folder)).runs()
+    assert len([run for run in recorded if run.metrics]) >= 3
+
+
+def test_a_folder_with_a_line_break_is_refused(tmp_path: Path) -> None:
+    """In one line, before anything is written there."""
+    folder = tmp_path / "two\nlines"
+    folder.mkdir()
+    done = fmnist(folder, "train", "data.validation_size=5000", "training.epochs=1")
+    assert done.returncode == 2
+    assert "tracking.uri must be a path on one line" in done.stderr
+    assert not list(folder.iterdir())
+
+
 def test_what_leads_elsewhere_stays(tmp_path: Path) -> None:
     """Folders that only begin alike, other folders of that name, and what is no path."""
     (tmp_path / "mlruns/1/r").mkdir(parents=True)
@@ -134,10 +178,7 @@ def test_what_leads_elsewhere_stays(tmp_path: Path) -> None:
         found = [value for (value,) in connection.execute("SELECT artifact_uri FROM runs")]
     assert found == ["mlruns/1/r", *values[1:]]
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    here = str(tmp_path / "mlruns/1/r")
-    assert [resolved_root(value, uri) for value in (*values[:2], "mlruns/1/r")] == [
-        here,
-        values[1],
-        here,
-    ]
+    here, there = f"file://{tmp_path}/mlruns/1/r", f"file://{values[1]}"
+    wanted = {values[0]: here, values[1]: there, "mlruns/1/r": here}
+    assert {value: resolved_root(value, uri) for value in wanted} == wanted
     assert resolved_root("mlflow-artifacts:/1/r", uri) == "mlflow-artifacts:/1/r"

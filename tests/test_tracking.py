@@ -768,12 +768,16 @@ def test_training_side_imports_no_mlflow() -> None:
         ("sqlite:///mlflow.db", "sqlite:////home/me/mlflow.db"),
         ("sqlite:///../a b.db?timeout=3", "sqlite:////home/a b.db?timeout=3"),
         ("sqlite:////srv/mlflow.db", "sqlite:////srv/mlflow.db"),
+        ("sqlite:///~/runs/mlflow.db", "sqlite:////srv/me/runs/mlflow.db"),
         ("http://127.0.0.1:5000/", "http://127.0.0.1:5000"),
         ("postgresql+psycopg2://me:secret@host/db", "postgresql+psycopg2://me:secret@host/db"),
     ],
 )
-def test_addresses_are_made_absolute(uri: str, absolute: str) -> None:
-    """Relative sqlite paths are taken from the given folder; other addresses stay."""
+def test_addresses_are_made_absolute(
+    uri: str, absolute: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relative sqlite paths are taken from the given folder, `~` is the home; others stay."""
+    monkeypatch.setenv("HOME", "/srv/me")
     assert absolute_uri(uri, Path("/home/me")) == absolute
 
 

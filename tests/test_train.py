@@ -165,7 +165,10 @@ def test_an_interrupted_run_of_another_length_is_mentioned(tmp_path: Path) -> No
                 process.send_signal(signal.SIGINT)
                 break
     [interrupted] = folders()
-    other = run(command(data, "optimizer.lr=0.01"))
+    own_yaml = tmp_path / "my files"
+    own_yaml.mkdir()
+    other = run(command(data, "--config-dir", str(own_yaml), "optimizer.lr=0.01"))
+    assert f"train --config-dir '{own_yaml}' " in other.stderr
     epoch = interrupted.epoch()
     assert f"was interrupted after {epoch} of 400 epochs, and this is another" in other.stderr
     assert "optimizer.lr and training.epochs differs" in other.stderr
@@ -192,6 +195,27 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     twice = run(command(data, "--config-dir", "a", "--config-dir", "b"))
     assert twice.returncode == 2
     assert "--config-dir names one folder, got a and b" in twice.stderr
+
+
+WITHOUT_HOME = """
+import os, pwd, sys
+os.environ.pop("HOME", None)
+def getpwuid(number):
+    raise KeyError(number)
+pwd.getpwuid = getpwuid
+from fashion_mnist.__main__ import main
+main()
+"""
+
+
+def test_a_user_without_a_home_records_runs(tmp_path: Path) -> None:
+    """A container's user id need have no name: MLflow, which wants a home, gets one."""
+    data = make_data(tmp_path / "data")
+    words = command(data, "tracking.uri=sqlite:///mlflow.db")[1:]
+    done = run([sys.executable, "-c", WITHOUT_HOME, *words])
+    assert done.returncode == 0, done.stderr
+    assert "not sent yet" not in done.stdout
+    assert "http://127.0.0.1:5000/#/experiments/" in done.stdout
 
 
 def test_a_run_that_is_being_trained_is_not_trained_twice(tmp_path: Path) -> None:

@@ -196,6 +196,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
+def test_a_process_that_ends_without_a_word_is_named(tmp_path: Path) -> None:
+    """As one that is killed for memory: its exit status is all that is known."""
+    (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(3)\n")
+    uri = absolute_uri("sqlite:///mlflow.db", tmp_path)
+    dying = mlflow_server(uri, free_port(), settings={"PYTHONPATH": str(tmp_path)})
+    with pytest.raises(OSError, match=r"mlflow\.db cannot be made: a process ended with 3"), dying:
+        pass
+
+
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Browser]:
     with Browser(tmp_path / "profile") as browser:

@@ -10,7 +10,7 @@ from fashion_mnist.tracking.recorded import DATA_TAG, WEIGHTS_TAG, RecordedRun
 
 # tags by what they tell of
 TAGS = {
-    "code": ("git_commit",),
+    "code": ("code_sha256",),
     "data": (DATA_TAG,),
     "versions": ("python", "torch", NUMERICS_TAG),
     "machine": ("host", "cpu", "device", "precision", "threads", "stack_size"),

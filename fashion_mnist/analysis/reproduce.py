@@ -39,7 +39,7 @@ LOSS_TOLERANCE = 0.02
 ROUNDING = 1e-3  # relative: final figures of the same weights, computed on another machine
 # what decides a run's numbers beside its config, and the tag that records it
 ORIGINS = {
-    "code": "git_commit",
+    "code": "code_sha256",
     "data": "data_sha256",
     "torch": "torch",
     "Python": "python",
@@ -49,7 +49,6 @@ ORIGINS = {
     "threads": "threads",
     "precision": "precision",
 }
-UNKNOWN = ("", "none")
 
 
 @dataclass(frozen=True)
@@ -62,15 +61,10 @@ class Origin:
 
     @property
     def is_same(self) -> bool | None:
-        """None where that cannot be said: one is not known, or code was changed and not committed.
-
-        A commit's `+` stands for such changes.
-        """
-        if self.recorded in UNKNOWN or self.here in UNKNOWN:
+        """None where one of the two is not known."""
+        if not self.recorded or not self.here:
             return None
-        if self.recorded.rstrip("+") != self.here.rstrip("+"):
-            return False
-        return None if "+" in (self.recorded[-1], self.here[-1]) else True
+        return self.recorded == self.here
 
 
 @dataclass(frozen=True)

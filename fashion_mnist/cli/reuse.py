@@ -83,10 +83,13 @@ def register(
         from fashion_mnist.analysis.lookup import find_run
         from fashion_mnist.analysis.networks import demand_network, recorded_model
         from fashion_mnist.cli.registrations import print_registration, unrecorded
+        from fashion_mnist.config.store_uri import unread_variables
         from fashion_mnist.tracking.reader import Reader
         from fashion_mnist.tracking.recorded import MODEL_FOLDER
         from fashion_mnist.tracking.registry import Registry
 
+        for note in unread_variables():
+            typer.echo(note, err=True)
         store = Reader(uri)
         found = demand_network(find_run(store, run, experiment))
         if not store.artifacts(found, MODEL_FOLDER):

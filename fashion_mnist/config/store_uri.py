@@ -1,9 +1,12 @@
-"""The address of a store: made absolute, checked, and shown without its password."""
+"""The address of a store: made absolute, checked, and shown without its password.
+
+And the variables of the environment that do not say it, though MLflow reads them.
+"""
 
 import os
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 SQLITE = "sqlite:///"
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -11,11 +14,15 @@ DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _DATABASE_LOGIN = re.compile(r"(?<=//)([^/?#:@]*):(?!\*\*\*@).+@")
 # A server's password may have a slash in it too; what looks like a port is one.
 _SERVER_LOGIN = re.compile(r"(?<=//)(?:[^/?#]*|[^/?#:@]*:(?!\d+[/?#]).+)@")
+# A path may have a question mark too: the options are what follows the last, up to a slash.
+_SQLITE = re.compile(r"sqlite:///(.*?)(\?[\w.]+=[^/?]*)?", re.DOTALL)
 _OPTION = re.compile(r"([?&][^=&]*(?:passw|pwd|secret|token)[^=&]*=)(?!\*\*\*)[^&]+", re.IGNORECASE)
 
 
 def absolute_uri(uri: str, folder: Path | None = None, *, name: str = "tracking.uri") -> str:
     """The address with a relative sqlite path taken from `folder` (default: the current one).
+
+    `~` at the start of the path is the home folder.
 
     Args:
         name: what an error calls it.
@@ -25,16 +32,25 @@ def absolute_uri(uri: str, folder: Path | None = None, *, name: str = "tracking.
     """
     scheme = uri.partition(":")[0].split("+")[0]
     if scheme == "sqlite" and uri.startswith(SQLITE):
-        path, question_mark, options = uri.removeprefix(SQLITE).partition("?")
+        path, options = _split(uri)
         if path and ":memory:" not in path:
-            absolute = ((folder or Path.cwd()) / path).resolve()
-            return f"{SQLITE}{absolute}{question_mark}{options}"
+            absolute = ((folder or Path.cwd()) / _expanded(path)).resolve()
+            if not str(absolute).isprintable():
+                raise ValueError(f"{name} must be a path on one line, got {str(absolute)!r}")
+            return f"{SQLITE}{absolute}{options}"
     elif scheme in {"http", "https", *DATABASE_PORTS} and has_host(uri):
         return uri.rstrip("/")
     raise ValueError(
         f"{name} must be sqlite:///FILE, http(s)://HOST:PORT or a postgresql, mysql or mssql "
         f"address, got {without_password(uri)!r}"
     )
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # no such user, or no home
+        return Path(path)
 
 
 def relative_uri(uri: str, folder: Path) -> str:
@@ -47,8 +63,27 @@ def relative_uri(uri: str, folder: Path) -> str:
     own = folder.resolve()
     if path is None or not path.is_relative_to(start) or not own.is_relative_to(start):
         return uri
-    options = uri.partition("?")[1] + uri.partition("?")[2]
-    return f"{SQLITE}{os.path.relpath(path, own)}{options}"
+    return f"{SQLITE}{os.path.relpath(path, own)}{_split(uri)[1]}"
+
+
+def driver_uri(uri: str) -> str:
+    """The address as MLflow takes it, to be opened in the database's folder.
+
+    SQLAlchemy ends a path at `?` and decodes `%41` in it, and MLflow makes the folder that is
+    spelled there: a database in a folder of such a name is named relative to it. MLflow keeps one
+    connection for each address, so there may be one such folder in a process: the current one.
+
+    Raises:
+        ValueError: the database is in another folder whose name MLflow cannot take.
+    """
+    path = sqlite_path(uri)
+    if path is None or ("?" not in str(path) and unquote(str(path)) == str(path)):
+        return uri
+    if path.parent != Path.cwd():
+        raise ValueError(
+            f"{uri}: a database whose path has ? or %41 in it can be opened in its own folder only"
+        )
+    return f"{SQLITE}{quote(path.name)}{_split(uri)[1]}"
 
 
 def is_address(uri: str) -> bool:
@@ -74,7 +109,13 @@ def has_host(uri: str) -> bool:
 
 def sqlite_path(uri: str) -> Path | None:
     """The database file of an absolute sqlite address; None for any other store."""
-    return Path(uri.removeprefix(SQLITE).partition("?")[0]) if uri.startswith(SQLITE) else None
+    return Path(_split(uri)[0]) if uri.startswith(SQLITE) else None
+
+
+def _split(uri: str) -> tuple[str, str]:
+    """The path of an sqlite address, and its options with their question mark."""
+    match = _SQLITE.fullmatch(uri)
+    return (match[1], match[2] or "") if match else ("", "")
 
 
 def without_password(uri: str) -> str:
@@ -108,3 +149,15 @@ def demand_no_password(uri: str, name: str = "tracking.uri") -> None:
         f"{name} must have no password in it, for it is kept and shown: give it by {where}; "
         f"got {without_password(uri)!r}"
     )
+
+
+def unread_variables() -> list[str]:
+    """Variables that are set, that MLflow reads, and that do not count here; with the reason."""
+    keys = {
+        "MLFLOW_EXPERIMENT_NAME": "tracking.experiment names the experiment",
+        "MLFLOW_EXPERIMENT_ID": "tracking.experiment names the experiment",
+        "MLFLOW_REGISTRY_URI": "models are registered in the store of their runs",
+    }
+    return [
+        f"{name} is not read: {reason}" for name, reason in keys.items() if os.environ.get(name)
+    ]

@@ -13,7 +13,12 @@ from fashion_mnist.console import plural
 from fashion_mnist.doctor.finding import Finding, note, well, wrong
 from fashion_mnist.runs.event_log import Destination, is_offline
 from fashion_mnist.runs.files import has_writer
-from fashion_mnist.tracking.upload_state import logged_dirs, read_problems, why_unwritable
+from fashion_mnist.tracking.upload_state import (
+    logged_dirs,
+    read_problems,
+    upload_state_path,
+    why_unwritable,
+)
 from fashion_mnist.tracking.uploader import WatchedLog
 
 DISK, LEFTOVERS, EVENT_LOGS = "disk", "leftovers", "event logs"
@@ -68,7 +73,7 @@ def look_at_logs(output_dir: Path, known_logs: Callable[[], Collection[str]]) ->
     )
     waiting = [watched for watched in logs if _waits(watched)]
     behind = [(watched, place) for watched in waiting for place in _unsent(watched)]
-    gone = [(watched, place) for watched, place in behind if _is_gone(place)]
+    gone = [(watched, place) for watched, place in behind if _is_gone(watched, place)]
     known = known_logs() if gone else ()
     lost = [(watched, place) for watched, place in gone if watched.state.id not in known]
     unsent = [pair for pair in behind if pair not in gone]
@@ -107,9 +112,11 @@ def _unsent(watched: WatchedLog) -> list[Destination]:
     return [place for place in watched.destinations if watched.is_behind(place)]
 
 
-def _is_gone(place: Destination) -> bool:
+def _is_gone(watched: WatchedLog, place: Destination) -> bool:
+    """Whether the run was recorded in a database that is not there any more."""
     database = sqlite_path(place.address)
-    return database is not None and not database.exists()
+    is_missing = database is not None and not database.exists()
+    return is_missing and upload_state_path(watched.run_dir, place).exists()
 
 
 def _num_free_files(place: Path) -> float:

@@ -417,8 +417,9 @@ def damage(run_dir: Path, end: Mark) -> str:
 def _repair(run_dir: Path) -> bool:
     """Cuts a log back to the events that can be read; hold the directory's lock.
 
-    Where more than a half-written line is wrong with it, the log as it was is kept beside it, the
-    user is told, and this is true.
+    The log is replaced, not shortened: a process on another host that was taken for dead may still
+    write to it, and must not write into what is there now. Where more than a half-written line is
+    wrong with it, the log as it was is kept beside it, the user is told, and this is true.
     """
     path, end = run_dir / LOG_FILE, RunState.read(run_dir).mark
     rest = rest_after(run_dir, end)
@@ -429,9 +430,8 @@ def _repair(run_dir: Path) -> bool:
         kept = f" (kept as {_keep_copy(path).name})" if path.exists() else ""
         log.warning("%s %s%s: going on from what can be read of it", path, wrong, kept)
     if rest:
-        with path.open("rb+") as file:
-            file.truncate(end.offset)
-            os.fsync(file.fileno())
+        with path.open("rb") as file, replacing(path) as beside:
+            beside.write_bytes(file.read(end.offset))
     return bool(wrong)
 
 

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import os
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+PACKAGE = Path(__file__).parents[1]
 # Raised when the golden weights of tests/test_golden.py change: the same config then means
 # other numbers, and what was trained before is another run.
 NUMERICS_VERSION = 2
@@ -70,14 +73,38 @@ def _attempt(folder: Path) -> int:
     return int(folder.name.rpartition("-")[2])
 
 
-def git_commit(folder: Path) -> str | None:
-    """The commit of the checkout that `folder` is in, `+` behind it where files were changed."""
+def code_tags() -> dict[str, str]:
+    """Which code trains a run: the hash of this package's files, and the commit that has them."""
+    return {"code_sha256": code_sha256(PACKAGE), "git_commit": git_commit(PACKAGE) or "none"}
+
+
+@cache
+def code_sha256(package: Path) -> str:
+    """SHA-256 over names and contents of the Python files below a folder, in the order of names."""
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def git_commit(package: Path) -> str | None:
+    """The commit of the repository that tracks a package, `+` behind it where its files differ.
+
+    A file that is not tracked yet differs too. None where no repository tracks the package: it may
+    lie in one that has nothing to do with it.
+    """
+    # a hook's or a user's GIT_DIR names another repository
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        command = ["git", "-C", str(package), *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, env=environment
+        ).stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+        git("ls-files", "--error-unmatch", "__init__.py")
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", ".") else "")
     except (OSError, subprocess.CalledProcessError):
         return None

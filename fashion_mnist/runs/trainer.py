@@ -17,7 +17,7 @@ from fashion_mnist.runs.identity import (
     NUMERICS_TAG,
     NUMERICS_VERSION,
     TRAINING_IMAGES_TAG,
-    git_commit,
+    code_tags,
 )
 from fashion_mnist.runs.records import record_start, run_name
 from fashion_mnist.runs.request import (
@@ -90,7 +90,7 @@ def train(
     """
     found = folders or [find_run(request, dataset) for request in requests]
     results = [RunResult(folder) for folder in found]
-    origin = {"git_commit": git_commit(Path(__file__).parent) or "none", **process_tags()}
+    origin = {**code_tags(), **process_tags()}
     with ExitStack() as held:
         begun = []
         for number, (request, result) in enumerate(zip(requests, results, strict=True)):

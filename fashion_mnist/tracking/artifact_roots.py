@@ -70,16 +70,17 @@ def _changes(connection: sqlite3.Connection, folder: Path) -> Iterator[tuple[str
 def resolved_root(root: str, store_uri: str) -> str:
     """An artifact address of a store as one that does not depend on the current folder.
 
-    A relative one is taken from the database's folder, and so is an absolute one whose files are
-    there: the folder was moved, and nothing was recorded since.
+    A path becomes a URI, for MLflow would decode `%41` in it too. A relative one is taken from the
+    database's folder, and so is an absolute one whose files are there: the folder was moved, and
+    nothing was recorded since.
     """
     database, path = sqlite_path(store_uri), local_path(root)
     if database is None or path is None:
         return root
     inside = _inside(root)
     if inside is not None and (database.parent / inside).exists():
-        return str(database.parent / inside)
-    return root if path.is_absolute() else str(database.parent / path)
+        return (database.parent / inside).as_uri()
+    return (database.parent / path).as_uri()  # an absolute path stays itself
 
 
 def local_path(value: str) -> Path | None:

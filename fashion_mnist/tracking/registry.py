@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from fashion_mnist.config.store_uri import absolute_uri
+from fashion_mnist.config.store_uri import absolute_uri, driver_uri
 from fashion_mnist.tracking.recorded import MODEL_FOLDER, SCORE, TEST_SCORE, RecordedRun
 from fashion_mnist.tracking.store import at_home
 from fashion_mnist.tracking.uri import complaint, root_cause
@@ -35,8 +35,9 @@ class Registry:
         uri: of the store, as `Reader` takes it.
         """
         self.uri = absolute_uri(uri, name="the store")
+        own = driver_uri(self.uri)
         with self._answering(), at_home(self.uri):
-            self._client = MlflowClient(self.uri, self.uri)
+            self._client = MlflowClient(own, own)
 
     def with_alias(self, name: str, alias: str) -> Version | None:
         """The version that bears the alias; None if none does."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from fashion_mnist.config.store_uri import (
     absolute_uri,
     demand_no_password,
+    driver_uri,
     sqlite_path,
     without_password,
 )
@@ -91,7 +92,8 @@ def mlflow_server(
     database = sqlite_path(uri)
     folder = database.parent if database else Path.cwd()
     # the store by the environment: a password in a command line is everybody's to read
-    environment = os.environ | QUIET | {"MLFLOW_BACKEND_STORE_URI": uri} | dict(settings or {})
+    own = {"MLFLOW_BACKEND_STORE_URI": driver_uri(uri)}
+    environment = os.environ | QUIET | own | dict(settings or {})
     if database and not database.exists():
         _make_database(uri, environment)
     command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", LOOPBACK]

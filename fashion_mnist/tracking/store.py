@@ -45,7 +45,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from fashion_mnist.config.store_uri import absolute_uri, sqlite_path, without_password
+from fashion_mnist.config.store_uri import (
+    SQLITE,
+    absolute_uri,
+    driver_uri,
+    sqlite_path,
+    without_password,
+)
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.tracking.artifact_roots import make_relative, resolved_root
 from fashion_mnist.tracking.packaged_model import save_preview
@@ -73,8 +79,9 @@ class Store:
         database = sqlite_path(uri)
         # there alone MLflow finds by relative paths what users ask it for
         self._is_here = database is not None and database.parent == Path.cwd()
+        own = driver_uri(uri)
         with self._at_home():
-            self._client = MlflowClient(uri)
+            self._client = MlflowClient(own)
         self._artifacts: dict[str, ArtifactRepository] = {}
 
     def experiment(self, name: str) -> str:
@@ -292,7 +299,7 @@ def create_database(path: Path) -> None:
     for left in path.parent.glob(f".{path.stem}.*.part{path.suffix}*"):
         left.unlink()
     with replacing(path) as beside:
-        engine = create_sqlalchemy_engine(f"sqlite:///{beside}")  # type: ignore[no-untyped-call] # MLflow's are untyped
+        engine = create_sqlalchemy_engine(driver_uri(f"{SQLITE}{beside}"))  # type: ignore[no-untyped-call] # MLflow's are untyped
         try:
             _initialize_tables(engine)  # type: ignore[no-untyped-call] # the same
         finally:

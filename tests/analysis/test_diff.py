@@ -18,7 +18,7 @@ RUN = RecordedRun(
     parameters={"seed": "0", "optimizer.lr": "0.1", "training.threads": "2"},
     metrics={"val/loss": 0.5, "final/val_loss": float("nan"), "final/val_accuracy": 0.9},
     tags={
-        "git_commit": "a" * 40,
+        "code_sha256": "a" * 64,
         "data_sha256": "d" * 64,
         "torch": "2.15.0",
         "host": "here",
@@ -42,7 +42,7 @@ def test_a_run_does_not_differ_from_itself() -> None:
 @pytest.mark.parametrize(
     ("key", "part"),
     [
-        ("git_commit", "code"),
+        ("code_sha256", "code"),
         ("data_sha256", "data"),
         ("torch", "versions"),
         ("python", "versions"),

@@ -160,7 +160,7 @@ def test_a_word_that_is_nothing_is_the_users_mistake() -> None:
 
 def stored(here: Recordings, name: str, split: str = "validation") -> dict[str, Any]:
     """What the run of this name left of a split."""
-    folder = Path(here.run(name).artifact_uri)
+    folder = Path(here.run(name).artifact_uri.removeprefix("file://"))
     with np.load(folder / split / "predictions.npz") as file:
         return dict(file)
 

@@ -81,13 +81,20 @@ def test_other_weights_than_the_runs_are_not_registered(
     assert "other weights than the run says" in refused.stderr
 
 
-def test_networks_are_registered_and_challenged(here: Recordings) -> None:
+def test_networks_are_registered_and_challenged(
+    here: Recordings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Once each; the alias moves; a sweep's network is recorded first; then both are compared."""
     client, alone = MlflowClient(here.uri), here.run("alone")
     first = register("alone")
     assert (first["version"], first["before"], first["verdict"]) == ("1", None, None)
     assert register("alone") == first | {"before": register("alone")["before"]}
-    assert "already" in fmnist("register", "alone").stdout
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "sqlite:///elsewhere.db")
+    again = fmnist("register", "alone")
+    assert "already" in again.stdout
+    assert "MLFLOW_REGISTRY_URI is not read" in again.stderr
+    assert not Path("elsewhere.db").exists()
+    monkeypatch.delenv("MLFLOW_REGISTRY_URI")
     other = here.run("model.width=4 seed=1")
     refused = fmnist("register", other.run_id)
     assert refused.exit_code == 1

@@ -69,12 +69,12 @@ def test_another_precision_is_within_tolerance(here: Recordings) -> None:
     client = MlflowClient(here.uri)
     client.set_tag(run.run_id, "precision", other)
     client.set_tag(run.run_id, "torch", "1.0")
-    client.delete_tag(run.run_id, "git_commit")
+    client.delete_tag(run.run_id, "code_sha256")
     try:
         said = reproduce(run.run_id)
         shown = fmnist("reproduce", run.run_id).stdout
     finally:
-        for key in ("precision", "torch", "git_commit"):
+        for key in ("precision", "torch", "code_sha256"):
             client.set_tag(run.run_id, key, run.tags[key])
     assert said["verdict"] == "within tolerance"
     assert said["weights_sha256"]["recorded"] != said["weights_sha256"]["here"]

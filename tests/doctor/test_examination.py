@@ -160,7 +160,6 @@ def write_run(folder: Path, uri: str) -> None:
 def test_runs_that_no_store_has_are_told_of(tmp_path: Path) -> None:
     """Not those of a living process; what was kept back on purpose is a note; damage is wrong."""
     outputs, uri = tmp_path / "outputs", absolute_uri("sqlite:///mlflow.db", tmp_path)
-    (tmp_path / "mlflow.db").touch()
 
     def look() -> list[Finding]:
         return list(look_at_logs(outputs, set))
@@ -169,6 +168,8 @@ def test_runs_that_no_store_has_are_told_of(tmp_path: Path) -> None:
     for name in ("a-1", "b-1"):
         write_run(outputs / "runs" / name, uri)
     assert only(look()).state == "wrong"
+    assert "2 runs are not recorded yet" in only(look()).words  # and not gone: no store had them
+    (tmp_path / "mlflow.db").touch()
     assert "2 runs are not recorded yet" in only(look()).words
     with run_lock(outputs / "runs" / "a-1"):
         assert "1 run is not recorded yet" in only(look()).words

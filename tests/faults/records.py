@@ -14,6 +14,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
+from fashion_mnist.config.store_uri import driver_uri
 from fashion_mnist.runs.event_log import Destination, RunState
 from fashion_mnist.tracking.uploader import WatchedLog
 
@@ -96,7 +97,7 @@ def assert_recorded_once(uri: str, output_dir: Path) -> None:
 
 def runs_of(destination: Destination, identity: str) -> list[Run]:
     """The runs that bear this id, thrown away ones too."""
-    client = MlflowClient(destination.address)
+    client = MlflowClient(driver_uri(destination.address))
     experiment = client.get_experiment_by_name(destination.experiment)
     assert experiment is not None, f"no experiment {destination.experiment}"
     return list(
@@ -108,7 +109,7 @@ def runs_of(destination: Destination, identity: str) -> list[Run]:
 
 def metric_points(uri: str, run: Run) -> list[tuple[str, int, float]]:
     """Every row of the run's metric history: key, step, value."""
-    client = MlflowClient(uri)
+    client = MlflowClient(driver_uri(uri))
     return [
         (point.key, point.step, point.value)
         for key in run.data.metrics
@@ -160,14 +161,18 @@ def _same(stored: float, told: float) -> bool:
 def _assert_files(where: str, folder: Path, told: Told, uri: str, run: Run) -> None:
     if not told.artifacts and not told.models:
         return
-    mlflow.set_tracking_uri(uri)  # where MLflow looks for logged models, whatever is asked
+    # where MLflow looks for logged models, whatever is asked
+    mlflow.set_tracking_uri(driver_uri(uri))
     database = uri.removeprefix("sqlite:///")
     # the roots of a store in the folder that a command was started in are relative to it
     place = Path(database).absolute().parent if database != uri else Path.cwd()
     with tempfile.TemporaryDirectory() as temporary:
         with contextlib.chdir(place):
             mlflow.artifacts.download_artifacts(
-                run_id=run.info.run_id, artifact_path="", dst_path=temporary, tracking_uri=uri
+                run_id=run.info.run_id,
+                artifact_path="",
+                dst_path=temporary,
+                tracking_uri=driver_uri(uri),
             )
         root = Path(temporary)
         stored = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}

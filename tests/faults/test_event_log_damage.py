@@ -124,6 +124,20 @@ def test_half_a_line_is_no_damage(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert not list(tmp_path.glob("*damaged*"))
 
 
+def test_a_writer_that_was_taken_for_dead_harms_nothing(tmp_path: Path) -> None:
+    """It may still write on another host: its lines do not get into the log that was repaired."""
+    with EventLog(tmp_path) as first:
+        first.start("run", {}, {})
+    with (tmp_path / LOG_FILE).open("ab", buffering=0) as other:
+        other.write(b'{"kind": "tags", "ti')
+        with EventLog(tmp_path) as second:
+            other.write(b'me": 1, "values": {}, "crc": "00000000"}\n')
+            second.tags({"a": "b"})
+        other.write(b"more\n")
+    assert EventLog(tmp_path).state.tags == {"a": "b"}
+    assert not list(tmp_path.glob("*.damaged*"))
+
+
 def test_damage_that_comes_again_overwrites_nothing(tmp_path: Path) -> None:
     """Each damaged event log is kept under a name of its own."""
     write_run(tmp_path, "sqlite:////nowhere.db")
