@@ -86,7 +86,7 @@ def require(command: Sequence[str], failure: str) -> None:
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """Holds the lock under which .venv is changed; says so when it has to wait."""
-    with (ROOT / ".venv.lock").open("w") as lock:
+    with (ROOT / ".venv.lock").open("w", encoding="utf-8") as lock:
         os.set_inheritable(lock.fileno(), True)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -107,7 +107,9 @@ def is_whole() -> bool:
     if UNFINISHED.exists() or not os.access(PYTHON, os.X_OK):
         return False
     # programs in a moved .venv still start the Python of the old place
-    moved = any(stamp.read_text() != f"{ROOT}\n" for stamp in VENV.glob("ready-for-*"))
+    moved = any(
+        stamp.read_text(encoding="utf-8") != f"{ROOT}\n" for stamp in VENV.glob("ready-for-*")
+    )
     return not moved and call([PYTHON, "-c", ""]) == 0
 
 
@@ -192,7 +194,7 @@ def set_up(kind: str) -> None:
     kinds = list(REQUIREMENTS)
     for ready in kinds[: kinds.index(kind) + 1]:
         stamp = VENV / f"ready-for-{ready}"
-        stamp.write_text(f"{ROOT}\n")
+        stamp.write_text(f"{ROOT}\n", encoding="utf-8")
         os.utime(stamp, ns=(made_from_ns, made_from_ns))  # an edit since then makes it stale
     UNFINISHED.unlink()
 

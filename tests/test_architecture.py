@@ -36,7 +36,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 def imports(path: Path) -> set[str]:
     """Dotted names of everything that a file imports, at any depth of the code."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -66,6 +66,16 @@ def test_imports_go_down_only(path: Path) -> None:
     runtime = {name for name in imports(path) if name.startswith("fashion_mnist.")}
     above = {name for name in runtime if floor(room(name)) > floor(own)}
     assert not above
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_text_files_name_their_encoding(path: Path) -> None:
+    """Outside UTF-8 locales a name of a class would end a run. ruff sees only plain `open`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            has_encoding = any(keyword.arg == "encoding" for keyword in node.keywords)
+            num_needed = {"read_text": 0, "write_text": 1}.get(node.func.attr)
+            assert num_needed is None or has_encoding or len(node.args) > num_needed, node.lineno
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -89,7 +89,10 @@ def memory_limit(num_bytes: int) -> Iterator[None]:
     import resource  # Windows has none
 
     limits = resource.getrlimit(resource.RLIMIT_AS)
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    used = (
+        int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
+        * resource.getpagesize()
+    )
     resource.setrlimit(resource.RLIMIT_AS, (used + num_bytes, limits[1]))
     try:
         yield

@@ -66,7 +66,7 @@ def files() -> None:
     """The YAML files of the pages, in the test's own folder."""
     for path, content in FILES:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(content)
+        Path(path).write_text(content, encoding="utf-8")
 
 
 def said_by(line: str, *overrides: str) -> str:

@@ -70,7 +70,7 @@ def write(folder: Path, results: Sequence[JobResult], **options: str) -> str:
 
 def rows_of(path: Path) -> list[dict[str, str]]:
     """The rows of a table."""
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 

@@ -465,7 +465,7 @@ def write_comparison(
     with replacing(page) as beside:
         beside.write_text(comparison_page(comparison, pictures, remark), encoding="utf-8")
     with replacing(figures) as beside:
-        beside.write_text(json.dumps(content_of(comparison), indent=1))
+        beside.write_text(json.dumps(content_of(comparison), indent=1), encoding="utf-8")
     return [page, figures, *(file for own in pictures.values() for file in own)]
 
 

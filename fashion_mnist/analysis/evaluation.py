@@ -262,7 +262,7 @@ def _write_tables(folder: Path, scores: Scores) -> Iterator[str]:
         if rows:
             yield from write_table(folder, f"{split}/{name}", rows)
     with replacing(folder / split / "scores.json") as path:
-        path.write_text(json.dumps(content_of(scores)))
+        path.write_text(json.dumps(content_of(scores)), encoding="utf-8")
     yield f"{split}/scores.json"
 
 

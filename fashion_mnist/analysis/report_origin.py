@@ -45,7 +45,7 @@ def read_overrides(store: Reader, run: RecordedRun) -> list[str] | str:
     with tempfile.TemporaryDirectory() as folder:
         try:
             path = store.download(run, OVERRIDES, Path(folder))
-            text = path.read_text() if path.stat().st_size <= MOST_BYTES else ""
+            text = path.read_text(encoding="utf-8") if path.stat().st_size <= MOST_BYTES else ""
             words = yaml.safe_load(text)
         except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             return f"{OVERRIDES} of {run.name} cannot be read: {str(error).splitlines()[0]}"

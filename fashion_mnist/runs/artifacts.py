@@ -140,7 +140,7 @@ def read_confusion(artifacts: Path, split: str) -> tuple[list[list[int]], list[s
 def write_table(folder: Path, stem: str, rows: Sequence[Any]) -> Iterator[str]:
     """Write rows with the same keys as `stem`.json and `stem`.csv; names each, once it is there."""
     with replacing(folder / f"{stem}.json") as path:
-        path.write_text(json.dumps(rows, indent=1))
+        path.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     yield f"{stem}.json"
     with replacing(folder / f"{stem}.csv") as path:
         _write_csv(path, list(rows[0]), (list(row.values()) for row in rows))
@@ -153,7 +153,7 @@ def _write_confusion(
     stem = f"{split}/confusion_matrix"
     rows = counts.tolist()
     with replacing(folder / f"{stem}.json") as path:
-        path.write_text(json.dumps({"labels": list(class_names), "counts": rows}))
+        path.write_text(json.dumps({"labels": list(class_names), "counts": rows}), encoding="utf-8")
     yield f"{stem}.json"
     with replacing(folder / f"{stem}.csv") as path:
         shares = [[f"{100 * n / max(sum(row), 1):.1f}" for n in row] for row in rows]
@@ -167,7 +167,7 @@ def _write_confusion(
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([header, *rows])
 
 

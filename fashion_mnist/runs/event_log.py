@@ -394,7 +394,7 @@ def _read_seal(run_dir: Path) -> _Seal | None:
 def _write_seal(run_dir: Path, seal: _Seal) -> None:
     content = {"id": seal.id, "time": seal.time_ms, **vars(seal.mark)}
     with replacing(run_dir / SEAL_FILE) as beside:
-        beside.write_text(json.dumps(content))
+        beside.write_text(json.dumps(content), encoding="utf-8")
 
 
 def damage(run_dir: Path, end: Mark) -> str:

@@ -148,7 +148,9 @@ class ProcessLock:
                 return False
             time.sleep(0.5)
         with suppress(OSError):  # on a full disk the lock itself must do
-            _holder_file(self.path).write_text(f"{os.getpid()} {socket.gethostname()}")
+            _holder_file(self.path).write_text(
+                f"{os.getpid()} {socket.gethostname()}", encoding="utf-8"
+            )
         self._released.clear()
         Thread(target=self._touch, daemon=True).start()
         return True
@@ -178,7 +180,7 @@ class ProcessLock:
 def holder(lock: Path) -> tuple[int, str]:
     """The process id and the host of the process that last had the lock; (0, "") for unknown."""
     try:
-        pid, _, host = _holder_file(lock).read_text().partition(" ")
+        pid, _, host = _holder_file(lock).read_text(encoding="utf-8").partition(" ")
         return int(pid), host
     except (OSError, ValueError):
         return 0, ""

@@ -118,5 +118,7 @@ def record_dataset(
 
 def _write_yaml(event_log: EventLog, path: str, content: Any) -> None:
     with replacing(event_log.artifacts / path) as file:
-        file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+        file.write_text(
+            yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
     event_log.artifact(path)

@@ -46,7 +46,7 @@ def child_name(overrides: Sequence[str], axes: Sequence[str]) -> str:
 def write_context(sweep_dir: Path, context: SweepContext) -> None:
     """Leave word for the jobs whose folders are made in `sweep_dir`."""
     with replacing(sweep_dir / CONTEXT_FILE) as path:
-        path.write_text(json.dumps(asdict(context)))
+        path.write_text(json.dumps(asdict(context)), encoding="utf-8")
 
 
 def read_context(sweep_dir: Path) -> SweepContext | None:

@@ -89,7 +89,7 @@ def _cpu_info() -> dict[str, str]:
     path = Path("/proc/cpuinfo")
     if not path.exists():
         return {}
-    lines = path.read_text().split("\n\n")[0].splitlines()
+    lines = path.read_text(encoding="utf-8").split("\n\n")[0].splitlines()
     pairs = (line.partition(":") for line in lines)
     return {key.strip(): value.strip() for key, _, value in pairs}
 

@@ -70,7 +70,7 @@ def main() -> None:
         print(f"\n{tables[part].markdown()}", flush=True)
     if options.json:
         content = {"machine": describe_machine()} | {k: t._asdict() for k, t in tables.items()}
-        options.json.write_text(json.dumps(content, indent=1))
+        options.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -115,7 +115,8 @@ def start(
 def end(process: subprocess.Popen[bytes], folder: Path) -> None:
     """Wait for it."""
     if process.wait():
-        raise SystemExit(f"ended with {process.returncode}: {(folder / 'output.txt').read_text()}")
+        said = (folder / "output.txt").read_text(encoding="utf-8")
+        raise SystemExit(f"ended with {process.returncode}: {said}")
 
 
 def kill(process: subprocess.Popen[bytes], victims: Callable[[], list[psutil.Process]]) -> str:

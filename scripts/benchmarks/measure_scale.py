@@ -112,7 +112,8 @@ def write_sweep(path: Path, size: int) -> None:
     path.write_text(
         f"defaults: [default, _self_]\naxes:\n{fixed}\n"
         f"  optimizer.lr: {{low: 1.0e-5, high: 1.0e-1, log: true, num: {size // SEEDS}}}\n"
-        f"  seed: range({SEEDS})\n"
+        f"  seed: range({SEEDS})\n",
+        encoding="utf-8",
     )
 
 

@@ -77,5 +77,5 @@ def test_commands_show_no_score_for_it(shown: CliRunner) -> None:
 
     reported = shown.invoke(app, ["report", "run 0", "run 1", "-o", "report.html"])
     assert reported.exit_code == 0, reported.output
-    page = Path("report.html").read_text()
+    page = Path("report.html").read_text(encoding="utf-8")
     assert LINE in page

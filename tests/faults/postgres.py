@@ -116,10 +116,10 @@ def _give_away(folder: Path) -> dict[str, Any]:
 
 def _wait_until_ready(server: subprocess.Popen[bytes], log: Path, port: int) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while "ready to accept connections" not in log.read_text():
-        assert server.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
+    while "ready to accept connections" not in log.read_text(encoding="utf-8"):
+        assert server.poll() is None, log.read_text(encoding="utf-8")
+        assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
         time.sleep(0.05)
     with suppress(OSError), socket.create_connection((HOST, port), 5):
         return
-    raise AssertionError(log.read_text())
+    raise AssertionError(log.read_text(encoding="utf-8"))

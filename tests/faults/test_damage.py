@@ -448,7 +448,7 @@ MODULES = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
 def test_no_file_is_read_as_code(path: Path) -> None:
     """No pickle in any disguise, no eval, in the whole package."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = {alias.name for alias in node.names} | {getattr(node, "module", "") or ""}
             assert not {name.partition(".")[0] for name in names} & MODULES

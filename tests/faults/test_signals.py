@@ -89,7 +89,7 @@ def test_at_the_start_nothing_is_left(number: signal.Signals, data: Path, tmp_pa
 
 def hears(pid: int) -> bool:
     """Whether the last of the handlers is there; SIGINT is Python's own from the start."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt"))
     return bool(caught >> (STOPPING[-1] - 1) & 1)
 
