@@ -316,12 +316,16 @@ class Composer:
             )
         options = self.options(group)
         chosen = value if isinstance(value, list) else [value]
+        unread = [
+            path
+            for path in (Path(str(self.config_dir), group, f"{each}.yml") for each in chosen)
+            if self.config_dir is not None and path.exists()
+        ]
+        if unread and not unread[0].with_suffix(".yaml").exists():
+            return f"{unread[0]} is not read: name it {unread[0].stem}.yaml"
         strange = [each for each in chosen if each not in options]
         if not strange:
             return None
-        path = Path(str(self.config_dir), group, f"{strange[0]}.yml")
-        if self.config_dir is not None and isinstance(strange[0], str) and path.exists():
-            return f"{path} is not read: name it {strange[0]}.yaml"
         known = f"one of {_listed(options)}" if options else "a file of yours in --config-dir"
         nearest = did_you_mean(strange[0], options)
         return f"{group} must be {known}{nearest}, got {shown(value)}"

@@ -114,6 +114,8 @@ def test_a_file_that_hydra_does_not_read_is_named(write: Write) -> None:
     """`.yml`, and a train.yaml that would replace everything."""
     write("model/mine.yml", "width: 3\n")
     assert problems("model=mine") == ["mine/model/mine.yml is not read: name it mine.yaml"]
+    write("model/linear.yml", "width: 3\n")  # the packaged one is not what is meant
+    assert problems("model=linear") == ["mine/model/linear.yml is not read: name it linear.yaml"]
     write("train.yaml", "seed: 3\n")
     with pytest.raises(ConfigError, match=r"train\.yaml must not be in --config-dir"):
         mine()
