@@ -7,10 +7,12 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fashion_mnist.tracking.artifact_roots import resolved_root
 from fashion_mnist.tracking.reader import Client, Reader
 from fashion_mnist.tracking.recorded import RecordedRun, time_of
 from tests.recordings import Recordings, record_runs
@@ -39,16 +41,24 @@ def test_a_database_says_what_mlflows_client_says(recordings: Recordings, reader
     """Every run, with every parameter, metric and tag, time, address and point, in one order."""
     client = Client(recordings.uri)
     assert client.experiments() == reader._backend.experiments()
-    own, theirs = reader.runs(), client.runs(list(client.experiments()))
+    own = reader.runs()
+    theirs = [with_uri(run, recordings.uri) for run in client.runs(list(client.experiments()))]
     assert len(own) == 10
     # the client says nothing of NaN that compares
     assert repr(sorted_maps(own)) == repr(sorted_maps(theirs))
     run = recordings.run("alone")
-    assert client.run(run.run_id) == run == reader.run(run.run_id)
+    found = client.run(run.run_id)
+    assert found is not None
+    assert with_uri(found, recordings.uri) == run == reader.run(run.run_id)
     assert client.run("0" * 32) is reader.run("0" * 32) is None
     keys = sorted(run.metrics)
     assert client.history(run.run_id, keys) == reader.history(run, keys)
     assert list(reader.history(run, ["val/loss"])["val/loss"]) == [1, 2, 3]
+
+
+def with_uri(run: RecordedRun, store: str) -> RecordedRun:
+    """The run with the address of its files as a URI, where MLflow's client says a path."""
+    return replace(run, artifact_uri=resolved_root(run.artifact_uri, store))
 
 
 def sorted_maps(runs: list[RecordedRun]) -> list[list[object]]:

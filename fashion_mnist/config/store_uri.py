@@ -35,7 +35,7 @@ def absolute_uri(uri: str, folder: Path | None = None, *, name: str = "tracking.
         path, options = _split(uri)
         if path and ":memory:" not in path:
             absolute = ((folder or Path.cwd()) / _expanded(path)).resolve()
-            if not str(absolute).isprintable():
+            if len(str(absolute).splitlines()) > 1:
                 raise ValueError(f"{name} must be a path on one line, got {str(absolute)!r}")
             return f"{SQLITE}{absolute}{options}"
     elif scheme in {"http", "https", *DATABASE_PORTS} and has_host(uri):

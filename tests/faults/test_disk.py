@@ -136,7 +136,7 @@ def assert_told_in_a_line(child: Child, folder: Path) -> None:
     assert "Logging error" not in words, words
     told = [line for line in words.splitlines() if GOES_ON in line]
     assert len(told) == 1, words
-    assert str(folder) in told[0] or "a file below output_dir" in told[0], words
+    assert str(folder) in told[0] or "output_dir, or the folder" in told[0], words
 
 
 # A run takes 200 kB in 28 files and folders, and as much again on the way: from a disk that takes
