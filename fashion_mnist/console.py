@@ -3,7 +3,6 @@
 import errno
 import logging
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -32,13 +31,13 @@ def first_line_of(error: BaseException) -> str:
 
 def disk_trouble(error: OSError) -> str:
     """What the disk, or whatever holds the files, says, of which file, and what to do; one line."""
-    what, where = error.strerror or first_line_of(error), error.filename
-    if where is None:  # a write, which knows no name, or no file at all
-        where = f"output_dir, or the folder for temporary files ({tempfile.gettempdir()})"
-        if "AF_UNIX path too long" in what:
-            return f"{tempfile.gettempdir()} is too long: set TMPDIR to a folder of a shorter name"
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            return what
+    what = error.strerror or first_line_of(error)
+    if "AF_UNIX path too long" in what:
+        return "the path of temporary files is too long: set TMPDIR to a folder of a shorter one"
+    if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return what  # of no file
+    # a write does not know the name of its file
+    where = error.filename or "output_dir, or the folder for temporary files (TMPDIR)"
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             advice = "make room, and the same command goes on"

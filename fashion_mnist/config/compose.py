@@ -316,13 +316,10 @@ class Composer:
             )
         options = self.options(group)
         chosen = value if isinstance(value, list) else [value]
-        unread = [
-            path
-            for path in (Path(str(self.config_dir), group, f"{each}.yml") for each in chosen)
-            if self.config_dir is not None and path.exists()
-        ]
-        if unread and not unread[0].with_suffix(".yaml").exists():
-            return f"{unread[0]} is not read: name it {unread[0].stem}.yaml"
+        for name in chosen if self.config_dir is not None else ():
+            path = Path(str(self.config_dir), group, f"{name}.yml")
+            if path.exists() and not path.with_suffix(".yaml").exists():
+                return f"{path} is not read: name it {path.stem}.yaml"
         strange = [each for each in chosen if each not in options]
         if not strange:
             return None

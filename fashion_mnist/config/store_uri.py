@@ -34,7 +34,9 @@ def absolute_uri(uri: str, folder: Path | None = None, *, name: str = "tracking.
     if scheme == "sqlite" and uri.startswith(SQLITE):
         path, options = _split(uri)
         if path and ":memory:" not in path:
-            absolute = ((folder or Path.cwd()) / _expanded(path)).resolve()
+            # unlike Path's, it leaves the path as it is where there is no home
+            own = os.path.expanduser(path)  # noqa: PTH111
+            absolute = ((folder or Path.cwd()) / own).resolve()
             if len(str(absolute).splitlines()) > 1:
                 raise ValueError(f"{name} must be a path on one line, got {str(absolute)!r}")
             return f"{SQLITE}{absolute}{options}"
@@ -44,13 +46,6 @@ def absolute_uri(uri: str, folder: Path | None = None, *, name: str = "tracking.
         f"{name} must be sqlite:///FILE, http(s)://HOST:PORT or a postgresql, mysql or mssql "
         f"address, got {without_password(uri)!r}"
     )
-
-
-def _expanded(path: str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:  # no such user, or no home
-        return Path(path)
 
 
 def relative_uri(uri: str, folder: Path) -> str:

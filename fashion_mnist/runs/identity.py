@@ -73,12 +73,12 @@ def _attempt(folder: Path) -> int:
     return int(folder.name.rpartition("-")[2])
 
 
+@cache  # for a process trains what it has imported
 def code_tags() -> dict[str, str]:
     """Which code trains a run: the hash of this package's files, and the commit that has them."""
     return {"code_sha256": code_sha256(PACKAGE), "git_commit": git_commit(PACKAGE) or "none"}
 
 
-@cache
 def code_sha256(package: Path) -> str:
     """SHA-256 over names and contents of the Python files below a folder, in the order of names."""
     digest = hashlib.sha256()

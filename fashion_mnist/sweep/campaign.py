@@ -77,8 +77,9 @@ class Campaign:
     def _compare(self, jobs: Sequence[Job]) -> None:
         """Have the display know the best of runs that were trained before."""
         for job in jobs:
-            if job.folder.status() == "FINISHED":
-                self.orders.progress.compare(job.name, job.folder.metrics().get(self.orders.score))
+            state = job.folder.state()
+            if state.status == "FINISHED":
+                self.orders.progress.compare(job.name, state.metrics().get(self.orders.score))
 
     def results(self) -> list[JobResult]:
         """What came of every job so far."""

@@ -61,9 +61,9 @@ def test_a_variable_does_not_name_the_repository(
 @pytest.mark.parametrize(("name", "text"), [("__init__.py", "x = 2\n"), ("below/new.py", "")])
 def test_any_change_of_the_code_changes_its_hash(package: Path, name: str, text: str) -> None:
     """Also a module that is new; a file that is no code does not."""
-    before = code_sha256.__wrapped__(package)
+    before = code_sha256(package)
     (package / "notes.txt").write_text("notes\n")
-    assert code_sha256.__wrapped__(package) == before
+    assert code_sha256(package) == before
     (package / name).parent.mkdir(exist_ok=True)
     (package / name).write_text(text)
-    assert code_sha256.__wrapped__(package) != before
+    assert code_sha256(package) != before
