@@ -94,14 +94,15 @@ def write_two_classes(folder: Path) -> None:
         write_idx(folder / f"{split}-labels-idx1-ubyte.gz", labels)
 
 
-def test_wheel_holds_the_modules_and_the_configs(wheel: Path) -> None:
-    """Each module, and each YAML of conf under fashion_mnist/conf, as it is in the repository.
+def test_wheel_holds_modules_templates_and_configs(wheel: Path) -> None:
+    """Each module and template as it is here, and each YAML of conf under fashion_mnist/conf.
 
     Hydra looks for plugins in a package at the top.
     """
     expected = {
         path.relative_to(REPOSITORY).as_posix().removeprefix(PLUGINS): path.read_bytes()
-        for path in (REPOSITORY / "fashion_mnist").rglob("*.py")
+        for pattern in ("*.py", "*.html")
+        for path in (REPOSITORY / "fashion_mnist").rglob(pattern)
     } | {
         f"fashion_mnist/{path.relative_to(REPOSITORY).as_posix()}": path.read_bytes()
         for path in (REPOSITORY / "conf").rglob("*.yaml")

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from fashion_mnist.analysis.lookup import score_of
 from fashion_mnist.tracking.artifact_roots import resolved_root
 from fashion_mnist.tracking.reader import Client, Reader
-from fashion_mnist.tracking.recorded import RecordedRun, time_of
+from fashion_mnist.tracking.recorded import SCORE, RecordedRun, time_of
 from tests.recordings import Recordings, record_runs
 
 
@@ -113,7 +114,7 @@ def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 
 
 def test_what_a_run_is_to_others(recordings: Recordings, reader: Reader) -> None:
-    """Networks, sweeps, their members and copies are told apart; a failed run has no score."""
+    """Networks, sweeps, their members and copies are distinguished; a failed run has no score."""
     runs = reader.runs("fashion-mnist")
     networks, sweeps = ([r for r in runs if r.is_network], [r for r in runs if r.is_sweep])
     assert sorted(run.name for run in sweeps) == ["wide", "widths"]
@@ -123,10 +124,10 @@ def test_what_a_run_is_to_others(recordings: Recordings, reader: Reader) -> None
     originals = {run.run_id for run in networks if run.parent_id == widths.run_id}
     assert len(members) == 2
     assert {run.original_id for run in members} < originals
-    assert (wide.score, widths.score) == (0.08, 0.12)
+    assert [score_of(run, SCORE) for run in (wide, widths)] == [0.08, 0.12]
     alone, diverged = recordings.run("alone"), recordings.run("diverged")
-    assert (alone.parent_id, alone.score) == ("", alone.metrics["final/val_accuracy"])
-    assert (diverged.status, diverged.score) == ("FAILED", None)
+    assert (alone.parent_id, score_of(alone, SCORE)) == ("", alone.metrics[SCORE])
+    assert (diverged.status, score_of(diverged, SCORE)) == ("FAILED", None)
     assert alone.duration is not None
     assert alone.duration.total_seconds() >= 0
     assert reader.experiments() == ["Default", "fashion-mnist"]

@@ -6,7 +6,6 @@ N images of a split, C classes; counts `[C, C]` have rows true, columns predicte
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fashion_mnist.analysis.labels import ABSENT, interval_text, naming_axes, p_text, values_text
 from fashion_mnist.analysis.leaderboard import identity_of
 from fashion_mnist.analysis.networks import SPLITS, TEST, VALIDATION, class_names_of, read_images_of
 from fashion_mnist.analysis.predictions import (
@@ -44,7 +44,6 @@ from fashion_mnist.metrics.statistics import (
     mcnemar_test,
     wilson_interval,
 )
-from fashion_mnist.page import code, html_page, picture, section, table
 from fashion_mnist.plots.confusion import difference_figure
 from fashion_mnist.plots.image_grid import disagreements_figure
 from fashion_mnist.plots.png import write_png
@@ -52,7 +51,7 @@ from fashion_mnist.plots.run_charts import reliability_figure
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.markdown import plain
 from fashion_mnist.runs.results import DESCRIPTION_TAG
-from fashion_mnist.sweep.labels import ABSENT, differing_axes, p_text, values_text
+from fashion_mnist.templates import picture, render, table
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import COMPARISON_TAG, RecordedRun
 
@@ -60,7 +59,7 @@ MOST_RUNS = 10
 
 
 @dataclass(frozen=True)
-class Contestant:
+class ComparedRun:
     """One network."""
 
     letter: str  # A for the first: what tables and pictures call it
@@ -108,16 +107,16 @@ class Contestant:
 
 
 @dataclass(frozen=True)
-class Contrast:
+class Pair:
     """One of the others against the first."""
 
-    other: Contestant
+    other: ComparedRun
     differences: Differences  # other less first
     test: McNemarTest  # first and second are the first and the other
     p_holm: float  # corrected for all others
 
     @property
-    def is_found(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the two are significantly different."""
         return self.p_holm <= ALPHA
 
@@ -128,13 +127,13 @@ class Comparison:
 
     split: str
     class_names: tuple[str, ...]
-    contestants: tuple[Contestant, ...]
-    contrasts: tuple[Contrast, ...]  # of all but the first
+    compared: tuple[ComparedRun, ...]
+    pairs: tuple[Pair, ...]  # of all but the first
 
     @property
-    def first(self) -> Contestant:
+    def first(self) -> ComparedRun:
         """The one that the others are compared with."""
-        return self.contestants[0]
+        return self.compared[0]
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -144,13 +143,13 @@ class Comparison:
     @property
     def title(self) -> str:
         """`compare 512-512 relu adamw lr=0.001 seed=0 with …`."""
-        first, *others = (contestant.run.name for contestant in self.contestants)
+        first, *others = (own_run.run.name for own_run in self.compared)
         return f"compare {first} with {', '.join(others)}"
 
     def settings(self) -> list[str]:
         """What each run's parameters are where they differ, in one line each."""
-        values = [identity_of(each.run) for each in self.contestants]
-        axes = differing_axes(values)
+        values = [identity_of(each.run) for each in self.compared]
+        axes = naming_axes(values)
         return [values_text(own, axes) or "the same settings" for own in values]
 
 
@@ -168,15 +167,15 @@ def compare(store: Reader, runs: Sequence[RecordedRun], split: str) -> Compariso
     names = class_names_of(runs[0])
     if len(names) != num_classes:
         raise ValueError(f"{runs[0].name} names {len(names)} classes and predicts {num_classes}")
-    contestants = tuple(
-        Contestant(letter, run, own, _counts(own, num_classes))
+    compared = tuple(
+        ComparedRun(letter, run, own, _counts(own, num_classes))
         for letter, run, own in zip(ascii_uppercase, runs, stored, strict=False)
     )
-    return Comparison(split, tuple(names), contestants, _contrasts(contestants, split))
+    return Comparison(split, tuple(names), compared, _pairs(compared, split))
 
 
-def _contrasts(contestants: Sequence[Contestant], split: str) -> tuple[Contrast, ...]:
-    first, *others = (contestant.predictions for contestant in contestants)
+def _pairs(compared: Sequence[ComparedRun], split: str) -> tuple[Pair, ...]:
+    first, *others = (own_run.predictions for own_run in compared)
     num_classes = first.probabilities.shape[1]
     tests = [mcnemar_test(first.is_right, other.is_right) for other in others]
     # a test set is stratified where its classes are equally large, as Fashion-MNIST's are
@@ -184,8 +183,8 @@ def _contrasts(contestants: Sequence[Contestant], split: str) -> tuple[Contrast,
     is_stratified = split == VALIDATION or bool((sizes == sizes[0]).all())
     corrected = holm([test.p for test in tests])
     return tuple(
-        Contrast(
-            contestant,
+        Pair(
+            own_run,
             bootstrap(
                 first.labels,
                 first.predicted,
@@ -196,9 +195,7 @@ def _contrasts(contestants: Sequence[Contestant], split: str) -> tuple[Contrast,
             test,
             p,
         )
-        for contestant, other, test, p in zip(
-            contestants[1:], others, tests, corrected, strict=True
-        )
+        for own_run, other, test, p in zip(compared[1:], others, tests, corrected, strict=True)
     )
 
 
@@ -259,7 +256,7 @@ def run_rows(comparison: Comparison) -> list[Row]:
     """Which letter is which run, and what makes it differ from the others."""
     return [
         {"": each.letter, "run": each.run.name, "id": each.run.run_id, "settings": settings}
-        for each, settings in zip(comparison.contestants, comparison.settings(), strict=True)
+        for each, settings in zip(comparison.compared, comparison.settings(), strict=True)
     ]
 
 
@@ -267,12 +264,10 @@ def score_rows(comparison: Comparison) -> list[Row]:
     """Each score of all, and how the others differ from the first."""
     rows = []
     for key in SCORES:
-        own = {each.letter: f"{each.scores[key]:.4f}" for each in comparison.contestants}
-        gaps = [contrast.differences.scores[key] for contrast in comparison.contrasts]
+        own = {each.letter: f"{each.scores[key]:.4f}" for each in comparison.compared}
+        gaps = [pair.differences.scores[key] for pair in comparison.pairs]
         rows.append({"": SCORE_NAMES[key], **own, **_gaps(comparison, gaps)})
-    intervals = {
-        each.letter: interval_text(each.accuracy_interval) for each in comparison.contestants
-    }
+    intervals = {each.letter: interval_text(each.accuracy_interval) for each in comparison.compared}
     return [rows[0], {"": "accuracy's 95 % interval (Wilson)", **intervals}, *rows[1:]]
 
 
@@ -281,15 +276,15 @@ def mcnemar_rows(comparison: Comparison) -> list[Row]:
     first = comparison.first.letter
     return [
         {
-            "": f"{contrast.other.letter} and {first}",
-            "disagree": f"{num_disagreements(comparison, contrast):,}",
-            f"{first} alone right": f"{contrast.test.first_alone:,}",
-            "the other alone": f"{contrast.test.second_alone:,}",
-            "McNemar": p_text(contrast.test.p),
-            "after Holm": p_text(contrast.p_holm),
-            "so": verdict(comparison, contrast),
+            "": f"{pair.other.letter} and {first}",
+            "disagree": f"{num_disagreements(comparison, pair):,}",
+            f"{first} alone right": f"{pair.test.first_alone:,}",
+            "the other alone": f"{pair.test.second_alone:,}",
+            "McNemar": p_text(pair.test.p),
+            "Holm-adjusted": p_text(pair.p_holm),
+            "result": result_text(comparison, pair),
         }
-        for contrast in comparison.contrasts
+        for pair in comparison.pairs
     ]
 
 
@@ -298,14 +293,14 @@ def class_rows(comparison: Comparison) -> list[Row]:
     support = comparison.first.counts.sum(1).tolist()
     rows = []
     for index, name in enumerate(comparison.class_names):
-        scores = {each.letter: each.f1[index] for each in comparison.contestants}
+        scores = {each.letter: each.f1[index] for each in comparison.compared}
         own = {key: ABSENT if value is None else f"{value:.4f}" for key, value in scores.items()}
         is_known = {key: value is not None for key, value in scores.items()}
         gaps = [
-            contrast.differences.f1[index]
-            if is_known[comparison.first.letter] and is_known[contrast.other.letter]
+            pair.differences.f1[index]
+            if is_known[comparison.first.letter] and is_known[pair.other.letter]
             else None
-            for contrast in comparison.contrasts
+            for pair in comparison.pairs
         ]
         images = f"{support[index]:,}"
         rows.append({"F1 of": name, "images": images, **own, **_gaps(comparison, gaps)})
@@ -315,25 +310,26 @@ def class_rows(comparison: Comparison) -> list[Row]:
 def calibration_rows(comparison: Comparison) -> list[Row]:
     """How far the probabilities of each can be believed."""
     return [
-        {"": name, **{e.letter: f"{e.calibration[key]:.4f}" for e in comparison.contestants}}
+        {"": name, **{e.letter: f"{e.calibration[key]:.4f}" for e in comparison.compared}}
         for key, name in CALIBRATION_NAMES.items()
     ]
 
 
-def verdict(comparison: Comparison, contrast: Contrast) -> str:
-    """`B is better than A`, where the images show it."""
-    other, first = contrast.other.letter, comparison.first.letter
-    if not contrast.is_found:
-        return f"{other} cannot be told from {first}"
-    return f"{other} is {'better' if contrast.test.difference > 0 else 'worse'} than {first}"
+def result_text(comparison: Comparison, pair: Pair) -> str:
+    """`B is significantly better than A`."""
+    other, first = pair.other.letter, comparison.first.letter
+    if not pair.is_significant:
+        return f"{other} is not significantly different from {first}"
+    better = "better" if pair.test.difference > 0 else "worse"
+    return f"{other} is significantly {better} than {first}"
 
 
 def headline(comparison: Comparison) -> list[str]:
-    """The verdict on each of the others, with its numbers."""
+    """The result for each of the others, with its numbers."""
     return [
-        f"{verdict(comparison, contrast)}: accuracy "
-        f"{gap_text(contrast.differences.scores['accuracy'])}, {p_text(contrast.p_holm)}"
-        for contrast in comparison.contrasts
+        f"{result_text(comparison, pair)}: accuracy "
+        f"{gap_text(pair.differences.scores['accuracy'])}, Holm-adjusted {p_text(pair.p_holm)}"
+        for pair in comparison.pairs
     ]
 
 
@@ -341,17 +337,17 @@ def notes(comparison: Comparison) -> list[str]:
     """What a reader of the tables must know."""
     absent = absent_classes(comparison.first.counts, comparison.class_names)
     return [
-        f"Over the {len(comparison.labels):,} images of the {comparison.split} split. In brackets: "
-        "95 % intervals, paired bootstrap over images, not corrected for their number.",
-        "p: McNemar's exact test, after Holm's correction where there are several. It is about "
-        "these networks on other images: another seed can turn it (fmnist leaderboard tests that).",
+        f"Over the {len(comparison.labels):,} images of the {comparison.split} split. In "
+        "brackets: 95 % intervals, paired bootstrap over images, not corrected for their number.",
+        "p: McNemar's exact test, Holm-adjusted where there are several. It is about these "
+        "networks on other images and says nothing of other seeds, which fmnist leaderboard tests.",
         *([absent] if absent else []),
     ]
 
 
-def num_disagreements(comparison: Comparison, contrast: Contrast) -> int:
+def num_disagreements(comparison: Comparison, pair: Pair) -> int:
     """Images that the two take for different classes."""
-    first, other = comparison.first.predictions, contrast.other.predictions
+    first, other = comparison.first.predictions, pair.other.predictions
     return int((first.predicted != other.predicted).sum())
 
 
@@ -373,21 +369,21 @@ def content_of(comparison: Comparison) -> dict[str, Any]:
                 "f1": each.f1,
                 "confusion": each.counts.tolist(),
             }
-            for each, setting in zip(comparison.contestants, comparison.settings(), strict=True)
+            for each, setting in zip(comparison.compared, comparison.settings(), strict=True)
         ],
         "against_the_first": [
             {
-                "letter": contrast.other.letter,
-                "scores": {k: _plain(gap) for k, gap in contrast.differences.scores.items()},
-                "f1": [_plain(gap) for gap in contrast.differences.f1],
-                "first_alone_right": contrast.test.first_alone,
-                "other_alone_right": contrast.test.second_alone,
-                "num_disagreements": num_disagreements(comparison, contrast),
-                "p": contrast.test.p,
-                "p_holm": contrast.p_holm,
-                "verdict": verdict(comparison, contrast),
+                "letter": pair.other.letter,
+                "scores": {k: _plain(gap) for k, gap in pair.differences.scores.items()},
+                "f1": [_plain(gap) for gap in pair.differences.f1],
+                "first_alone_right": pair.test.first_alone,
+                "other_alone_right": pair.test.second_alone,
+                "num_disagreements": num_disagreements(comparison, pair),
+                "p": pair.test.p,
+                "p_holm": pair.p_holm,
+                "verdict": result_text(comparison, pair),
             }
-            for contrast in comparison.contrasts
+            for pair in comparison.pairs
         ],
     }
 
@@ -398,16 +394,11 @@ def gap_text(gap: Difference) -> str:
     return f"{gap.value:+.4f} ({low:+.4f} to {high:+.4f})"
 
 
-def interval_text(interval: Interval) -> str:
-    """`0.8860 to 0.8964`."""
-    return f"{interval.low:.4f} to {interval.high:.4f}"
-
-
 def _gaps(comparison: Comparison, gaps: Sequence[Difference | None]) -> Row:
     first = comparison.first.letter
     return {
-        f"{contrast.other.letter} less {first}": ABSENT if gap is None else gap_text(gap)
-        for contrast, gap in zip(comparison.contrasts, gaps, strict=True)
+        f"{pair.other.letter} less {first}": ABSENT if gap is None else gap_text(gap)
+        for pair, gap in zip(comparison.pairs, gaps, strict=True)
     }
 
 
@@ -416,12 +407,12 @@ def _plain(gap: Difference) -> dict[str, Any]:
 
 
 PAGE = "comparison.html"
-KINDS = ("difference", "disagreements", "reliability")  # of pictures
+KINDS = ("differences", "disagreements", "reliability")  # of pictures
 
 
 def comparison_name(comparison: Comparison) -> str:
     """What its folder is called: the same runs on the same split take each other's place."""
-    ids = [each.run.run_id[:8] for each in comparison.contestants]
+    ids = [each.run.run_id[:8] for each in comparison.compared]
     return "-".join([*ids, comparison.split])
 
 
@@ -457,9 +448,9 @@ def write_comparison(
         for left in folder.glob(f"{kind}_[A-Z].png"):
             left.unlink()
     pictures = {
-        "Difference of the confusion matrices": _differences(comparison, folder),
-        "Images on which they disagree": _disagreements(comparison, folder, images),
-        "Calibration": [_reliability(each, folder) for each in comparison.contestants],
+        "differences": _differences(comparison, folder),
+        "disagreements": _disagreements(comparison, folder, images),
+        "reliability": [_reliability(each, folder) for each in comparison.compared],
     }
     page, figures = folder / PAGE, folder / "comparison.json"
     with replacing(page) as beside:
@@ -478,15 +469,15 @@ def record_comparison(uri: str, comparison: Comparison, files: Sequence[Path]) -
     from fashion_mnist.tracking.store import record_run  # imports mlflow, which takes seconds
 
     metrics: dict[str, float] = {}
-    for contrast in comparison.contrasts:
-        letter, gap = contrast.other.letter, contrast.differences.scores["accuracy"]
-        metrics |= {f"{letter}/accuracy_difference": gap.value, f"{letter}/p_holm": contrast.p_holm}
+    for pair in comparison.pairs:
+        letter, gap = pair.other.letter, pair.differences.scores["accuracy"]
+        metrics |= {f"{letter}/accuracy_difference": gap.value, f"{letter}/p_holm": pair.p_holm}
     return record_run(
         uri,
         experiment=comparison.first.run.experiment,
         name=comparison.title,
         tags={
-            COMPARISON_TAG: json.dumps([each.run.run_id for each in comparison.contestants]),
+            COMPARISON_TAG: json.dumps([each.run.run_id for each in comparison.compared]),
             "comparison.split": comparison.split,
             DESCRIPTION_TAG: _description(comparison),
         },
@@ -496,23 +487,23 @@ def record_comparison(uri: str, comparison: Comparison, files: Sequence[Path]) -
 
 
 def _description(comparison: Comparison) -> str:
-    """The verdicts and who is who, in Markdown."""
-    lines = [f"- {each.letter}: {plain(each.run.name)}" for each in comparison.contestants]
-    verdicts = [f"**{plain(words)}**" for words in headline(comparison)]
-    return "\n".join([*verdicts, "", f"On the {comparison.split} split:", "", *lines])
+    """The results and the names of the runs, in Markdown."""
+    lines = [f"- {each.letter}: {plain(each.run.name)}" for each in comparison.compared]
+    results = [f"**{plain(words)}**" for words in headline(comparison)]
+    return "\n".join([*results, "", f"On the {comparison.split} split:", "", *lines])
 
 
 def _differences(comparison: Comparison, folder: Path) -> list[Path]:
     first, files = comparison.first, []
-    for contrast in comparison.contrasts:
-        other = contrast.other
+    for pair in comparison.pairs:
+        other = pair.other
         figure = difference_figure(
             first.counts.numpy(),
             other.counts.numpy(),
             comparison.class_names,
             (first.letter, other.letter),
         )
-        files.append(folder / f"difference_{other.letter}.png")
+        files.append(folder / f"differences_{other.letter}.png")
         write_png(figure, files[-1])
     return files
 
@@ -523,8 +514,8 @@ def _disagreements(
     if images is None:
         return []
     first, files = comparison.first, []
-    for contrast in comparison.contrasts:
-        other = contrast.other
+    for pair in comparison.pairs:
+        other = pair.other
         figure = disagreements_figure(
             images,
             comparison.labels,
@@ -537,82 +528,71 @@ def _disagreements(
     return files
 
 
-def _reliability(contestant: Contestant, folder: Path) -> Path:
-    bins, path = contestant.reliability, folder / f"reliability_{contestant.letter}.png"
+def _reliability(own_run: ComparedRun, folder: Path) -> Path:
+    bins, path = own_run.reliability, folder / f"reliability_{own_run.letter}.png"
     figure = reliability_figure(
         bins.examples.numpy(),
         bins.confidence.numpy(),
         bins.accuracy.numpy(),
-        title=f"{contestant.letter}: calibration error {contestant.calibration['ece']:.4f}",
-        caption=contestant.run.name,
+        title=f"{own_run.letter}: calibration error {own_run.calibration['ece']:.4f}",
+        caption=own_run.run.name,
     )
     write_png(figure, path)
     return path
 
 
-LEFT = {"run", "id", "settings", "F1 of", "so"}  # columns of words
+TEXT = {"", "run", "id", "settings", "F1 of", "result"}  # columns that stand on the left
 
 
 def comparison_page(
     comparison: Comparison, pictures: Mapping[str, Sequence[Path]], remark: str
 ) -> str:
-    """The page: verdicts, tables, pictures.
+    """The page: results, tables, pictures.
 
     Args:
-        pictures: PNG files by the heading that they stand under.
+        pictures: PNG files by their kind, see `KINDS`.
         remark: why pictures are missing; empty where none is.
     """
-    verdicts = "".join(f"<p>{escape(words)}</p>" for words in headline(comparison))
-    shown = {title: _beside(files) for title, files in pictures.items()}
-    calibration = [_table(calibration_rows(comparison)), *shown.pop("Calibration", [])]
-    remarks = [f'<p class="faint">{escape(remark)}</p>'] if remark else []
-    parts = [
-        f"<h1>{len(comparison.contestants)} networks on the {comparison.split} split</h1>",
-        f'<div class="best">{verdicts}</div>',
-        *section("Runs", [_table(run_rows(comparison)), *_commands(comparison)]),
-        *section("Scores", [_table(score_rows(comparison)), _table(mcnemar_rows(comparison))]),
-        *(f'<p class="faint">{escape(note)}</p>' for note in notes(comparison)),
-        *section("Classes", [_table(class_rows(comparison))]),
-        *(part for title, content in shown.items() for part in section(title, content)),
-        *remarks,
-        *section("Calibration", calibration),
-    ]
-    return html_page(comparison.title, parts)
-
-
-def _commands(comparison: Comparison) -> list[str]:
-    ids = " ".join(each.run.run_id for each in comparison.contestants)
-    again = f"fmnist compare {ids} --split {comparison.split}"
-    return [f'<p class="faint">The same again: {code(again)}</p>']
-
-
-def _table(rows: Sequence[Row]) -> str:
-    head = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [[escape(row.get(key, "")) for key in head] for row in rows]
-    left = {number for number, key in enumerate(head) if key in LEFT or not number}
-    return table(head, cells, left=left)
-
-
-def _beside(files: Sequence[Path]) -> list[str]:
-    images = [picture(file.read_bytes(), file.stem.replace("_", " ")) for file in files]
-    return [f'<div class="beside">{"".join(images)}</div>'] if images else []
+    ids = " ".join(each.run.run_id for each in comparison.compared)
+    tables = {
+        "runs": run_rows(comparison),
+        "scores": score_rows(comparison),
+        "tests": mcnemar_rows(comparison),
+        "classes": class_rows(comparison),
+        "calibration": calibration_rows(comparison),
+    }
+    shown = {
+        kind: [picture(file.read_bytes(), file.stem.replace("_", " ")) for file in files]
+        for kind, files in pictures.items()
+    }
+    empty: dict[str, list[object]] = {kind: [] for kind in KINDS}
+    return render(
+        "comparison.html",
+        title=f"{len(comparison.compared)} networks on the {comparison.split} split",
+        headline=headline(comparison),
+        command=f"fmnist compare {ids} --split {comparison.split}",
+        notes=notes(comparison),
+        remark=remark,
+        **{name: table(rows, text=TEXT) for name, rows in tables.items()},
+        **{**empty, **shown},
+    )
 
 
 REGISTRY_SPLITS = (TEST, VALIDATION)  # the first one whose predictions both have stored
 
 
 @dataclass(frozen=True)
-class Challenge:
-    """What the images of a split say of the champion so far and of the next one."""
+class RegisteredComparison:
+    """What the images of a split say of the registered network so far and of the next one."""
 
-    champion: RecordedRun
-    test: McNemarTest | None  # the champion comes first
+    registered: RecordedRun
+    test: McNemarTest | None  # the registered one comes first
     why_untested: str = ""
     split: str = VALIDATION  # that was compared on
 
     @property
-    def verdict(self) -> str:
-        """Of the next one: better, worse, not significantly different, or not tested."""
+    def result(self) -> str:
+        """Of the next one: significantly better or worse, not significantly different, untested."""
         if self.test is None:
             return "not tested"
         if self.test.p > ALPHA:
@@ -621,7 +601,7 @@ class Challenge:
 
     def words(self) -> str:
         """In a sentence, with what it rests on."""
-        name = f"the champion so far, {self.champion.name}"
+        name = f"the registered model so far, {self.registered.name}"
         if self.test is None:
             return f"it cannot be compared with {name}: {self.why_untested}"
         relation = {
@@ -635,13 +615,15 @@ class Challenge:
             else ""
         )
         return (
-            f"it is {relation[self.verdict]} {name}: of {self.test.num_images:,} {self.split} "
+            f"it is {relation[self.result]} {name}: of {self.test.num_images:,} {self.split} "
             f"images it alone has {self.test.second_alone:,} right and the other alone "
             f"{self.test.first_alone:,} (McNemar's exact test, p = {self.test.p:.2g}){bias}"
         )
 
 
-def challenge(store: Reader, champion: RecordedRun, run: RecordedRun) -> Challenge:
+def compare_registered(
+    store: Reader, registered: RecordedRun, run: RecordedRun
+) -> RegisteredComparison:
     """Compare two networks by what is stored of their predictions; one test, not adjusted.
 
     On the test set where both have read it: the validation split, which is used else, is what
@@ -654,11 +636,13 @@ def challenge(store: Reader, champion: RecordedRun, run: RecordedRun) -> Challen
     why = OTHER_IMAGES
     for split in REGISTRY_SPLITS:
         try:
-            first, second = (stored_predictions(store, each, split) for each in (champion, run))
+            first, second = (stored_predictions(store, each, split) for each in (registered, run))
         except PredictionsError as error:
             why = str(error)
             continue
         if are_comparable(first, second):
-            return Challenge(champion, mcnemar_test(first.is_right, second.is_right), split=split)
+            return RegisteredComparison(
+                registered, mcnemar_test(first.is_right, second.is_right), split=split
+            )
         why = OTHER_IMAGES
-    return Challenge(champion, None, why)
+    return RegisteredComparison(registered, None, why)

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import ArtifactFile, RecordedRun
@@ -14,7 +15,7 @@ SPLITS = ("validation", "test")  # the first that was recorded is told of
 
 
 @dataclass(frozen=True)
-class Portrait:
+class RunDetails:
     """A run and what belongs to it."""
 
     run: RecordedRun
@@ -24,8 +25,30 @@ class Portrait:
     files: Sequence[ArtifactFile]
     files_missing: str  # why the files could not be listed; empty if they were
 
+    def as_json(self) -> dict[str, Any]:
+        """Everything, as plain values."""
+        run = self.run
+        return {
+            "id": run.run_id,
+            "name": run.name,
+            "status": run.status,
+            "experiment": run.experiment,
+            "started": run.start,
+            "ended": run.end,
+            "duration": run.duration,
+            "parent": run.parent_id or None,
+            "parameters": run.parameters,
+            "metrics": run.metrics,
+            "tags": run.tags,
+            "artifact_uri": run.artifact_uri,
+            "curves": self.curves,
+            "most_confused": {"split": self.confused_split or None, "pairs": self.confused},
+            "files": [{"path": file.path, "bytes": file.num_bytes} for file in self.files],
+            "files_missing": self.files_missing or None,
+        }
 
-def portray(store: Reader, run: RecordedRun, *, every_curve: bool = False) -> Portrait:
+
+def read_details(store: Reader, run: RecordedRun, *, every_curve: bool = False) -> RunDetails:
     """Read what the store has of the run; files that are gone are said to be.
 
     Raises:
@@ -37,7 +60,7 @@ def portray(store: Reader, run: RecordedRun, *, every_curve: bool = False) -> Po
     except OSError as error:  # a folder that was moved: the rest is worth telling
         files, reason = [], str(error)
     split, confused = _confused(store, run, files)
-    return Portrait(run, curves, split, confused, files, reason)
+    return RunDetails(run, curves, split, confused, files, reason)
 
 
 def grouped(parameters: Mapping[str, str]) -> list[list[str]]:

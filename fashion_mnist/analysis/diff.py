@@ -1,7 +1,6 @@
 """What differs between two recorded runs: configuration, code, data, versions, machine, results."""
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -17,7 +16,6 @@ TAGS = {
 }
 RESULTS = ("final/", "test/", "best/", "parameters")  # how metrics begin that are no curves
 Value = str | float | None  # None where the run does not say
-_HASH = re.compile(r"[0-9a-f]{40,}\+?")
 
 
 @dataclass(frozen=True)
@@ -52,13 +50,6 @@ def in_short(first: RecordedRun, second: RecordedRun) -> str:
     else:
         network = "the same weights, to the bit" if is_same else "other weights"
     return f"{network}; what differs: {where}"
-
-
-def shortened(value: Value) -> Value:
-    """A hash by its beginning, anything else as it is."""
-    if isinstance(value, str) and _HASH.fullmatch(value):
-        return f"{value[:12]}…{'+' * value.endswith('+')}"
-    return value
 
 
 def _all(first: RecordedRun, second: RecordedRun) -> Iterator[Difference]:

@@ -23,20 +23,26 @@ from fashion_mnist.analysis.evaluation import (
     robustness_of,
     split_result,
 )
-from fashion_mnist.analysis.lookup import find_runs, networks_of, without_copies
+from fashion_mnist.analysis.lookup import Say, score_of, select_runs, without_copies
 from fashion_mnist.analysis.networks import (
     VALIDATION,
     LabelledImages,
     class_names_of,
-    demand_network,
     load_network,
     read_images,
+    require_network,
 )
 from fashion_mnist.analysis.predictions import PredictionsError, stored_predictions
 from fashion_mnist.metrics.calibration import nll_of_probabilities, num_in_top
 from fashion_mnist.metrics.statistics import McNemarTest, mcnemar_test
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import DATA_TAG, TEST_SCORE, RecordedRun
+from fashion_mnist.tracking.recorded import (
+    DATA_TAG,
+    SCORE,
+    SPLIT_TAG,
+    TEST_SCORE,
+    RecordedRun,
+)
 
 MOST_STEPS = 100  # of the greedy selection
 SMALLEST_GAIN = 1e-4  # nats of likelihood: less is no improvement
@@ -105,9 +111,6 @@ def _step(number: int, probabilities: Tensor, labels: Tensor) -> Step:
     return Step(number, right, nll_of_probabilities(probabilities, labels))
 
 
-SPLIT_TAG = "split_sha256"
-
-
 @dataclass(frozen=True)
 class ScoredEnsemble:
     """Networks that answered together about the same images."""
@@ -138,8 +141,9 @@ class ScoredEnsemble:
     @cached_property
     def best(self) -> int:
         """Which run has the best validation accuracy: chosen on no image of the test set."""
-        scores = [-math.inf if run.score is None else run.score for run in self.runs]
-        return max(range(len(self.runs)), key=scores.__getitem__)
+        scores = [score_of(run, SCORE) for run in self.runs]
+        known = [-math.inf if score is None else score for score in scores]
+        return max(range(len(self.runs)), key=known.__getitem__)
 
     @property
     def newly_tested(self) -> list[int]:
@@ -157,20 +161,19 @@ class ScoredEnsemble:
 
 
 def find_members(
-    store: Reader, words: Sequence[str], experiment: str | None = None
+    store: Reader, words: Sequence[str], experiment: str | None = None, *, say: Say | None = None
 ) -> list[RecordedRun]:
-    """The runs that the words mean, each once; a sweep means all its networks that are finished.
+    """The finished networks that the words name, see `select_runs`, each once.
 
     Raises:
         ValueError: a word means no run, or one without a network.
     """
-    found = find_runs(store, words, experiment)
-    runs = store.runs(experiment) if any(run.is_sweep for run in found) else []
-    members: dict[str, RecordedRun] = {}
-    for run in found:
-        own = networks_of(run, runs) if run.is_sweep else [demand_network(run)]
-        members |= {each.run_id: each for each in own if each.status == "FINISHED"}
-    return without_copies(list(members.values()))
+    selected = select_runs(store, words, experiment, say=say)
+    ids = {sweep.run_id for sweep in selected.sweeps}
+    named = [run for run in selected.networks if run.parent_id not in ids]
+    for run in named if not selected.has_experiments else ():
+        require_network(run)
+    return without_copies([run for run in selected.networks if run.status == "FINISHED"])
 
 
 def score_ensemble(

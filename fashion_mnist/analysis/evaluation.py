@@ -18,9 +18,9 @@ from fashion_mnist.analysis.networks import (
     TEST,
     LabelledImages,
     Network,
-    demand_network,
     load_network,
     read_images,
+    require_network,
 )
 from fashion_mnist.console import plural
 from fashion_mnist.data.corruptions import CORRUPTIONS, Corruption
@@ -63,7 +63,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Scores:
-    """All figures on one split."""
+    """All scores on one split."""
 
     result: SplitResult
     class_names: tuple[str, ...]
@@ -81,8 +81,8 @@ class Scores:
         return Share(found, len(self.result.labels))
 
     @cached_property
-    def figures(self) -> dict[str, float]:
-        """Every figure that is a single number."""
+    def metrics(self) -> dict[str, float]:
+        """Every score that is a single number."""
         probabilities, labels = self.result.probabilities, self.result.labels
         return {
             **self.result.figures(),
@@ -191,11 +191,11 @@ def robustness_rows(scores: Scores) -> list[dict[str, Any]]:
     ]
 
 
-def figure_rows(scores: Scores) -> list[dict[str, Any]]:
+def metric_rows(scores: Scores) -> list[dict[str, Any]]:
     """A row for each single figure; a share has its interval."""
     shares = {"accuracy": scores.accuracy, "top_2_accuracy": scores.top_two}
     rows = []
-    for name, value in scores.figures.items():
+    for name, value in scores.metrics.items():
         low, high = shares[name].interval if name in shares else (None, None)
         rows.append({"figure": name, "value": value, "low": low, "high": high})
     return rows
@@ -207,7 +207,7 @@ def content_of(scores: Scores) -> dict[str, Any]:
     return {
         "split": scores.result.name,
         "images": len(scores.result.labels),
-        "figures": figure_rows(scores),
+        "figures": metric_rows(scores),
         "classes": class_rows(scores),
         "confusion_matrix": {
             "labels": list(scores.class_names),
@@ -252,7 +252,7 @@ def write_scores(folder: Path, scores: Scores) -> list[Path]:
 def _write_tables(folder: Path, scores: Scores) -> Iterator[str]:
     split = scores.result.name
     tables = {
-        "figures": figure_rows(scores),
+        "figures": metric_rows(scores),
         "classes": class_rows(scores),
         "reliability": reliability_rows(scores),
         "coverage": coverage_rows(scores),
@@ -267,7 +267,7 @@ def _write_tables(folder: Path, scores: Scores) -> Iterator[str]:
 
 
 def _write_pictures(folder: Path, scores: Scores) -> Iterator[str]:
-    split, figures, bins = scores.result.name, scores.figures, scores.reliability
+    split, figures, bins = scores.result.name, scores.metrics, scores.reliability
     title, images = split.capitalize(), plural(len(scores.result.labels), "image")
     measured = f"ECE {expected_calibration_error(bins):.4f}, Brier score {figures['brier']:.4f}"
     pictures = {
@@ -336,7 +336,7 @@ def score_network(
         ValueError: the run has no network, or no such split.
         OSError: the network is nowhere to be had.
     """
-    network = load_network(store, demand_network(run))
+    network = load_network(store, require_network(run))
     model = network.model
     images = read_images(
         run, model.class_names, image_shape=model.image_shape, wanted=wanted, folder=folder

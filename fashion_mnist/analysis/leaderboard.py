@@ -1,222 +1,402 @@
-"""Settings ranked by the scores of their runs, with their significance."""
+"""Settings ranked by the scores of their runs: one leaderboard for sweeps and for stored runs.
+
+A setting is all runs that differ in nothing but seed and fold.
+"""
+
+from __future__ import annotations  # pandas is imported when something is ranked
 
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from fashion_mnist.analysis.lookup import (
-    FOLD,
-    SEED,
-    ChoiceError,
-    choose_sweep,
-    networks_of,
-    replicate_of,
-)
-from fashion_mnist.analysis.predictions import stored_predictions
-from fashion_mnist.analysis.significance import (
-    MOST_READ,
-    ScoredRun,
-    ScoredRuns,
-    Standing,
-    standings,
-)
-from fashion_mnist.console import plural
-from fashion_mnist.metrics.statistics import (
-    Replicate,
-    Statistic,
-    common_repetitions,
-    ranking,
-    statistic,
-)
-from fashion_mnist.runs.identity import TRAINING_IMAGES_TAG, is_identity
-from fashion_mnist.sweep.labels import (
-    differing_axes,
-    metric_text,
+from fashion_mnist.analysis.labels import (
+    ABSENT,
+    REPLICATE_KEYS,
+    interval_text,
+    lower_is_better,
+    metric_name,
+    naming_axes,
     p_text,
+    short_names,
+    short_value,
     statistic_text,
     values_text,
 )
-from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.analysis.lookup import (
+    ChoiceError,
+    choose_sweep,
+    networks_of,
+    objective_of,
+)
+from fashion_mnist.analysis.predictions import Predictions, PredictionsError, stored_predictions
+from fashion_mnist.analysis.significance import (
+    MOST_READ,
+    Comparison,
+    ScoredRun,
+    compare_with_best,
+)
+from fashion_mnist.console import Column, plural, text_table
+from fashion_mnist.metrics.statistics import (
+    Interval,
+    Replicate,
+    Statistic,
+    common_repetitions,
+    mean_interval,
+    ranking,
+    statistic,
+)
+from fashion_mnist.plots.scale import scale_of
+from fashion_mnist.runs.identity import (
+    FAILURE_TAG,
+    NUMERICS_TAG,
+    TRAINING_IMAGES_TAG,
+    is_identity,
+)
 from fashion_mnist.tracking.recorded import (
     DATA_TAG,
     SCORE,
+    SPLIT_TAG,
     SWEEP_TAG,
     TEST_SCORE,
     RecordedRun,
 )
 
+if TYPE_CHECKING:  # they import sqlalchemy and torch
+    from fashion_mnist.tracking.reader import Reader
+    from fashion_mnist.training.stack import HistoryRow
+
+SEED, FOLD = REPLICATE_KEYS
+SPEED = "images_per_second"
+Row = dict[str, str]  # of a table: heading -> cell
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What came of one run, whether a store or a run directory says it."""
+
+    number: int  # of a sweep's job; of a stored run its place by start
+    values: Mapping[str, str]  # what makes its setting, and its seed and fold
+    status: str  # FINISHED, FAILED, KILLED (stopped or pruned), RUNNING; empty: never begun
+    failure: str  # why it has no result, in one line; empty where it has
+    pruned_at: int | None  # the epoch after which a search pruned it
+    metrics: Mapping[str, float]  # final/…, test/… and parameters
+    history: Sequence[HistoryRow]  # a row an epoch
+    folder: Path  # the run directory: equal for jobs that are one run
+    command: str  # that trains it alone
+    split: str = ""  # names its validation images; empty where they are not known
+    num_validation: int = 0  # images that it was validated on; 0 where that is not known
+    num_training: int = 0
+    predictions: Callable[[], Predictions] | None = None  # of validation; raises PredictionsError
+    record: RecordedRun | None = None  # of a stored run
+
+    @property
+    def settings(self) -> tuple[tuple[str, str], ...]:
+        """The values without seed and fold: equal for runs of one setting."""
+        return tuple((k, v) for k, v in self.values.items() if k not in REPLICATE_KEYS)
+
+    @property
+    def replicate(self) -> Replicate:
+        """Its seed and fold; empty where they are not known."""
+        return self.values.get(SEED, ""), self.values.get(FOLD, "")
+
+    def has(self, metric: str) -> bool:
+        """Whether it finished with a finite value of the metric."""
+        return self.status == "FINISHED" and math.isfinite(self.metrics.get(metric, math.nan))
+
+    @property
+    def outcome(self) -> str:
+        """What became of it, in a word or two."""
+        if self.status == "KILLED":
+            return "stopped" if self.pruned_at is None else "pruned"
+        return self.status.lower() or "not begun"
+
 
 @dataclass(frozen=True)
 class Setting:
-    """The runs of one setting, one for each seed and fold."""
+    """The runs that differ in nothing but seed and fold, one for each of these."""
 
-    values: Mapping[str, str]  # the parameters that make it, and the hash of the data
-    runs: Mapping[Replicate, RecordedRun]
-    score: Statistic | None  # validation accuracy of those that finished; None where there are none
-    test: Statistic | None  # accuracy on the test set, where it was read
+    values: Mapping[str, str]
+    runs: tuple[RunResult, ...]
+    scored_runs: tuple[RunResult, ...]  # those that finished with a score
+    score: Statistic | None  # of these; None where there are none
+    interval: Interval | None  # at 95 %, of the mean score over seeds
+    metrics: Mapping[str, Statistic]  # of the finished runs
 
     @property
-    def scored_runs(self) -> dict[Replicate, float]:
-        """The validation accuracy of each run that finished with one."""
-        return _finite((replicate, run.score) for replicate, run in self.runs.items())
+    def num_finished(self) -> int:
+        """Runs that came to their end."""
+        return sum(run.status == "FINISHED" for run in self.runs)
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether some of its runs finished and others did not."""
+        return 0 < self.num_finished < len(self.runs)
 
-def rank_settings(
-    runs: Sequence[RecordedRun], num_repetitions: int | None = None
-) -> tuple[list[Setting], int]:
-    """The settings of these networks as `ranking` orders them, and m, their repetitions.
+    @property
+    def test(self) -> Statistic | None:
+        """Test accuracy, where it was read."""
+        return self.metrics.get(TEST_SCORE)
 
-    Copies and repetitions of a run count once: of several runs of one seed and fold the first
-    that finished.
+    @property
+    def records(self) -> list[RecordedRun]:
+        """Its runs as the store has them."""
+        return [run.record for run in self.runs if run.record]
 
-    Args:
-        num_repetitions: m of a sweep, as planned; None for the largest number of finished runs
-            that two settings have.
-    """
-    groups: dict[frozenset[tuple[str, str]], dict[Replicate, RecordedRun]] = {}
-    for run in sorted(runs, key=_start):
-        group = groups.setdefault(frozenset(values_of(run).items()), {})
-        known = group.get(replicate_of(run))
-        if known is None or (known.score is None and run.score is not None):
-            group[replicate_of(run)] = run
-    settings = [_setting(dict(values), own) for values, own in groups.items()]
-    scores = [setting.scored_runs for setting in settings]
-    if num_repetitions is None:
-        num_repetitions = common_repetitions([len(own) for own in scores])
-    order = ranking(scores, num_repetitions=num_repetitions)
-    return [settings[position] for position in order], num_repetitions
-
-
-def values_of(run: RecordedRun) -> dict[str, str]:
-    """What makes the run's setting, by key in alphabetical order."""
-    return {key: value for key, value in identity_of(run).items() if key not in (SEED, FOLD)}
-
-
-def identity_of(run: RecordedRun) -> dict[str, str]:
-    """What makes the run, seed and fold too, by key in alphabetical order."""
-    own = {key: value for key, value in run.parameters.items() if is_identity(key)}
-    own |= {DATA_TAG: run.tags.get(DATA_TAG, "")}
-    return {key: own[key] for key in sorted(own)}
-
-
-def validation_split_of(run: RecordedRun) -> str:
-    """Names the images that the run was validated on; empty where the store does not say."""
-    words = [run.tags.get(DATA_TAG), *map(run.parameters.get, ("data.validation_size", FOLD))]
-    return " ".join(word for word in words if word) if all(words) else ""
-
-
-def split_sizes_of(run: RecordedRun) -> tuple[int, int]:
-    """Images that the run was validated on and trained on; 0 where the store does not say."""
-    validation, training = (
-        run.parameters.get("data.validation_size", ""),
-        run.tags.get(TRAINING_IMAGES_TAG) or run.parameters.get("data.train_size", ""),
-    )
-    return (
-        int(validation) if validation.isdecimal() else 0,
-        int(training) if training.isdecimal() else 0,
-    )
-
-
-def planned_repetitions(sweep: RecordedRun, members: Sequence[RecordedRun]) -> int:
-    """How many seeds and folds each setting of a sweep is to have.
-
-    Where the sweep's record does not list them, the largest number that a setting has begun.
-    """
-    try:
-        axes = json.loads(sweep.tags.get(SWEEP_TAG, ""))
-        sizes = [len(axes[key]) for key in (SEED, FOLD) if isinstance(axes.get(key), list)]
-    except (ValueError, AttributeError):
-        sizes = []
-    begun: dict[frozenset[tuple[str, str]], set[Replicate]] = {}
-    for run in members:
-        begun.setdefault(frozenset(values_of(run).items()), set()).add(replicate_of(run))
-    return max([math.prod(sizes), *map(len, begun.values())])
-
-
-def _setting(values: Mapping[str, str], runs: Mapping[Replicate, RecordedRun]) -> Setting:
-    scores = _finite((replicate, run.score) for replicate, run in runs.items())
-    tests = _finite((replicate, run.metrics.get(TEST_SCORE)) for replicate, run in runs.items())
-    return Setting(
-        {key: values[key] for key in sorted(values)},
-        runs,
-        score=statistic(list(scores.values())) if scores else None,
-        test=statistic(list(tests.values())) if tests else None,
-    )
-
-
-def _finite(scores: Iterable[tuple[Replicate, float | None]]) -> dict[Replicate, float]:
-    return {key: value for key, value in scores if value is not None and math.isfinite(value)}
-
-
-def _start(run: RecordedRun) -> datetime:
-    return run.start or datetime.max.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class UseOfTestSet:
-    """How often an experiment has looked at the test set."""
-
-    num_runs: int
-    num_settings: int
-
-    @classmethod
-    def of(cls, networks: Sequence[RecordedRun]) -> "UseOfTestSet":
-        """By all networks of the experiment, copies and repetitions counted once."""
-        read = [run for run in networks if TEST_SCORE in run.metrics]
-        settings, _ = rank_settings(read)
-        return cls(sum(len(setting.runs) for setting in settings), len(settings))
+    def outcomes(self) -> dict[str, int]:
+        """How many of its runs finished, failed …"""
+        return dict(Counter(run.outcome for run in self.runs))
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The settings, the best first, those without a score last."""
+    """Settings, the best first, those without a score last."""
 
-    title: str  # what they are the settings of
+    score: str  # the metric that they are ranked by
     settings: tuple[Setting, ...]
-    standings: tuple[Standing, ...]  # of each vs. the best
-    test_use: UseOfTestSet
-    num_repetitions: int  # of a sweep, as planned; else the most that two settings have
-    limit: int | None  # settings that are shown; None for all
+    num_repetitions: int  # seeds and folds that each setting is to have
+    title: str = ""  # what they are the settings of
+    limit: int | None = None  # settings that tables show; None for all
+    most_read: int = MOST_READ  # settings whose predictions are read for a test
+    num_tested: tuple[int, int] | None = None  # runs and settings that have read the test set
+
+    @property
+    def winner(self) -> Setting | None:
+        """The first of the ranking; None while no run has a score."""
+        return self.scored[0] if self.scored else None
+
+    @cached_property
+    def scored(self) -> tuple[Setting, ...]:
+        """The settings that have a score."""
+        return tuple(setting for setting in self.settings if setting.score)
 
     @cached_property
     def axes(self) -> list[str]:
-        """The parameters in which settings differ."""
-        return differing_axes([setting.values for setting in self.settings])
+        """The keys that settings are named by, see `naming_axes`."""
+        return naming_axes([setting.values for setting in self.settings])
+
+    @cached_property
+    def runs(self) -> list[RunResult]:
+        """Every run once, by number."""
+        runs = [run for setting in self.settings for run in setting.runs]
+        return sorted(runs, key=lambda run: run.number)
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """Each setting vs. the best; predictions are read where a test needs them."""
+        scored = [
+            {run.replicate: _scored(run, self.score) for run in setting.scored_runs}
+            for setting in self.scored
+        ]
+        found = (
+            compare_with_best(
+                scored,
+                most_read=self.most_read,
+                lower_is_better=lower_is_better(self.score),
+                is_accuracy=self.score == SCORE,
+            )
+            if scored
+            else []
+        )
+        unscored = len(self.settings) - len(found)
+        return [*found, *[Comparison("not tested", why="no score")] * unscored]
 
     @property
-    def shown(self) -> list[tuple[Setting, Standing]]:
-        """The settings that are shown, and each vs. the best."""
-        return list(zip(self.settings, self.standings, strict=True))[: self.limit]
+    def shown(self) -> list[tuple[Setting, Comparison]]:
+        """The settings that tables show, each with its comparison."""
+        return list(zip(self.settings, self.comparisons, strict=True))[: self.limit]
 
     def label(self, setting: Setting) -> str:
-        """What makes the setting differ from others, in one line."""
-        return values_text(setting.values, self.axes) or "all runs"
+        """What makes the setting differ from others, in one line: `model=deep lr=3e-3`."""
+        if len(self.settings) == 1:
+            return "all runs"
+        missing = f"no {', '.join(short_names(self.axes).values())}"
+        return values_text(setting.values, self.axes) or missing
+
+    def size(self) -> str:
+        """`54 runs, 18 settings`."""
+        return f"{plural(len(self.runs), 'run')}, {plural(len(self.settings), 'setting')}"
+
+    def count_text(self, setting: Setting) -> str:
+        """How many runs a score is the mean of: `3`, or `2 of 3` where three were planned."""
+        scored = setting.score.n if setting.score else 0
+        planned = max(self.num_repetitions, 0 if scored else len(setting.runs))
+        return str(scored) if scored >= planned else f"{scored} of {planned}"
+
+    def rows(self) -> list[Row]:
+        """A row of texts for each setting shown: rank, axes, score, interval, runs, vs. best, test.
+
+        `setting` holds all axes in one text, for tables that have no room for columns.
+        """
+        names, score = short_names(self.axes), metric_name(self.score)
+        is_tested = any(setting.test for setting, _ in self.shown)
+        rows = []
+        for place, (setting, comparison) in enumerate(self.shown, start=1):
+            values = {
+                name: short_value(setting.values.get(axis, ABSENT)) for axis, name in names.items()
+            }
+            row = {"": str(place) if setting.score else ABSENT, "setting": self.label(setting)}
+            row |= values
+            row |= {score: statistic_text(self.score, setting.score)}
+            row |= {"95 % interval": interval_text(setting.interval) or ABSENT}
+            row |= {"runs": self.count_text(setting), "vs. best": comparison.result}
+            row |= {"adjusted p": "" if comparison.p_holm is None else p_text(comparison.p_holm)}
+            row |= {metric_name(TEST_SCORE): _test_text(setting)} if is_tested else {}
+            rows.append(row)
+        return rows
+
+    def text(self, width: int | None) -> list[str]:
+        """The rows as lines of a terminal; a narrow one shows fewer columns.
+
+        Args:
+            width: of the terminal, in characters; None for as wide as the cells are.
+        """
+        score, test = metric_name(self.score), metric_name(TEST_SCORE)
+        columns = [
+            Column("", "", is_number=True),
+            Column("setting", "setting", can_shrink=True),
+            Column(score, score),
+            Column("95 % interval", "95 % interval", priority=3),
+            Column("runs", "runs", is_number=True),
+            Column("vs. best", "vs. best"),
+            Column("adjusted p", "Holm-adjusted p", priority=2),
+            Column(test, test, priority=1),
+        ]
+        return text_table(self.rows(), columns, width)
+
+    def notes(self) -> list[str]:
+        """What a reader of the table must know, a paragraph each."""
+        shown = self.shown
+        num_hidden = len(self.settings) - len(shown)
+        more = plural(num_hidden, "more setting")
+        lines = [f"and {more}: --limit 0 for all"] if num_hidden else []
+        if any(setting.score and setting.score.n < self.num_repetitions for setting, _ in shown):
+            lines.append(
+                f"Settings with fewer than {plural(self.num_repetitions, 'finished run')} rank "
+                "after the others, which rank by the seeds and folds that they share, if any."
+            )
+        reasons = Counter(each.why for _, each in shown if each.why and each.why != "no score")
+        lines += [
+            f"Not tested vs. best: {plural(count, 'setting')}: {why}."
+            for why, count in reasons.items()
+        ]
+        tests = {comparison.test for _, comparison in shown if comparison.test}
+        lines += [_explanation(tests)] if tests else []
+        if self.num_tested is None:
+            return lines
+        runs, settings = self.num_tested
+        read = f"{plural(settings, 'setting')} ({plural(runs, 'run')})"
+        many = "; the more often, the less it says" if settings > 1 else ""
+        said = f"In this experiment the test set was read for {read}{many}."
+        return [*lines, said if runs else "The test set was not read in this experiment."]
 
     def as_json(self) -> dict[str, Any]:
         """What is shown, as plain values."""
-        rows = [
-            {
-                "setting": {axis: setting.values.get(axis) for axis in self.axes},
-                "val_accuracy": _plain(setting.score),
-                "test_accuracy": _plain(setting.test),
-                "runs": [run.run_id for run in setting.runs.values()],
-                "num_scored": setting.score.n if setting.score else 0,
-                **asdict(standing),
-            }
-            for setting, standing in self.shown
-        ]
+        rows = []
+        for setting, comparison in self.shown:
+            told = asdict(comparison)
+            rows.append(
+                {
+                    "setting": {axis: setting.values.get(axis) for axis in self.axes},
+                    "val_accuracy": _plain(setting.metrics.get(SCORE), setting.interval),
+                    "score": _plain(setting.score, setting.interval),
+                    "test_accuracy": _plain(setting.test, None),
+                    "runs": [run.run_id for run in setting.records],
+                    "num_scored": setting.score.n if setting.score else 0,
+                    "verdict": told.pop("result"),
+                    **told,
+                }
+            )
+        tested = self.num_tested or (0, 0)
         return {
             "title": self.title,
+            "objective": self.score,
             "num_settings": len(self.settings),
             "num_repetitions": self.num_repetitions,
-            "num_runs": sum(len(setting.runs) for setting in self.settings),
-            "test_set_read_by": asdict(self.test_use),
+            "num_runs": len(self.runs),
+            "test_set_read_by": {"num_runs": tested[0], "num_settings": tested[1]},
             "settings": rows,
         }
+
+
+def rank(
+    results: Iterable[RunResult], *, score: str, num_repetitions: int | None = None
+) -> Leaderboard:
+    """The settings as `metrics.statistics.ranking` orders them; ties by number.
+
+    Jobs that are one run count once; so do runs of one setting with the same seed and fold, of
+    which the first that finished with a score counts.
+
+    Args:
+        num_repetitions: seeds and folds that each setting is to have; None for the largest number
+            of finished runs that two settings have.
+    """
+    groups: dict[frozenset[tuple[str, str]], dict[Replicate, RunResult]] = {}
+    for run in unique_runs(results):
+        group = groups.setdefault(frozenset(run.settings), {})
+        known = group.get(run.replicate)
+        if known is None or (not known.has(score) and run.has(score)):
+            group[run.replicate] = run
+    settings = _settings([list(group.values()) for group in groups.values()], score)
+    scores = [{r.replicate: r.metrics[score] for r in each.scored_runs} for each in settings]
+    if num_repetitions is None:
+        num_repetitions = common_repetitions([len(own) for own in scores])
+    order = ranking(scores, num_repetitions=num_repetitions, lower_is_better=lower_is_better(score))
+    return Leaderboard(score, tuple(settings[place] for place in order), num_repetitions)
+
+
+def unique_runs(results: Iterable[RunResult]) -> list[RunResult]:
+    """The results by number, without those of jobs that are another job's run."""
+    runs: dict[object, RunResult] = {}
+    for result in sorted(results, key=lambda result: result.number):
+        # a job that was never begun has no folder, and is no other's double
+        runs.setdefault(result.folder if result.folder.name else result.number, result)
+    return list(runs.values())
+
+
+def planned_by_jobs(results: Iterable[RunResult]) -> int:
+    """The largest number of seeds and folds that a setting of a sweep has, finished or not."""
+    counts = Counter(frozenset(run.settings) for run in unique_runs(results))
+    return max(counts.values(), default=0)
+
+
+def main_effects(board: Leaderboard) -> dict[str, dict[str, Statistic]]:
+    """For each axis with several values: value -> mean and std over the settings that have it.
+
+    Each setting counts once, by the mean of its runs; a value that no run finished with is left
+    out.
+    """
+    effects = {}
+    for axis in board.axes:
+        scores: dict[str, list[float]] = {}
+        for setting in board.scored:
+            if axis in setting.values and setting.score:
+                scores.setdefault(setting.values[axis], []).append(setting.score.mean)
+        # an axis that most settings are without may have one value alone: it has no effect to show
+        if len(scores) > 1:
+            effects[axis] = {value: statistic(scores[value]) for value in scale_of(scores).values}
+    return effects
+
+
+def pareto_front(settings: Sequence[Setting], objectives: Sequence[str]) -> list[Setting]:
+    """The settings that no other beats in one objective and equals in the rest, by the last."""
+    import numpy as np
+
+    signs = [1 if lower_is_better(key) else -1 for key in objectives]
+    known = [s for s in settings if all(key in s.metrics for key in objectives)]
+    losses = np.array(
+        [[s * own.metrics[k].mean for s, k in zip(signs, objectives, strict=True)] for own in known]
+    ).reshape(-1, len(objectives))
+    is_on_front = [
+        not ((losses <= own).all(axis=1) & (losses < own).any(axis=1)).any() for own in losses
+    ]
+    front = [setting for setting, is_on in zip(known, is_on_front, strict=True) if is_on]
+    return sorted(front, key=lambda setting: setting.metrics[objectives[-1]].mean)
 
 
 def leaderboard(
@@ -224,7 +404,7 @@ def leaderboard(
 ) -> Leaderboard:
     """The settings of a sweep or an experiment; without a word, of the experiment used last.
 
-    Predictions are read of the settings that are shown alone, and only where a test wants them.
+    They are ranked by the sweep's first objective, see `objective_of`.
 
     Args:
         word: an experiment's name, or what `choose_sweep` takes.
@@ -251,15 +431,8 @@ def leaderboard(
     except ChoiceError as error:
         raise ChoiceError(f"{error}; experiments: {', '.join(names)}") from None
     own = [run for run in runs if run.experiment == sweep.experiment]
-    members = networks_of(sweep, own)
-    return build_leaderboard(
-        store,
-        f"sweep {sweep.name}",
-        members,
-        own,
-        num_repetitions=planned_repetitions(sweep, members),
-        limit=limit,
-    )
+    members = [sweep, *networks_of(sweep, own)]
+    return build_leaderboard(store, f"sweep {sweep.name}", members, own, limit=limit)
 
 
 def build_leaderboard(
@@ -268,121 +441,179 @@ def build_leaderboard(
     runs: Sequence[RecordedRun],
     all_runs: Sequence[RecordedRun],
     *,
-    num_repetitions: int | None = None,
     limit: int | None,
 ) -> Leaderboard:
-    """The settings of these runs; `all_runs` of the experiment say how often the test was read.
+    """The settings of the networks among these runs.
 
     Args:
-        num_repetitions: as in `rank_settings`.
+        runs: sweeps among them say the objective; a single sweep says how many seeds and folds
+            each setting is to have.
+        all_runs: of the experiment: they say how often the test set was read.
 
     Raises:
         ChoiceError: there is no network among the runs.
     """
-    settings, num_repetitions = rank_settings(
-        [run for run in runs if run.is_network], num_repetitions
-    )
-    if not settings:
+    networks = [run for run in runs if run.is_network]
+    if not networks:
         raise ChoiceError(f"{title} has no trained networks")
-    scored = [_scored(store, setting) for setting in settings if setting.score]
-    known = standings(scored, most_read=max(limit or len(scored), MOST_READ)) if scored else []
-    unscored = [Standing("not tested", why="no score")] * (len(settings) - len(known))
-    test_use = UseOfTestSet.of([run for run in all_runs if run.is_network])
+    score, sweeps = objective_of(runs), [run for run in runs if run.is_sweep]
+    own = [run for run in networks if len(sweeps) == 1 and run.parent_id == sweeps[0].run_id]
+    planned = planned_repetitions(sweeps[0], networks) if len(own) == len(networks) else None
+    board = rank(recorded_results(networks, store), score=score, num_repetitions=planned)
+    read = [run for run in all_runs if run.is_network and TEST_SCORE in run.metrics]
+    tested = rank(recorded_results(read, store), score=score)
     return Leaderboard(
-        title, tuple(settings), (*known, *unscored), test_use, num_repetitions, limit
+        score,
+        board.settings,
+        board.num_repetitions,
+        title=title,
+        limit=limit,
+        most_read=max(limit or len(board.settings), MOST_READ),
+        num_tested=(len(tested.runs), len(tested.settings)),
     )
 
 
-def _scored(store: Reader, setting: Setting) -> ScoredRuns:
-    runs: Mapping[tuple[str, str], RecordedRun] = setting.runs
-    return {
-        replicate: ScoredRun(
-            score,
-            validation_split_of(runs[replicate]),
-            partial(stored_predictions, store, runs[replicate], "validation"),
-            *split_sizes_of(runs[replicate]),
+def recorded_results(runs: Sequence[RecordedRun], store: Reader) -> list[RunResult]:
+    """Stored runs as `rank` takes them, the oldest first."""
+    return [_result(number, run, store) for number, run in enumerate(sorted(runs, key=_start))]
+
+
+def planned_repetitions(sweep: RecordedRun, members: Sequence[RecordedRun]) -> int:
+    """How many seeds and folds each setting of a sweep is to have.
+
+    Where the sweep's record does not list them, the largest number that a setting has begun.
+    """
+    try:
+        axes = json.loads(sweep.tags.get(SWEEP_TAG, ""))
+        sizes = [len(axes[key]) for key in REPLICATE_KEYS if isinstance(axes.get(key), list)]
+    except (ValueError, AttributeError, RecursionError):
+        sizes = []
+    begun: dict[frozenset[tuple[str, str]], set[Replicate]] = {}
+    for run in members:
+        values = identity_of(run)
+        replicate = values.pop(SEED, ""), values.pop(FOLD, "")
+        begun.setdefault(frozenset(values.items()), set()).add(replicate)
+    return max([math.prod(sizes), *map(len, begun.values())])
+
+
+def identity_of(run: RecordedRun) -> dict[str, str]:
+    """What makes the run, seed and fold too, by key in alphabetical order.
+
+    The data's hash and the version of the numerics are part of it, as they are of a fingerprint.
+    """
+    own = {key: value for key, value in run.parameters.items() if is_identity(key)}
+    own |= {tag: run.tags[tag] for tag in (DATA_TAG, NUMERICS_TAG) if run.tags.get(tag)}
+    return {key: own[key] for key in sorted(own)}
+
+
+def validation_split_of(run: RecordedRun) -> str:
+    """Names the images that the run was validated on; empty where the store does not say.
+
+    By the hash of their indices, whatever the run was trained on, and of the data set.
+    """
+    tags = [run.tags.get(DATA_TAG, ""), run.tags.get(SPLIT_TAG, "")]
+    return " ".join(tags) if all(tags) else ""
+
+
+def _result(number: int, run: RecordedRun, store: Reader) -> RunResult:
+    sizes = (
+        run.parameters.get("data.validation_size", ""),
+        run.tags.get(TRAINING_IMAGES_TAG) or run.parameters.get("data.train_size", ""),
+    )
+    num_validation, num_training = (int(n) if n.isdecimal() else 0 for n in sizes)
+    return RunResult(
+        number=number,
+        values=identity_of(run),
+        status=run.status,
+        failure=run.tags.get(FAILURE_TAG, ""),
+        pruned_at=None,
+        metrics={
+            key: value
+            for key, value in run.metrics.items()
+            if key.startswith(("final/", "test/")) or key in ("parameters", SPEED)
+        },
+        history=[],
+        folder=Path(str(number)),  # an id in a store may be anything
+        command="",
+        split=validation_split_of(run),
+        num_validation=num_validation,
+        num_training=num_training,
+        predictions=partial(stored_predictions, store, run, "validation"),
+        record=run,
+    )
+
+
+def _start(run: RecordedRun) -> datetime:
+    return run.start or datetime.max.replace(tzinfo=UTC)
+
+
+def _scored(run: RunResult, score: str) -> ScoredRun:
+    read = run.predictions or _no_predictions
+    return ScoredRun(run.metrics[score], run.split, read, run.num_validation, run.num_training)
+
+
+def _no_predictions() -> Predictions:
+    raise PredictionsError("its predictions are not known")
+
+
+def _settings(groups: Sequence[Sequence[RunResult]], score: str) -> list[Setting]:
+    all_metrics = _statistics(groups)
+    settings = []
+    for runs, metrics in zip(groups, all_metrics, strict=True):
+        scored = tuple(run for run in runs if run.has(score))
+        interval = mean_interval(
+            {run.replicate: run.metrics[score] for run in scored},
+            num_validation=max((run.num_validation for run in scored), default=0),
+            num_training=min((run.num_training for run in scored), default=0),
         )
-        for replicate, score in setting.scored_runs.items()
-    }
-
-
-def _plain(figure: Statistic | None) -> dict[str, Any] | None:
-    return {**asdict(figure), "interval": figure.interval} if figure else None
-
-
-def notes(board: Leaderboard) -> list[str]:
-    """What a reader of the table must know, a paragraph each."""
-    shown = [standing for _, standing in board.shown]
-    num_hidden = len(board.settings) - len(shown)
-    lines = [f"and {plural(num_hidden, 'more setting')}: --limit 0 for all"] if num_hidden else []
-    incomplete = [each for each, _ in board.shown if is_incomplete(board, each)]
-    if incomplete:
-        lines.append(
-            f"Settings with fewer than {plural(board.num_repetitions, 'finished run')} rank after "
-            "the others, which rank by the seeds and folds that they share, if any."
+        settings.append(
+            Setting(
+                dict(runs[0].settings), tuple(runs), scored, metrics.get(score), interval, metrics
+            )
         )
-    tests = {standing.test for standing in shown if standing.test}
-    if tests:
-        lines.append(_explanation(tests))
-    use = board.test_use
-    settings, runs = plural(use.num_settings, "setting"), plural(use.num_runs, "run")
-    many = "; the more often, the less it says" if use.num_settings > 1 else ""
-    read = f"In this experiment the test set was read for {settings} ({runs}){many}."
-    return [*lines, read if use.num_runs else "The test set was not read in this experiment."]
+    return settings
 
 
-def standing_text(standing: Standing, gap: str = " ") -> str:
-    """`significantly worse (Holm-adjusted p = 0.012)`; where nothing was tested, why."""
-    if standing.verdict == "not tested":
-        return f"not tested:{gap}{standing.why}"
-    if standing.p_holm is None:
-        return standing.verdict
-    return f"{standing.verdict}{gap}(Holm-adjusted {p_text(standing.p_holm)})"
+def _statistics(groups: Sequence[Sequence[RunResult]]) -> list[dict[str, Statistic]]:
+    """Mean, std (n − 1) and n of every finite metric of each group's finished runs."""
+    import pandas as pd
+
+    found: list[dict[str, Statistic]] = [{} for _ in groups]
+    values = [
+        (number, key, value)
+        for number, runs in enumerate(groups)
+        for run in runs
+        if run.status == "FINISHED"
+        for key, value in run.metrics.items()
+        if math.isfinite(value)
+    ]
+    frame = pd.DataFrame(values, columns=["setting", "metric", "value"])
+    table = frame.groupby(["setting", "metric"], sort=False)["value"].agg(["mean", "std", "count"])
+    for (number, key), mean, std, n in table.itertuples():
+        found[number][key] = Statistic(float(mean), None if n == 1 else float(std), int(n))
+    return found
 
 
-def interval_text(setting: Setting) -> str:
-    """`0.8860 to 0.8964`; empty for one run."""
-    interval = setting.score and setting.score.interval
-    if not interval:
-        return ""
-    low, high = (metric_text(SCORE, end) for end in interval)
-    return f"{low} to {high}"
-
-
-def size_text(board: Leaderboard) -> str:
-    """`54 runs, 18 settings`."""
-    num_runs = sum(len(setting.runs) for setting in board.settings)
-    return f"{plural(num_runs, 'run')}, {plural(len(board.settings), 'setting')}"
-
-
-def count_text(board: Leaderboard, setting: Setting) -> str:
-    """`3`, or `2 of 3` where it has fewer finished runs than the board's repetitions."""
-    scored = setting.score.n if setting.score else 0
-    planned = max(board.num_repetitions, 0 if scored else len(setting.runs))
-    return str(scored) if scored >= planned else f"{scored} of {planned}"
-
-
-def is_incomplete(board: Leaderboard, setting: Setting) -> bool:
-    """Whether it has a score, of fewer runs than the board's repetitions."""
-    return setting.score is not None and setting.score.n < board.num_repetitions
-
-
-def tested_text(setting: Setting) -> str:
+def _test_text(setting: Setting) -> str:
     """Test accuracy, with n where not every scored run was tested."""
     is_all = setting.test and setting.score and setting.test.n == setting.score.n
     n = "" if is_all or setting.test is None else f" (n = {setting.test.n})"
     return statistic_text(TEST_SCORE, setting.test) + n
 
 
-def _explanation(tests: Collection[str]) -> str:
+def _explanation(tests: Iterable[str]) -> str:
     ways = {
         "paired t": "paired t-test over common seeds, of several folds their mean",
         "corrected paired t": "corrected resampled t-test (Nadeau and Bengio) over common folds",
         "McNemar": "McNemar's exact test on the same images, which says nothing of other seeds",
     }
-    used = "; ".join(words for test, words in ways.items() if test in tests)
+    used = "; ".join(ways[test] for test in ways if test in set(tests))
     return (
         "Not significantly different: p > 0.05 after Holm's adjustment for all comparisons vs. "
         f"best ({used}). It does not mean equal. The best was chosen by these scores, so they are "
         "optimistically biased: new seeds or the test set show whether it is better."
     )
+
+
+def _plain(metric: Statistic | None, interval: Interval | None) -> dict[str, Any] | None:
+    return {**asdict(metric), "interval": interval} if metric else None

@@ -1,5 +1,7 @@
 """Recorded runs by the words of a command line: an id, a name, `latest`, `best`, conditions."""
 
+from __future__ import annotations
+
 import difflib
 import math
 import operator
@@ -7,12 +9,20 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fashion_mnist.analysis.labels import (
+    BEST_METRICS,
+    DIRECTIONS,
+    lower_is_better,
+    metric_name,
+)
 from fashion_mnist.config.errors import did_you_mean, shown
 from fashion_mnist.metrics.statistics import Replicate
-from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import RecordedRun
+from fashion_mnist.tracking.recorded import OBJECTIVE_TAG, SCORE, RecordedRun
+
+if TYPE_CHECKING:
+    from fashion_mnist.tracking.reader import Reader
 
 LATEST, BEST = "latest", "best"
 SHORT = 8  # digits of an id that tables show
@@ -20,19 +30,39 @@ SHORTEST = 4  # digits by which near ids are judged
 MOST_NAMED = 5  # runs in an error
 MOST_NEAR = 3
 _ID = re.compile(r"[0-9a-f]{32}")
-
-
-SEED, FOLD = "seed", "data.fold"
+Say = Callable[[str], None]  # takes which run `latest` or `best` is
 
 
 class ChoiceError(ValueError):
     """No run, or more than one, is what the user named."""
 
 
-def find_run(store: Reader, word: str, experiment: str | None = None) -> RecordedRun:
+@dataclass(frozen=True)
+class Selection:
+    """The networks that several words name."""
+
+    title: str
+    sweeps: tuple[RecordedRun, ...]  # those that were named
+    runs: tuple[RecordedRun, ...]  # the networks; one that was named twice is in it twice
+    all_runs: tuple[RecordedRun, ...]  # of their experiments, sweeps too
+    has_experiments: bool = False  # whether a whole experiment was named
+
+    @property
+    def networks(self) -> list[RecordedRun]:
+        """Each network once."""
+        return list({run.run_id: run for run in self.runs}.values())
+
+
+def find_run(
+    store: Reader, word: str, experiment: str | None = None, *, say: Say | None = None
+) -> RecordedRun:
     """The run that the word means in this experiment, or in all.
 
-    `latest` and `best` are networks; an id or a name may also be a sweep's or a comparison's.
+    `latest` is the network that was started last, `best` the one with the best score (see
+    `objective_of`); an id or a name may also be a sweep's or a comparison's.
+
+    Args:
+        say: is told which run `latest` or `best` is.
 
     Raises:
         ChoiceError: it means none, or several; near ones are named.
@@ -41,34 +71,72 @@ def find_run(store: Reader, word: str, experiment: str | None = None) -> Recorde
         run = store.run(word)
         if run is not None:
             return run
-    return choose_run(store.runs(experiment), word)
+    return choose_run(store.runs(experiment), word, say=say)
 
 
 def find_runs(
-    store: Reader, words: Sequence[str], experiment: str | None = None
+    store: Reader, words: Sequence[str], experiment: str | None = None, *, say: Say | None = None
 ) -> list[RecordedRun]:
     """`find_run` for each word, the store being asked once."""
     runs = store.runs(experiment)
-    return [choose_run(runs, word) for word in words]
+    return [choose_run(runs, word, say=say) for word in words]
 
 
-def find_sweep(store: Reader, word: str, experiment: str | None = None) -> RecordedRun:
+def select_runs(
+    store: Reader, words: Sequence[str], experiment: str | None = None, *, say: Say | None = None
+) -> Selection:
+    """The networks of the words: each is a run, a sweep, or an experiment for all of its own.
+
+    `latest` is the network that was started last; where it belongs to a sweep, the whole sweep.
+
+    Raises:
+        ChoiceError: a word names nothing, too much, or no network.
+        ValueError: there is no such experiment.
+        OSError: the store does not answer.
+    """
+    known, experiments = store.runs(experiment), store.experiments()
+    titles, sweeps, networks = list[str](), list[RecordedRun](), list[RecordedRun]()
+    for word in words:
+        if word in experiments and experiment is None:
+            titles.append(f"experiment {word}")
+            networks += [run for run in known if run.experiment == word and run.is_network]
+            continue
+        found = choose_run(known, word, say=None)
+        if word == LATEST:
+            found = next((r for r in known if r.run_id == found.parent_id and r.is_sweep), found)
+        _tell(word, found, known, say)
+        titles.append(f"sweep {found.name}" if found.is_sweep else found.name)
+        networks += networks_of(found, known) if found.is_sweep else [found]
+        sweeps += [found] if found.is_sweep else []
+    strange = [run for run in networks if not run.is_network]
+    if strange:
+        raise ChoiceError(f"{strange[0].name} ({strange[0].run_id}) is not the run of a network")
+    names = {run.experiment for run in networks}
+    title = ", ".join(titles[:3]) + (f" and {len(titles) - 3} more" if len(titles) > 3 else "")
+    of_experiments = tuple(run for run in known if run.experiment in names)
+    has_experiments = any(text.startswith("experiment ") for text in titles)
+    return Selection(title, tuple(sweeps), tuple(networks), of_experiments, has_experiments)
+
+
+def choose_run(runs: Sequence[RecordedRun], word: str, *, say: Say | None = None) -> RecordedRun:
+    """`find_run` among these runs."""
+    found = _choose(runs, word, "run", [run for run in runs if run.is_network])
+    _tell(word, found, runs, say)
+    return found
+
+
+def choose_sweep(runs: Sequence[RecordedRun], word: str, *, say: Say | None = None) -> RecordedRun:
     """The run that stands for the sweep that the word means; `networks_of` gives its networks.
+
+    `latest` is the sweep that was started last, `best` the one whose best setting is the best.
 
     Raises:
         ChoiceError: as `find_run`.
     """
-    return choose_sweep(store.runs(experiment), word)
-
-
-def choose_run(runs: Sequence[RecordedRun], word: str) -> RecordedRun:
-    """`find_run` among these runs."""
-    return _choose(runs, word, "run", lambda run: run.is_network)
-
-
-def choose_sweep(runs: Sequence[RecordedRun], word: str) -> RecordedRun:
-    """`find_sweep` among these runs; `best` is the one whose best setting has the best mean."""
-    return _choose([run for run in runs if run.is_sweep], word, "sweep", lambda _run: True)
+    sweeps = [run for run in runs if run.is_sweep]
+    found = _choose(sweeps, word, "sweep", sweeps)
+    _tell(word, found, runs, say)
+    return found
 
 
 def networks_of(sweep: RecordedRun, runs: Sequence[RecordedRun]) -> list[RecordedRun]:
@@ -82,6 +150,32 @@ def without_copies(runs: Sequence[RecordedRun]) -> list[RecordedRun]:
     return [run for run in runs if run.original_id not in ids]
 
 
+def objective_of(runs: Sequence[RecordedRun]) -> str:
+    """The metric that these runs are ranked by: the first objective of the sweeps among them.
+
+    Validation accuracy where there is no sweep, or where sweeps have different objectives.
+    """
+    found = {run.tags.get(OBJECTIVE_TAG, SCORE) for run in runs if run.is_sweep}
+    return next(iter(found)) if len(found) == 1 and found <= DIRECTIONS.keys() else SCORE
+
+
+def score_of(run: RecordedRun, metric: str) -> float | None:
+    """The metric of a finished run, of a sweep that of its best setting; None where it has none.
+
+    Also None where an accuracy or F1 is none that there can be: any program may write to a store.
+    """
+    value = run.metrics.get(BEST_METRICS[metric] if run.is_sweep else metric)
+    if value is None or run.status != "FINISHED" or not math.isfinite(value):
+        return None
+    is_share = not lower_is_better(metric)
+    return None if is_share and not 0 <= value <= 1 else value
+
+
+def replicate_of(run: RecordedRun) -> Replicate:
+    """The run's seed and fold."""
+    return run.parameters.get("seed", ""), run.parameters.get("data.fold", "")
+
+
 def short_ids(runs: Sequence[RecordedRun]) -> dict[str, str]:
     """The beginning of each run's id, as many digits of it as are unique among these runs."""
     ids = sorted(run.run_id for run in runs)
@@ -92,50 +186,50 @@ def short_ids(runs: Sequence[RecordedRun]) -> dict[str, str]:
 
 
 def _choose(
-    runs: Sequence[RecordedRun], word: str, kind: str, is_ranked: Callable[[RecordedRun], bool]
+    runs: Sequence[RecordedRun], word: str, kind: str, ranked: Sequence[RecordedRun]
 ) -> RecordedRun:
+    """The one of the runs that the word means; `latest` and `best` are among `ranked`."""
     if word == LATEST:
-        return _latest([run for run in runs if is_ranked(run)], kind)
+        started = [(run.start, run) for run in ranked if run.start is not None]
+        if not started:
+            raise ChoiceError(f"there is no latest {kind}: none has been recorded here")
+        return max(started, key=lambda pair: pair[0])[1]
     if word == BEST:
-        return _best([run for run in runs if is_ranked(run)], kind)
-    for match in (_has_id, _has_name, _begins):
-        found = [run for run in runs if match(run, word)]
-        found = found if match is _has_id else without_copies(found)
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise ChoiceError(f"{shown(word)} is {len(found)} {kind}s: {_listed(found)}")
-    raise ChoiceError(f"there is no {kind} {shown(word)}{_near(runs, word)}")
+        return _best(ranked, kind, objective_of(runs))
+    has_id = [run for run in runs if run.run_id == word]
+    has_name = without_copies([run for run in runs if run.name == word])
+    begins = [run for run in runs if word and run.run_id.startswith(word.lower())]
+    # a name may be the beginning of another run's id; one of few digits is a name
+    is_both = has_name and len(word) >= SHORT
+    found = has_id or (without_copies([*has_name, *begins]) if is_both else has_name or begins)
+    found = list({run.run_id: run for run in found}.values())
+    found = found if has_id else without_copies(found)
+    if not found:
+        raise ChoiceError(f"there is no {kind} {shown(word)}{_near(runs, word)}")
+    if len(found) > 1:
+        raise ChoiceError(f"{shown(word)} is {len(found)} {kind}s: {_listed(found)}")
+    return found[0]
 
 
-def _latest(runs: Sequence[RecordedRun], kind: str) -> RecordedRun:
-    started = [(run.start, run) for run in runs if run.start is not None]
-    if not started:
-        raise ChoiceError(f"there is no latest {kind}: none has been recorded here")
-    return max(started, key=lambda pair: pair[0])[1]
-
-
-def _best(runs: Sequence[RecordedRun], kind: str) -> RecordedRun:
-    """The highest score; of equal ones the oldest."""
-    scored = [(run.score, run) for run in runs if run.score is not None]
-    finite = [(score, run) for score, run in scored if math.isfinite(score)]
-    if not finite:
-        raise ChoiceError(f"there is no best {kind}: none has finished with a validation accuracy")
-    top = max(score for score, _ in finite)
-    equal = [run for score, run in finite if score == top]
+def _best(runs: Sequence[RecordedRun], kind: str, objective: str) -> RecordedRun:
+    """The best score; of equal ones the oldest."""
+    scored = [(score, run) for run in runs if (score := score_of(run, objective)) is not None]
+    if not scored:
+        name = metric_name(objective)
+        raise ChoiceError(f"there is no best {kind}: none has finished with a {name}")
+    scores = [score for score, _ in scored]
+    top = min(scores) if lower_is_better(objective) else max(scores)
+    equal = [run for score, run in scored if score == top]
     return min(equal, key=lambda run: run.start.timestamp() if run.start else math.inf)
 
 
-def _has_id(run: RecordedRun, word: str) -> bool:
-    return run.run_id == word
-
-
-def _has_name(run: RecordedRun, word: str) -> bool:
-    return run.name == word
-
-
-def _begins(run: RecordedRun, word: str) -> bool:
-    return bool(word) and run.run_id.startswith(word.lower())
+def _tell(word: str, found: RecordedRun, runs: Sequence[RecordedRun], say: Say | None) -> None:
+    """Say which run `latest` or `best` is."""
+    if say is None or word not in (LATEST, BEST):
+        return
+    kind = "sweep" if found.is_sweep else "run"
+    by = f" by {metric_name(objective_of(runs))}" if word == BEST else ""
+    say(f"{word} {kind}{by}: {found.name} ({found.run_id})")
 
 
 def _listed(runs: Sequence[RecordedRun]) -> str:
@@ -306,8 +400,3 @@ def _date(text: str) -> datetime | None:
         return datetime.fromisoformat(text)
     except ValueError:
         return None
-
-
-def replicate_of(run: RecordedRun) -> Replicate:
-    """The run's seed and fold."""
-    return run.parameters.get(SEED, ""), run.parameters.get(FOLD, "")

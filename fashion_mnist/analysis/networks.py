@@ -47,7 +47,7 @@ class Network:
         return self.model.probabilities(images)
 
 
-def demand_network(run: RecordedRun) -> RecordedRun:
+def require_network(run: RecordedRun) -> RecordedRun:
     """The run itself, if it is one that has become a network. Raises ValueError."""
     if run.is_sweep:
         raise ValueError(
@@ -280,25 +280,17 @@ BATCH = 1000  # images that are asked about at a time
 
 
 @dataclass(frozen=True)
-class Answer:
+class Prediction:
     """One picture: what was done to it, and the probability of each class, the likeliest first."""
 
-    taken: PreprocessedImage
+    image: PreprocessedImage
     ranked: tuple[tuple[str, float], ...]
 
 
-@dataclass(frozen=True)
-class Answers:
-    """A network's answers about all pictures."""
-
-    network: Network
-    answers: tuple[Answer, ...]
-
-
-def answer(
+def predict(
     store: Reader, run: RecordedRun, paths: Sequence[Path], *, invert: str = "auto"
-) -> Answers:
-    """Every picture in the files, brought to the network's form and named.
+) -> list[Prediction]:
+    """The predictions for every picture in the files, brought to the network's form.
 
     Raises:
         DataError: names every file that holds no pictures.
@@ -309,15 +301,16 @@ def answer(
     inversion = next((each for each in allowed if each == invert), None)
     if inversion is None:
         raise ValueError(f"--invert must be {', '.join(allowed)}, got {shown(invert)}")
-    network = load_network(store, demand_network(run))
+    network = load_network(store, require_network(run))
     taken = _preprocess_all(paths, network.model.image_shape, inversion)
-    found: list[Answer] = []
+    found: list[Prediction] = []
     for start in range(0, len(taken), BATCH):
         part = taken[start : start + BATCH]
         images = np.stack([one.image for one in part])
         rows = network.model.probabilities(torch.from_numpy(images)).numpy()
-        found += [Answer(one, _ranked(network, row)) for one, row in zip(part, rows, strict=True)]
-    return Answers(network, tuple(found))
+        pairs = zip(part, rows, strict=True)
+        found += [Prediction(one, _ranked(network, row)) for one, row in pairs]
+    return found
 
 
 def _preprocess_all(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fashion_mnist.analysis.networks import TEST, VALIDATION, demand_network
+from fashion_mnist.analysis.networks import TEST, VALIDATION, require_network
 from fashion_mnist.analysis.predictions import (
     PredictionsError,
     are_comparable,
@@ -31,12 +31,12 @@ from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import SCORE, RecordedRun
 from fashion_mnist.tracking.upload_state import begin_uploading
 
-Verdict = Literal["identical", "within tolerance", "different"]
+Result = Literal["identical", "within tolerance", "different"]
 FIRST_LOSS = "train/loss after epoch 1"
 # relative: of the defaults, one epoch, another seed moved the loss by 0.4 and 1.1 %, pixels without
 # normalisation by 14 %
 LOSS_TOLERANCE = 0.02
-ROUNDING = 1e-3  # relative: final figures of the same weights, computed on another machine
+ROUNDING = 1e-3  # relative: final metrics of the same weights, computed on another machine
 # what decides a run's numbers beside its config, and the tag that records it
 ORIGINS = {
     "code": "code_sha256",
@@ -68,8 +68,8 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure, then and now, and by how much they may differ; None where that is not judged."""
+class Metric:
+    """A metric, then and now, and by how much they may differ; None where that is not judged."""
 
     name: str
     recorded: float
@@ -78,29 +78,29 @@ class Figure:
 
     @property
     def is_near(self) -> bool:
-        """Whether the two differ by no more than that; a finite figure must stay finite."""
+        """Whether the two differ by no more than that; a finite metric must stay finite."""
         if self.allowed is None:
             return math.isfinite(self.here) or not math.isfinite(self.recorded)
         return abs(self.here - self.recorded) <= self.allowed  # false of NaN
 
 
 @dataclass(frozen=True)
-class Comparison:
+class TrainingComparison:
     """A run, and the same trained again."""
 
     weights: tuple[str, str]  # their SHA-256, recorded and here
-    figures: tuple[Figure, ...]  # final ones of one split, and the first epoch's loss, if known
+    metrics: tuple[Metric, ...]  # final ones of one split, and the first epoch's loss, if known
     test: McNemarTest | None  # of the split's predictions, recorded and here; None: not known
     origins: tuple[Origin, ...]
 
     @property
-    def verdict(self) -> Verdict:
+    def result(self) -> Result:
         """Identical: the same weights to the bit. Within tolerance: nothing is different.
 
-        Different: McNemar's p of the predictions is 0.05 at most, or a figure is not near. Other
+        Different: McNemar's p of the predictions is 0.05 at most, or a metric is not near. Other
         weights of which neither the predictions nor the first loss are known are different too.
         """
-        is_different = not all(figure.is_near for figure in self.figures)
+        is_different = not all(metric.is_near for metric in self.metrics)
         is_different |= self.test is not None and self.test.p <= ALPHA
         if is_different:
             return "different"
@@ -111,7 +111,7 @@ class Comparison:
     @property
     def is_tested(self) -> bool:
         """Whether predictions or the first epoch's loss are known of both."""
-        return self.test is not None or any(each.name == FIRST_LOSS for each in self.figures)
+        return self.test is not None or any(each.name == FIRST_LOSS for each in self.metrics)
 
     @property
     def has_same_weights(self) -> bool:
@@ -126,11 +126,11 @@ def compare(
     *,
     prefix: str,
     test: McNemarTest | None,
-) -> Comparison:
+) -> TrainingComparison:
     """Compare a run with a second training of it.
 
     Args:
-        recorded, here: their final figures, of which `prefix` begins the names of the split's, and
+        recorded, here: their final metrics, of which `prefix` begins the names of the split's, and
             `FIRST_LOSS`.
         tags: of the first and of the second.
         test: of the predictions, recorded and here.
@@ -140,10 +140,10 @@ def compare(
     is_same = bool(weights[0]) and weights[0] == weights[1]
     final = ROUNDING if is_same else None
     tolerances = {f"{prefix}accuracy": final, f"{prefix}loss": final, FIRST_LOSS: LOSS_TOLERANCE}
-    return Comparison(
+    return TrainingComparison(
         weights,
-        figures=tuple(
-            Figure(
+        metrics=tuple(
+            Metric(
                 name,
                 recorded[name],
                 here[name],
@@ -266,7 +266,7 @@ class Reproduction:
 
     run: RecordedRun
     folder: Path
-    comparison: Comparison
+    comparison: TrainingComparison
 
 
 def reproduce(
@@ -292,7 +292,7 @@ def reproduce(
         OSError: the store does not answer, or the disk takes no more.
         StopRequested: from the observer.
     """
-    demand_network(run)
+    require_network(run)
     has_validation = SCORE in run.metrics
     config = stored_config(
         store,
@@ -309,7 +309,7 @@ def reproduce(
     return Reproduction(run, result.folder.path, comparison)
 
 
-def _compare(store: Reader, run: RecordedRun, again: RunDir, split: str) -> Comparison:
+def _compare(store: Reader, run: RecordedRun, again: RunDir, split: str) -> TrainingComparison:
     losses = store.history(run, ["train/loss"]).get("train/loss", {})
     first = {FIRST_LOSS: losses[1]} if 1 in losses else {}
     rows = [row for row in again.history() if row["epoch"] == 1]

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import combinations_with_replacement
 from statistics import fmean
 from typing import Literal
 
@@ -17,16 +16,18 @@ from fashion_mnist.metrics.statistics import (
     ALPHA,
     Interval,
     Replicate,
+    complete_cells,
     corrected_paired_test,
     holm,
     mcnemar_test,
     paired_test,
 )
 
-Verdict = Literal["best", "not significantly different", "significantly worse", "not tested"]
+Result = Literal["best", "not significantly different", "significantly worse", "not tested"]
 Test = Literal["", "paired t", "corrected paired t", "McNemar"]
 MOST_READ = 50  # settings whose predictions are read
 OTHER_IMAGES = "measured on another split"
+NO_ACCURACY = "single runs are compared by accuracy alone"
 NOT_READ = "its predictions were not read: too far behind"
 
 
@@ -45,10 +46,10 @@ ScoredRuns = Mapping[Replicate, ScoredRun]  # of one setting: one for each seed 
 
 
 @dataclass(frozen=True)
-class Standing:
+class Comparison:
     """A setting vs. the best one."""
 
-    verdict: Verdict
+    result: Result
     test: Test = ""
     n: int = 0  # pairs of seeds; of the corrected test, folds; of McNemar's, images
     difference: float | None = None  # mean score of this setting less that of the best, in pairs
@@ -58,7 +59,13 @@ class Standing:
     why: str = ""  # it is not tested
 
 
-def standings(settings: Sequence[ScoredRuns], *, most_read: int = MOST_READ) -> list[Standing]:
+def compare_with_best(
+    settings: Sequence[ScoredRuns],
+    *,
+    most_read: int = MOST_READ,
+    lower_is_better: bool = False,
+    is_accuracy: bool = True,
+) -> list[Comparison]:
     """Each setting vs. the first, which is the first of the ranking.
 
     Where both have runs of two seeds or more in common, measured on the same images, the
@@ -88,34 +95,44 @@ def standings(settings: Sequence[ScoredRuns], *, most_read: int = MOST_READ) -> 
         settings: the best first; each has a run.
         most_read: the first so many settings are compared by their predictions, which have to be
             fetched; later ones are not, but count as compared.
+        lower_is_better: whether the smaller score is the better one.
+        is_accuracy: whether scores are accuracies: only these can be compared by predictions.
     """
     best = settings[0]
     read_best = cache(lambda: _read(*best.values()))
     compared = [
-        _compare_networks(best, other, read_best, is_read=place <= most_read)
-        if len(best) == len(other) == 1
-        else _compare_means(best, other)
+        _compare_means(best, other)
+        if len(best) > 1 or len(other) > 1
+        else _compare_networks(best, other, read_best, is_read=place <= most_read)
+        if is_accuracy
+        else _untested(NO_ACCURACY)
         for place, other in enumerate(settings[1:], start=1)
     ]
-    p_values = [standing.p for standing in compared if standing.p is not None]
-    num_unread = sum(standing.why == NOT_READ for standing in compared)
+    p_values = [comparison.p for comparison in compared if comparison.p is not None]
+    num_unread = sum(comparison.why == NOT_READ for comparison in compared)
     corrected = iter(holm(p_values, len(p_values) + num_unread))
     return [
-        Standing("best"),
-        *(each if each.p is None else _judged(each, next(corrected)) for each in compared),
+        Comparison("best"),
+        *(
+            each
+            if each.p is None
+            else _concluded(each, next(corrected), lower_is_better=lower_is_better)
+            for each in compared
+        ),
     ]
 
 
-def _judged(standing: Standing, p_holm: float) -> Standing:
-    """With the verdict; a setting that beats the best where both have runs is not worse."""
-    assert standing.difference is not None
-    is_worse = p_holm <= ALPHA and standing.difference < 0
-    verdict: Verdict = "significantly worse" if is_worse else "not significantly different"
-    return replace(standing, verdict=verdict, p_holm=p_holm)
+def _concluded(comparison: Comparison, p_holm: float, *, lower_is_better: bool) -> Comparison:
+    """With the result; a setting that beats the best where both have runs is not worse."""
+    assert comparison.difference is not None
+    is_behind = comparison.difference > 0 if lower_is_better else comparison.difference < 0
+    is_worse = p_holm <= ALPHA and is_behind
+    result: Result = "significantly worse" if is_worse else "not significantly different"
+    return replace(comparison, result=result, p_holm=p_holm)
 
 
-def _compare_means(best: ScoredRuns, other: ScoredRuns) -> Standing:
-    """By the seeds and folds of both, without a verdict yet."""
+def _compare_means(best: ScoredRuns, other: ScoredRuns) -> Comparison:
+    """By the seeds and folds of both, without a result yet."""
     common = [replicate for replicate in best if replicate in other]
     pairs = [key for key in common if are_same_images(best[key].split, other[key].split)]
     if len(common) < 2:
@@ -147,26 +164,7 @@ def _compare_means(best: ScoredRuns, other: ScoredRuns) -> Standing:
     if test.p is None:
         return _untested(f"all {'seeds' if len(seeds) > 1 else 'folds'} differ by the same")
     gap = test.difference
-    return Standing("not tested", kind, gap.n, gap.mean, test.interval, test.p)
-
-
-def complete_cells(pairs: Sequence[Replicate]) -> tuple[list[str], list[str]]:
-    """Seeds and folds such that each seed has each fold among the pairs: the most pairs.
-
-    Two seeds or more are preferred to one with more pairs: only they show how seeds vary.
-    """
-    folds_of: dict[str, set[str]] = {}
-    for seed, fold in pairs:
-        folds_of.setdefault(seed, set()).add(fold)
-    each = {frozenset(folds) for folds in folds_of.values()}
-    candidates = {one & other for one, other in combinations_with_replacement(each, 2)} - {
-        frozenset()
-    }
-    grids = [
-        ([seed for seed, own in folds_of.items() if folds <= own], sorted(folds))
-        for folds in sorted(candidates, key=sorted)
-    ]
-    return max(grids, key=lambda grid: (len(grid[0]) > 1, len(grid[0]) * len(grid[1])))
+    return Comparison("not tested", kind, gap.n, gap.mean, test.interval, test.p)
 
 
 def _compare_networks(
@@ -175,8 +173,8 @@ def _compare_networks(
     read_best: Callable[[], Predictions | str],
     *,
     is_read: bool,
-) -> Standing:
-    """One network against another, by the images of both, without a verdict yet."""
+) -> Comparison:
+    """One network against another, by the images of both, without a result yet."""
     [own], [others] = best.values(), other.values()
     if own.split and others.split and own.split != others.split:
         return _untested(OTHER_IMAGES)
@@ -190,7 +188,7 @@ def _compare_networks(
     if not are_comparable(first, second):
         return _untested(OTHER_IMAGES)
     test = mcnemar_test(first.is_right, second.is_right)
-    return Standing("not tested", "McNemar", test.num_images, test.difference, p=test.p)
+    return Comparison("not tested", "McNemar", test.num_images, test.difference, p=test.p)
 
 
 def _read(run: ScoredRun) -> Predictions | str:
@@ -201,5 +199,5 @@ def _read(run: ScoredRun) -> Predictions | str:
         return str(error)
 
 
-def _untested(why: str) -> Standing:
-    return Standing("not tested", why=why)
+def _untested(why: str) -> Comparison:
+    return Comparison("not tested", why=why)

@@ -2,15 +2,7 @@
 
 import typer
 
-from fashion_mnist.cli import (
-    comparing,
-    findings,
-    networks,
-    reporting,
-    reuse,
-    training,
-    upkeep,
-)
+from fashion_mnist.cli import maintenance, models, runs, training
 
 app = typer.Typer(
     name="fmnist",
@@ -18,5 +10,5 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
 )
-for room in (training, findings, comparing, reporting, networks, reuse, upkeep):
-    app.add_typer(room.commands)  # without a name of its own: its commands become the program's
+for module in (training, runs, models, maintenance):
+    app.add_typer(module.commands)  # without a name of its own: its commands become the program's

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from fashion_mnist.cli.conventions import (
+from fashion_mnist.cli.output import (
     DEFAULT_STORE,
-    FINDINGS,
+    RESULTS,
     TRAINING,
     Uri,
+    errors_in_a_line,
     failed,
-    told_in_a_line,
 )
 
 commands = typer.Typer()
@@ -61,7 +61,7 @@ def fetch(
     typer.echo(f"Fashion-MNIST is in {dataset.source}")
 
 
-@commands.command(rich_help_panel=FINDINGS)
+@commands.command(rich_help_panel=RESULTS)
 def ui(
     uri: Uri = DEFAULT_STORE,
     port: Annotated[int, typer.Option(help="On 127.0.0.1.", min=1, max=65535)] = 5000,
@@ -74,5 +74,5 @@ def ui(
     """
     from fashion_mnist.tracking.server import ui as serve
 
-    with told_in_a_line():
+    with errors_in_a_line():
         serve(uri, port)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations_with_replacement
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -196,6 +197,52 @@ def ranking(
 def common_repetitions(num_finished: Sequence[int]) -> int:
     """The largest number of finished runs that two settings have; of one setting, its own."""
     return sorted(num_finished)[-2:][0] if num_finished else 0
+
+
+def complete_cells(pairs: Sequence[Replicate]) -> tuple[list[str], list[str]]:
+    """Seeds and folds such that each seed has each fold among the pairs: the most pairs.
+
+    Two seeds or more are preferred to one with more pairs: only they show how seeds vary.
+    """
+    folds_of: dict[str, set[str]] = {}
+    for seed, fold in pairs:
+        folds_of.setdefault(seed, set()).add(fold)
+    each = {frozenset(folds) for folds in folds_of.values()}
+    candidates = {one & other for one, other in combinations_with_replacement(each, 2)} - {
+        frozenset()
+    }
+    grids = [
+        ([seed for seed, own in folds_of.items() if folds <= own], sorted(folds))
+        for folds in sorted(candidates, key=sorted)
+    ]
+    return max(grids, key=lambda grid: (len(grid[0]) > 1, len(grid[0]) * len(grid[1])))
+
+
+def mean_interval(
+    scores: Mapping[Replicate, float], *, num_validation: int = 0, num_training: int = 0
+) -> Interval | None:
+    """The interval of a setting's mean over its seeds and folds.
+
+    Folds are no independent repetitions: a seed counts by its mean over the folds that all seeds
+    have. The folds of one seed share training images; the variance of their mean is
+    (1/k + v/n) s², as in `corrected_paired_test`.
+
+    Args:
+        scores: of the finished runs.
+        num_validation, num_training: images v and n of a fold; 0 where they are not known.
+
+    Returns:
+        None for a single run, and for one seed's folds of unknown sizes.
+    """
+    seeds, folds = complete_cells(list(scores)) if scores else ([], [])
+    if len(seeds) > 1:
+        return statistic([fmean(scores[s, f] for f in folds) for s in seeds]).interval
+    if len(folds) < 2 or not (num_validation and num_training):
+        return None
+    own = statistic([scores[seeds[0], fold] for fold in folds])
+    assert own.std is not None
+    factor = 1 / own.n + num_validation / num_training
+    return _t_interval(own, own.std * math.sqrt(factor))
 
 
 def _t_test(

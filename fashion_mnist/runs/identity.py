@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1]
 # other numbers, and what was trained before is another run.
 NUMERICS_VERSION = 2
 NUMERICS_TAG = "numerics"  # what a run is recorded with
+FAILURE_TAG = "failure"  # why a run failed, in one line
 TRAINING_IMAGES_TAG = "training_images"  # how many images a network was trained on
 MOST_REMOVED = 3  # attempts in a row that a user may have removed, and a later one counts still
 

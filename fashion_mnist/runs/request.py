@@ -10,8 +10,7 @@ from fashion_mnist.config.parse import size_problems
 from fashion_mnist.config.schema import Config, DataConfig, flatten
 from fashion_mnist.console import disk_trouble
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
-from fashion_mnist.runs.identity import fingerprint, next_folder, run_folders
-from fashion_mnist.runs.results import FAILURE_TAG
+from fashion_mnist.runs.identity import FAILURE_TAG, fingerprint, next_folder, run_folders
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.stacks import build_architecture
 from fashion_mnist.training.device import Machine, physical_cores, resolve_machine

@@ -13,6 +13,7 @@ from fashion_mnist.metrics import classification
 from fashion_mnist.models.network import num_parameters
 from fashion_mnist.runs.artifacts import SplitResult, record_split, record_training
 from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.identity import FAILURE_TAG
 from fashion_mnist.runs.markdown import plain
 from fashion_mnist.runs.records import record_dataset
 from fashion_mnist.runs.run_dir import RunDir
@@ -27,7 +28,6 @@ from fashion_mnist.training.stack import HistoryRow
 
 DESCRIPTION_TAG = "mlflow.note.content"  # MLflow shows it as Markdown on the run's page
 PRUNED_TAG = "pruned"
-FAILURE_TAG = "failure"
 EARLY_STOPPING_TAG = "early_stopping"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from fashion_mnist.analysis.leaderboard import RunResult
 from fashion_mnist.config.schema import Config
 from fashion_mnist.runs.request import ENDED, last_attempt
 from fashion_mnist.runs.results import PRUNED_TAG
@@ -18,7 +19,6 @@ from fashion_mnist.sweep.definition import Sweep
 from fashion_mnist.sweep.execution import Orders, train_jobs
 from fashion_mnist.sweep.objectives import EPOCH_METRICS
 from fashion_mnist.sweep.plan import Job, make_jobs
-from fashion_mnist.sweep.results import JobResult
 from fashion_mnist.training.stack import HistoryRow
 
 if TYPE_CHECKING:  # Optuna takes its time, and a grid does without it
@@ -81,11 +81,11 @@ class Campaign:
             if state.status == "FINISHED":
                 self.orders.progress.compare(job.name, state.metrics().get(self.orders.score))
 
-    def results(self) -> list[JobResult]:
+    def results(self) -> list[RunResult]:
         """What came of every job so far."""
         return self._read(self.jobs)
 
-    def _read(self, jobs: Sequence[Job]) -> list[JobResult]:
+    def _read(self, jobs: Sequence[Job]) -> list[RunResult]:
         return [read_result(job, self.sweep.composer.config_dir) for job in jobs]
 
     def search(self, folder: Path, config: Config) -> None:
@@ -158,12 +158,12 @@ class Campaign:
                 pruned=any(result.pruned_at is not None for result in results),
             )
 
-    def _mean_objectives(self, results: Sequence[JobResult]) -> list[float] | None:
+    def _mean_objectives(self, results: Sequence[RunResult]) -> list[float] | None:
         """Each objective's mean over the replicates; None where one of them has no result."""
         objectives = self.sweep.settings.objectives
-        if any(name not in result.figures for result in results for name in objectives):
+        if any(name not in result.metrics for result in results for name in objectives):
             return None
-        return [fmean(result.figures[name] for result in results) for name in objectives]
+        return [fmean(result.metrics[name] for result in results) for name in objectives]
 
 
 def _is_open(job: Job) -> bool:

@@ -5,17 +5,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from fashion_mnist.analysis.labels import statistic_text
+from fashion_mnist.analysis.leaderboard import Leaderboard, RunResult, planned_by_jobs, rank
 from fashion_mnist.console import plural
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.sweep.campaign import Campaign
 from fashion_mnist.sweep.collect import sweep_command
-from fashion_mnist.sweep.labels import statistic_text
-from fashion_mnist.sweep.leaderboard import Leaderboard, rank
 from fashion_mnist.sweep.parent import Parent
 from fashion_mnist.sweep.plan import Job
-from fashion_mnist.sweep.results import JobResult
 from fashion_mnist.tracking.recorded import SWEEP_COMMAND_TAG
 from fashion_mnist.tracking.upload_state import begin_uploading
 from fashion_mnist.training.stack import HistoryRow, Stack
@@ -28,13 +27,13 @@ class Ending:
     """What came of a sweep."""
 
     board: Leaderboard
-    results: Sequence[JobResult]
+    results: Sequence[RunResult]
     jobs: Sequence[Job]
     objectives: Sequence[str]
     is_stopped: bool  # before all was trained
 
     @property
-    def failures(self) -> list[JobResult]:
+    def failures(self) -> list[RunResult]:
         """The runs without a result, each once, where one was to be had.
 
         Those that a search gave up have none; those that a request to stop left have none yet.
@@ -60,8 +59,7 @@ def close_sweep(
         overrides: the command line's.
         is_stopped: somebody ended it early: its winner may be another yet, and is not tested.
     """
-    from fashion_mnist.sweep.description import best_figures, describe
-    from fashion_mnist.sweep.summary import write_summary
+    from fashion_mnist.analysis.sweep_summary import best_metrics, describe, write_summary
 
     ending = _look(campaign, is_stopped)
     if not is_stopped and ending.winners:
@@ -71,13 +69,13 @@ def close_sweep(
             log.error("%s; the same command goes on", error)
             is_stopped = True
         ending = _look(campaign, is_stopped)
-    sweep, results = campaign.sweep, ending.results
+    sweep, num_doubles = campaign.sweep, len(ending.results) - len(ending.board.runs)
     note, command = _tests_read(ending), sweep_command(overrides, sweep.composer.config_dir)
     artifacts = write_summary(
         parent.event_log.artifacts,
-        results,
+        ending.board,
+        num_doubles=num_doubles,
         title=sweep.name,
-        score=sweep.score,
         objectives=sweep.settings.objectives,
         note_of_tests=note,
         command=command,
@@ -86,15 +84,15 @@ def close_sweep(
     parent.end(
         "KILLED" if is_stopped else "FINISHED",
         description=describe(
-            results,
+            ending.board,
             sweep.words(),
+            num_doubles=num_doubles,
             title=sweep.name,
-            score=sweep.score,
             note_of_tests=note,
             command=command,
         ),
         counts=_counts(ending),
-        figures=best_figures(ending.board),
+        figures=best_metrics(ending.board),
         artifacts=artifacts,
     )
     return ending
@@ -102,7 +100,7 @@ def close_sweep(
 
 def _look(campaign: Campaign, is_stopped: bool) -> Ending:
     results = campaign.results()
-    board = rank(results, score=campaign.sweep.score)
+    board = rank(results, score=campaign.sweep.score, num_repetitions=planned_by_jobs(results))
     return Ending(board, results, campaign.jobs, campaign.sweep.settings.objectives, is_stopped)
 
 
@@ -145,7 +143,7 @@ def _tests_read(ending: Ending) -> list[str]:
         f"{ending.board.label(setting)}: {statistic_text('test/accuracy', figure)} "
         f"({plural(figure.n, 'run')})"
         for setting in ending.board.settings
-        if (figure := setting.figures.get("test/accuracy")) is not None
+        if (figure := setting.metrics.get("test/accuracy")) is not None
     ]
 
 

@@ -2,16 +2,20 @@
 
 import shlex
 from collections.abc import Sequence
+from functools import partial
 
+from fashion_mnist.analysis.leaderboard import RunResult
+from fashion_mnist.analysis.predictions import read_predictions
+from fashion_mnist.runs.identity import FAILURE_TAG, TRAINING_IMAGES_TAG
 from fashion_mnist.runs.request import last_attempt
-from fashion_mnist.runs.results import FAILURE_TAG, PRUNED_TAG
+from fashion_mnist.runs.results import PRUNED_TAG
 from fashion_mnist.sweep.definition import is_sweep
 from fashion_mnist.sweep.plan import Job
-from fashion_mnist.sweep.results import JobResult
 from fashion_mnist.tracking.links import program
+from fashion_mnist.tracking.recorded import DATA_TAG, SPLIT_TAG
 
 
-def read_result(job: Job, config_dir: str | None) -> JobResult:
+def read_result(job: Job, config_dir: str | None) -> RunResult:
     """What came of the last attempt at a job's run.
 
     Args:
@@ -21,18 +25,22 @@ def read_result(job: Job, config_dir: str | None) -> JobResult:
     status, tags = folder.status(), folder.tags()
     is_pruned = status == "KILLED" and PRUNED_TAG in tags
     history = folder.history()
-    return JobResult(
+    return RunResult(
         number=job.number,
         values=job.values,
         status=status,
         failure=tags.get(FAILURE_TAG, "") if status == "FAILED" else "",
         pruned_at=int(history[-1]["epoch"]) if is_pruned and history else None,
-        figures=folder.metrics(),
+        metrics=folder.metrics(),
         history=history,
         folder=folder.path,
         command=train_command(
             [*job.request.overrides, *(["rerun=true"] if status == "FAILED" else [])], config_dir
         ),
+        split=" ".join([tags.get(DATA_TAG, ""), tags.get(SPLIT_TAG, "")]).strip(),
+        num_validation=job.config.data.validation_size,
+        num_training=int(tags.get(TRAINING_IMAGES_TAG, 0)),
+        predictions=partial(read_predictions, folder.artifacts / "validation" / "predictions.npz"),
     )
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fashion_mnist.analysis.labels import lower_is_better
 from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.config.schema import Config, SweepConfig
 from fashion_mnist.data.idx import DataError
@@ -22,7 +23,6 @@ from fashion_mnist.sweep.definition import Sweep, search_mistakes
 from fashion_mnist.sweep.estimate import inspect_jobs, measure_stacks
 from fashion_mnist.sweep.execution import Orders
 from fashion_mnist.sweep.farewell import farewell
-from fashion_mnist.sweep.leaderboard import lower_is_better
 from fashion_mnist.sweep.objectives import search_notes
 from fashion_mnist.sweep.parent import open_parent, sweep_folder, view_key
 from fashion_mnist.sweep.plan import Job
@@ -161,7 +161,9 @@ def _carry_out(
 ) -> Ending:
     """Train, record and tell what came of it, also when it is stopped on the way."""
     sweep = campaign.sweep
-    with open_parent(plan.folder, plan.config, name=sweep.name, axes=sweep.words()) as parent:
+    with open_parent(
+        plan.folder, plan.config, name=sweep.name, axes=sweep.words(), objective=sweep.score
+    ) as parent:
         log.info("sweep %s in %s", sweep.name, short_path(plan.folder))
         campaign.context = replace(campaign.context, parent=parent.event_log.id)
         write_context(sweep_dir, campaign.context)

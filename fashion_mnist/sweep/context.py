@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fashion_mnist.analysis.labels import short_names
 from fashion_mnist.config.compose import Composed
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.run_dir import RunError
-from fashion_mnist.sweep.labels import short_names
 
 CONTEXT_FILE = "sweep.json"  # in Hydra's folder of the sweep
 

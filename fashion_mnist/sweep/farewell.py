@@ -1,14 +1,15 @@
 """What the terminal says at the end of a sweep: leaderboard, winner, failures, where to look."""
 
-import io
 import shlex
+import shutil
+from dataclasses import replace
 
+from fashion_mnist.analysis.labels import metric_name, statistic_text
+from fashion_mnist.analysis.leaderboard import pareto_front
 from fashion_mnist.console import plural
 from fashion_mnist.sweep.closing import Ending
-from fashion_mnist.sweep.labels import metric_name, statistic_text
-from fashion_mnist.sweep.leaderboard import leaderboard_table, pareto_front
 
-MOST_FAILURES = 10
+MOST_SETTINGS, MOST_FAILURES = 10, 10
 MISSING = {  # why there is no result, where the run does not say it
     "": "not begun",
     "RUNNING": "another process trains it: the same command again shows what it makes of it",
@@ -26,11 +27,10 @@ def farewell(ending: Ending) -> str:
 def _table(ending: Ending) -> str:
     if not ending.board.scored:
         return "no run has a validation score"
-    from rich.console import Console
-
-    text = io.StringIO()
-    Console(file=text, width=100, force_terminal=False).print(leaderboard_table(ending.board))
-    return text.getvalue().rstrip()
+    width = max(80, shutil.get_terminal_size((100, 24)).columns)
+    hidden = len(ending.board.settings) - MOST_SETTINGS
+    more = [f"and {plural(hidden, 'more setting')}: see leaderboard.csv"] if hidden > 0 else []
+    return "\n".join([*replace(ending.board, limit=MOST_SETTINGS).text(width), *more])
 
 
 def _front(ending: Ending) -> str:
@@ -41,7 +41,7 @@ def _front(ending: Ending) -> str:
     lines = [
         f"  {ending.board.label(setting)}: "
         + ", ".join(
-            f"{name} {statistic_text(key, setting.figures.get(key))}"
+            f"{name} {statistic_text(key, setting.metrics.get(key))}"
             for key, name in zip(ending.objectives, names, strict=True)
         )
         for setting in pareto_front(ending.board.scored, ending.objectives)
@@ -53,7 +53,7 @@ def _winner(ending: Ending) -> str:
     winner = ending.board.winner
     if winner is None or not ending.winners:
         return ""
-    test = winner.figures.get("test/accuracy")
+    test = winner.metrics.get("test/accuracy")
     if test is None:
         tested = "its test set was not read"
     else:

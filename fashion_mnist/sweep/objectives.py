@@ -4,13 +4,6 @@ from collections.abc import Sequence
 
 from fashion_mnist.sweep.axes import Axis
 
-# each objective and the way that is better
-DIRECTIONS = {
-    "final/val_accuracy": "maximize",
-    "final/val_f1_macro": "maximize",
-    "final/val_loss": "minimize",
-    "parameters": "minimize",
-}
 # what a pruner watches of it after every epoch
 EPOCH_METRICS = {
     "final/val_accuracy": "val/accuracy",

@@ -6,13 +6,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fashion_mnist.analysis.labels import REPLICATE_KEYS
 from fashion_mnist.config.schema import Config
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.runs.event_log import EventLog, set_offline
 from fashion_mnist.runs.request import wants_uploader
 from fashion_mnist.runs.results import DESCRIPTION_TAG
 from fashion_mnist.runs.run_dir import locked
-from fashion_mnist.sweep.results import REPLICATE_KEYS
+from fashion_mnist.tracking.recorded import OBJECTIVE_TAG, SCORE, SWEEP_TAG
 from fashion_mnist.tracking.upload_state import begin_uploading
 from fashion_mnist.training.device import process_tags
 
@@ -64,13 +65,19 @@ def view_key(folder: Path) -> str:
 
 @contextmanager
 def open_parent(
-    folder: Path, config: Config, *, name: str, axes: Mapping[str, Sequence[str]]
+    folder: Path,
+    config: Config,
+    *,
+    name: str,
+    axes: Mapping[str, Sequence[str]],
+    objective: str = SCORE,
 ) -> Iterator[Parent]:
     """Begin a sweep, or go on with it.
 
     Args:
         config: of one of its jobs: where they are recorded.
         axes: what is swept, and its values in words.
+        objective: the metric that settings are ranked by.
 
     Raises:
         RunError: another process is at it.
@@ -80,7 +87,8 @@ def open_parent(
         if tracking.uri is not None:
             set_offline(folder, is_offline=tracking.offline == "always")
             event_log.destination(absolute_uri(tracking.uri), tracking.experiment)
-        tags = {"sweep": name, "sweep.axes": json.dumps(axes, ensure_ascii=False)}
+        said = json.dumps(axes, ensure_ascii=False)
+        tags = {"sweep": name, SWEEP_TAG: said, OBJECTIVE_TAG: objective}
         origin = process_tags()
         event_log.start(name, {}, {**tags, **origin})
         event_log.tags({**tags, **origin})

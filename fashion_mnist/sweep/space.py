@@ -11,11 +11,11 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
+from fashion_mnist.analysis.labels import REPLICATE_KEYS
 from fashion_mnist.config.compose import Composer, parse_override
 from fashion_mnist.config.errors import ConfigError, shorten, shown
 from fashion_mnist.sweep.axes import Axis, axis_of_override, read_axis
 from fashion_mnist.sweep.conditions import Conditions, drop_idle, read_conditions
-from fashion_mnist.sweep.results import REPLICATE_KEYS
 
 __all__ = ["Axis", "Space", "read_space", "sweep_id"]
 

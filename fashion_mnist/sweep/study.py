@@ -20,11 +20,11 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from fashion_mnist.analysis.labels import DIRECTIONS
 from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.runs.files import cut_torn_line
 from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.sweep.axes import Axis
-from fashion_mnist.sweep.objectives import DIRECTIONS
 from fashion_mnist.sweep.samplers import build_pruner, build_sampler, distribution, override_texts
 
 STUDY_NAME = "search"

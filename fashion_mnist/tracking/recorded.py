@@ -12,14 +12,15 @@ ID_TAG = "mlflow.fmnist.id"  # the id of its event log, by which it is found bef
 STATE_TAG = "mlflow.fmnist.state"  # where it is written: host and directory, in JSON
 FINGERPRINT_TAG = "fingerprint"  # of networks alone: sweeps and comparisons have none
 DATA_TAG = "data_sha256"
+SPLIT_TAG = "split_sha256"  # of the indices of the validation images
 WEIGHTS_TAG = "weights_sha256"  # two networks with the same one are the same
 MODEL_FOLDER = "model"  # of a run's artifacts: its network, where it was recorded
 SWEEP_TAG = "sweep.axes"  # of the run that stands for a sweep
+OBJECTIVE_TAG = "sweep.objective"  # the metric that the settings of a sweep are ranked by
 SWEEP_COMMAND_TAG = "sweep.command"  # what starts the sweep, or goes on with it
 COMPARISON_TAG = "comparison.runs"  # of the run that stands for a comparison: whose, by id
 SCORE = "final/val_accuracy"
 TEST_SCORE = "test/accuracy"  # what says that a run has read its test set
-SWEEP_SCORE = "best/val_accuracy"  # a sweep's: the mean of its best setting
 
 
 @dataclass(frozen=True)
@@ -67,16 +68,6 @@ class RecordedRun:
     def is_sweep(self) -> bool:
         """Whether it stands for a sweep, whose networks have it as `parent_id`."""
         return SWEEP_TAG in self.tags
-
-    @property
-    def score(self) -> float | None:
-        """Validation accuracy of the weights that a finished run is left with; a sweep's, its best.
-
-        None for a run that is not finished, or has none that an accuracy can be.
-        """
-        score = self.metrics.get(SWEEP_SCORE if self.is_sweep else SCORE)
-        is_accuracy = score is not None and 0 <= score <= 1
-        return score if is_accuracy and self.status == "FINISHED" else None
 
     @property
     def duration(self) -> timedelta | None:

@@ -25,6 +25,7 @@ from measuring import FMNIST, Table, describe_machine, mean_and_deviation, real_
 from torch import Tensor
 
 from fashion_mnist.analysis.ensemble import average
+from fashion_mnist.analysis.labels import differing_axes
 from fashion_mnist.analysis.predictions import read_predictions
 from fashion_mnist.config.compose import Composer, check
 from fashion_mnist.config.schema import Config
@@ -35,7 +36,6 @@ from fashion_mnist.runs.request import last_attempt
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.stacks import view_data
 from fashion_mnist.sweep.definition import read_sweep
-from fashion_mnist.sweep.labels import differing_axes
 
 # Each recipe and the sweeps of conf/sweep/recipes/ that it was chosen by.
 RECIPES = {

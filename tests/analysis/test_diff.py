@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fashion_mnist.analysis.diff import differences, in_short, shortened
+from fashion_mnist.analysis.diff import differences, in_short
+from fashion_mnist.analysis.labels import short_value
 from fashion_mnist.tracking.recorded import RecordedRun
 
 RUN = RecordedRun(
@@ -87,10 +88,8 @@ def test_the_same_network_is_said_to_be() -> None:
     assert in_short(RUN, nameless).startswith("the weights of one of them are not known")
 
 
-def test_hashes_are_shortened_and_nothing_else() -> None:
+def test_hashes_are_short_in_tables_and_nothing_else_is() -> None:
     """A commit with changed files keeps its plus."""
-    assert shortened("a" * 40 + "+") == "aaaaaaaaaaaa…+"
-    assert shortened("d" * 64) == "dddddddddddd…"
-    assert shortened("decade") == "decade"
-    assert shortened(0.5) == 0.5
-    assert shortened(None) is None
+    assert short_value("a" * 40 + "+") == "aaaaaaaaaaaa…+"
+    assert short_value("d" * 64) == "dddddddddddd…"
+    assert short_value("decade") == "decade"

@@ -15,7 +15,7 @@ from fashion_mnist.analysis.evaluation import (
     class_rows,
     content_of,
     coverage_rows,
-    figure_rows,
+    metric_rows,
     reliability_rows,
     robustness_of,
     robustness_rows,
@@ -61,9 +61,9 @@ def test_shares_have_wilsons_interval() -> None:
     assert Share(0, 0).interval == (0, 1)
 
 
-def test_single_figures_by_hand() -> None:
+def test_single_scores_by_hand() -> None:
     """Five right at once, seven with the second guess; shares alone have intervals."""
-    rows = {row["figure"]: row for row in figure_rows(scores())}
+    rows = {row["figure"]: row for row in metric_rows(scores())}
     assert rows["accuracy"]["value"] == 5 / 8
     assert (rows["accuracy"]["low"], rows["accuracy"]["high"]) == pytest.approx(wilson(5, 8))
     assert rows["top_2_accuracy"]["value"] == 7 / 8

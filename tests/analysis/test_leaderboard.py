@@ -10,11 +10,11 @@ import pytest
 
 from fashion_mnist.analysis.leaderboard import (
     Leaderboard,
+    Setting,
     build_leaderboard,
-    count_text,
-    notes,
     planned_repetitions,
-    rank_settings,
+    rank,
+    recorded_results,
     validation_split_of,
 )
 from fashion_mnist.analysis.lookup import ChoiceError
@@ -35,7 +35,12 @@ def run(
     **parameters: object,
 ) -> RecordedRun:
     """A network's run; `__` in a parameter is a dot."""
-    own = {"seed": 0, "data__fold": 0, "data__validation_size": 5000, **parameters}
+    own: dict[str, object] = {
+        "seed": 0,
+        "data__fold": 0,
+        "data__validation_size": 5000,
+        **parameters,
+    }
     metrics = {"final/val_accuracy": score, "test/accuracy": test}
     return RecordedRun(
         run_id=f"{number:032x}",
@@ -46,7 +51,11 @@ def run(
         end=None,
         parameters={key.replace("__", "."): str(value) for key, value in own.items()},
         metrics={key: value for key, value in metrics.items() if value is not None},
-        tags={"fingerprint": "f", "data_sha256": data},
+        tags={
+            "fingerprint": "f",
+            "data_sha256": data,
+            "split_sha256": f"{own['data__validation_size']} {own['data__fold']}",
+        },
         artifact_uri="nowhere",
     )
 
@@ -63,7 +72,11 @@ def board_of(store: Reader, runs: Sequence[RecordedRun]) -> Leaderboard:
     return build_leaderboard(store, "experiment x", runs, runs, limit=None)
 
 
-def test_seeds_and_folds_are_repetitions() -> None:
+def ranked(store: Reader, runs: Sequence[RecordedRun]) -> tuple[Setting, ...]:
+    return rank(recorded_results(runs, store), score="final/val_accuracy").settings
+
+
+def test_seeds_and_folds_are_repetitions(store: Reader) -> None:
     """Everything else makes a setting, also the data; where a run is computed does not."""
     runs = [
         run(0, 0.8, width=1),
@@ -72,8 +85,8 @@ def test_seeds_and_folds_are_repetitions() -> None:
         run(3, 0.88, width=2, data__fold=1),
         run(4, 0.5, width=2, data="e" * 64),
     ]
-    settings, _ = rank_settings(runs)
-    assert [list(each.runs) for each in settings] == [
+    settings = ranked(store, runs)
+    assert [[own.replicate for own in each.runs] for each in settings] == [
         [("0", "0"), ("0", "1")],
         [("0", "0"), ("1", "0")],
         [("0", "0")],
@@ -81,20 +94,20 @@ def test_seeds_and_folds_are_repetitions() -> None:
     assert [each.score.mean for each in settings if each.score] == pytest.approx([0.87, 0.85, 0.5])
 
 
-def test_a_repetition_counts_once() -> None:
-    """Of several runs of one seed the first that finished: nobody tries until it fits."""
+def test_a_repetition_counts_once(store: Reader) -> None:
+    """Of several runs of one seed the first that finished: trying again does not help."""
     runs = [run(3, 0.99), run(1, status="KILLED"), run(2, 0.8), run(0, status="FAILED")]
-    [setting], _ = rank_settings(runs)
-    [only] = setting.runs.values()
+    [setting] = ranked(store, runs)
+    [only] = setting.records
     assert only.name == "run 2"
     assert setting.score is not None
     assert (setting.score.mean, setting.score.n) == (0.8, 1)
 
 
-def test_runs_without_a_score_come_last() -> None:
+def test_runs_without_a_score_come_last(store: Reader) -> None:
     """Failed runs and scores that are no numbers are no score."""
     runs = [run(0, status="FAILED", width=1), run(1, float("nan"), width=2), run(2, 0.1, width=3)]
-    settings, _ = rank_settings(runs)
+    settings = ranked(store, runs)
     assert settings[0].values["width"] == "3"
     assert [setting.score for setting in settings[1:]] == [None, None]
 
@@ -109,9 +122,9 @@ def test_a_lucky_run_does_not_lead(store: Reader) -> None:
     ]
     board = board_of(store, runs)
     assert [setting.values["width"] for setting in board.settings] == ["2", "1", "3"]
-    assert [count_text(board, setting) for setting in board.settings] == ["2", "3", "1 of 2"]
+    assert [board.count_text(setting) for setting in board.settings] == ["2", "3", "1 of 2"]
     assert board.as_json()["num_repetitions"] == 2
-    assert any("fewer than 2 finished runs" in note for note in notes(board))
+    assert any("fewer than 2 finished runs" in note for note in board.notes())
 
 
 def test_a_sweeps_repetitions_are_the_planned_ones() -> None:
@@ -128,11 +141,11 @@ def test_the_leaderboard_names_what_differs(store: Reader) -> None:
     """Not what all have in common; a setting that lacks a key is one without it."""
     board = board_of(store, [run(0, 0.9, model__width=1, lr=1), run(1, 0.8, lr=1)])
     assert board.axes == ["model.width"]
-    assert [board.label(setting) for setting in board.settings] == ["width=1", "all runs"]
+    assert [board.label(setting) for setting in board.settings] == ["width=1", "no width"]
 
 
 def test_paired_seeds_are_tested_and_hopeless_ones_are_not(store: Reader) -> None:
-    """Verdicts in the order of the settings, the unscored last."""
+    """Results in the order of the settings, the unscored last."""
     scores = {1: (0.90, 0.91, 0.90), 2: (0.90, 0.90, 0.91), 3: (0.8, 0.811, 0.80)}
     runs = [
         run(10 * width + seed, score, width=width, seed=seed)
@@ -140,7 +153,7 @@ def test_paired_seeds_are_tested_and_hopeless_ones_are_not(store: Reader) -> Non
         for seed, score in enumerate(own)
     ]
     board = board_of(store, [*runs, run(99, status="RUNNING", width=4)])
-    assert [(standing.verdict, standing.test) for standing in board.standings] == [
+    assert [(comparison.result, comparison.test) for comparison in board.comparisons] == [
         ("best", ""),
         ("not significantly different", "paired t"),
         ("significantly worse", "paired t"),
@@ -151,8 +164,8 @@ def test_paired_seeds_are_tested_and_hopeless_ones_are_not(store: Reader) -> Non
 def test_predictions_that_are_not_there_are_said(store: Reader) -> None:
     """Two single runs would be compared by them."""
     board = board_of(store, [run(0, 0.9, width=1), run(1, 0.8, width=2)])
-    assert board.standings[1].verdict == "not tested"
-    assert "validation/predictions.npz" in board.standings[1].why
+    assert board.comparisons[1].result == "not tested"
+    assert "validation/predictions.npz" in board.comparisons[1].why
 
 
 def test_reading_the_test_set_is_counted_once_a_network(store: Reader) -> None:
@@ -164,8 +177,7 @@ def test_reading_the_test_set_is_counted_once_a_network(store: Reader) -> None:
         run(3, 0.9, test=0.8, width=2),
         run(4, 0.9, width=3),
     ]
-    use = board_of(store, runs).test_use
-    assert (use.num_runs, use.num_settings) == (3, 2)
+    assert board_of(store, runs).num_tested == (3, 2)
 
 
 def test_no_networks_no_leaderboard(store: Reader) -> None:
@@ -184,11 +196,12 @@ def test_two_thousand_runs_are_four_hundred_settings(store: Reader) -> None:
     settings = board_of(store, runs).settings
     assert [len(setting.runs) for setting in settings] == [5] * 400
     means = [setting.score.mean for setting in settings if setting.score]
-    assert (len(means), means) == (400, sorted(means, reverse=True))
+    assert len(means) == 400
+    assert means == pytest.approx(sorted(means, reverse=True))
 
 
-def test_images_are_known_by_data_size_and_fold() -> None:
-    """Not by what was trained on; unknown where the store does not say all of it."""
+def test_images_are_known_by_data_and_indices() -> None:
+    """Not by what was trained on; unknown where the store does not say both."""
     first = validation_split_of(run(0, data__train_size=10))
     assert first == validation_split_of(run(1, data__train_size=20, seed=3))
     assert first != validation_split_of(run(0, data__fold=1))

@@ -11,9 +11,9 @@ import pytest
 
 from fashion_mnist.analysis.networks import (
     class_names_of,
-    demand_network,
     load_network,
     read_images,
+    require_network,
 )
 from fashion_mnist.data.idx import DataError, write_idx
 from fashion_mnist.runs.artifacts import SplitResult
@@ -130,11 +130,11 @@ def test_a_stores_damaged_network_is_one_error(recordings: Recordings, tmp_path:
 def test_only_finished_networks_are_asked(recordings: Recordings) -> None:
     """A sweep and a run that failed are named, and what is wrong with them."""
     with pytest.raises(ValueError, match=r"widths is a sweep: .*fmnist runs --sweep \w{32}\)"):
-        demand_network(recordings.run("widths"))
+        require_network(recordings.run("widths"))
     with pytest.raises(ValueError, match=r"diverged \(.*\) has no network: it is FAILED"):
-        demand_network(recordings.run("diverged"))
+        require_network(recordings.run("diverged"))
     run = recordings.run("alone")
-    assert demand_network(run) is run
+    assert require_network(run) is run
 
 
 def test_data_that_was_moved_is_named_by_its_folder(recordings: Recordings, tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from fashion_mnist.analysis.predictions import Pooled, Predictions, paired_counts
-from fashion_mnist.analysis.report import Subject, build_report
-from fashion_mnist.analysis.report_content import content_of
-from fashion_mnist.analysis.report_files import check_output, write_report
-from fashion_mnist.analysis.report_origin import command_of
-from fashion_mnist.analysis.report_rows import worst_pairs
+from fashion_mnist.analysis.lookup import Selection
+from fashion_mnist.analysis.pooled import Pooled, paired_counts, worst_pairs
+from fashion_mnist.analysis.predictions import Predictions
+from fashion_mnist.analysis.report import build_report, check_output, content_of
+from fashion_mnist.analysis.report_page import write_report
+from fashion_mnist.analysis.report_text import command_of
 from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.store import Store
@@ -43,13 +43,13 @@ def pooled(*own: Predictions, seeds: tuple[int, ...] = (0, 1)) -> Pooled:
 
 
 def test_networks_of_a_setting_are_summed() -> None:
-    """Counts over both; scores as mean and spread over the two; all answers by confidence."""
+    """Counts over both; scores as mean and spread over the two; all predictions by confidence."""
     both = pooled(said([0, 1, 2, 2], [0, 1, 2, 2]), said([0, 1, 2, 2], [1, 1, 2, 0]))
     assert both.counts.tolist() == [[1, 1, 0], [0, 2, 0], [1, 0, 3]]
-    accuracy = both.figures["accuracy"]
+    accuracy = both.metrics["accuracy"]
     assert (accuracy.mean, accuracy.n) == (0.75, 2)
     assert accuracy.std == pytest.approx(np.std([1, 0.5], ddof=1))
-    assert both.num_answers == 8
+    assert both.num_predictions == 8
     assert int(both.reliability.examples.sum()) == 8
     assert both.on_same_images.shape == (2, 4, 3)
     other = pooled(said([0, 1], [0, 1]), said([0, 1], [0, 1], "other"))
@@ -111,7 +111,7 @@ def test_two_thousand_runs_make_a_page_of_the_best(store: Reader, tmp_path: Path
         axes: dict[str, Any] = {"lr": kind % 20, "width": kind // 20 % 5, "depth": kind // 100}
         own = run(number, 0.8 + (number * 7919 % 1000) / 1e4, seed=seed, **axes, **filler)
         runs.append(own)
-    subject = Subject("experiment x", (), tuple(runs), tuple(runs))
+    subject = Selection("experiment x", (), tuple(runs), tuple(runs))
     report = build_report(store, subject, limit=20)
     write_report(report, tmp_path / "r.html")
     content = content_of(report)
@@ -124,7 +124,7 @@ def test_two_thousand_runs_make_a_page_of_the_best(store: Reader, tmp_path: Path
     assert min(own.start for own in report.runs if own.start) == BIRTH
     assert max(own.start for own in report.runs if own.start) == BIRTH + timedelta(minutes=1999)
     first = content["leaderboard"]["settings"][0]["val_accuracy"]
-    assert Statistic(first["mean"], first["std"], first["n"]) == report.best.score
+    assert Statistic(first["mean"], first["std"], first["n"]) == report.board.settings[0].score
 
 
 def test_an_output_that_cannot_be_written_is_said(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The three answers to whether a run was had again, and what was not the same."""
+"""The three results of training a run again, and what was not the same."""
 
 import math
 from typing import Any
@@ -13,20 +13,20 @@ RECORDED = {"final/val_accuracy": 0.9, "final/val_loss": 0.3, FIRST_LOSS: 0.5}
 SAME = McNemarTest(10, 12, 5000, 0.83)
 
 
-def verdict(here: dict[str, float], weights: tuple[str, str] = ("a", "b"), **changes: Any) -> str:
+def result(here: dict[str, float], weights: tuple[str, str] = ("a", "b"), **changes: Any) -> str:
     """Of figures that are RECORDED's but for these."""
     tags = tuple({"weights_sha256": sha256} for sha256 in weights)
     words: dict[str, Any] = {"prefix": "final/val_", "test": SAME, "recorded": RECORDED} | changes
     recorded = words.pop("recorded")
-    return compare(recorded, RECORDED | here, (tags[0], tags[1]), **words).verdict
+    return compare(recorded, RECORDED | here, (tags[0], tags[1]), **words).result
 
 
 def test_equal_weights_are_identical() -> None:
     """Unless the recorded figures are not theirs; weights that are not recorded equal none."""
-    assert verdict({}, ("a", "a")) == "identical"
-    assert verdict({}, ("a", "a"), test=None, recorded={}) == "identical"
-    assert verdict({"final/val_accuracy": 0.7}, ("a", "a")) == "different"
-    assert verdict({}, ("", "")) == "within tolerance"
+    assert result({}, ("a", "a")) == "identical"
+    assert result({}, ("a", "a"), test=None, recorded={}) == "identical"
+    assert result({"final/val_accuracy": 0.7}, ("a", "a")) == "different"
+    assert result({}, ("", "")) == "within tolerance"
 
 
 @pytest.mark.parametrize(
@@ -43,25 +43,25 @@ def test_equal_weights_are_identical() -> None:
 )
 def test_predictions_and_the_first_loss_decide(loss: float, p: float, expected: str) -> None:
     """McNemar's p above 0.05, and the first epoch's loss within 2 %."""
-    assert verdict({FIRST_LOSS: loss}, test=McNemarTest(10, 30, 5000, p)) == expected
+    assert result({FIRST_LOSS: loss}, test=McNemarTest(10, 30, 5000, p)) == expected
 
 
 def test_half_a_point_of_5000_images_may_be_different() -> None:
     """The same 25 images gained and none lost are: the accuracy alone would not show it."""
     test = mcnemar_test(np.arange(5000) < 4475, np.arange(5000) < 4500)
-    assert verdict({"final/val_accuracy": 0.9 - 0.005}, test=test) == "different"
+    assert result({"final/val_accuracy": 0.9 - 0.005}, test=test) == "different"
 
 
 def test_a_loss_that_is_no_longer_finite_is_different() -> None:
     """Whatever the predictions are."""
-    assert verdict({"final/val_loss": math.inf}) == "different"
+    assert result({"final/val_loss": math.inf}) == "different"
 
 
 @pytest.mark.parametrize("recorded", [{}, {"final/val_loss": 0.3}, {"test/accuracy": 0.9}])
 def test_without_evidence_other_weights_are_different(recorded: dict[str, float]) -> None:
     """A run without predictions and a first loss can only be had to the bit."""
-    assert verdict({}, recorded=recorded, test=None) == "different"
-    assert verdict({}, recorded=recorded) == "within tolerance"
+    assert result({}, recorded=recorded, test=None) == "different"
+    assert result({}, recorded=recorded) == "within tolerance"
 
 
 @pytest.mark.parametrize(

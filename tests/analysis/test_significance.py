@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 
 from fashion_mnist.analysis.predictions import Predictions, PredictionsError
 from fashion_mnist.analysis.significance import (
+    Comparison,
     ScoredRun,
     ScoredRuns,
-    Standing,
-    complete_cells,
-    standings,
+    compare_with_best,
 )
-from fashion_mnist.metrics.statistics import paired_test
+from fashion_mnist.metrics.statistics import complete_cells, paired_test
 
 SPLIT = "a" * 64
 
@@ -49,23 +48,25 @@ def single(
     return {(str(seed), "0"): ScoredRun(num_right / size, split[:24] if is_known else "", read)}
 
 
-def verdicts(all_standings: Sequence[Standing]) -> list[str]:
-    return [standing.verdict for standing in all_standings]
+def results_of(comparisons: Sequence[Comparison]) -> list[str]:
+    return [comparison.result for comparison in comparisons]
 
 
 def test_a_clear_gap_is_found_and_a_small_one_is_not() -> None:
     """Seeds scatter by a tenth of a point: two points are worse, a hundredth is not."""
     best, close = setting(0.901, 0.900, 0.899, 0.9), setting(0.9, 0.9005, 0.899, 0.9001)
-    result = standings([best, close, setting(0.881, 0.8795, 0.88, 0.8805)])
-    assert verdicts(result) == ["best", "not significantly different", "significantly worse"]
-    assert [standing.test for standing in result] == ["", "paired t", "paired t"]
+    result = compare_with_best([best, close, setting(0.881, 0.8795, 0.88, 0.8805)])
+    assert results_of(result) == ["best", "not significantly different", "significantly worse"]
+    assert [comparison.test for comparison in result] == ["", "paired t", "paired t"]
     assert result[2].n == 4
     assert result[2].difference == pytest.approx(-0.01975)
 
 
 def test_only_common_seeds_are_paired() -> None:
     """Of seeds 0 to 3 and 2 to 5 two are common."""
-    result = standings([setting(0.9, 0.91, 0.92, 0.93), setting(0.9, 0.9, 0.9, 0.9, first_seed=2)])
+    result = compare_with_best(
+        [setting(0.9, 0.91, 0.92, 0.93), setting(0.9, 0.9, 0.9, 0.9, first_seed=2)]
+    )
     assert result[1].n == 2
     assert result[1].difference == pytest.approx(-0.025)
 
@@ -81,23 +82,23 @@ def test_only_common_seeds_are_paired() -> None:
 )
 def test_what_cannot_be_tested_says_why(other: ScoredRuns, why: str) -> None:
     """No test without common seeds, on other images, or where nothing scatters."""
-    _, standing = standings([setting(0.9, 0.91), other])
-    assert (standing.verdict, standing.test, standing.p) == ("not tested", "", None)
-    assert why in standing.why
+    _, comparison = compare_with_best([setting(0.9, 0.91), other])
+    assert (comparison.result, comparison.test, comparison.p) == ("not tested", "", None)
+    assert why in comparison.why
 
 
 def test_unknown_images_are_nobodys() -> None:
     """Where the splits are not known they are not taken for the same."""
-    _, standing = standings([setting(0.9, 0.91, split=""), setting(0.8, 0.82, split="")])
-    assert standing.verdict == "not tested"
+    _, comparison = compare_with_best([setting(0.9, 0.91, split=""), setting(0.8, 0.82, split="")])
+    assert comparison.result == "not tested"
 
 
 def test_single_runs_are_judged_by_their_images() -> None:
     """McNemar's test: 40 images are a difference, 3 are none; the seed does not matter."""
-    result = standings([single(900), single(897, seed=7), single(860)])
-    assert verdicts(result) == ["best", "not significantly different", "significantly worse"]
-    assert [standing.test for standing in result[1:]] == ["McNemar", "McNemar"]
-    assert [standing.p for standing in result[1:]] == pytest.approx([0.25, 2 * 0.5**40])
+    result = compare_with_best([single(900), single(897, seed=7), single(860)])
+    assert results_of(result) == ["best", "not significantly different", "significantly worse"]
+    assert [comparison.test for comparison in result[1:]] == ["McNemar", "McNemar"]
+    assert [comparison.p for comparison in result[1:]] == pytest.approx([0.25, 2 * 0.5**40])
     assert result[2].difference == pytest.approx(-0.04)
 
 
@@ -111,8 +112,8 @@ def test_single_runs_are_judged_by_their_images() -> None:
 )
 def test_other_images_are_not_compared(other: ScoredRuns) -> None:
     """Neither another split's hash, nor the same one over other labels."""
-    _, standing = standings([single(900), other])
-    assert (standing.verdict, standing.why) == ("not tested", "measured on another split")
+    _, comparison = compare_with_best([single(900), other])
+    assert (comparison.result, comparison.why) == ("not tested", "measured on another split")
 
 
 def test_predictions_that_are_gone_are_no_comparison() -> None:
@@ -122,8 +123,8 @@ def test_predictions_that_are_gone_are_no_comparison() -> None:
         raise PredictionsError("predictions.npz is not there")
 
     lost = {("0", "0"): ScoredRun(0.8, SPLIT[:24], gone)}
-    _, standing = standings([single(900), lost])
-    assert (standing.verdict, standing.why) == ("not tested", "predictions.npz is not there")
+    _, comparison = compare_with_best([single(900), lost])
+    assert (comparison.result, comparison.why) == ("not tested", "predictions.npz is not there")
 
 
 @pytest.mark.parametrize("twice", [lambda: setting(0.9, 0.91, 0.92), lambda: single(900)])
@@ -131,24 +132,24 @@ def test_identical_settings_are_never_significantly_different(
     twice: Callable[[], ScoredRuns],
 ) -> None:
     """p = 1, however many others there are."""
-    result = standings([twice(), twice(), twice()])
-    assert verdicts(result) == [
+    result = compare_with_best([twice(), twice(), twice()])
+    assert results_of(result) == [
         "best",
         "not significantly different",
         "not significantly different",
     ]
-    assert [standing.p_holm for standing in result[1:]] == [1, 1]
+    assert [comparison.p_holm for comparison in result[1:]] == [1, 1]
 
 
 def test_many_comparisons_ask_for_more() -> None:
     """p = 0.03 alone is worse; beside nine others that show nothing it is not."""
     best, other = single(900), single(894)  # 6 of 6 images: p = 0.031
-    assert verdicts(standings([best, other])) == ["best", "significantly worse"]
+    assert results_of(compare_with_best([best, other])) == ["best", "significantly worse"]
     crowd = [best, other, *(single(899) for _ in range(9))]
-    assert verdicts(standings(crowd))[1] == "not significantly different"
-    some = standings(crowd, most_read=3)
-    assert [standing.p_holm for standing in some[1:4]] == pytest.approx([0.3125, 1, 1])
-    assert {standing.why for standing in some[4:]} == {
+    assert results_of(compare_with_best(crowd))[1] == "not significantly different"
+    some = compare_with_best(crowd, most_read=3)
+    assert [comparison.p_holm for comparison in some[1:4]] == pytest.approx([0.3125, 1, 1])
+    assert {comparison.why for comparison in some[4:]} == {
         "its predictions were not read: too far behind"
     }
 
@@ -157,10 +158,10 @@ def test_whoever_wins_on_common_seeds_is_not_worse() -> None:
     """The best has the best mean over all its seeds, and loses clearly on those of both."""
     best = setting(0.90, 0.90001, 0.90002, 0.99)
     other = setting(0.91, 0.91002, 0.91001)
-    _, standing = standings([best, other])
-    assert standing.p is not None
-    assert standing.p < 0.001
-    assert standing.verdict == "not significantly different"
+    _, comparison = compare_with_best([best, other])
+    assert comparison.p is not None
+    assert comparison.p < 0.001
+    assert comparison.result == "not significantly different"
 
 
 def grid(scores: NDArray[np.float64], **sizes: int) -> ScoredRuns:
@@ -175,10 +176,10 @@ def test_folds_are_averaged_within_a_seed() -> None:
     """Differences by seed -0.02, -0.03, -0.04 of two folds: t = -0.03 / (0.01 / √3), p = 0.0351."""
     best = grid(np.full((3, 2), 0.9))
     other = grid(np.array([[0.87, 0.89], [0.88, 0.86], [0.85, 0.87]]))
-    _, standing = standings([best, other])
-    assert (standing.test, standing.n) == ("paired t", 3)
-    assert standing.difference == pytest.approx(-0.03)
-    assert standing.p == pytest.approx(0.0351, abs=1e-4)
+    _, comparison = compare_with_best([best, other])
+    assert (comparison.test, comparison.n) == ("paired t", 3)
+    assert comparison.difference == pytest.approx(-0.03)
+    assert comparison.p == pytest.approx(0.0351, abs=1e-4)
 
 
 def test_only_complete_cells_are_compared() -> None:
@@ -186,9 +187,9 @@ def test_only_complete_cells_are_compared() -> None:
     best = grid(np.array([[0.90, 0.80], [0.91, 0.81], [0.92, 0.82]]))
     other = grid(np.array([[0.88, 0.78], [0.88, 0.78], [0.80, 0.70]]))
     missing = {key: run for key, run in other.items() if key != ("2", "1")}
-    _, standing = standings([best, missing])
-    assert standing.n == 2
-    assert standing.difference == pytest.approx(-0.025)
+    _, comparison = compare_with_best([best, missing])
+    assert comparison.n == 2
+    assert comparison.difference == pytest.approx(-0.025)
 
 
 @pytest.mark.parametrize(
@@ -211,10 +212,10 @@ def test_folds_of_one_seed_are_tested_by_the_corrected_t_test() -> None:
     """Three folds, v/n = 1/2: t = 0.03 / √((1/3 + 1/2) 0.01²) = 3.286, p = 0.0814."""
     sizes = {"num_validation": 500, "num_training": 1000}
     best = grid(np.full((1, 3), 0.9), **sizes)
-    _, standing = standings([best, grid(np.array([[0.86, 0.87, 0.88]]), **sizes)])
-    assert (standing.test, standing.n) == ("corrected paired t", 3)
-    assert standing.p == pytest.approx(0.0814, abs=1e-4)
-    _, unknown = standings([best, grid(np.array([[0.86, 0.87, 0.88]]))])
+    _, comparison = compare_with_best([best, grid(np.array([[0.86, 0.87, 0.88]]), **sizes)])
+    assert (comparison.test, comparison.n) == ("corrected paired t", 3)
+    assert comparison.p == pytest.approx(0.0814, abs=1e-4)
+    _, unknown = compare_with_best([best, grid(np.array([[0.86, 0.87, 0.88]]))])
     assert "number of training images is not recorded" in unknown.why
 
 
@@ -225,7 +226,7 @@ def test_other_folds_for_other_seeds_are_not_tested() -> None:
         {key: ScoredRun(score, key[1], never) for key, score in zip(cells, own, strict=True)}
         for own in ([0.9, 0.91, 0.92], [0.8, 0.82, 0.81])
     )
-    assert standings([best, other])[1].why == "no two seeds on the same fold in common"
+    assert compare_with_best([best, other])[1].why == "no two seeds on the same fold in common"
 
 
 def false_alarms(test: Callable[[ScoredRuns, ScoredRuns], float], fold_effect: float) -> float:
@@ -249,7 +250,7 @@ def false_alarms(test: Callable[[ScoredRuns, ScoredRuns], float], fold_effect: f
 
 
 def by_seeds(first: ScoredRuns, second: ScoredRuns) -> float:
-    p = standings([first, second])[1].p
+    p = compare_with_best([first, second])[1].p
     assert p is not None
     return p
 
@@ -284,7 +285,7 @@ def test_equal_settings_are_called_worse_as_often_as_is_said(
     for _ in range(num_cases):
         scores = random.normal(0.9, 0.002, (num_settings, 5))
         ranked = sorted(scores.tolist(), key=sum, reverse=True)
-        found = verdicts(standings([setting(*own) for own in ranked]))
+        found = results_of(compare_with_best([setting(*own) for own in ranked]))
         num_wrong += "significantly worse" in found
     spread = (share * (1 - share) / num_cases) ** 0.5
     assert num_wrong / num_cases == pytest.approx(share, abs=2.6 * spread)

@@ -20,8 +20,7 @@ from typer.testing import CliRunner, Result
 from fashion_mnist.analysis.compare import compare, comparison_page
 from fashion_mnist.analysis.leaderboard import build_leaderboard
 from fashion_mnist.cli import app
-from fashion_mnist.cli.comparisons import print_comparison
-from fashion_mnist.cli.differences import print_differences
+from fashion_mnist.cli.runs import print_comparison, print_differences
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking.recorded import COMPARISON_TAG
@@ -122,24 +121,24 @@ def test_without_a_word_the_newest_experiment_is_ranked() -> None:
     assert "one seed in common" in {row["why"] for row in board["settings"]}
 
 
-def test_single_networks_are_told_apart_by_their_images(here: Recordings) -> None:
+def test_single_networks_are_compared_by_their_images(here: Recordings) -> None:
     """The leaderboard of two single runs has the p-value of their comparison."""
     runs = [here.run(name) for name in ("narrow", "broad")]
     board = build_leaderboard(here.reader(), "two", runs, runs, limit=None)
-    best, other = (next(iter(setting.runs.values())) for setting in board.settings)
+    best, other = (setting.records[0] for setting in board.settings)
     [contrast] = said("compare", best.run_id, other.run_id, "--no-record")["against_the_first"]
-    standing = board.standings[1]
-    assert (standing.test, standing.n) == ("McNemar", 20)
-    assert standing.p == contrast["p"]
+    comparison = board.comparisons[1]
+    assert (comparison.test, comparison.n) == ("McNemar", 20)
+    assert comparison.p == contrast["p"]
     gap = contrast["scores"]["accuracy"]["difference"]
-    assert standing.difference == pytest.approx(gap)
+    assert comparison.difference == pytest.approx(gap)
 
 
 @pytest.mark.usefixtures("here")
 def test_the_table_says_what_the_json_says() -> None:
     """A line for each setting; what is cut off, tested and read of the test set stands below."""
     table = fmnist("leaderboard", "fashion-mnist", "--limit", "2").stdout.splitlines()
-    assert table[0] == "experiment fashion-mnist: 6 runs, 4 settings"
+    assert table[0] == "experiment fashion-mnist: 6 runs, 4 settings, ranked by validation accuracy"
     assert [line[0] for line in table[2:4]] == ["1", "2"]
     assert "and 2 more settings: --limit 0 for all" in table
     assert table[-1].startswith("In this experiment the test set was read for 1 setting (1 run)")
@@ -222,7 +221,7 @@ def test_it_is_a_run_of_the_store(here: Recordings, compared: dict[str, Any]) ->
 
 
 @pytest.mark.usefixtures("here")
-def test_the_terminal_shows_verdict_and_place() -> None:
+def test_the_terminal_shows_result_and_place() -> None:
     """With `--no-record` nothing is recorded, and the page is written all the same."""
     text = fmnist("compare", "narrow", "broad", "--no-record").stdout
     assert "McNemar" in text
@@ -237,13 +236,17 @@ def test_the_terminal_shows_verdict_and_place() -> None:
         (("narrow", "folded"), 2, "data.fold=1"),
         (("narrow",), 2, "two to 10 runs"),
         (("narrow", "narrow"), 2, "named twice"),
-        (("narrow", "widths"), 2, "not the run of a network"),
+        (
+            ("narrow", "compare narrow with broad, model.width=8 seed=1"),
+            2,
+            "not the run of a network",
+        ),
         (("narrow", "broad", "--split", "train"), 2, "validation or test"),
         (("narrow", "model.width=8 seed=1", "--split", "test"), 1, "has not read its test set"),
         (("narrow", "diverged"), 1, "validation/predictions.npz"),
     ],
 )
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("here", "compared")
 def test_what_cannot_be_compared_is_refused(
     words: tuple[str, ...], status: int, reason: str
 ) -> None:
@@ -257,8 +260,19 @@ def test_what_cannot_be_compared_is_refused(
 
 
 @pytest.mark.usefixtures("here")
+def test_a_sweep_stands_for_its_networks() -> None:
+    """Each of them is compared with the first."""
+    found = said("compare", "narrow", "widths", "--no-record")
+    names = [own["name"] for own in found["runs"]]
+    assert names[0] == "narrow"
+    assert sorted(names[1:]) == sorted(
+        f"model.width={width} seed={seed}" for width in (4, 8) for seed in (1, 2)
+    )
+
+
+@pytest.mark.usefixtures("here")
 def test_runs_with_other_training_images_can_be_compared() -> None:
-    """`data.train_size` leaves the validation images as they are: what is compared are answers."""
+    """`data.train_size` leaves the validation images as they are."""
     assert said("compare", "broad", "few")["split"] == "validation"
 
 

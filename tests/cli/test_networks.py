@@ -11,9 +11,10 @@ from mlflow import MlflowClient
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from fashion_mnist.analysis.lookup import score_of
 from fashion_mnist.cli import app
 from fashion_mnist.data.idx import write_idx
-from fashion_mnist.tracking.recorded import RecordedRun
+from fashion_mnist.tracking.recorded import SCORE, RecordedRun
 from tests.builders import CLASS_NAMES, load
 from tests.recordings import Recordings, record_runs
 
@@ -118,10 +119,10 @@ def test_evaluation_as_a_table() -> None:
     table = fmnist("evaluate", "alone", "--no-record").stdout
     for words in (
         "validation: 20 images",
-        "accuracy of two guesses",
+        "top-2 accuracy",
         "calibration error (ECE)",
         "2 Shirt",
-        "answering the surest first",
+        "the most confident predictions first",
         "occlusion (pixels a side)",
         "files in outputs/evaluations/",
     ):
@@ -296,7 +297,7 @@ def test_an_ensembles_readings_of_the_test_set_are_counted(here: Recordings) -> 
     for row, run in zip(content["runs"], members, strict=True):
         assert run is not None
         assert run.metrics["test/accuracy"] == pytest.approx(row["accuracy"])
-    best = max(members, key=lambda run: (run and run.score) or 0)
+    best = max(members, key=lambda run: (run and score_of(run, SCORE)) or 0)
     assert best is not None
     assert content["beside_the_best_alone"]["run"] == best.run_id
     again = fmnist("ensemble", CHILD, SIBLING, "--split", "test")

@@ -81,7 +81,7 @@ def test_other_weights_than_the_runs_are_not_registered(
     assert "other weights than the run says" in refused.stderr
 
 
-def test_networks_are_registered_and_challenged(
+def test_networks_are_registered_and_compared(
     here: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once each; the alias moves; a sweep's network is recorded first; then both are compared."""
@@ -115,7 +115,7 @@ def test_networks_are_registered_and_challenged(
     assert np.allclose(probabilities.sum(1), 1)
     shown = fmnist("register", "alone").stdout
     assert "version 2 no longer" in shown
-    assert "not significantly different from the champion so far" in shown
+    assert "not significantly different from the registered model so far" in shown
 
 
 def test_the_alias_moves_only_after_the_comparison(
@@ -130,7 +130,7 @@ def test_the_alias_moves_only_after_the_comparison(
     def fails(*_words: object) -> None:
         raise OSError("the store does not answer")
 
-    monkeypatch.setattr("fashion_mnist.analysis.compare.challenge", fails)
+    monkeypatch.setattr("fashion_mnist.analysis.compare.compare_registered", fails)
     assert fmnist("register", other.run_id, "--name", "kept").exit_code == 1
     version = MlflowClient(here.uri).get_model_version_by_alias("kept", "champion")
     assert str(version.version) == registered["version"]

@@ -54,9 +54,9 @@ def test_a_sweeps_page_has_every_part(here: Recordings, tmp_path: Path) -> None:
         "The question",
         "Leaderboard",
         "Main effects",
-        "Right and wrong answers of the best setting",
+        "Confusion of the best setting",
         "The best setting and the second",
-        "Classes that are taken for each other",
+        "Most confused classes",
         "Calibration of the best setting",
         "Costs",
         "How to repeat it",
@@ -89,7 +89,7 @@ def test_a_single_run_has_a_page_without_a_leaderboard(tmp_path: Path) -> None:
     report = said("alone", "-o", str(page_file))
     page = page_file.read_text()
     assert "Leaderboard" not in headings(page)
-    assert headings(page)[1:3] == ["Scores", "Right and wrong answers"]
+    assert headings(page)[1:3] == ["Scores", "Confusion"]
     assert [own["split"] for own in report["best"]] == ["validation", "test"]
     assert "Learning curves" in dict(PICTURE.findall(page))
     for split in ("validation", "test"):

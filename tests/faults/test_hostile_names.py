@@ -19,10 +19,13 @@ import torch
 import yaml
 from rich.console import Console
 
-from fashion_mnist.analysis.predictions import Pooled, Predictions
-from fashion_mnist.analysis.report import Gap, Subject, build_report
-from fashion_mnist.analysis.report_files import write_report
-from fashion_mnist.analysis.report_page import report_page
+from fashion_mnist.analysis.leaderboard import RunResult, rank
+from fashion_mnist.analysis.lookup import Selection
+from fashion_mnist.analysis.pooled import Pooled
+from fashion_mnist.analysis.predictions import Predictions
+from fashion_mnist.analysis.report import SecondBest, build_report
+from fashion_mnist.analysis.report_page import report_page, write_report
+from fashion_mnist.analysis.sweep_summary import write_summary
 from fashion_mnist.config.compose import check
 from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.console import PrintableFormatter, printable
@@ -32,10 +35,7 @@ from fashion_mnist.runs.artifacts import SplitResult, record_split
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.markdown import code, plain
 from fashion_mnist.sweep.axes import text_of
-from fashion_mnist.sweep.leaderboard import leaderboard_table, rank
 from fashion_mnist.sweep.progress import Progress, table
-from fashion_mnist.sweep.results import JobResult
-from fashion_mnist.sweep.summary import write_summary
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import RecordedRun
 from fashion_mnist.tracking.store import Store
@@ -60,22 +60,19 @@ FORMULAS = ["=cmd|' /C calc'!A0", "+1+1", "-1", "@SUM(A1)", 'a"b', "a,b", "a;b"]
 STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
-def job(number: int, value: str, *, status: str = "FINISHED") -> JobResult:
+def job(number: int, value: str, *, status: str = "FINISHED") -> RunResult:
     """A run of a sweep over an axis, with that value."""
-    figures = {"final/val_accuracy": 0.5 + number / 10} if status == "FINISHED" else {}
+    metrics = {"final/val_accuracy": 0.5 + number / 10} if status == "FINISHED" else {}
     values = {"model.x": value, "other.y": str(number)}
     folder = Path("runs") / str(number)
-    return JobResult(number, values, status, value, None, figures, [], folder, f"train '{value}'")
+    return RunResult(number, values, status, value, None, metrics, [], folder, f"train '{value}'")
 
 
 @pytest.mark.parametrize("text", ESCAPES.values(), ids=ESCAPES)
 def test_nothing_steers_the_terminal(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Log lines, errors, tables and the progress of a sweep write escape sequences out."""
     record = logging.makeLogRecord({"msg": f"before\n{text} after"})
-    table_of = io.StringIO()
-    Console(file=table_of, width=100).print(
-        leaderboard_table(rank([job(0, text), job(1, "b")], score="final/val_accuracy"))
-    )
+    board = rank([job(0, text), job(1, "b")], score="final/val_accuracy")
     progress = Progress(num_stacks=1, num_runs=1)
     progress.begin_stack(0, text, 1, 1)
     live = io.StringIO()
@@ -85,7 +82,7 @@ def test_nothing_steers_the_terminal(text: str, capsys: pytest.CaptureFixture[st
         PrintableFormatter("%(message)s").format(record),
         in_words(ConfigError([text])),
         in_words(FileNotFoundError(2, "No such file", text)),
-        table_of.getvalue(),
+        "\n".join([*board.text(100), *board.text(None)]),
         live.getvalue(),
     ]
     for words in shown:
@@ -105,11 +102,12 @@ def test_a_training_logs_harmlessly() -> None:
 
 @pytest.mark.parametrize("text", MARKUP)
 def test_no_table_reads_markup(text: str) -> None:
-    """Square brackets and colons stand in a table of rich as they were typed."""
-    results = [job(0, text), job(1, "b")]
+    """Square brackets and colons stand in the live table of a sweep as they were typed."""
+    progress = Progress(num_stacks=1, num_runs=1)
+    progress.begin_stack(0, text, 1, 1)
     shown = io.StringIO()
-    console = Console(file=shown, width=100, force_terminal=True, color_system=None)
-    console.print(leaderboard_table(rank(results, score="final/val_accuracy")))
+    console = Console(file=shown, width=200, force_terminal=True, color_system=None)
+    console.print(table(progress))
     assert text in shown.getvalue()
     assert "evil" not in shown.getvalue().replace(text, "")
 
@@ -135,12 +133,13 @@ def assert_harmless(page: str) -> None:
         "object",
         "embed",
         "link",
-        "a",
         "form",
     }
     assert all(
         str(own["src"]).startswith("data:image/png;base64,") for t, own in tags if t == "img"
     )
+    # links lead to a heading of the same page
+    assert all(str(own["href"]).startswith("#") for t, own in tags if t == "a")
     assert not [own for _, own in tags if any(name.startswith("on") for name in own)]
     policies = [own["content"] for _, own in tags if own.get("http-equiv")]
     assert policies == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
@@ -153,9 +152,9 @@ def test_the_page_of_a_sweep_runs_nothing(tmp_path: Path) -> None:
     results = [job(0, HTML), job(1, "b"), job(2, HTML, status="FAILED"), job(3, "c", status=HTML)]
     write_summary(
         tmp_path,
-        results,
+        rank(results, score="final/val_accuracy"),
+        num_doubles=0,
         title=HTML,
-        score="final/val_accuracy",
         objectives=["final/val_accuracy"],
         note_of_tests=[HTML],
         command=HTML,
@@ -188,21 +187,21 @@ def test_the_page_of_a_report_runs_nothing(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     Store(uri)
     runs = tuple(map(hostile_run, range(4)))
-    subject = Subject(HTML, (runs[0],), runs, runs)
+    subject = Selection(HTML, (runs[0],), runs, runs)
     built = build_report(Reader(uri), subject, limit=None)
     stored = Predictions(np.eye(2, dtype=np.float32)[[1, 0]], np.array([0, 0]), "s")
     own = tuple(
         Pooled(split, (HTML, "Bag"), runs[:1], (stored,), (HTML,)) for split in (HTML, "test")
     )
-    gap = Gap(own[0].counts, own[0].counts, (HTML, "Bag"), 2)
+    second = SecondBest(own[0].counts, own[0].counts, (HTML, "Bag"), 2)
     report = replace(
-        built, winner=own, gap=gap, images=np.zeros((2, 4, 4), np.uint8), no_images=HTML
+        built, best=own, second=second, images=np.zeros((2, 4, 4), np.uint8), no_images=HTML
     )
     write_report(report, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert_harmless(page)
     assert page.count("onerror") > 20  # as text
-    assert_harmless(report_page(replace(built, no_winner=HTML, gap=HTML, images=None)))
+    assert_harmless(report_page(replace(built, no_predictions=HTML, second=HTML, images=None)))
 
 
 def test_tables_hold_what_was_written(tmp_path: Path) -> None:
@@ -210,9 +209,9 @@ def test_tables_hold_what_was_written(tmp_path: Path) -> None:
     results = [job(number, text) for number, text in enumerate([*FORMULAS, HTML])]
     write_summary(
         tmp_path,
-        results,
+        rank(results, score="final/val_accuracy"),
+        num_doubles=0,
         title="t",
-        score="final/val_accuracy",
         objectives=["final/val_accuracy"],
         note_of_tests=[],
         command="c",

@@ -1,12 +1,21 @@
-"""Which pictures a sweep's settings have, and what is said in them.
+"""Charts of ranked settings, and what is written in them.
 
-A picture that there is nothing to draw for is None.
+A chart that there is nothing to draw for is None.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from fashion_mnist.analysis.labels import (
+    ABSENT,
+    lower_is_better,
+    metric_name,
+    short_names,
+    short_value,
+    statistic_text,
+)
+from fashion_mnist.analysis.leaderboard import Leaderboard, Setting, main_effects, pareto_front
 from fashion_mnist.metrics.statistics import Statistic, statistic
 from fashion_mnist.plots.png import Picture
 from fashion_mnist.plots.sweep_charts import (
@@ -22,20 +31,11 @@ from fashion_mnist.plots.sweep_charts import (
     parallel_figure,
     pareto_figure,
 )
-from fashion_mnist.sweep.labels import ABSENT, metric_name, short_names, short_value, statistic_text
-from fashion_mnist.sweep.leaderboard import (
-    Leaderboard,
-    Setting,
-    count_text,
-    effects_of,
-    lower_is_better,
-    pareto_front,
-)
 
 MOST_PANELS = 12  # of main effects
 
 
-def sweep_pictures(
+def sweep_charts(
     board: Leaderboard, *, shares: Mapping[str, float], objectives: Sequence[str]
 ) -> dict[str, Picture]:
     """All pictures that this sweep has something to show for, by their names.
@@ -44,26 +44,26 @@ def sweep_pictures(
         shares: the importance of each axis.
     """
     pictures = {
-        "leaderboard": leaderboard_picture(board),
-        "main_effects": effects_picture(board, shares),
-        "heat_map": heat_map_picture(board, shares),
-        "learning_curves": curves_picture(board),
-        "parallel_coordinates": parallel_picture(board),
-        "importance": importance_picture(board, shares),
-        "pareto_front": pareto_picture(board, objectives),
+        "leaderboard": leaderboard_chart(board),
+        "main_effects": effects_chart(board, shares),
+        "heat_map": heat_map_chart(board, shares),
+        "learning_curves": curves_chart(board),
+        "parallel_coordinates": parallel_chart(board),
+        "importance": importance_chart(board, shares),
+        "pareto_front": pareto_chart(board, objectives),
     }
     return {name: figure for name, figure in pictures.items() if figure}
 
 
-def leaderboard_picture(board: Leaderboard, limit: int = 20) -> Picture | None:
+def leaderboard_chart(board: Leaderboard, limit: int = 20) -> Picture | None:
     """The best settings in rows: values, each run as a dot, mean ± std, number of runs."""
     rows = [
         LeaderboardRow(
             values=[short_value(setting.values.get(axis, ABSENT)) for axis in board.axes],
-            runs=[run.figures[board.score] for run in setting.scored_runs],
+            runs=[run.metrics[board.score] for run in setting.scored_runs],
             score=setting.score,
             score_text=statistic_text(board.score, setting.score),
-            count_text=count_text(board, setting),
+            count_text=board.count_text(setting),
         )
         for setting in board.scored[:limit]
         if setting.score
@@ -81,7 +81,7 @@ def leaderboard_picture(board: Leaderboard, limit: int = 20) -> Picture | None:
     )
 
 
-def importance_picture(board: Leaderboard, shares: Mapping[str, float]) -> Picture | None:
+def importance_chart(board: Leaderboard, shares: Mapping[str, float]) -> Picture | None:
     """A bar for each axis: its share of what distinguishes the best settings."""
     if not shares:
         return None
@@ -93,9 +93,9 @@ def importance_picture(board: Leaderboard, shares: Mapping[str, float]) -> Pictu
     )
 
 
-def effects_picture(board: Leaderboard, shares: Mapping[str, float]) -> Picture | None:
+def effects_chart(board: Leaderboard, shares: Mapping[str, float]) -> Picture | None:
     """A panel for each axis: each value's mean ± std over settings, and the settings as dots."""
-    effects = effects_of(board)
+    effects = main_effects(board)
     axes = sorted(effects, key=lambda axis: -shares.get(axis, 0))[:MOST_PANELS]
     if not axes:
         return None
@@ -122,7 +122,7 @@ def effects_picture(board: Leaderboard, shares: Mapping[str, float]) -> Picture 
     )
 
 
-def parallel_picture(board: Leaderboard) -> Picture | None:
+def parallel_chart(board: Leaderboard) -> Picture | None:
     """A line for each setting through its values, to its score."""
     settings = [setting for setting in board.scored if setting.score]
     if not board.axes or len(settings) < 2:
@@ -137,9 +137,9 @@ def parallel_picture(board: Leaderboard) -> Picture | None:
     )
 
 
-def heat_map_picture(board: Leaderboard, shares: Mapping[str, float]) -> Picture | None:
+def heat_map_chart(board: Leaderboard, shares: Mapping[str, float]) -> Picture | None:
     """The mean score for each pair of values of the two axes that matter most."""
-    axes = sorted(effects_of(board), key=lambda axis: -shares.get(axis, 0))[:2]
+    axes = sorted(main_effects(board), key=lambda axis: -shares.get(axis, 0))[:2]
     if len(axes) < 2:
         return None
     cells: dict[tuple[str, str], list[float]] = {}
@@ -162,7 +162,7 @@ def heat_map_picture(board: Leaderboard, shares: Mapping[str, float]) -> Picture
     )
 
 
-def curves_picture(board: Leaderboard, limit: int = 5) -> Picture | None:
+def curves_chart(board: Leaderboard, limit: int = 5) -> Picture | None:
     """The best settings' validation over epochs: means and, of several runs, ± std."""
     key = "val/loss" if board.score == "final/val_loss" else "val/accuracy"
     curves = []
@@ -182,24 +182,24 @@ def curves_picture(board: Leaderboard, limit: int = 5) -> Picture | None:
     )
 
 
-def pareto_picture(board: Leaderboard, objectives: Sequence[str]) -> Picture | None:
+def pareto_chart(board: Leaderboard, objectives: Sequence[str]) -> Picture | None:
     """The first objective over the second, and the settings that no other beats in both."""
     if len(objectives) < 2:
         return None
     first, second = objectives[:2]
-    found = [s for s in board.scored if first in s.figures and second in s.figures]
+    found = [s for s in board.scored if first in s.metrics and second in s.metrics]
     if not found:
         return None
     front = pareto_front(found, objectives)
 
     def point(setting: Setting) -> Point:
-        figures = [statistic_text(key, setting.figures[key]) for key in (first, second)]
+        figures = [statistic_text(key, setting.metrics[key]) for key in (first, second)]
         return Point(
-            cost=setting.figures[second].mean,
-            score=setting.figures[first],
+            cost=setting.metrics[second].mean,
+            score=setting.metrics[first],
             label=board.label(setting),
             scores_text=(
-                f"{' at '.join(figures)} {metric_name(second)} (n = {count_text(board, setting)})"
+                f"{' at '.join(figures)} {metric_name(second)} (n = {board.count_text(setting)})"
             ),
         )
 
@@ -217,6 +217,7 @@ def _scores_by_epoch(setting: Setting, key: str) -> dict[int, Statistic]:
     rows = [
         {int(row["epoch"]): row[key] for row in run.history if key in row}
         for run in setting.scored_runs
+        if run.history
     ]
     common = set.intersection(*map(set, rows)) if rows else set()
     epochs = [e for e in sorted(common) if all(math.isfinite(own[e]) for own in rows)]

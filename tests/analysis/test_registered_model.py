@@ -1,4 +1,4 @@
-"""A network beside the champion so far: what is said rests on the test, and on nothing else."""
+"""A network vs. the registered one so far: what is said rests on the test alone."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from scipy.stats import binomtest
 
-from fashion_mnist.analysis.compare import Challenge, challenge
+from fashion_mnist.analysis.compare import RegisteredComparison, compare_registered
 from fashion_mnist.analysis.predictions import stored_predictions
 from fashion_mnist.metrics.statistics import McNemarTest
 from fashion_mnist.tracking.recorded import RecordedRun
@@ -19,47 +19,47 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
 
 
 @pytest.fixture
-def champion(recordings: Recordings) -> RecordedRun:
+def registered(recordings: Recordings) -> RecordedRun:
     return recordings.run("alone")
 
 
-def test_stored_predictions_are_compared(recordings: Recordings, champion: RecordedRun) -> None:
-    """The champion comes first; the p-value is that of the binomial test."""
+def test_stored_predictions_are_compared(recordings: Recordings, registered: RecordedRun) -> None:
+    """The registered network comes first; the p-value is that of the binomial test."""
     store, run = recordings.reader(), recordings.run("model.width=4 seed=1")
-    found = challenge(store, champion, run)
-    first, second = (stored_predictions(store, each, "validation") for each in (champion, run))
+    found = compare_registered(store, registered, run)
+    first, second = (stored_predictions(store, each, "validation") for each in (registered, run))
     alone = [int((a.is_right & ~b.is_right).sum()) for a, b in ((first, second), (second, first))]
     assert found.test is not None
     assert [found.test.first_alone, found.test.second_alone] == alone
     assert found.test.p == pytest.approx(binomtest(alone[0], sum(alone), 0.5).pvalue)
-    assert challenge(store, champion, champion).verdict == "not significantly different"
+    assert compare_registered(store, registered, registered).result == "not significantly different"
 
 
 @pytest.mark.parametrize(
-    ("test", "verdict"),
+    ("test", "result"),
     [
         (McNemarTest(50, 80, 5000, 0.01), "significantly better"),
         (McNemarTest(80, 50, 5000, 0.01), "significantly worse"),
         (McNemarTest(80, 60, 5000, 0.06), "not significantly different"),
     ],
 )
-def test_the_verdict_is_said_with_its_figures(
-    test: McNemarTest, verdict: str, champion: RecordedRun
+def test_the_result_is_said_with_its_numbers(
+    test: McNemarTest, result: str, registered: RecordedRun
 ) -> None:
     """Better and worse only where chance is unlikely to make such a difference."""
-    made = Challenge(champion, test)
-    assert made.verdict == verdict
-    assert verdict in made.words()
+    made = RegisteredComparison(registered, test)
+    assert made.result == result
+    assert result in made.words()
     assert "optimistically biased" in made.words()
     assert "optimistically biased" not in replace(made, split="test").words()
     assert f"{test.second_alone} right and the other alone {test.first_alone}" in made.words()
 
 
 def test_what_cannot_be_compared_is_said(
-    recordings: Recordings, champion: RecordedRun, tmp_path: Path
+    recordings: Recordings, registered: RecordedRun, tmp_path: Path
 ) -> None:
-    """A champion whose files are gone."""
-    gone = replace(champion, artifact_uri=str(tmp_path))
-    made = challenge(recordings.reader(), gone, recordings.run("model.width=4 seed=1"))
-    assert made.verdict == "not tested"
+    """A registered network whose files are gone."""
+    gone = replace(registered, artifact_uri=str(tmp_path))
+    made = compare_registered(recordings.reader(), gone, recordings.run("model.width=4 seed=1"))
+    assert made.result == "not tested"
     assert "cannot be compared" in made.words()

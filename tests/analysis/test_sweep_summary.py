@@ -3,25 +3,24 @@
 import csv
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from fashion_mnist.metrics.statistics import Statistic
-from fashion_mnist.sweep.description import best_figures, describe
-from fashion_mnist.sweep.importance import importances
-from fashion_mnist.sweep.labels import short_names
-from fashion_mnist.sweep.leaderboard import (
-    count_text,
-    leaderboard_table,
+from fashion_mnist.analysis.importance import importances
+from fashion_mnist.analysis.labels import short_names
+from fashion_mnist.analysis.leaderboard import (
+    Leaderboard,
+    RunResult,
     main_effects,
     pareto_front,
+    planned_by_jobs,
     rank,
 )
-from fashion_mnist.sweep.results import JobResult
-from fashion_mnist.sweep.summary import write_summary
+from fashion_mnist.analysis.sweep_summary import best_metrics, describe, write_summary
+from fashion_mnist.metrics.statistics import Statistic
 
 SCORE = "final/val_accuracy"
 LONG = "a value of a length that no column has room for " * 4
@@ -32,33 +31,38 @@ def job(
     score: float | None,
     *,
     folder: str = "",
-    figures: Mapping[str, float] | None = None,
+    metrics: Mapping[str, float] | None = None,
     pruned_at: int | None = None,
     **values: object,
-) -> JobResult:
+) -> RunResult:
     """A run with a score, or one that failed or was given up; `__` in a key is a dot."""
     status = "FAILED" if score is None else "FINISHED"
     own = {} if score is None else {SCORE: score, "parameters": 1000.0 + number}
-    return JobResult(
+    return RunResult(
         number=number,
         values={key.replace("__", "."): str(value) for key, value in values.items()},
         status="KILLED" if pruned_at else status,
         failure="" if score is not None or pruned_at else "ValueError: <b>why</b>",
         pruned_at=pruned_at,
-        figures={**own, **(figures or {})},
+        metrics={**own, **(metrics or {})},
         history=[{"epoch": e, "val/accuracy": 0.5 + 0.01 * e} for e in range(1, 4)],
         folder=Path("runs") / (folder or f"{number}-1"),
         command=f"fmnist train number={number} '<i>'",
     )
 
 
-def write(folder: Path, results: Sequence[JobResult], **options: str) -> str:
+def ranked(results: Sequence[RunResult], score: str = SCORE) -> Leaderboard:
+    """As a sweep ranks them at its end."""
+    return rank(results, score=score, num_repetitions=planned_by_jobs(results))
+
+
+def write(folder: Path, results: Sequence[RunResult], **options: str) -> str:
     """Write the summary with two objectives; the page."""
     files = write_summary(
         folder,
-        results,
+        ranked(results),
+        num_doubles=0,
         title=options.get("title", "widths"),
-        score=SCORE,
         objectives=[SCORE, "parameters"],
         note_of_tests=["width=2"],
         command="fmnist train -m model.width=1,2",
@@ -83,7 +87,7 @@ def test_settings_are_ranked_by_mean_over_replicates() -> None:
         job(3, 0.86, model__width=2, seed=1),
         job(4, 0.60, model__width=3, seed=0),
     ]
-    board = rank(results, score=SCORE)
+    board = ranked(results)
     assert [setting.values["model.width"] for setting in board.settings] == ["2", "1", "3"]
     scores = [setting.score for setting in board.scored]
     assert [(round(s.mean, 9), s.n) for s in scores if s] == [(0.85, 2), (0.8, 2), (0.6, 1)]
@@ -93,8 +97,8 @@ def test_settings_are_ranked_by_mean_over_replicates() -> None:
 
 def test_a_lower_loss_wins() -> None:
     """Where the score is a loss the smallest mean is the best."""
-    losses = [job(k, 0.5, figures={"final/val_loss": x}, w=k) for k, x in enumerate([0.4, 0.2, 1])]
-    winner = rank(losses, score="final/val_loss").winner
+    losses = [job(k, 0.5, metrics={"final/val_loss": x}, w=k) for k, x in enumerate([0.4, 0.2, 1])]
+    winner = ranked(losses, "final/val_loss").winner
     assert winner is not None
     assert winner.values == {"w": "1"}
 
@@ -106,34 +110,34 @@ def test_failed_replicates_are_said_and_settings_without_a_score_come_last() -> 
         job(1, 0.9, w=2, seed=0),
         job(2, None, w=2, seed=1),
         job(3, math.nan, w=3, seed=0),
-        job(4, None, w=4, seed=0, pruned_at=2, figures={SCORE: 0.99}),
+        job(4, None, w=4, seed=0, pruned_at=2, metrics={SCORE: 0.99}),
     ]
-    board = rank(results, score=SCORE)
+    board = ranked(results)
     assert [setting.values["w"] for setting in board.settings] == ["2", "1", "3", "4"]
     assert board.settings[0].is_partial
     assert board.settings[0].outcomes() == {"finished": 1, "failed": 1}
     assert board.settings[3].outcomes() == {"pruned": 1}
     assert len(board.scored) == 1
-    figures = best_figures(board)
-    assert figures["failed_runs"] == 2
-    assert figures["best/runs"] == 1
-    assert "best/val_accuracy_std" not in figures
+    metrics = best_metrics(board)
+    assert metrics["failed_runs"] == 2
+    assert metrics["best/runs"] == 1
+    assert "best/val_accuracy_std" not in metrics
 
 
 def test_a_setting_with_fewer_seeds_than_planned_does_not_win() -> None:
     """One lucky run, whose other seed failed, follows the settings that have both."""
     results = [job(0, 0.99, w=1, seed=0), job(1, None, w=1, seed=1)]
     results += [job(2, 0.7, w=2, seed=0), job(3, 0.8, w=2, seed=1)]
-    board = rank(results, score=SCORE)
+    board = ranked(results)
     assert board.winner is not None
     assert board.winner.values == {"w": "2"}
-    assert [count_text(board, setting) for setting in board.settings] == ["2", "1 of 2"]
+    assert [board.count_text(setting) for setting in board.settings] == ["2", "1 of 2"]
 
 
 def test_a_run_counts_once() -> None:
     """Two jobs that are the same run are one; jobs that never had a folder are not."""
     results = [job(0, 0.8, folder="a-1", w=1, seed=0), job(1, 0.8, folder="a-1", w=1, seed=0)]
-    board = rank(results, score=SCORE)
+    board = ranked(results)
     assert board.size() == "1 run, 1 setting"
     assert board.settings[0].score == Statistic(0.8, None, 1)
 
@@ -142,7 +146,7 @@ def test_main_effect_is_the_mean_over_settings() -> None:
     """Three seeds of one setting weigh no more than one seed of another."""
     results = [job(k, 0.9, w=1, a="x", seed=k) for k in range(3)]
     results += [job(3, 0.7, w=1, a="y", seed=0), job(4, 0.6, w=2, a="x", seed=0)]
-    effects = main_effects(results, SCORE)
+    effects = main_effects(ranked(results))
     assert list(effects) == ["w", "a"]
     first = effects["w"]["1"]
     assert first.mean == pytest.approx(0.8)
@@ -151,15 +155,15 @@ def test_main_effect_is_the_mean_over_settings() -> None:
     assert effects["w"]["2"] == Statistic(0.6, None, 1)
 
 
-def test_best_figures_are_means_of_the_winner() -> None:
+def test_best_metrics_are_means_of_the_winner() -> None:
     """The parent shows what the winner's replicates have on average, never the best seed."""
     tested = {"test/accuracy": 0.7}
-    results = [job(k, x, w=1, seed=k, figures=tested) for k, x in enumerate([0.8, 0.9])]
-    figures = best_figures(rank([*results, job(2, 0.1, w=2, seed=0)], score=SCORE))
-    assert figures["best/val_accuracy"] == pytest.approx(0.85)
-    assert figures["best/val_accuracy_std"] == pytest.approx(math.sqrt(0.005))
-    assert figures["best/test_accuracy"] == pytest.approx(0.7)
-    assert figures["finished_runs"] == 3
+    results = [job(k, x, w=1, seed=k, metrics=tested) for k, x in enumerate([0.8, 0.9])]
+    metrics = best_metrics(ranked([*results, job(2, 0.1, w=2, seed=0)]))
+    assert metrics["best/val_accuracy"] == pytest.approx(0.85)
+    assert metrics["best/val_accuracy_std"] == pytest.approx(math.sqrt(0.005))
+    assert metrics["best/test_accuracy"] == pytest.approx(0.7)
+    assert metrics["finished_runs"] == 3
 
 
 def test_axes_have_short_names() -> None:
@@ -183,12 +187,12 @@ def test_importance_finds_the_axis_that_matters() -> None:
         job(k, 0.5 + 0.05 * abs(math.log10(float(lr))) + 0.001 * (k % 2), lr=lr, text=text)
         for k, (lr, text) in enumerate(values)
     ]
-    shares = importances(results, SCORE)
+    shares = importances(ranked(results))
     assert shares["lr"] > 0.9
     assert sum(shares.values()) == pytest.approx(1)
-    assert importances(results, SCORE) == shares
-    assert importances(results[:19], SCORE) == {}
-    assert importances([job(k, 0.5, lr=k) for k in range(30)], SCORE) == {}
+    assert importances(ranked(results)) == shares
+    assert importances(ranked(results[:19])) == {}
+    assert importances(ranked([job(k, 0.5, lr=k) for k in range(30)])) == {}
 
 
 def test_importance_is_of_axes_that_all_settings_have() -> None:
@@ -198,14 +202,14 @@ def test_importance_is_of_axes_that_all_settings_have() -> None:
         job(15 + k, 0.8 + 0.01 * k, model="pyramid", lr=k, width=k % 3, dropout=k / 20)
         for k in range(15)
     ]
-    assert set(importances(results, SCORE)) == {"model", "lr", "width"}
+    assert set(importances(ranked(results))) == {"model", "lr", "width"}
 
 
 def test_no_other_setting_beats_one_on_the_front() -> None:
     """The front holds what is best at its cost; equals stay, a worse and larger one does not."""
     points = [(0.9, 300.0), (0.8, 100.0), (0.8, 200.0), (0.7, 100.0), (0.9, 300.0)]
-    results = [job(k, x, figures={"parameters": size}, w=k) for k, (x, size) in enumerate(points)]
-    board = rank(results, score=SCORE)
+    results = [job(k, x, metrics={"parameters": size}, w=k) for k, (x, size) in enumerate(points)]
+    board = ranked(results)
     front = pareto_front(board.scored, [SCORE, "parameters"])
     assert [setting.values["w"] for setting in front] == ["1", "0", "4"]
 
@@ -223,16 +227,16 @@ def test_no_other_setting_beats_one_on_the_front() -> None:
     ],
     ids=["none", "one", "failed", "seeds", "hundred", "long", "conditional"],
 )
-def test_every_sweep_has_a_whole_summary(tmp_path: Path, results: list[JobResult]) -> None:
+def test_every_sweep_has_a_whole_summary(tmp_path: Path, results: list[RunResult]) -> None:
     """One run, none that finished, a hundred, long texts: files, a row for each run, pictures."""
     page = write(tmp_path, results)
     runs = rows_of(tmp_path / "summary.csv")
     assert [row["number"] for row in runs] == [str(result.number) for result in results]
-    num_scored = sum(SCORE in result.figures for result in results)
+    num_scored = sum(SCORE in result.metrics for result in results)
     assert (tmp_path / "plots" / "leaderboard.png").exists() == (num_scored > 0)
     assert page.count("data:image/png") == len(list((tmp_path / "plots").glob("*.png")))
     axes = {f"axis{number}": [LONG] * 300 for number in range(9)}
-    text = describe(results, axes, title="t", score=SCORE, command="c" * 500)
+    text = describe(ranked(results), axes, title="t", command="c" * 500)
     assert len(text) < 8000  # a longer one MLflow would cut
 
 
@@ -257,9 +261,9 @@ def test_the_page_needs_nothing_and_runs_nothing(tmp_path: Path) -> None:
     page = write(tmp_path, results, title=attack)
     parsed = Tags(page)
     assert not {"script", "i", "link", "iframe"} & set(parsed.tags)
-    assert all(link.startswith("data:image/png;base64,") for link in parsed.links)
+    assert all(link.startswith(("data:image/png;base64,", "#")) for link in parsed.links)
     assert "&lt;b&gt;why&lt;/b&gt;" in page
-    assert "fmnist train number=2 &#x27;&lt;i&gt;&#x27;" in page
+    assert "fmnist train number=2 &#39;&lt;i&gt;&#39;" in page
 
 
 def test_pictures_that_no_longer_hold_are_removed(tmp_path: Path) -> None:
@@ -281,20 +285,19 @@ def test_the_tables_give_mean_std_and_n(tmp_path: Path) -> None:
     assert (first["w"], first[f"{SCORE}_n"], first["runs"], first["finished"]) == (
         ("[1]", "2", "3", "2")
     )
-    console = Console(width=100, record=True, file=(tmp_path / "terminal").open("w"))
-    console.print(leaderboard_table(rank(results, score=SCORE), limit=1))
-    words = console.export_text().split()
-    assert {"[1]", "0.8500", "0.0707", "2", "of", "3"} <= set(words)
-    assert "and 1 more setting" in " ".join(words)
+    board = replace(ranked(results), limit=1)
+    words = " ".join([*board.text(100), *board.notes()])
+    assert {"w=[1]", "0.8500", "0.0707", "2", "of", "3"} <= set(words.split())
+    assert "and 1 more setting" in words
 
 
 def test_the_description_says_n_and_what_failed() -> None:
     """Best setting with mean ± std and n, or that one seed tells little; the failures' reasons."""
     results = [job(k, 0.8 + k / 10, w=1, seed=k) for k in range(2)]
     axes = {"w": ["1", "2"], "seed": ["0", "1"]}
-    text = describe([*results, job(2, None, w=2, seed=0)], axes, title="s", score=SCORE)
+    text = describe(ranked([*results, job(2, None, w=2, seed=0)]), axes, title="s")
     assert "3 runs, 2 settings: 2 finished, 1 failed." in text
     assert "`w=1`: validation accuracy 0.8500 ± 0.0707** (mean ± std (n − 1) over 2 runs)" in text
     assert "ValueError: &lt;b&gt;why" in text
     assert "tells little" not in text
-    assert "One seed tells little" in describe(results[:1], axes, title="s", score=SCORE)
+    assert "One seed tells little" in describe(ranked(results[:1]), axes, title="s")

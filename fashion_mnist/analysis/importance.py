@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from fashion_mnist.analysis.labels import lower_is_better
+from fashion_mnist.analysis.leaderboard import Leaderboard
 from fashion_mnist.plots.scale import as_numbers, scale_of
-from fashion_mnist.sweep.leaderboard import Leaderboard, lower_is_better, rank
-from fashion_mnist.sweep.results import JobResult
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FEWEST_SETTINGS = 20  # of fewer, the best tenth that the evaluator looks at is one or none
 
 
-def importances(results: Sequence[JobResult], score: str) -> dict[str, float]:
+def importances(board: Leaderboard) -> dict[str, float]:
     """Each axis' share of what distinguishes the best settings from the others, the largest first.
 
     Of the axes that all settings with a score have: what an axis of some settings alone explains
@@ -25,7 +25,6 @@ def importances(results: Sequence[JobResult], score: str) -> dict[str, float]:
     Source: PED-ANOVA (Watanabe, Bansal and Hutter 2023, "PED-ANOVA: Efficiently quantifying
     hyperparameter importance in arbitrary subspaces"), Optuna's default.
     """
-    board = rank(results, score=score)
     scores = [setting.score.mean for setting in board.scored if setting.score]
     if len(scores) < FEWEST_SETTINGS or min(scores) == max(scores):
         return {}
@@ -36,7 +35,7 @@ def importances(results: Sequence[JobResult], score: str) -> dict[str, float]:
     }
     if len(columns) < 2:
         return dict.fromkeys(columns, 1.0)
-    return _shares(columns, scores, lower_is_better(score))
+    return _shares(columns, scores, lower_is_better(board.score))
 
 
 def _shares(

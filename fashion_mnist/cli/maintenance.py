@@ -6,20 +6,20 @@ from typing import Annotated
 
 import typer
 
-from fashion_mnist.cli.conventions import (
+from fashion_mnist.cli.output import (
     DEFAULT_STORE,
-    UPKEEP,
+    MAINTENANCE,
     AsJson,
     OutputDir,
     Uri,
+    errors_in_a_line,
     failed,
-    told_in_a_line,
 )
 
 commands = typer.Typer()
 
 
-@commands.command(rich_help_panel=UPKEEP)
+@commands.command(rich_help_panel=MAINTENANCE)
 def sync(output_dir: OutputDir = Path("outputs"), as_json: AsJson = False) -> None:
     """Send what was recorded while the store could not be reached.
 
@@ -51,7 +51,7 @@ def sync(output_dir: OutputDir = Path("outputs"), as_json: AsJson = False) -> No
         raise failed(outcome.reason)
 
 
-@commands.command(rich_help_panel=UPKEEP)
+@commands.command(rich_help_panel=MAINTENANCE)
 def clean(
     output_dir: OutputDir = Path("outputs"),
     delete: Annotated[bool, typer.Option("--delete", help="Delete it; else it is shown.")] = False,
@@ -88,7 +88,7 @@ def clean(
         typer.echo(printable(table))
 
 
-@commands.command(rich_help_panel=UPKEEP)
+@commands.command(rich_help_panel=MAINTENANCE)
 def doctor(
     output_dir: OutputDir = Path("outputs"),
     data: Annotated[Path, typer.Option(help="Where Fashion-MNIST is looked for first.")] = Path(
@@ -103,8 +103,9 @@ def doctor(
 
     Example: fmnist doctor
     """
-    with told_in_a_line():
-        from fashion_mnist.cli.tables import Column, print_rows
+    with errors_in_a_line():
+        from fashion_mnist.cli.output import print_json, print_table
+        from fashion_mnist.console import Column
         from fashion_mnist.doctor.examination import examine
 
         found = list(examine(uri, output_dir=output_dir, data_dir=data))
@@ -115,6 +116,9 @@ def doctor(
             Column("words", "found"),
             Column("advice", "what to do"),
         ]
-        print_rows("findings", rows, columns, as_json=as_json)
+        if as_json:
+            print_json({"findings": rows})
+        else:
+            print_table(rows, columns)
     if any(finding.state == "wrong" for finding in found):
         raise typer.Exit(1)

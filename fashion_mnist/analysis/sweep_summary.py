@@ -1,0 +1,363 @@
+"""What is kept of a sweep: two tables, charts, a page of it all, its description in MLflow."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fashion_mnist.analysis.charts import sweep_charts
+from fashion_mnist.analysis.importance import importances
+from fashion_mnist.analysis.labels import (
+    ABSENT,
+    BEST_METRICS,
+    metric_name,
+    short_names,
+    short_value,
+    statistic_text,
+    values_text,
+)
+from fashion_mnist.analysis.leaderboard import (
+    Leaderboard,
+    Row,
+    RunResult,
+    Setting,
+    main_effects,
+)
+from fashion_mnist.console import plural
+from fashion_mnist.plots.png import write_png
+from fashion_mnist.runs.files import replacing
+from fashion_mnist.runs.markdown import code, plain
+from fashion_mnist.templates import Table, picture, render, table
+
+MOST_ROWS = 100  # of a table on the page; the CSV files have them all
+MOST_AXES = 6  # as columns; more are one text
+LONGEST_DESCRIPTION = 7500  # characters: MLflow cuts a tag at 8000
+CAPTIONS = {
+    "leaderboard": "The best settings, each run as a dot",
+    "main_effects": "The score along each axis",
+    "heat_map": "The score by the two axes that matter most",
+    "learning_curves": "Learning curves of the best settings",
+    "parallel_coordinates": "Every setting's values and its score",
+    "importance": "The importance of each axis",
+    "pareto_front": "The settings that no other beats in both objectives",
+}
+SPREAD_NOTE = (
+    "± is the standard deviation over a setting's runs (n − 1); the interval is Student's t over "
+    "seeds, each by its mean over folds; runs: those the mean is of."
+)
+EFFECTS_NOTE = (
+    "Mean ± std over the settings that have the value, each counted once by the mean of its runs. "
+    "Where runs failed or a search chose the settings, the other axes are not balanced."
+)
+BIAS = "Chosen by this score among {} settings, so the score is optimistically biased."
+
+
+def write_summary(
+    folder: Path,
+    board: Leaderboard,
+    *,
+    num_doubles: int,
+    title: str,
+    objectives: Sequence[str],
+    note_of_tests: Sequence[str],
+    command: str,
+) -> list[Path]:
+    """Write tables, charts and the page below `folder`; returns the files.
+
+    A chart of an earlier summary that there is nothing to draw for any more is removed.
+
+    Args:
+        num_doubles: jobs that are the same run as another.
+        objectives: of a search, the score first; with two there is a Pareto front.
+        note_of_tests: which settings' test scores were read, a line each.
+        command: that starts the sweep, or goes on with it.
+
+    Raises:
+        OSError: where a file cannot be written.
+    """
+    charts = {}
+    shares = importances(board)
+    for name, figure in sweep_charts(board, shares=shares, objectives=objectives).items():
+        charts[name] = folder / "plots" / f"{name}.png"
+        write_png(figure, charts[name])
+    for path in (folder / "plots").glob("[!.]*.png"):
+        if path not in charts.values():
+            path.unlink()
+    shown = [board.label(setting) for setting in board.scored[:1]]
+    page = render(
+        "sweep.html",
+        title=title,
+        counts=f"{board.size()}: {_outcomes(board)}{_doubles(num_doubles, '; ')}",
+        best=_best(board) if shown else None,
+        leaderboard=leaderboard_table(board, MOST_ROWS),
+        notes=[SPREAD_NOTE, *_hidden(len(board.settings), "leaderboard.csv"), *board.notes()],
+        pictures=[picture(path.read_bytes(), CAPTIONS[name]) for name, path in charts.items()],
+        note_of_tests=note_of_tests,
+        listings=list(_listings(board.runs)),
+        command=command,
+        run_commands="\n".join(run.command for run in board.winner.scored_runs)
+        if board.winner
+        else "",
+        **effects_context(board),
+    )
+    tables = {"summary": run_rows(board.runs), "leaderboard": setting_rows(board)}
+    files = [folder / "summary.html", *(folder / f"{name}.csv" for name in tables)]
+    with replacing(files[0]) as beside:
+        beside.write_text(page, encoding="utf-8")
+    for path, rows in zip(files[1:], tables.values(), strict=True):
+        _write_csv(path, rows)
+    return [*files, *charts.values()]
+
+
+def leaderboard_table(board: Leaderboard, limit: int | None = None) -> Table | None:
+    """The leaderboard on a page; settings that are level with the best are marked.
+
+    A column for each axis, or one text where there are more than `MOST_AXES`.
+    """
+    names = set(short_names(board.axes).values()) or {"setting"}
+    hidden = {"setting"} if len(board.axes) <= MOST_AXES and board.axes else names - {"setting"}
+    rows = [
+        {key: cell for key, cell in row.items() if key not in hidden}
+        for row in board.rows()[:limit]
+    ]
+    kinds = {"best": "winner near", "not significantly different": "near"}
+    classes = [
+        f"{kinds.get(comparison.result, '')} {'partial' * setting.is_partial}".strip()
+        for setting, comparison in board.shown[:limit]
+    ]
+    text = {*names, "setting", "vs. best"}
+    return table(rows, text=text, classes=classes, is_sorted=len(rows) > 2)
+
+
+def effects_context(board: Leaderboard) -> dict[str, Any]:
+    """What `effects.html` shows: a table for each axis where a value has two settings or more."""
+    effects = {}
+    for axis, effect in main_effects(board).items():
+        rows = [
+            {
+                "": short_value(value),
+                metric_name(board.score): statistic_text(board.score, metric),
+                "settings": str(metric.n),
+            }
+            for value, metric in list(effect.items())[:MOST_ROWS]
+        ]
+        if any(metric.n > 1 for metric in effect.values()):
+            effects[axis] = table(rows, text={""})
+    return {"effects": effects, "effects_note": EFFECTS_NOTE}
+
+
+def run_rows(runs: Sequence[RunResult]) -> list[dict[str, object]]:
+    """A row for each run: its values, what became of it, its metrics, how to repeat it."""
+    keys = _metric_keys(run.metrics for run in runs)
+    rows: list[dict[str, object]] = []
+    for run in runs:
+        metrics = {key: run.metrics.get(key, "") for key in keys}
+        pruned = "" if run.pruned_at is None else run.pruned_at
+        head = {"number": run.number, **run.values, "status": run.status, "outcome": run.outcome}
+        tail = {"epochs": len(run.history), "command": run.command, "folder": run.folder.name}
+        rows.append({**head, "failure": run.failure, "pruned_at": pruned, **metrics, **tail})
+    return rows
+
+
+def setting_rows(board: Leaderboard) -> list[dict[str, object]]:
+    """A row for each setting, the best first: its values, mean, std and n of each metric."""
+    keys = _metric_keys(setting.metrics for setting in board.settings)
+    rows: list[dict[str, object]] = []
+    for number, setting in enumerate(board.settings, start=1):
+        row: dict[str, object] = {"rank": number if setting.score else "", **setting.values}
+        row |= {"runs": len(setting.runs), "finished": setting.num_finished}
+        for key in keys:
+            metric = setting.metrics.get(key)
+            row[f"{key}_mean"] = metric.mean if metric else ""
+            row[f"{key}_std"] = metric.std if metric else ""
+            row[f"{key}_n"] = metric.n if metric else 0
+        rows.append(row)
+    return rows
+
+
+def best_metrics(board: Leaderboard) -> dict[str, float]:
+    """The winner's metrics as means over its runs, and how many runs finished and failed."""
+    counts = Counter(run.status for run in board.runs)
+    metrics: dict[str, float] = {
+        "finished_runs": counts["FINISHED"],
+        "failed_runs": counts["FAILED"],
+    }
+    if board.winner is None or board.winner.score is None:
+        return metrics
+    metrics["best/runs"] = board.winner.score.n
+    for key, name in BEST_METRICS.items():
+        metric = board.winner.metrics.get(key)
+        if metric:
+            metrics[name] = metric.mean
+            if metric.std is not None and key != "parameters":
+                metrics[f"{name}_std"] = metric.std
+    return metrics
+
+
+def describe(
+    board: Leaderboard,
+    axes: Mapping[str, Sequence[str]],
+    *,
+    num_doubles: int = 0,
+    title: str,
+    note_of_tests: Sequence[str] = (),
+    command: str = "",
+) -> str:
+    """The sweep in Markdown, for the run that stands for it: what was swept, what came of it.
+
+    Args:
+        axes: each axis, replicate axes included, and its values or the words for them.
+        num_doubles: jobs that are the same run as another.
+    """
+    # MLflow shows the first lines and folds the rest
+    lines = [*_best_lines(board), "", f"{board.size()}: {_outcomes(board)}."]
+    lines += [f"{_doubles(num_doubles, '')}."] if num_doubles else []
+    lines += ["", *_top_lines(board), ""]
+    lines += [f"Swept ({plain(title)}):", ""]
+    lines += [f"- {code(axis)}: {_some(values)}" for axis, values in axes.items()]
+    lines += ["", "Test scores that were read:", ""] if note_of_tests else []
+    lines += [f"- {plain(note)}" for note in note_of_tests]
+    failed = [run for run in board.runs if run.status == "FAILED"]
+    lines += ["", "Failed:", ""] if failed else []
+    for run in failed[:5]:
+        lines.append(f"- {run.number} ({code(_label(run))}): {plain(run.failure)[:200]}")
+    lines += [f"- and {len(failed) - 5} more"] if len(failed) > 5 else []
+    lines += ["", "How to repeat each, and all charts: Artifacts, `summary.html`."]
+    own = command.replace("\n", "\n    ")
+    lines += ["", "Again, or on from here:", "", f"    {own}"] if command else []
+    return _bounded(lines)
+
+
+def _best(board: Leaderboard) -> dict[str, str]:
+    best = board.winner
+    assert best is not None
+    assert best.score is not None
+    n, count = best.score.n, len(board.scored)
+    return {
+        "who": f"Best: {board.label(best)}, {metric_name(board.score)}"
+        if board.axes
+        else f"All runs: {metric_name(board.score)}",
+        "score": statistic_text(board.score, best.score),
+        "over": f"mean ± std over {n} runs" if n > 1 else "one run: one seed tells little",
+        "bias": BIAS.format(count) if count > 1 else "",
+    }
+
+
+def _listings(runs: Sequence[RunResult]) -> Iterable[tuple[str, Table | None, str]]:
+    """Title, table and remark of each kind of run without a result."""
+    failed = [run for run in runs if run.status == "FAILED"]
+    pruned = [run for run in runs if run.outcome == "pruned"]
+    done = ("finished", "failed", "pruned")
+    others = [run for run in runs if run.outcome not in done]
+    kinds: list[tuple[str, list[RunResult], list[Row]]] = [
+        (
+            "Failed",
+            failed,
+            [{"why": r.failure, "the command that repeats it": r.command} for r in failed],
+        ),
+        ("Stopped by the search", pruned, [{"after epoch": str(r.pruned_at)} for r in pruned]),
+        ("Stopped or not begun", others, [{"outcome": r.outcome} for r in others]),
+    ]
+    for title, own, cells in kinds:
+        rows = [
+            {"job": str(run.number), "setting": _label(run), **cell}
+            for run, cell in zip(own[:MOST_ROWS], cells, strict=False)
+        ]
+        text = {"setting", "why", "the command that repeats it", "outcome"}
+        yield title, table(rows, text=text), "".join(_hidden(len(own), "summary.csv"))
+
+
+def _hidden(count: int, file: str) -> list[str]:
+    return [f"and {count - MOST_ROWS} more in {file}"] if count > MOST_ROWS else []
+
+
+def _best_lines(board: Leaderboard) -> list[str]:
+    best = board.winner
+    if best is None or best.score is None:
+        return ["No run has a score."]
+    name, n = metric_name(board.score), best.score.n
+    score = statistic_text(board.score, best.score)
+    runs = f"mean ± std (n − 1) over {n} runs" if n > 1 else "one run"
+    who = f"Best: {code(board.label(best))}" if board.axes else "All runs"
+    lines = [f"**{who}: {name} {score}** ({runs})."]
+    if best.is_partial:
+        lines.append(f"Of its {len(best.runs)} runs {best.num_finished} finished.")
+    if n == 1:
+        lines.append("One seed tells little: repeat it with others, `seed=range(5)`.")
+    lines += [BIAS.format(len(board.scored))] if len(board.scored) > 1 else []
+    return lines
+
+
+def _top_lines(board: Leaderboard, limit: int = 5) -> list[str]:
+    """The best settings as a table."""
+    if not board.scored:
+        return []
+    names = [plain(name) for name in short_names(board.axes).values()]
+    tested = any(setting.test for setting in board.scored[:limit])
+    last = [metric_name(board.score), "runs", *(["test accuracy"] if tested else [])]
+    lines = [_row(["", *names, *last]), _row(["--:", *["---"] * len(names), *["--:"] * len(last)])]
+    for number, setting in enumerate(board.scored[:limit], start=1):
+        values = [code(short_value(setting.values.get(axis, ABSENT))) for axis in board.axes]
+        cells = [statistic_text(board.score, setting.score), board.count_text(setting)]
+        cells += [_test_text(setting)] if tested else []
+        lines.append(_row([str(number), *values, *cells]))
+    return lines
+
+
+def _test_text(setting: Setting) -> str:
+    test = setting.test
+    return f"{statistic_text('test/accuracy', test)} (n = {test.n})" if test else ABSENT
+
+
+def _outcomes(board: Leaderboard) -> str:
+    """`12 finished, 2 failed`."""
+    counts = Counter(run.outcome for run in board.runs).most_common()
+    return ", ".join(f"{count} {plain(word)}" for word, count in counts)
+
+
+def _doubles(number: int, before: str) -> str:
+    if not number:
+        return ""
+    verb = "is" if number == 1 else "are"
+    return f"{before}{plural(number, 'job')} {verb} the same as another and count once"
+
+
+def _label(run: RunResult) -> str:
+    return values_text(run.values, list(run.values))
+
+
+def _some(values: Sequence[str], limit: int = 12) -> str:
+    more = f" … {len(values)} in all" if len(values) > limit else ""
+    return ", ".join(code(short_value(value)) for value in values[:limit]) + more
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _bounded(lines: Sequence[str]) -> str:
+    """The lines as one text, without the last ones where they are too many."""
+    kept: list[str] = []
+    length = 0
+    for line in lines:
+        length += len(line) + 1
+        if length > LONGEST_DESCRIPTION:
+            return "\n".join([*kept, "", "… (cut; all of it: Artifacts, `summary.html`)"])
+        kept.append(line)
+    return "\n".join(kept)
+
+
+def _metric_keys(all_metrics: Iterable[Mapping[str, object]]) -> list[str]:
+    """The metrics worth a column, those of the validation split before those of the test set."""
+    keys = sorted({key for metrics in all_metrics for key in metrics})
+    return [key for key in keys if key.startswith(("final/", "test/")) or key == "parameters"]
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write the rows under all columns that one of them has, in the order they come in."""
+    columns = dict.fromkeys(column for row in rows for column in row)
+    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(columns), restval="")
+        writer.writeheader()
+        writer.writerows(rows)

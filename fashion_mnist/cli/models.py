@@ -1,0 +1,642 @@
+"""Commands that use trained networks: evaluate, predict, average, train again, register, serve."""
+
+from __future__ import annotations  # what takes time to import is imported by each command
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fashion_mnist.cli.output import (
+    DEFAULT_STORE,
+    MODELS,
+    AsJson,
+    Experiment,
+    Run,
+    Runs,
+    Uri,
+    cell,
+    errors_in_a_line,
+    failed,
+    note,
+    print_json,
+    print_table,
+    print_text,
+)
+from fashion_mnist.console import Column
+
+if TYPE_CHECKING:
+    from fashion_mnist.analysis.compare import RegisteredComparison
+    from fashion_mnist.analysis.ensemble import ScoredEnsemble
+    from fashion_mnist.analysis.evaluation import ScoredNetwork, Scores
+    from fashion_mnist.analysis.networks import Prediction
+    from fashion_mnist.analysis.reproduce import Reproduction, TrainingComparison
+    from fashion_mnist.tracking.reader import Reader
+    from fashion_mnist.tracking.recorded import RecordedRun
+    from fashion_mnist.tracking.registry import Version
+
+commands = typer.Typer()
+EVALUATIONS = Path("outputs/evaluations")
+MODEL_NAME, ALIAS = "fashion-mnist-mlp", "champion"
+MOST_CLASSES = 15  # of a confusion matrix on the terminal
+# what people call a score, where its key does not say it
+SCORE_NAMES = {
+    "top_2_accuracy": "top-2 accuracy",
+    "ece": "calibration error (ECE)",
+    "brier": "Brier score",
+    "nll": "negative log-likelihood",
+    "area_under_risk": "area under risk-coverage curve",
+}
+SAME = {True: "yes", False: "no", None: "not known"}
+RESULTS = {
+    "identical": "identical to the bit: the weights are the same",
+    "within tolerance": "within tolerance, but not to the bit",
+    "different": "different",
+}
+Split = Annotated[
+    str | None, typer.Option("--split", help="validation (if nothing is said) or test.")
+]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="Folder of IDX files: the run's data, or other images."),
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", help=f"Where files go; else below {EVALUATIONS}.")
+]
+ModelName = Annotated[str, typer.Option("--name", help="Of the registered model.")]
+
+
+@commands.command(rich_help_panel=MODELS)
+def evaluate(
+    run: Run,
+    split: Split = None,
+    data: Data = None,
+    output: Output = None,
+    record: Annotated[
+        bool, typer.Option(help="Add it to the run's record; its test set then counts as read.")
+    ] = True,
+    robustness: Annotated[bool, typer.Option(help="Evaluate on corrupted images too.")] = True,
+    experiment: Experiment = None,
+    uri: Uri = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a run's network: every score with Wilson's interval, calibration, robustness.
+
+    On its validation split; --split test reads its test set, which counts.
+
+    Example: fmnist evaluate best --split test
+    """
+    with errors_in_a_line():
+        from fashion_mnist.analysis.evaluation import (
+            content_of,
+            record_scores,
+            score_network,
+            write_scores,
+        )
+        from fashion_mnist.analysis.lookup import find_run
+        from fashion_mnist.tracking.reader import Reader
+
+        store = Reader(uri)
+        found = find_run(store, run, experiment, say=note)
+        scored = score_network(store, found, wanted=split, folder=data, with_robustness=robustness)
+        _say_that_the_test_set_is_read(scored, record)
+        files = write_scores(output or EVALUATIONS / found.run_id[:8], scored.scores)
+        places = record_scores(store, scored, files) if record else []
+        if as_json:
+            print_json(
+                {
+                    "run": _identity(found),
+                    "network": scored.network.source,
+                    "data": scored.images.source,
+                    **content_of(scored.scores),
+                    "files": [str(file) for file in files],
+                    "recorded_below": places,
+                }
+            )
+            return
+        print_text(f"{found.name}\n{found.run_id}")
+        print_text(f"network from {scored.network.source}, images from {scored.images.source}")
+        _print_scores(scored.scores)
+        print_text("")
+        _print_files(files)
+        if places:
+            print_text(f"recorded with the run, below {' and '.join(places)}")
+
+
+@commands.command(rich_help_panel=MODELS)
+def predict(
+    run: Run,
+    images: Annotated[
+        list[Path], typer.Argument(help="PNG, JPEG, .npy, .npz or IDX files.", metavar="IMAGE…")
+    ],
+    top: Annotated[int, typer.Option(help="Classes that are shown of each image.", min=1)] = 3,
+    invert: Annotated[
+        str, typer.Option(help="auto (where the border is light), always or never.")
+    ] = "auto",
+    limit: Annotated[int, typer.Option(help="Rows at most; 0 for all.", min=0)] = 50,
+    experiment: Experiment = None,
+    uri: Uri = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Classify pictures of any size, and say how they were brought to the network's form.
+
+    Example: fmnist predict best shirt.jpg drawings.npy
+    """
+    with errors_in_a_line():
+        from fashion_mnist.analysis.lookup import find_run
+        from fashion_mnist.analysis.networks import predict as predict_files
+        from fashion_mnist.tracking.reader import Reader
+
+        store = Reader(uri)
+        found = find_run(store, run, experiment, say=note)
+        predictions = predict_files(store, found, images, invert=invert)
+        if as_json:
+            print_json({"run": _identity(found), "images": list(map(_prediction, predictions))})
+            return
+        shown = predictions[: limit or None]
+        rows = []
+        for each in shown:
+            others = ", ".join(f"{name} {cell(share)}" for name, share in each.ranked[1:top])
+            name, share = each.ranked[0]
+            done = each.image.description
+            row = {"image": each.image.source, "class": name, "probability": share}
+            rows.append(row | {"else": others, "done": done})
+        columns = [
+            Column("image", "image", can_shrink=True),
+            Column("class", "class"),
+            Column("probability", "probability", is_number=True),
+            *([Column("else", "or", can_shrink=True, priority=1)] if top > 1 else []),
+            Column("done", "preprocessing", can_shrink=True, priority=2),
+        ]
+        print_table(rows, columns)
+        if len(shown) < len(predictions):
+            print_text(f"{len(shown):,} of {len(predictions):,}; --limit 0 for all")
+
+
+@commands.command(rich_help_panel=MODELS)
+def ensemble(
+    runs: Runs,
+    greedy: Annotated[
+        bool, typer.Option("--greedy", help="Choose its members on the validation split.")
+    ] = False,
+    split: Split = None,
+    data: Data = None,
+    output: Output = None,
+    record: Annotated[
+        bool, typer.Option(help="Add each member's test scores to its run; they count as read.")
+    ] = True,
+    robustness: Annotated[bool, typer.Option(help="Evaluate on corrupted images too.")] = False,
+    experiment: Experiment = None,
+    uri: Uri = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate the mean of several networks' probabilities; a sweep means all of its networks.
+
+    It is compared with its best member, chosen on validation, by McNemar's exact test.
+
+    Example: fmnist ensemble latest --greedy --split test
+    """
+    with errors_in_a_line():
+        from fashion_mnist.analysis.ensemble import find_members, record_readings, score_ensemble
+        from fashion_mnist.analysis.evaluation import write_scores
+        from fashion_mnist.tracking.reader import Reader
+
+        store = Reader(uri)
+        members = find_members(store, runs, experiment, say=note)
+        scored = score_ensemble(
+            store, members, greedy=greedy, wanted=split, folder=data, with_robustness=robustness
+        )
+        if scored.images.is_own_test:
+            first, total = len(scored.newly_tested), len(scored.runs)
+            counted = "counts from now on" if record else "no record counts it (--no-record)"
+            how = f"for {first} of {total} networks the first time, {counted}"
+            note(f"the test set is read, for an ensemble: {how}")
+            if record:
+                record_readings(store, scored)
+        files = write_scores(output or EVALUATIONS / f"ensemble-{scored.id}", scored.scores)
+        _print_ensemble(scored, files, as_json=as_json)
+
+
+@commands.command(rich_help_panel=MODELS)
+def reproduce(
+    run: Run,
+    experiment: Experiment = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of its data set, where it is not found.")
+    ] = None,
+    output_dir: Annotated[Path, typer.Option(help="Where the second training goes.")] = Path(
+        "outputs/reproductions"
+    ),
+    uri: Uri = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Train a recorded run again, and compare: the same bits, near, or different.
+
+    From what is stored, with the device, precision and threads that it was trained with; it is
+    recorded nowhere. Different: McNemar's exact test of the two networks' predictions has a p of
+    at most 0.05, or the first epoch's train/loss differs by more than 2 %. What else differs (code,
+    data, versions, machine) is listed. The exit status is 1 if the two are different.
+
+    Example: fmnist reproduce best
+    """
+    with errors_in_a_line():
+        from fashion_mnist.analysis.lookup import find_run
+        from fashion_mnist.tracking.reader import Reader
+
+        store = Reader(uri)
+        found = find_run(store, run, experiment, say=note)
+        again = _train_again(found, store, data, output_dir, is_silent=as_json)
+        _print_reproduction(again, as_json=as_json)
+    if again.comparison.result == "different":
+        raise typer.Exit(1)
+
+
+@commands.command(rich_help_panel=MODELS)
+def register(
+    run: Run,
+    alias: Annotated[str, typer.Option(help="What points to it from now on.")] = ALIAS,
+    name: ModelName = MODEL_NAME,
+    experiment: Experiment = None,
+    uri: Uri = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Put a recorded network into MLflow's model registry, under an alias.
+
+    It is first compared with the network that has the alias so far, by McNemar's exact test on the
+    test set where both have read it, else on the validation split, where a network that was chosen
+    by its score is optimistically biased. A network is registered once, however often asked.
+
+    Example: fmnist register best --alias champion
+    """
+    with errors_in_a_line():
+        from fashion_mnist.analysis import compare
+        from fashion_mnist.analysis.lookup import find_run
+        from fashion_mnist.analysis.networks import recorded_model, require_network
+        from fashion_mnist.config.store_uri import unread_variables
+        from fashion_mnist.tracking.reader import Reader
+        from fashion_mnist.tracking.recorded import MODEL_FOLDER
+        from fashion_mnist.tracking.registry import Registry
+
+        for variable in unread_variables():
+            note(variable)
+        store = Reader(uri)
+        found = require_network(find_run(store, run, experiment, say=note))
+        if not store.artifacts(found, MODEL_FOLDER):
+            raise OSError(_unrecorded(store, found))
+        recorded_model(store, found)  # or it says that these are not the run's weights
+        registry = Registry(uri)
+        before = registry.with_alias(name, alias)
+        other = before and before.run_id != found.run_id and store.run(before.run_id)
+        comparison = compare.compare_registered(store, other, found) if other else None
+        version = registry.register(name, found)
+        registry.give_alias(version, alias)
+        _print_registration(found, version, alias, before, comparison, as_json=as_json)
+
+
+@commands.command(rich_help_panel=MODELS)
+def serve(
+    run: Annotated[
+        str | None,
+        typer.Argument(help="As elsewhere; left out, the registered one.", metavar="[RUN]"),
+    ] = None,
+    alias: Annotated[str, typer.Option(help="Of the registered network.")] = ALIAS,
+    name: ModelName = MODEL_NAME,
+    port: Annotated[int, typer.Option(help="On 127.0.0.1.", min=1, max=65535)] = 5001,
+    experiment: Experiment = None,
+    uri: Uri = DEFAULT_STORE,
+) -> None:
+    """Serve a network over HTTP, for this machine alone.
+
+    It starts `mlflow models serve`. The network checks its input: a wrong shape, and what is
+    no pixel, are answered with 400 and a reason. A client sends images of 28 rows of 28 pixels:
+    curl -H 'content-type: application/json' -d '{"inputs": [[[0, …], …]]}'
+    http://127.0.0.1:5001/invocations
+
+    Example: fmnist serve --alias champion --port 5001
+    """
+    with errors_in_a_line():
+        import tempfile
+
+        from fashion_mnist.analysis.lookup import find_run
+        from fashion_mnist.analysis.networks import load_network, require_network
+        from fashion_mnist.tracking.packaged_model import serve as serve_model
+        from fashion_mnist.tracking.reader import Reader
+        from fashion_mnist.training.checkpoint import save_model
+
+        store = Reader(uri)
+        found = (
+            find_run(store, run, experiment, say=note)
+            if run
+            else _registered(store, uri, name, alias)
+        )
+        network = load_network(store, require_network(found))
+        with tempfile.TemporaryDirectory() as folder:
+            save_model(Path(folder, "model.safetensors"), network.model)
+            serve_model(
+                Path(folder, "model.safetensors"), name=found.name, port=port, say=print_text
+            )
+
+
+def _say_that_the_test_set_is_read(scored: ScoredNetwork, record: bool) -> None:
+    if not scored.images.is_own_test:
+        return
+    if not scored.is_first_test:
+        how = "it was read before, and counts"
+    elif record:
+        how = "the first time: it counts from now on, as test/… of the run"
+    else:
+        how = "no record counts it (--no-record)"
+    note(f"the test set of {scored.run.name} is read: {how}")
+
+
+def _print_scores(scores: Scores) -> None:
+    from fashion_mnist.analysis.evaluation import class_rows, coverage_rows, metric_rows
+    from fashion_mnist.console import plural
+    from fashion_mnist.metrics import classification
+
+    images = plural(len(scores.result.labels), "image")
+    print_text(f"\n{scores.result.name}: {images}; low and high: 95 % intervals (Wilson)")
+    rows = []
+    for row in metric_rows(scores):
+        key = row["figure"]
+        rows.append(row | {"figure": SCORE_NAMES.get(key, key.replace("_", " "))})
+    _print_columns(rows, {"figure": "", "value": "", "low": "low", "high": "high"}, text=1)
+    print_text("")
+    titles = {"class": "class", "precision": "precision", "recall": "recall"}
+    titles |= {"recall_low": "low", "recall_high": "high", "f1": "F1", "support": "images"}
+    _print_columns(class_rows(scores), titles, text=1)
+    if absent := classification.absent_classes(scores.result.counts, scores.class_names):
+        print_text(absent)
+    _print_confusion(scores)
+    print_text("\nwhere the network may abstain, the most confident predictions first")
+    titles = {"coverage": "coverage", "from": "from confidence", "accuracy": "accuracy"}
+    titles |= {"accuracy_low": "low", "accuracy_high": "high"}
+    _print_columns(coverage_rows(scores), titles, text=0)
+    if scores.robustness:
+        print_text("\naccuracy on corrupted images")
+        for name, (unit, levels) in scores.robustness.items():
+            print_text(f"  {name} ({unit})")
+            words = (f"{level.strength:g}: {cell(level.accuracy)}" for level in levels)
+            print_text(f"    {'   '.join(words)}")
+
+
+def _print_confusion(scores: Scores) -> None:
+    from fashion_mnist.metrics import classification
+
+    counts, names = scores.result.counts, scores.class_names
+    if len(names) <= MOST_CLASSES:
+        print_text("\nrows true, columns predicted, by the numbers of the classes")
+        rows = [
+            {"class": f"{number} {name}", **{str(n): count for n, count in enumerate(own)}}
+            for number, (name, own) in enumerate(zip(names, counts.tolist(), strict=True))
+        ]
+        _print_columns(rows, {"class": ""} | {str(n): str(n) for n in range(len(names))}, text=1)
+    print_text("")
+    for confusion in classification.most_confused(counts, names):
+        print_text(f"  {classification.confusion_in_words(confusion)}")
+
+
+def _print_columns(rows: Sequence[dict[str, Any]], titles: dict[str, str], *, text: int) -> None:
+    """Print these columns of a table, the first `text` of them names."""
+    print_table(
+        rows,
+        [
+            Column(key, title, is_number=place >= text, can_shrink=place < text)
+            for place, (key, title) in enumerate(titles.items())
+        ],
+    )
+
+
+def _print_files(files: Sequence[Path]) -> None:
+    from fashion_mnist.console import plural
+
+    print_text(f"{plural(len(files), 'file')} in {files[0].parent}")
+
+
+def _print_ensemble(scored: ScoredEnsemble, files: Sequence[Path], *, as_json: bool) -> None:
+    """Print its members, how often each counts, and the scores of all together."""
+    from fashion_mnist.analysis.evaluation import content_of
+    from fashion_mnist.analysis.networks import VALIDATION
+    from fashion_mnist.console import plural
+    from fashion_mnist.metrics.statistics import ALPHA
+
+    test, best = scored.vs_best(), scored.runs[scored.best]
+    parts = zip(scored.runs, scored.weights, scored.accuracies, scored.likelihoods, strict=True)
+    members: list[dict[str, Any]] = [
+        {**_identity(run), "weight": weight, "accuracy": accuracy.value, "nll": nll}
+        for run, weight, accuracy, nll in parts
+    ]
+    if as_json:
+        steps = [{**asdict(step), "added": scored.runs[step.added].run_id} for step in scored.steps]
+        vs_best = {"run": best.run_id, "difference": test.difference, "p": test.p}
+        print_json(
+            {
+                "runs": members,
+                "steps": steps,
+                "beside_the_best_alone": vs_best,
+                "data": scored.images.source,
+                **content_of(scored.scores),
+                "files": [str(file) for file in files],
+            }
+        )
+        return
+    columns = [
+        Column("id", "id"),
+        Column("name", "name", can_shrink=True),
+        Column("weight", "counts", is_number=True),
+        Column("accuracy", "accuracy alone", is_number=True),
+        Column("nll", "neg. log-likelihood alone", is_number=True, priority=1),
+    ]
+    print_table([row | {"id": row["id"][:8]} for row in members], columns)
+    if scored.steps:
+        is_biased = scored.images.name == VALIDATION
+        biased = ", so its scores are optimistically biased" if is_biased else ""
+        print_text(f"chosen in {plural(len(scored.steps), 'step')} on the validation split{biased}")
+    print_text(f"images from {scored.images.source}")
+    _print_scores(scored.scores)
+    found = "significantly" if test.p <= ALPHA else "not significantly"
+    print_text(
+        f"\nvs. best on validation ({best.name}): {100 * test.difference:+.2f} points of accuracy; "
+        f"{found} different on these images (McNemar's exact test, p = {test.p:.2g})"
+    )
+    _print_files(files)
+
+
+def _print_reproduction(again: Reproduction, *, as_json: bool) -> None:
+    """Print the result, and what it rests on."""
+    from fashion_mnist.analysis.labels import short_value
+    from fashion_mnist.tracking.links import short_path
+
+    comparison = again.comparison
+    metrics = [
+        {**vars(own), "is_near": own.is_near, "near": own.is_near} for own in comparison.metrics
+    ]
+    origins: list[dict[str, Any]] = [
+        {
+            "name": each.name,
+            "recorded": each.recorded or None,
+            "here": each.here or None,
+            "same": each.is_same,
+        }
+        for each in comparison.origins
+    ]
+    if as_json:
+        recorded, here = comparison.weights
+        print_json(
+            {
+                "run": again.run.run_id,
+                "name": again.run.name,
+                "folder": str(again.folder),
+                "verdict": comparison.result,
+                "weights_sha256": {"recorded": recorded or None, "here": here or None},
+                "figures": [{k: v for k, v in row.items() if k != "near"} for row in metrics],
+                "test": vars(comparison.test) if comparison.test else None,
+                "origins": origins,
+            }
+        )
+        return
+    print_text("")
+    print_table(
+        metrics,
+        [
+            Column("name", ""),
+            Column("recorded", "recorded", is_number=True),
+            Column("here", "here", is_number=True),
+            Column("allowed", "may differ by", is_number=True),
+            Column("near", "near"),
+        ],
+    )
+    print_text("")
+    for row in origins:
+        row |= {key: short_value(str(row[key] or "")) or None for key in ("recorded", "here")}
+        row["same"] = SAME[row["same"]]
+    shrinking = [Column(key, key, can_shrink=True) for key in ("recorded", "here")]
+    print_table(origins, [Column("name", ""), *shrinking, Column("same", "the same")])
+    if test := comparison.test:
+        print_text(
+            f"\nof {test.num_images:,} images the recorded network alone has {test.first_alone:,} "
+            f"right and this one alone {test.second_alone:,} (McNemar's exact test, "
+            f"p = {test.p:.2g})"
+        )
+    print_text(f"\n{_result(comparison)}\nthe second training is in {short_path(again.folder)}")
+
+
+def _result(comparison: TrainingComparison) -> str:
+    """Which of the three it is, and what may be why."""
+    words = [RESULTS[comparison.result]]
+    if comparison.result == "different" and comparison.has_same_weights:
+        words.append("the weights are the same, but the recorded metrics are not theirs")
+    elif comparison.result == "different" and not comparison.is_tested:
+        words.append("other weights, and neither predictions nor a first loss to compare")
+    if comparison.result != "identical":
+        names = {
+            same: ", ".join(each.name for each in comparison.origins if each.is_same is same)
+            for same in (False, None)
+        }
+        words.append(f"what differs: {names[False] or 'nothing that is recorded'}")
+        words += [f"not known of: {names[None]}"] if names[None] else []
+    return "; ".join(words)
+
+
+def _print_registration(
+    run: RecordedRun,
+    version: Version,
+    alias: str,
+    before: Version | None,
+    comparison: RegisteredComparison | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Say what has the alias now, what had it before, and how the two compare."""
+    if as_json:
+        test = comparison.test if comparison else None
+        print_json(
+            {
+                "name": version.name,
+                "version": version.number,
+                "run": run.run_id,
+                "alias": alias,
+                "before": vars(before) if before else None,
+                "verdict": comparison.result if comparison else None,
+                "split": comparison.split if test and comparison else None,
+                "test": vars(test) if test else None,
+                "why_untested": (comparison.why_untested or None) if comparison else None,
+            }
+        )
+        return
+    print_text(f"{version.name} version {version.number} is {run.name} ({run.run_id})")
+    if before == version:
+        print_text(f"it had the alias {alias} already")
+        return
+    was = f", and version {before.number} no longer" if before else ""
+    print_text(f"it has the alias {alias}{was}")
+    if comparison is not None:
+        print_text(comparison.words())
+
+
+def _unrecorded(store: Reader, run: RecordedRun) -> str:
+    """Why a run's network cannot be registered, and what to do about it."""
+    from fashion_mnist.analysis.report_text import read_overrides
+    from fashion_mnist.tracking.links import program
+
+    typed, always = read_overrides(store, run), "tracking.model=always"
+    is_known = not isinstance(typed, str)
+    command = f": {program('train')} {shlex.join([*typed, always])}" if is_known and typed else ""
+    return (
+        f"the network of {run.name} ({run.run_id}) is not recorded, only its metrics: the same "
+        f"command again with {always} records it, without training{command}"
+    )
+
+
+def _registered(store: Reader, uri: str, name: str, alias: str) -> RecordedRun:
+    """The run whose network has the alias."""
+    from fashion_mnist.tracking.registry import Registry
+
+    version = Registry(uri).with_alias(name, alias)
+    if version is None:
+        raise ValueError(
+            f"no version of {name!r} has the alias {alias!r}: fmnist register RUN --alias {alias}"
+        )
+    found = store.run(version.run_id)
+    if found is None:
+        raise OSError(f"version {version.number} of {name!r} is of a run that is gone")
+    return found
+
+
+def _train_again(
+    run: RecordedRun, store: Reader, data: Path | None, output_dir: Path, *, is_silent: bool
+) -> Reproduction:
+    """Its second training, whose progress is printed unless JSON is wanted."""
+    from contextlib import nullcontext
+
+    from fashion_mnist.analysis.reproduce import reproduce as train_again
+    from fashion_mnist.console import lines_on_stdout
+    from fashion_mnist.errors import exit_status, in_words
+    from fashion_mnist.runs.run_dir import RunError
+    from fashion_mnist.runs.signals import StopRequested, stop_requests
+    from fashion_mnist.terminal import observe
+
+    printing = nullcontext() if is_silent else lines_on_stdout()
+    try:
+        with printing, stop_requests() as stop, observe(stop.check) as observer:
+            return train_again(store, run, observer, output_dir=output_dir, data_dir=data)
+    except (RunError, StopRequested) as error:
+        raise failed(in_words(error), exit_status(error) or 1) from None
+
+
+def _identity(run: RecordedRun) -> dict[str, str]:
+    return {"id": run.run_id, "name": run.name}
+
+
+def _prediction(each: Prediction) -> dict[str, Any]:
+    name, probability = each.ranked[0]
+    return {
+        "image": each.image.source,
+        "class": name,
+        "probability": probability,
+        "probabilities": dict(each.ranked),
+        "done": list(each.image.steps),
+    }

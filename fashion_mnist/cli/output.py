@@ -1,0 +1,141 @@
+"""What commands have in common: options, panels of the help, errors, tables and JSON."""
+
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fashion_mnist.console import Column, duration, printable, text_table
+
+# panels of `fmnist --help`
+TRAINING = "Training"
+RESULTS = "What recorded runs say"
+MODELS = "Trained networks"
+MAINTENANCE = "Stores and this machine"
+
+DEFAULT_STORE = "sqlite:///mlflow.db"
+ABSENT = "–"
+OutputDir = Annotated[Path, typer.Option(help="Where the runs are.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Uri = Annotated[str, typer.Option("--uri", help="MLflow's store.", envvar="MLFLOW_TRACKING_URI")]
+Experiment = Annotated[
+    str | None, typer.Option("--experiment", help="Only of this one; else of all.")
+]
+Run = Annotated[
+    str,
+    typer.Argument(
+        help="Id, unique beginning of it, name, latest (the network started last) or best.",
+        metavar="RUN",
+    ),
+]
+Runs = Annotated[
+    list[str],
+    typer.Argument(
+        help="Runs, sweeps or experiments by name or id; a sweep stands for its networks, and "
+        "latest is the newest network or the sweep that it belongs to.",
+        metavar="RUN|SWEEP…",
+    ),
+]
+
+
+def failed(reason: str, status: int = 1) -> typer.Exit:
+    """Says why a command fails; what it then raises."""
+    typer.echo(printable(reason), err=True)
+    return typer.Exit(status)
+
+
+@contextmanager
+def errors_in_a_line() -> Iterator[None]:
+    """Within, a ValueError (the user's mistake) ends with status 2, an OSError with status 1.
+
+    `HYDRA_FULL_ERROR=1` lets both through, with their traceback.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        # the reader has gone, `| head` for one: the command ends without a message
+        is_unread = isinstance(error, BrokenPipeError)
+        if is_unread or os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        from fashion_mnist.console import disk_trouble
+
+        if isinstance(error, ValueError):
+            raise failed(str(error), 2) from None
+        raise failed(disk_trouble(error) if error.filename else str(error)) from None
+
+
+def note(text: str) -> None:
+    """Print a remark beside the result, on standard error."""
+    typer.echo(printable(text), err=True)
+
+
+def print_text(text: str) -> None:
+    """Print lines as they are, without control characters; the program folds none of them."""
+    typer.echo(printable(text))
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
+    """Print the rows as a table that fits the terminal; into a pipe or a file, as wide as it is."""
+    cells = [{column.key: cell(row.get(column.key)) for column in columns} for row in rows]
+    print_lines(
+        text_table(cells, columns, terminal_width()), has_heading=any(c.title for c in columns)
+    )
+
+
+def print_lines(lines: Sequence[str], *, has_heading: bool = True) -> None:
+    """Print a table's lines, the heading in bold."""
+    for number, line in enumerate(lines):
+        typer.echo(typer.style(line, bold=True) if has_heading and number == 0 else line)
+
+
+def terminal_width() -> int | None:
+    """Characters of a line of the terminal; None where the output is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def print_json(content: Any) -> None:
+    """Print it as JSON: times as ISO 8601, durations in seconds, what is no finite number null."""
+    typer.echo(json.dumps(_plain(content), ensure_ascii=True))
+
+
+def cell(value: Any) -> str:
+    """A value in a table: four digits that are worth reading, local time, ABSENT for none."""
+    match value:
+        case None:
+            return ABSENT
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            if value == 0 or 0.001 <= abs(value) < 1000:
+                return f"{value:.4f}"
+            return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
+        case datetime():
+            return f"{value.astimezone():%Y-%m-%d %H:%M}"
+        case timedelta():
+            return duration(value.total_seconds())
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Mapping():
+            return {str(key): _plain(inner) for key, inner in value.items()}
+        case str() | bool() | int() | None:
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case datetime():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case Sequence():
+            return [_plain(inner) for inner in value]
+    return str(value)

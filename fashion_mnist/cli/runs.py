@@ -1,0 +1,466 @@
+"""Commands that show what recorded runs say: lists, leaderboards, comparisons, reports."""
+
+from __future__ import annotations  # what takes time to import is imported by each command
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fashion_mnist.cli.output import (
+    DEFAULT_STORE,
+    RESULTS,
+    AsJson,
+    Experiment,
+    Run,
+    Runs,
+    Uri,
+    cell,
+    errors_in_a_line,
+    note,
+    print_json,
+    print_lines,
+    print_table,
+    print_text,
+    terminal_width,
+)
+from fashion_mnist.console import Column
+
+if TYPE_CHECKING:
+    from fashion_mnist.analysis.compare import Comparison
+    from fashion_mnist.analysis.details import RunDetails
+    from fashion_mnist.tracking.recorded import RecordedRun
+
+commands = typer.Typer()
+COMPARISONS = Path("outputs/comparisons")
+COLUMNS = "name,status,started,duration,final/val_accuracy,test/accuracy,sweep"
+TITLES = {"final/val_accuracy": "val accuracy", "test/accuracy": "test accuracy"}
+STATUSES = ("RUNNING", "FINISHED", "KILLED", "FAILED", "SCHEDULED")
+# the tags that say what a run is and where it came from, under the names that people read
+TAGS = {
+    "failure": "why it failed",
+    "pruned": "pruned",
+    "early_stopping": "early stopping",
+    "sweep.axes": "swept",
+    "sweep.objective": "ranked by",
+    "copy_of": "copy of",
+    "fingerprint": "fingerprint",
+    "weights_sha256": "weights",
+    "data_sha256": "data",
+    "git_commit": "code",
+    "device": "device",
+    "precision": "precision",
+    "threads": "threads",
+    "stack_size": "stack size",
+    "torch": "torch",
+    "python": "Python",
+    "numerics": "numerics",
+    "cpu": "processor",
+    "host": "host",
+}
+
+
+@commands.command(rich_help_panel=RESULTS)
+def runs(
+    experiment: Experiment = None,
+    sweep: Annotated[
+        str | None, typer.Option(help="Only this sweep's: id, name, latest or best.")
+    ] = None,
+    status: Annotated[str | None, typer.Option(help=f"One of {', '.join(STATUSES)}.")] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="As seed=1, 'final/val_accuracy>0.9'; repeat it."),
+    ] = None,
+    sort: Annotated[
+        str, typer.Option(help="By this metric, parameter or tag; -KEY falling.")
+    ] = "-started",
+    reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
+    columns: Annotated[str, typer.Option(help="Keys with commas between.")] = COLUMNS,
+    limit: Annotated[int, typer.Option(help="Rows at most; 0 for all.", min=0)] = 50,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Copies, sweeps and runs of other programs too.")
+    ] = False,
+    uri: Uri = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """List recorded networks, newest first.
+
+    A run that was recorded under several sweeps counts once.
+
+    Example: fmnist runs --filter optimizer.name=adamw --sort=-final/val_accuracy --limit 10
+    """
+    with errors_in_a_line():
+        from fashion_mnist.analysis.lookup import check_key, ordered, short_ids, value_of
+        from fashion_mnist.tracking.reader import Reader
+
+        found = Reader(uri).runs(experiment)
+        chosen = _filtered(found, sweep, status, condition or [], everything)
+        key = sort.removeprefix("-")
+        keys = list(filter(None, (word.strip() for word in columns.split(","))))
+        for each in (key, *(k for k in keys if k not in TITLES)):
+            check_key(each, found)
+        chosen = ordered(chosen, key, descending=sort.startswith("-") != reverse)
+        shown = chosen[: limit or None]
+        names, ids = {run.run_id: run.name for run in found}, short_ids(found)
+        rows: list[dict[str, Any]] = []
+        for run in shown:
+            row = {"id": run.run_id} | {key: value_of(run, key) for key in keys}
+            if "sweep" in row:  # by its name, where it is in the list
+                row["sweep"] = names.get(run.parent_id, run.parent_id) or None
+            rows.append(row)
+        if as_json:
+            print_json({"runs": rows})
+            return
+        short = [row | {"id": ids[run.run_id]} for row, run in zip(rows, shown, strict=True)]
+        if rows:
+            print_table(short, _columns(keys, rows))
+        if not found:
+            print_text("there are no runs yet: fmnist train")
+        elif not chosen:
+            print_text(
+                f"none of {len(found):,} recorded runs matches; --all has those of every kind"
+            )
+        elif len(shown) < len(chosen):
+            print_text(f"{len(shown):,} of {len(chosen):,}; --limit 0 for all")
+
+
+@commands.command(rich_help_panel=RESULTS)
+def show(
+    run: Run, experiment: Experiment = None, uri: Uri = DEFAULT_STORE, as_json: AsJson = False
+) -> None:
+    """Show one run: configuration, curves, scores, most confused classes, files.
+
+    Example: fmnist show best
+    """
+    with errors_in_a_line():
+        from fashion_mnist.analysis.details import read_details
+        from fashion_mnist.analysis.lookup import find_run
+        from fashion_mnist.tracking.reader import Reader
+
+        store = Reader(uri)
+        found = find_run(store, run, experiment, say=note)
+        details = read_details(store, found, every_curve=as_json)
+        if as_json:
+            print_json(details.as_json())
+            return
+        _print_details(details)
+
+
+@commands.command(rich_help_panel=RESULTS)
+def leaderboard(
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            help="An experiment's name; or a sweep's id, name, latest (the sweep started last) or "
+            "best. Without: the experiment of the newest run.",
+            metavar="[SWEEP|EXPERIMENT]",
+        ),
+    ] = None,
+    uri: Uri = DEFAULT_STORE,
+    experiment: Experiment = None,
+    limit: Annotated[int, typer.Option(help="Settings shown at most; 0 for all.", min=0)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Rank settings by the sweep's objective, else validation accuracy; test each vs. the best.
+
+    Runs that differ in nothing but seed and fold are repetitions of one setting; settings with
+    fewer than the others come last. Tests: paired t over common seeds; one seed's folds, the
+    corrected resampled t (Nadeau and Bengio); single networks, McNemar's exact test; Holm-adjusted.
+
+    Example: fmnist leaderboard latest --limit 10
+    """
+    with errors_in_a_line():
+        from fashion_mnist.analysis.labels import metric_name
+        from fashion_mnist.analysis.leaderboard import leaderboard as build
+        from fashion_mnist.tracking.reader import Reader
+
+        board = build(Reader(uri), what, experiment=experiment, limit=limit or None)
+        if as_json:
+            print_json(board.as_json())
+            return
+        print_text(f"{board.title}: {board.size()}, ranked by {metric_name(board.score)}")
+        print_lines(board.text(terminal_width()))
+        for line in board.notes():
+            print_text(line)
+
+
+@commands.command(rich_help_panel=RESULTS)
+def compare(
+    runs: Runs,
+    split: Annotated[str, typer.Option(help="validation or test.")] = "validation",
+    output: Annotated[
+        Path | None, typer.Option(help=f"Where files go; else below {COMPARISONS}.")
+    ] = None,
+    record: Annotated[bool, typer.Option(help="Make it a run of the store, too.")] = True,
+    experiment: Experiment = None,
+    uri: Uri = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Compare networks with the first one by their predictions of the same images.
+
+    Scores, McNemar's exact test (Holm-adjusted), differences by a paired bootstrap over images,
+    confusion matrices, calibration, images on which they disagree; the page has all of it.
+
+    Example: fmnist compare best latest --split test
+    """
+    with errors_in_a_line():
+        from fashion_mnist.analysis.compare import (
+            compare as build,
+        )
+        from fashion_mnist.analysis.compare import (
+            comparison_name,
+            read_pictured,
+            record_comparison,
+            write_comparison,
+        )
+        from fashion_mnist.analysis.lookup import select_runs
+        from fashion_mnist.tracking.reader import Reader
+
+        store = Reader(uri)
+        selected = select_runs(store, runs, experiment, say=note)
+        comparison = build(store, selected.runs, split)
+        images, remark = read_pictured(comparison)
+        folder = output or COMPARISONS / comparison_name(comparison)
+        files = write_comparison(comparison, folder, images, remark=remark)
+        run_id, problem = "", None
+        try:
+            run_id = record_comparison(store.uri, comparison, files) if record else ""
+        except OSError as error:
+            problem = error  # the result is printed first
+        print_comparison(comparison, files, run_id, as_json=as_json)
+        if problem is not None:
+            raise problem
+
+
+@commands.command(rich_help_panel=RESULTS)
+def diff(
+    first: Run,
+    second: Annotated[str, typer.Argument(help="As the first.", metavar="RUN")],
+    experiment: Experiment = None,
+    uri: Uri = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Show what differs between two runs: configuration, code, data, versions, machine, results.
+
+    Example: fmnist diff best latest
+    """
+    with errors_in_a_line():
+        from fashion_mnist.analysis.lookup import find_runs
+        from fashion_mnist.tracking.reader import Reader
+
+        one, other = find_runs(Reader(uri), [first, second], experiment, say=note)
+        print_differences(one, other, as_json=as_json)
+
+
+@commands.command(rich_help_panel=RESULTS)
+def report(
+    what: Runs,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the page goes.")] = Path(
+        "report.html"
+    ),
+    limit: Annotated[int, typer.Option(help="Settings shown at most; 0 for all.", min=0)] = 20,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the IDX files that the runs had; else where they had them."),
+    ] = None,
+    experiment: Experiment = None,
+    uri: Uri = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Write a page of all that can be said: one file, for a browser or for print.
+
+    Question, leaderboard with its tests (as in fmnist leaderboard), main effects, confusion
+    matrices, most confused classes with images, calibration, costs, how to repeat it.
+
+    Example: fmnist report widths -o report.html
+    """
+    with errors_in_a_line():
+        from fashion_mnist.analysis.report import build_report, check_output, content_of
+
+        check_output(output)
+        from fashion_mnist.analysis.lookup import select_runs
+        from fashion_mnist.analysis.report_page import write_report
+        from fashion_mnist.analysis.report_text import answer
+        from fashion_mnist.tracking.reader import Reader
+
+        store = Reader(uri)
+        subject = select_runs(store, what, experiment, say=note)
+        found = build_report(store, subject, limit=limit or None, folder=data)
+        write_report(found, output)
+        if as_json:
+            print_json({**content_of(found), "file": str(output)})
+            return
+        for line in answer(found.board):
+            print_text(line)
+        print_text(str(output))
+
+
+def print_comparison(
+    comparison: Comparison, files: Sequence[Path], run_id: str, *, as_json: bool
+) -> None:
+    """Print all its tables, and where it is kept.
+
+    Args:
+        files: the page first.
+        run_id: of the run that it was recorded as; empty for none.
+    """
+    from fashion_mnist.analysis import compare as comparing
+    from fashion_mnist.tracking.links import short_path
+
+    if as_json:
+        places = {"files": list(map(str, files)), "run_id": run_id or None}
+        print_json({**comparing.content_of(comparison), **places})
+        return
+    for rows in (
+        comparing.run_rows(comparison),
+        comparing.score_rows(comparison),
+        comparing.mcnemar_rows(comparison),
+        comparing.class_rows(comparison),
+        comparing.calibration_rows(comparison),
+    ):
+        keys = list(dict.fromkeys(key for row in rows for key in row))
+        names = ("run", "settings")
+        print_table(rows, [Column(key, key, can_shrink=key in names) for key in keys])
+        print_text("")
+    for line in (*comparing.notes(comparison), "", *comparing.headline(comparison)):
+        print_text(line)
+    print_text(f"page: {short_path(files[0])}")
+    if run_id:
+        print_text(f"recorded as the run {run_id}")
+
+
+def print_differences(first: RecordedRun, second: RecordedRun, *, as_json: bool) -> None:
+    """Print in what two runs differ."""
+    from fashion_mnist.analysis.diff import differences, in_short
+    from fashion_mnist.analysis.labels import short_value
+
+    runs, found = {"A": first, "B": second}, differences(first, second)
+    if as_json:
+        content = {
+            "runs": {letter: run.run_id for letter, run in runs.items()},
+            "in_short": in_short(first, second),
+            "differences": [
+                {"part": each.part, "key": each.key, "A": each.first, "B": each.second}
+                for each in found
+            ],
+        }
+        print_json(content)
+        return
+    for letter, run in runs.items():
+        print_text(f"{letter}: {run.name} ({run.run_id})")
+    rows = []
+    for each, before in zip(found, [None, *found], strict=False):
+        part = each.part if before is None or before.part != each.part else ""
+        own = (each.first, each.second)
+        a, b = (short_value(value) if isinstance(value, str) else value for value in own)
+        rows.append({"part": part, "key": each.key, "A": a, "B": b})
+    shrinking = [Column(key, key, can_shrink=True) for key in ("A", "B")]
+    if rows:
+        print_table(rows, [Column("part", ""), Column("key", ""), *shrinking])
+    print_text(in_short(first, second))
+
+
+def _filtered(
+    found: list[RecordedRun],
+    sweep: str | None,
+    status: str | None,
+    conditions: list[str],
+    everything: bool,
+) -> list[RecordedRun]:
+    """Those of the runs that the options ask for."""
+    from fashion_mnist.analysis.lookup import choose_sweep, fulfil, without_copies
+
+    chosen = [run for run in found if everything or run.is_network]
+    if sweep is not None:
+        parent = choose_sweep(found, sweep, say=note)
+        chosen = [run for run in chosen if run.parent_id == parent.run_id]
+    if status is not None:
+        if status.upper() not in STATUSES:
+            raise ValueError(f"--status must be one of {', '.join(STATUSES)}, got {status!r}")
+        chosen = [run for run in chosen if run.status == status.upper()]
+    chosen = fulfil(chosen, conditions)
+    return chosen if everything else without_copies(chosen)
+
+
+def _columns(keys: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[Column]:
+    """Numbers on the right; names are cut and the last columns left out where there is no room."""
+    from fashion_mnist.analysis.lookup import as_number
+
+    columns = [Column("id", "id")]
+    for place, key in enumerate(key for key in keys if key != "id"):
+        values = [row[key] for row in rows if row[key] is not None]
+        is_number = bool(values) and all(as_number(value) is not None for value in values)
+        is_text = any(isinstance(value, str) for value in values) and not is_number
+        # what was asked for explicitly is all shown, as far as names can be cut
+        priority = {"status": 1, "sweep": 2, "duration": 3}.get(key, 0)
+        shrinks = is_text and key != "status"
+        title = TITLES.get(key, key)
+        columns.append(Column(key, title, is_number, shrinks, priority if place else 0))
+    return columns
+
+
+def _print_details(details: RunDetails) -> None:
+    from fashion_mnist.analysis.details import grouped
+
+    run = details.run
+    words = [run.status, f"started {cell(run.start)}"]
+    words += [f"took {cell(run.duration)}"] if run.duration else []
+    words += [f"experiment {run.experiment}"]
+    words += [f"part of {run.parent_id}"] if run.parent_id else []
+    print_text(f"{run.name}\n{run.run_id}\n{', '.join(words)}")
+    if run.status != "FINISHED" and run.tags.get("failure"):
+        print_text(f"why it failed: {run.tags['failure']}")
+    print_text("\nconfiguration")
+    for group, settings in grouped(run.parameters):
+        # a setting is not broken, and where there is no room goes on in the next line
+        head = f"{group:<12}" if group else " " * 12
+        width = max((terminal_width() or 10_000) - len(head), 40)
+        lines = textwrap.wrap(settings, width, break_long_words=False, break_on_hyphens=False)
+        print_text("\n".join([head + lines[0], *(" " * len(head) + line for line in lines[1:])]))
+    for title, rows in _sections(details):
+        if rows:
+            print_text(f"\n{title}")
+            width = max(map(len, rows))
+            named = [{str(k): text for k, text in enumerate(row)} for row in rows]
+            print_table(named, [Column(str(place), "") for place in range(width)])
+    if details.files_missing:
+        print_text(f"\nits files cannot be listed: {details.files_missing}")
+
+
+def _sections(details: RunDetails) -> Iterator[tuple[str, list[list[str]]]]:
+    """Title and rows of each part; the rows of a part are of one length."""
+    from rich.filesize import decimal
+
+    from fashion_mnist.analysis.details import sparkline
+    from fashion_mnist.console import plural
+
+    run = details.run
+    curves = []
+    for key, points in details.curves.items():
+        values = list(points.values())
+        if values:
+            course = f"{cell(float(values[0]))} to {cell(float(values[-1]))}"
+            curves.append([key, sparkline(values), f"{course}, {plural(len(values), 'epoch')}"])
+    yield "curves", curves
+    starts = ("final/", "test/", "best/")  # of metrics that are no curves
+    yield (
+        "scores",
+        [[key, cell(value)] for key, value in run.metrics.items() if key.startswith(starts)],
+    )
+    yield (
+        f"most confused ({details.confused_split})",
+        [
+            [f"{each['true']} taken for {each['predicted']}", f"{each['count']}/{each['support']}"]
+            for each in details.confused
+        ],
+    )
+    # images/ holds copies of the pictures, with long names, for MLflow's charts
+    own = [file for file in details.files if not file.path.startswith("images/")]
+    sizes = {file.path: file.num_bytes for file in own}
+    yield (
+        "files",
+        [[path, cell(None) if size is None else decimal(size)] for path, size in sizes.items()],
+    )
+    yield "origin", [[name, run.tags[tag]] for tag, name in TAGS.items() if run.tags.get(tag)]

@@ -1,0 +1,96 @@
+"""HTML pages of one layout. A page holds its pictures, runs no code and fetches nothing."""
+
+import base64
+import re
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import jinja2
+
+# a text that is not escaped, by some mistake, still runs and fetches nothing
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+SHORT = 24  # characters of a cell that is not broken into lines
+_NUMBER = re.compile(r"[+-]?[\d,]*\.?\d+")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of text under headings."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    is_text: Sequence[bool]  # of each column: it stands on the left
+    classes: Sequence[str] = ()  # CSS classes of each row
+    is_sorted: bool = False  # by the column that a reader chooses
+    orders: Sequence[Sequence[int]] = field(default=())  # of each row: its place by each column
+
+    def is_short(self, column: int, cell: str) -> bool:
+        """Whether the cell is not broken into lines."""
+        return not self.is_text[column] or len(cell) <= SHORT
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG in the page itself, and the caption for readers who do not see it."""
+
+    source: str  # data:…
+    caption: str
+
+
+def table(
+    rows: Sequence[Mapping[str, str]],
+    *,
+    text: Container[str] = (),
+    classes: Sequence[str] = (),
+    is_sorted: bool = False,
+) -> Table | None:
+    """A table of rows that map headings to cells; None where there are no rows.
+
+    Args:
+        text: headings of columns that stand on the left; all others on the right.
+        is_sorted: whether a reader can sort by a column: numbers falling, texts rising.
+    """
+    if not rows:
+        return None
+    head = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [[row.get(key, "") for key in head] for row in rows]
+    orders = list(zip(*(_places(own) for own in zip(*cells, strict=True)), strict=True))
+    return Table(head, cells, [key in text for key in head], classes, is_sorted, orders)
+
+
+def picture(png: bytes, caption: str) -> Picture:
+    """The PNG as a part of a page."""
+    return Picture(f"data:image/png;base64,{base64.b64encode(png).decode()}", caption)
+
+
+def render(template: str, **context: Any) -> str:
+    """The page of a template; every text in it is escaped."""
+    return _environment().get_template(template).render(policy=POLICY, contents=[], **context)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("fashion_mnist", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _places(cells: Sequence[str]) -> list[int]:
+    """The place of each cell by value: numbers first, the largest first, then texts."""
+
+    def key(number: int) -> tuple[bool, float, str]:
+        found = _NUMBER.match(cells[number])
+        value = float(found[0].replace(",", "")) if found else 0.0
+        return found is None, -value, cells[number]
+
+    order = sorted(range(len(cells)), key=key)
+    places = [0] * len(cells)
+    for place, number in enumerate(order):
+        places[number] = place
+    return places
