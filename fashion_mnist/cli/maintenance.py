@@ -1,6 +1,6 @@
 """Commands that look after stores and this machine."""
 
-import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,11 @@ from fashion_mnist.cli.output import (
     Uri,
     errors_in_a_line,
     failed,
+    print_json,
+    print_table,
+    print_text,
 )
+from fashion_mnist.console import Column
 
 commands = typer.Typer()
 
@@ -25,30 +29,28 @@ def sync(output_dir: OutputDir = Path("outputs"), as_json: AsJson = False) -> No
 
     Example: fmnist sync
     """
-    from fashion_mnist.config.store_uri import without_password
-    from fashion_mnist.console import disk_trouble
-    from fashion_mnist.tracking.uploader import sync as send
+    with errors_in_a_line():
+        from fashion_mnist.config.store_uri import without_password
+        from fashion_mnist.tracking.uploader import sync as send
 
-    try:
         outcome = send(output_dir)
-    except OSError as error:
-        raise failed(disk_trouble(error)) from None
-    rows = [
-        {
-            "run": run.run_id,
-            "store": without_password(run.destination.address),
-            "sent": run.is_complete,
-        }
-        for run in outcome.uploads
-    ]
-    if as_json:
-        typer.echo(json.dumps({"runs": rows, "reason": outcome.reason}))
-    else:
+        rows = [
+            {
+                "run": run.run_id,
+                "store": without_password(run.destination.address),
+                "sent": run.is_complete,
+            }
+            for run in outcome.uploads
+        ]
         sent = sum(bool(row["sent"]) for row in rows)
-        none = f"there are no runs below {output_dir}"
-        typer.echo(f"{sent} of {len(rows)} runs are recorded" if rows else none)
-    if outcome.reason:
-        raise failed(outcome.reason)
+        if as_json:
+            print_json({"runs": rows, "reason": outcome.reason})
+        elif rows:
+            print_text(f"{sent} of {len(rows)} runs are recorded")
+        else:
+            print_text(f"there are no runs below {output_dir}")
+        if outcome.reason:
+            raise failed(outcome.reason)
 
 
 @commands.command(rich_help_panel=MAINTENANCE)
@@ -64,28 +66,53 @@ def clean(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what nobody needs any more of what training has left, or delete it.
+    """Show what training has left that is of no further use, or delete it.
 
-    Never the runs themselves: event logs, figures, networks and stores stay.
+    Never the runs themselves: event logs, metrics, networks and stores stay.
 
     Example: fmnist clean --delete
     """
-    from fashion_mnist.clean import clean as find
-    from fashion_mnist.clean import table_of
-    from fashion_mnist.console import disk_trouble, printable
+    with errors_in_a_line():
+        from rich.filesize import decimal
 
-    try:
+        from fashion_mnist.maintenance.clean import clean as find
+
         found = find(output_dir, unfinished=unfinished, delete=delete)
-    except OSError as error:
-        raise failed(disk_trouble(error)) from None
-    if as_json:
+        if as_json:
+            files = [{"path": str(f.path), "kind": f.kind, "bytes": f.num_bytes} for f in found]
+            print_json({"leftovers": files, "deleted": delete})
+            return
+        if not found:
+            print_text(f"nothing to clean up below {output_dir}")
+            return
+        kinds = {kind: [f for f in found if f.kind == kind] for kind in (f.kind for f in found)}
         rows = [
-            {"path": str(each.path), "kind": each.kind, "bytes": each.num_bytes} for each in found
+            {
+                "what": kind,
+                "number": f"{len(files):,}",
+                "size": decimal(sum(file.num_bytes for file in files)),
+                "example": str(files[0].path.relative_to(output_dir)),
+            }
+            for kind, files in [*kinds.items(), *([("all", found)] if len(kinds) > 1 else [])]
         ]
-        typer.echo(json.dumps({"leftovers": rows, "deleted": delete}))
-    else:
-        table = table_of(found, output_dir, unfinished=unfinished, is_deleted=delete)
-        typer.echo(printable(table))
+        print_table(
+            rows,
+            [
+                Column("what", "what"),
+                Column("number", "number", is_number=True),
+                Column("size", "size", is_number=True),
+                Column("example", "for example", can_shrink=True),
+            ],
+        )
+        total = decimal(sum(file.num_bytes for file in found))
+        if delete:
+            print_text(f"deleted, {total} are free")
+            return
+        words = ["fmnist clean --delete", *(["--unfinished"] if unfinished else [])]
+        if output_dir != Path("outputs"):
+            words.append(f"--output-dir {shlex.quote(str(output_dir))}")
+        warning = "; unfinished runs then begin again, at their first epoch" if unfinished else ""
+        print_text(f"to free it: {' '.join(words)}{warning}")
 
 
 @commands.command(rich_help_panel=MAINTENANCE)
@@ -104,21 +131,16 @@ def doctor(
     Example: fmnist doctor
     """
     with errors_in_a_line():
-        from fashion_mnist.cli.output import print_json, print_table
-        from fashion_mnist.console import Column
-        from fashion_mnist.doctor.examination import examine
+        from fashion_mnist.maintenance.doctor import examine
 
         found = list(examine(uri, output_dir=output_dir, data_dir=data))
-        rows = [vars(finding) for finding in found]
-        columns = [
-            Column("state", ""),
-            Column("topic", "what"),
-            Column("words", "found"),
-            Column("advice", "what to do"),
-        ]
         if as_json:
-            print_json({"findings": rows})
+            print_json({"findings": [vars(finding) for finding in found]})
         else:
-            print_table(rows, columns)
-    if any(finding.state == "wrong" for finding in found):
+            for finding in found:
+                head = f"{finding.state:<7}  {finding.topic}: "
+                print_text(f"{head}{finding.words}")
+                if finding.advice:
+                    print_text(f"{'':<7}  {finding.advice}")
+    if any(finding.state == "error" for finding in found):
         raise typer.Exit(1)

@@ -16,8 +16,8 @@ import psutil
 import yaml
 from mlflow import MlflowClient
 
-from fashion_mnist.clean import PART, clean
 from fashion_mnist.config.compose import check
+from fashion_mnist.maintenance.clean import PART, clean
 from fashion_mnist.runs.request import Request, load_data
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from fashion_mnist.clean import PART, clean
+from fashion_mnist.maintenance.clean import PART, clean
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import STOPPING
 from fashion_mnist.tracking.upload_state import uploads

@@ -22,7 +22,7 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from fashion_mnist.cli import app
-from fashion_mnist.doctor.stores import look_at_store
+from fashion_mnist.maintenance.doctor import check_tracking
 from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.tracking.server import mlflow_server, wait_until_ready
 from fashion_mnist.tracking.upload_state import Outcome
@@ -207,11 +207,11 @@ def test_reading_with_a_login(team: Team, tmp_path: Path) -> None:
 
 def test_doctor_tells_of_a_refused_login(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server answers, and runs would not be recorded all the same."""
-    [refused] = look_at_store(team.uri)
-    assert (refused.state, "wants a login" in refused.words) == ("wrong", True)
+    [refused] = check_tracking(team.uri)
+    assert (refused.state, "wants a login" in refused.words) == ("error", True)
     log_in(monkeypatch, "ann", ANN)
-    [let_in] = look_at_store(team.uri)
-    assert let_in.state == "well"
+    [let_in] = check_tracking(team.uri)
+    assert let_in.state == "OK"
 
 
 def test_login_from_mlflows_file(

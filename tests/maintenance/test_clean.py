@@ -1,4 +1,4 @@
-"""`fmnist clean`: what nobody needs any more goes, on demand; what was recorded stays."""
+"""`fmnist clean`: what is of no further use is deleted on demand; what was recorded stays."""
 
 import json
 import os
@@ -10,8 +10,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fashion_mnist.clean import DAMAGED, EMPTY, ENDED_CHECKPOINT, PART, UNFINISHED, clean
 from fashion_mnist.cli import app
+from fashion_mnist.maintenance.clean import (
+    DAMAGED,
+    EMPTY,
+    ENDED_CHECKPOINT,
+    PART,
+    UNFINISHED,
+    clean,
+)
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.files import is_abandoned, replacing, run_lock
 
@@ -60,7 +67,7 @@ def outputs(dead_pid: int) -> Iterator[dict[str, set[Path]]]:
         path.unlink()
     write(sweep / "study.log")
     write(sweep / "events.damaged-1.jsonl")
-    write(OUTPUTS / "runs/silent/study.log")  # no event log, and yet somebody's
+    write(OUTPUTS / "runs/silent/study.log")  # no event log, and yet not ours
     write(OUTPUTS / "hydra/2026-01-01/0/.hydra/config.yaml")
     write(OUTPUTS / f".uploader.{os.getpid()}.part.json")
     write(ended[0] / f"uploads/.receipt.{os.getpid()}.part.json")
@@ -143,13 +150,13 @@ def test_command_shows_sizes_and_how_to_free_them(outputs: dict[str, set[Path]])
     freed = CliRunner().invoke(app, ["clean", "--delete"])
     assert f"deleted, {total} bytes are free" in freed.stdout
     again = CliRunner().invoke(app, ["clean"])
-    assert again.stdout == "there is nothing to free below outputs\n"
+    assert again.stdout == "nothing to clean up below outputs\n"
 
 
 def test_folder_that_is_not_there_has_nothing_to_free() -> None:
     """Before the first run; it is not made for that."""
     said = CliRunner().invoke(app, ["clean", "--output-dir", "nowhere"])
-    assert (said.exit_code, said.stdout) == (0, "there is nothing to free below nowhere\n")
+    assert (said.exit_code, said.stdout) == (0, "nothing to clean up below nowhere\n")
     assert not Path("nowhere").exists()
 
 

@@ -1,19 +1,11 @@
-"""What lies below an output folder that nobody needs any more: found, and deleted if wanted."""
+"""Files below an output folder that are of no further use: found, and deleted if wanted."""
 
-import io
 import os
 import re
-import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.filesize import decimal
-from rich.markup import escape
-from rich.table import Table
 
 from fashion_mnist.runs.event_log import LOG_FILE
 from fashion_mnist.runs.files import is_abandoned, run_lock
@@ -26,7 +18,7 @@ ENDED_CHECKPOINT = "checkpoints of runs that have ended"
 DAMAGED = "damaged files that were set aside"
 EMPTY = "folders of runs and sweeps that never began"
 UNFINISHED = "checkpoints of unfinished runs"
-# event logs that were set aside are not among them: they may hold what nobody else knows
+# event logs that were set aside are not among them: they may hold what is recorded nowhere else
 _DAMAGED = re.compile(r"(checkpoint|checkpoint\.previous|model)\.damaged-\d+\.safetensors")
 
 
@@ -40,7 +32,7 @@ class Leftover:
 
 
 def clean(output_dir: Path, *, unfinished: bool, delete: bool) -> list[Leftover]:
-    """What nobody needs any more below a folder, and is deleted if that is wanted.
+    """Find what is of no further use below a folder, and delete it if that is wanted.
 
     What a living process holds the lock of is left out and left alone, and so is all that was
     recorded: event logs, artifacts, networks, stores.
@@ -85,7 +77,7 @@ def _in_folder(folder: Path, unfinished: bool) -> list[Leftover]:
 
 
 def _is_nothing(path: Path) -> bool:
-    """Whether a file says nothing: a process that was killed before its first word left it."""
+    """Whether a file says nothing: a process that was killed before its first event left it."""
     is_silent = path.name == LOG_FILE and _size(path) == 0
     return is_silent or path.name in ("lock", "lock.holder") or is_abandoned(path)
 
@@ -122,7 +114,7 @@ def _unless_held(folder: Path) -> Iterator[bool]:
 
 
 def _delete(path: Path) -> None:
-    """A file; or a folder of nothing, as long as nobody has put something into it."""
+    """A file; or a folder of nothing, as long as it is still empty."""
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return
@@ -131,34 +123,3 @@ def _delete(path: Path) -> None:
             if _is_nothing(Path(place, name)):
                 Path(place, name).unlink()
         Path(place).rmdir()
-
-
-def table_of(
-    found: Sequence[Leftover], output_dir: Path, *, unfinished: bool, is_deleted: bool
-) -> str:
-    """What `clean` found, in words: a row for each kind, the whole, and what can be done."""
-    if not found:
-        return f"there is nothing to free below {output_dir}"
-    table = Table(*("what", "number", "size", "such as"), box=SIMPLE)
-    for kind in dict.fromkeys(leftover.kind for leftover in found):
-        own = [leftover for leftover in found if leftover.kind == kind]
-        place = str(own[0].path.relative_to(output_dir))
-        table.add_row(kind, f"{len(own):,}", _total(own), escape(place))
-    table.add_row("all", f"{len(found):,}", _total(found), "")
-    text = io.StringIO()
-    Console(file=text, width=120, force_terminal=False).print(table)
-    return f"{text.getvalue().rstrip()}\n{_advice(found, output_dir, unfinished, is_deleted)}"
-
-
-def _advice(found: Sequence[Leftover], output_dir: Path, unfinished: bool, is_deleted: bool) -> str:
-    if is_deleted:
-        return f"deleted, {_total(found)} are free"
-    words = ["fmnist clean --delete", *(["--unfinished"] if unfinished else [])]
-    if output_dir != Path("outputs"):
-        words.append(f"--output-dir {shlex.quote(str(output_dir))}")
-    warning = "; unfinished runs then begin again, at their first epoch" if unfinished else ""
-    return f"to free it: {' '.join(words)}{warning}"
-
-
-def _total(found: Sequence[Leftover]) -> str:
-    return decimal(sum(leftover.num_bytes for leftover in found))

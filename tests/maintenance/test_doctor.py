@@ -16,12 +16,20 @@ from typer.testing import CliRunner, Result
 from fashion_mnist.cli import app
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.data.fashion_mnist import NAMES
-from fashion_mnist.doctor.data_set import look_at_data
-from fashion_mnist.doctor.finding import Finding
-from fashion_mnist.doctor.hardware import look_at_gpu, look_at_threads
-from fashion_mnist.doctor.outputs import look_at_disk, look_at_leftovers, look_at_logs
-from fashion_mnist.doctor.packages import PACKAGE, look_at_packages
-from fashion_mnist.doctor.stores import known_logs, look_at_paths, look_at_store
+from fashion_mnist.maintenance.doctor import (
+    PACKAGE,
+    Finding,
+    check_artifacts,
+    check_data,
+    check_disk,
+    check_event_logs,
+    check_gpu,
+    check_leftovers,
+    check_packages,
+    check_threads,
+    check_tracking,
+    known_logs,
+)
 from fashion_mnist.runs.event_log import LOG_FILE, EventLog, set_offline
 from fashion_mnist.runs.files import replacing, run_lock
 from fashion_mnist.tracking.store import Store
@@ -38,8 +46,8 @@ def fmnist(*words: str) -> Result:
     return CliRunner().invoke(app, list(words))
 
 
-def only(look: Iterable[Finding]) -> Finding:
-    [finding] = look
+def only(check: Iterable[Finding]) -> Finding:
+    [finding] = check
     return finding
 
 
@@ -55,7 +63,7 @@ def test_all_is_well_after_training(
     topics = ["environment", "store", "paths in the store", "event logs", "leftovers", "disk"]
     assert {each["topic"] for each in found} >= {*topics, "data", "threads", "GPU"}
     states = {each["topic"]: each["state"] for each in found}
-    assert {states[topic] for topic in topics} == {"well"}
+    assert {states[topic] for topic in topics} == {"OK"}
     after = {path: path.stat().st_mtime_ns for path in Path().rglob("*") if path.is_file()}
     assert after == before
     assert "10 runs" in fmnist("doctor").stdout
@@ -87,7 +95,7 @@ def test_packages_are_compared_with_what_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here all fit; one that is missing and one that is too old are named."""
-    assert only(look_at_packages()).state == "well"
+    assert only(check_packages()).state == "OK"
     folder = tmp_path / f"{PACKAGE.replace('-', '_')}-9.dist-info"
     folder.mkdir()
     required = ["numpy>=99", "no-such-package", "another-one; extra == 'notebook'"]
@@ -95,8 +103,8 @@ def test_packages_are_compared_with_what_is_asked_for(
     lines += [f"Requires-Dist: {each}" for each in required]
     (folder / "METADATA").write_text("\n".join(["Metadata-Version: 2.1", *lines, ""]))
     monkeypatch.syspath_prepend(tmp_path)
-    python, packages = look_at_packages()
-    assert (python.state, packages.state) == ("wrong", "wrong")
+    python, packages = check_packages()
+    assert (python.state, packages.state) == ("error", "error")
     assert ">=3.99 is needed" in python.words
     said = f"numpy {metadata.version('numpy')}, and >=99 is needed; no-such-package is missing"
     assert packages.words == said
@@ -106,37 +114,37 @@ def test_damaged_data_is_said_and_left(tmp_path: Path) -> None:
     """Other data in the place of Fashion-MNIST, and files that are missing."""
     folder = make_data(tmp_path / "data")
     before = sorted(folder.iterdir())
-    first, *others = look_at_data(folder)
-    assert first.state == "wrong"
+    first, *others = check_data(folder)
+    assert first.state == "error"
     assert "SHA-256" in first.words
-    assert all(finding.state != "wrong" for finding in others)
+    assert all(finding.state != "error" for finding in others)
     assert sorted(folder.iterdir()) == before
     (folder / NAMES[0]).unlink()
-    first, *others = look_at_data(folder)
-    assert (first.state, NAMES[0] in first.words) == ("wrong", True)
+    first, *others = check_data(folder)
+    assert (first.state, NAMES[0] in first.words) == ("error", True)
 
 
-def test_stores_that_cannot_be_used_are_wrong(recordings: Recordings, tmp_path: Path) -> None:
+def test_stores_that_cannot_be_used_are_errors(recordings: Recordings, tmp_path: Path) -> None:
     """No database, another program's, a damaged one, a locked one, a server that is down."""
     path = tmp_path / "mlflow.db"
     uri = f"sqlite:///{path}"
-    assert only(look_at_store(uri)).state == "note"
+    assert only(check_tracking(uri)).state == "warning"
     path.write_text("no database" * 1000)
-    assert "not a database" in only(look_at_store(uri)).words
+    assert "not a database" in only(check_tracking(uri)).words
     path.unlink()
     with closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE mine (x)")
-    assert "no such table" in only(look_at_store(uri)).words
+    assert "no such table" in only(check_tracking(uri)).words
     shutil.copy(recordings.folder / "mlflow.db", path)
-    assert only(look_at_store(uri)).state == "well"
+    assert only(check_tracking(uri)).state == "OK"
     content = bytearray(path.read_bytes())
     content[8192:20480] = bytes(12288)
     path.write_bytes(content)
-    assert only(look_at_store(uri)).state == "wrong"
+    assert only(check_tracking(uri)).state == "error"
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        down = only(look_at_store(f"http://127.0.0.1:{taken.getsockname()[1]}"))
-    assert (down.state, "does not answer" in down.words) == ("wrong", True)
+        down = only(check_tracking(f"http://127.0.0.1:{taken.getsockname()[1]}"))
+    assert (down.state, "does not answer" in down.words) == ("error", True)
 
 
 def test_a_locked_store_is_said_to_be(recordings: Recordings, tmp_path: Path) -> None:
@@ -144,13 +152,13 @@ def test_a_locked_store_is_said_to_be(recordings: Recordings, tmp_path: Path) ->
     path = shutil.copy(recordings.folder / "mlflow.db", tmp_path / "mlflow.db")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        finding = only(look_at_store(f"sqlite:///{path}"))
-    assert finding.state == "wrong"
+        finding = only(check_tracking(f"sqlite:///{path}"))
+    assert finding.state == "error"
     assert "another program" in finding.advice
 
 
 def write_run(folder: Path, uri: str) -> None:
-    """A finished run that nobody has sent."""
+    """A finished run that was not sent."""
     with EventLog(folder) as event_log:
         event_log.destination(uri, "experiment")
         event_log.start("a run", {}, {})
@@ -158,16 +166,16 @@ def write_run(folder: Path, uri: str) -> None:
 
 
 def test_runs_that_no_store_has_are_told_of(tmp_path: Path) -> None:
-    """Not those of a living process; what was kept back on purpose is a note; damage is wrong."""
+    """Not those of a living process; what was held back on purpose is a warning, damage an error."""
     outputs, uri = tmp_path / "outputs", absolute_uri("sqlite:///mlflow.db", tmp_path)
 
     def look() -> list[Finding]:
-        return list(look_at_logs(outputs, set))
+        return list(check_event_logs(outputs, set))
 
-    assert only(look()).state == "well"
+    assert only(look()).state == "OK"
     for name in ("a-1", "b-1"):
         write_run(outputs / "runs" / name, uri)
-    assert only(look()).state == "wrong"
+    assert only(look()).state == "error"
     assert "2 runs are not recorded yet" in only(look()).words  # and not gone: no store had them
     (tmp_path / "mlflow.db").touch()
     assert "2 runs are not recorded yet" in only(look()).words
@@ -175,10 +183,10 @@ def test_runs_that_no_store_has_are_told_of(tmp_path: Path) -> None:
         assert "1 run is not recorded yet" in only(look()).words
     for name in ("a-1", "b-1"):
         set_offline(outputs / "runs" / name, is_offline=True)
-    assert only(look()).state == "note"
+    assert only(look()).state == "warning"
     event_log = outputs / "runs" / "a-1" / LOG_FILE
     event_log.write_bytes(event_log.read_bytes().replace(b"a run", b"A run"))
-    assert [finding.state for finding in look()] == ["wrong", "note"]
+    assert [finding.state for finding in look()] == ["error", "warning"]
     assert "is damaged" in look()[0].words
 
 
@@ -190,35 +198,35 @@ def test_runs_whose_store_is_gone_may_have_moved_with_it(
     hidden = recordings.folder.rename(tmp_path / "hidden")
     try:
         uri = absolute_uri("sqlite:///mlflow.db", hidden)
-        [found] = look_at_logs(tmp_path / "outputs", lambda: known_logs(uri))
-        [lost] = look_at_logs(tmp_path / "outputs", set)
+        [found] = check_event_logs(tmp_path / "outputs", lambda: known_logs(uri))
+        [lost] = check_event_logs(tmp_path / "outputs", set)
     finally:
         hidden.rename(recordings.folder)
-    assert found.state == "well"
-    assert (lost.state, "which is gone" in lost.words) == ("wrong", True)
+    assert found.state == "OK"
+    assert (lost.state, "which is gone" in lost.words) == ("error", True)
 
 
 def test_leftovers_and_room_are_told_of(tmp_path: Path) -> None:
-    """What `fmnist clean` would free is a note; a folder that takes nothing is wrong."""
+    """What `fmnist clean` would free is a warning; a folder that takes nothing is an error."""
     with EventLog(tmp_path / "runs" / "a-1") as event_log:
         event_log.start("a run", {}, {})
         event_log.status("FINISHED")
     (tmp_path / "runs" / "a-1" / "checkpoint.safetensors").write_bytes(bytes(2_000_000))
-    finding = only(look_at_leftovers(tmp_path))
-    assert (finding.state, "2.0 MB" in finding.words) == ("note", True)
+    finding = only(check_leftovers(tmp_path))
+    assert (finding.state, "2.0 MB" in finding.words) == ("warning", True)
     assert "fmnist clean" in finding.advice
-    assert only(look_at_disk(tmp_path / "to" / "be" / "made")).state in ("well", "note")
+    assert only(check_disk(tmp_path / "to" / "be" / "made")).state in ("OK", "warning")
     with replacing(tmp_path / "file") as path:
         path.write_text("")
-    assert only(look_at_disk(tmp_path / "file" / "below")).state in ("well", "note")
+    assert only(check_disk(tmp_path / "file" / "below")).state in ("OK", "warning")
 
 
 def test_the_machine_is_measured_and_left_as_it_was() -> None:
-    """A busy one is a note: it will not stay so."""
+    """A busy one is a warning: it will not stay so."""
     before = torch.get_num_threads()
-    assert only(look_at_threads()).state in ("well", "note")
+    assert only(check_threads()).state in ("OK", "warning")
     assert torch.get_num_threads() == before
-    assert only(look_at_gpu()).state in ("well", "note")
+    assert only(check_gpu()).state in ("OK", "warning")
 
 
 def test_an_address_that_is_none_is_the_users_mistake() -> None:
@@ -235,10 +243,10 @@ def test_lost_files_are_noticed(
     uri = f"sqlite:///{tmp_path}/copy/mlflow.db"
     monkeypatch.chdir(tmp_path / "copy")
     Store(uri)  # as a run that is recorded here opens it: its files are those of the copy
-    assert only(look_at_paths(uri)).state == "well"
+    assert only(check_artifacts(uri)).state == "OK"
     run = recordings.run("alone")
     [folder] = (tmp_path / "copy" / "mlruns").glob(f"*/{run.run_id}")
     shutil.rmtree(folder)
-    found = only(look_at_paths(uri))
-    assert found.state == "wrong"
+    found = only(check_artifacts(uri))
+    assert found.state == "error"
     assert run.run_id in found.words

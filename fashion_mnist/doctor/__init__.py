@@ -1,1 +1,0 @@
-"""What is wrong with this machine, its data, stores and outputs, and what to do about it."""

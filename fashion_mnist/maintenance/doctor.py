@@ -1,0 +1,414 @@
+"""What is wrong with this machine, its data, stores and outputs, and what to do about it.
+
+Every check reads; none changes or downloads anything.
+"""
+
+import os
+import platform
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+from typing import Literal
+from urllib.parse import quote
+
+import torch
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from rich.filesize import decimal
+
+from fashion_mnist.config.store_uri import absolute_uri, sqlite_path, without_password
+from fashion_mnist.console import disk_trouble, first_line_of, plural
+from fashion_mnist.data.fashion_mnist import (
+    CLASS_NAMES,
+    FASHION_MNIST,
+    FASHION_MNIST_SHA256,
+    NAMES,
+    missing_names,
+    read_dataset,
+    system_folders,
+)
+from fashion_mnist.data.idx import DataError
+from fashion_mnist.maintenance.clean import clean
+from fashion_mnist.runs.event_log import Destination, is_offline
+from fashion_mnist.runs.files import has_writer
+from fashion_mnist.tracking.artifact_roots import local_path
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import ID_TAG
+from fashion_mnist.tracking.upload_state import (
+    logged_dirs,
+    read_problems,
+    upload_state_path,
+    why_unwritable,
+)
+from fashion_mnist.tracking.uploader import WatchedLog
+from fashion_mnist.tracking.uri import check_store
+from fashion_mnist.training.device import physical_cores
+
+PACKAGE = "fashion-mnist-mlp"
+SHOWN_VERSIONS = ("torch", "mlflow", "hydra-core", "numpy")
+BUSY_SECONDS = 2  # that a locked database is waited for
+BACKUP = "restore a backup; or move it away, and `fmnist sync` sends again what is in outputs"
+LITTLE_BYTES, TOO_LITTLE_BYTES = 5_000_000_000, 500_000_000
+FEW_FILES = 10_000  # that a disk can still take
+MATRIX_SIZE, NUM_SAMPLES, SAMPLE_SECONDS = 768, 9, 0.02  # of the products that are timed
+FAIR_SHARE = 0.65  # of the speed of so many cores: with less, other programs use them
+
+State = Literal["OK", "warning", "error"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found, and what to do about it.
+
+    A warning is worth knowing and needs nothing done; an error keeps something from working.
+    """
+
+    topic: str
+    state: State
+    words: str
+    advice: str = ""
+
+
+def examine(uri: str, *, output_dir: Path, data_dir: Path) -> Iterator[Finding]:
+    """Run every check in turn.
+
+    Raises:
+        ValueError: `uri` cannot be the address of a store.
+    """
+    uri = absolute_uri(uri, name="--uri")
+    checks = {
+        "environment": check_packages(),
+        "data": check_data(data_dir),
+        "store": check_tracking(uri),
+        "paths in the store": check_artifacts(uri),
+        "event logs": check_event_logs(output_dir, lambda: known_logs(uri)),
+        "leftovers": check_leftovers(output_dir),
+        "disk": check_disk(output_dir),
+        "threads": check_threads(),
+        "GPU": check_gpu(),
+    }
+    for topic, check in checks.items():
+        try:
+            yield from check
+        except OSError as error:
+            yield Finding(topic, "error", disk_trouble(error), "see what it says")
+
+
+def check_packages() -> Iterator[Finding]:
+    """The versions of Python and of every required package."""
+    setup = Path(__file__).parents[2] / "scripts" / "setup.py"
+    advice = f"python3 {setup} train" if setup.exists() else f"pip install --upgrade {PACKAGE}"
+    try:
+        own = metadata.metadata(PACKAGE)
+        required = [Requirement(text) for text in metadata.requires(PACKAGE) or []]
+    except metadata.PackageNotFoundError:
+        yield Finding("environment", "error", f"{PACKAGE} itself is not installed", advice)
+        return
+    running, wanted = platform.python_version(), own["Requires-Python"] or ""
+    if running not in SpecifierSet(wanted):
+        words = f"Python {running}, and {wanted} is needed"
+        yield Finding("environment", "error", words, advice)
+    needed = [each for each in required if each.marker is None or each.marker.evaluate()]
+    problems = [problem for each in needed if (problem := _version_problem(each))]
+    if problems:
+        yield Finding("environment", "error", "; ".join(problems), advice)
+        return
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in SHOWN_VERSIONS)
+    words = f"Python {running}, {versions}, and all else of {len(needed)} packages"
+    yield Finding("environment", "OK", words)
+
+
+def _version_problem(requirement: Requirement) -> str:
+    """What is wrong with one package; empty for nothing."""
+    try:
+        found = metadata.version(requirement.name)
+    except metadata.PackageNotFoundError:
+        return f"{requirement.name} is missing"
+    is_good = requirement.specifier.contains(found, prereleases=True)
+    return "" if is_good else f"{requirement.name} {found}, and {requirement.specifier} is needed"
+
+
+def check_data(folder: Path) -> Iterator[Finding]:
+    """The copies of Fashion-MNIST in the order in which training looks for them.
+
+    The first whole one is enough.
+
+    Args:
+        folder: of `data.dir`.
+    """
+    is_damaged = False
+    for place in dict.fromkeys((folder, *system_folders())):
+        if len(missing_names(place)) == len(NAMES):
+            continue
+        try:
+            dataset = read_dataset(
+                place, name=FASHION_MNIST, class_names=CLASS_NAMES, expected=FASHION_MNIST_SHA256
+            )
+        except DataError as error:
+            is_damaged = True
+            advice = "install the package that brought it again; until then another copy is taken"
+            if place == folder:
+                advice = "fmnist fetch: it sets damaged files aside and downloads a good copy"
+            yield Finding("data", "error", str(error), advice)
+            continue
+        words = f"Fashion-MNIST is in {place}, digest {dataset.sha256[:16]} as published"
+        yield Finding("data", "OK", words)
+        return
+    if not is_damaged:
+        yield Finding("data", "warning", "Fashion-MNIST is not on this machine yet", "fmnist fetch")
+
+
+def check_tracking(uri: str) -> Iterator[Finding]:
+    """Whether runs can be recorded in the store with this absolute address, and read."""
+    database = sqlite_path(uri)
+    if database is not None:
+        yield from _check_database(database)
+        return
+    kept = "until then runs are kept, and fmnist sync sends them"
+    if problem := check_store(uri, logs_in=True):
+        advice = "log in" if "login" in problem or "password" in problem else "start it"
+        yield Finding("store", "error", problem, f"{advice}; {kept}")
+    else:
+        yield Finding("store", "OK", f"{without_password(uri)} answers")
+
+
+def _check_database(path: Path) -> Iterator[Finding]:
+    if not path.exists():
+        yield Finding("store", "warning", f"there is no {path} yet: the first run makes it")
+        return
+    try:
+        problem = _database_problem(path)
+        num_runs = 0 if problem else len(Reader(f"sqlite:///{path}").runs())
+    except (sqlite3.Error, OSError) as error:
+        yield _unusable(path, error)
+        return
+    if problem:
+        yield Finding("store", "error", f"{path} is damaged: {problem}", BACKUP)
+        return
+    words = f"{path} is whole and can be written to, {plural(num_runs, 'run')}"
+    yield Finding("store", "OK", words)
+    yield from (each for each in check_disk(path.parent) if each.state != "OK")
+
+
+def _database_problem(path: Path) -> str:
+    """What sqlite finds wrong with the file; empty for nothing. Raises what it cannot say."""
+    name = f"file:{quote(str(path))}?mode=rw"
+    with closing(sqlite3.connect(name, uri=True, timeout=BUSY_SECONDS)) as database:
+        [said] = next(database.execute("PRAGMA quick_check(1)"))
+        database.execute("BEGIN IMMEDIATE")  # as a writer does
+        database.execute("ROLLBACK")
+    return "" if said == "ok" else str(said)
+
+
+def _unusable(path: Path, error: Exception) -> Finding:
+    words = first_line_of(error)
+    advice = BACKUP
+    if "locked" in words:
+        advice = "another program is writing to it: wait, or end it"
+    elif "readonly" in words or "unable to open" in words:
+        advice = "let it and its folder be written to, or choose another tracking.uri"
+    return Finding("store", "error", words if str(path) in words else f"{path}: {words}", advice)
+
+
+def check_artifacts(uri: str) -> Iterator[Finding]:
+    """Whether every finished network of a local store has the folder of its files."""
+    topic, database = "paths in the store", sqlite_path(uri)
+    if database is None or not database.exists():
+        return
+    try:
+        runs = [run for run in Reader(uri).runs() if run.is_network and run.status == "FINISHED"]
+        folders = [(run, local_path(run.artifact_uri)) for run in runs]
+    except (sqlite3.Error, OSError) as error:
+        words = f"{database}: {first_line_of(error)}"
+        yield Finding(topic, "error", words, "try again when no program uses it")
+        return
+    lost = [run for run, folder in folders if folder is not None and not folder.is_dir()]
+    if lost:
+        words = f"the files of {plural(len(lost), 'run')} are gone, for example {lost[0].run_id}"
+        advice = "restore them from a backup; otherwise fmnist train with rerun=true"
+        yield Finding(topic, "error", words, advice)
+    else:
+        yield Finding(topic, "OK", "they lead to the files that are here")
+
+
+def known_logs(uri: str) -> set[str]:
+    """The ids of the event logs that the store has runs of; none where it cannot be read."""
+    try:
+        return {run.tags.get(ID_TAG, "") for run in Reader(uri).runs()}
+    except (OSError, ValueError):
+        return set()
+
+
+def check_event_logs(
+    output_dir: Path, known_logs: Callable[[], Collection[str]]
+) -> Iterator[Finding]:
+    """Which runs below a folder their stores do not have whole.
+
+    Args:
+        known_logs: gives the ids of event logs that the present store has runs of: those whose
+            own store is gone were moved together with it.
+    """
+    topic = "event logs"
+    logs = [WatchedLog(folder) for folder in logged_dirs(output_dir)]
+    for watched in logs:
+        watched.look()
+    damaged = [watched for watched in logs if watched.damage]
+    for watched in damaged:
+        words = f"{watched.run_dir} {watched.damage}"
+        yield Finding(topic, "error", words, "the run's own command repairs it")
+    behind = [
+        (watched, place)
+        for watched in logs
+        if watched.is_started and not watched.damage and not has_writer(watched.run_dir)
+        for place in watched.destinations
+        if watched.is_behind(place)
+    ]
+    gone = [(watched, place) for watched, place in behind if _is_gone(watched, place)]
+    known = known_logs() if gone else ()
+    lost = [(watched, place) for watched, place in gone if watched.state.id not in known]
+    unsent = [pair for pair in behind if pair not in gone]
+    if lost:
+        words = f"{_runs(lost)} recorded in {without_password(lost[0][1].address)}, which is gone"
+        advice = "fmnist sync creates it again; or bring it back"
+        yield Finding(topic, "error", words, advice)
+    if unsent:
+        yield _unsent(output_dir, unsent)
+    if not lost and not unsent and not damaged:
+        words = f"{plural(len(logs), 'run')} below {output_dir}, all recorded"
+        yield Finding(topic, "OK", words)
+
+
+def _unsent(output_dir: Path, unsent: Sequence[tuple[WatchedLog, Destination]]) -> Finding:
+    reasons = [problem.reason for problem in read_problems(output_dir).values()]
+    why = f": {reasons[0]}" if reasons else ""
+    command = "fmnist sync" + _output_option(output_dir)
+    words = f"{_runs(unsent)} not recorded yet in {without_password(unsent[0][1].address)}{why}"
+    if all(is_offline(watched.run_dir) for watched, _ in unsent):
+        words = f"{words} (tracking.offline=always)"
+        return Finding("event logs", "warning", words, command)
+    return Finding("event logs", "error", words, command)
+
+
+def _runs(pairs: Sequence[tuple[WatchedLog, Destination]]) -> str:
+    """`1 run is`, `2 runs are`."""
+    number = len({watched.run_dir for watched, _ in pairs})
+    return f"{plural(number, 'run')} {'is' if number == 1 else 'are'}"
+
+
+def _is_gone(watched: WatchedLog, place: Destination) -> bool:
+    """Whether the run was recorded in a database that is not there any more."""
+    database = sqlite_path(place.address)
+    is_missing = database is not None and not database.exists()
+    return is_missing and upload_state_path(watched.run_dir, place).exists()
+
+
+def check_leftovers(output_dir: Path) -> Iterator[Finding]:
+    """What `fmnist clean` would free."""
+    found = clean(output_dir, unfinished=False, delete=False)
+    if not found:
+        yield Finding("leftovers", "OK", f"nothing to clean up below {output_dir}")
+        return
+    total = decimal(sum(leftover.num_bytes for leftover in found))
+    words = f"{plural(len(found), 'file')} to clean up, {total}"
+    command = f"fmnist clean --delete{_output_option(output_dir)}"
+    yield Finding("leftovers", "warning", words, command)
+
+
+def check_disk(folder: Path) -> Iterator[Finding]:
+    """Whether a folder, or the one in which it will be made, can take what training writes."""
+    place = next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
+    reason = why_unwritable(place)
+    if reason is not None:
+        yield Finding("disk", "error", reason, "let it be written, or start in another folder")
+        return
+    free = shutil.disk_usage(place).free
+    words = f"{decimal(free)} free for {folder}"
+    if free < TOO_LITTLE_BYTES:
+        yield Finding("disk", "error", words, "make room; fmnist clean shows what can be deleted")
+    elif _num_free_files(place) < FEW_FILES:
+        words = f"{words}, but hardly any more files"
+        yield Finding("disk", "error", words, "delete some; see `df -i`")
+    elif free < LITTLE_BYTES:
+        advice = "a run of 784-512-512-10 takes 6 MB, a wide one ten times as much"
+        yield Finding("disk", "warning", words, advice)
+    else:
+        yield Finding("disk", "OK", words)
+
+
+def _num_free_files(place: Path) -> float:
+    """How many more files the disk can take; some do not count them, and say none in all."""
+    if not hasattr(os, "statvfs"):
+        return float("inf")
+    disk = os.statvfs(place)
+    return disk.f_favail if disk.f_files else float("inf")
+
+
+def _output_option(output_dir: Path) -> str:
+    return "" if output_dir == Path("outputs") else f" --output-dir {output_dir}"
+
+
+def check_threads() -> Iterator[Finding]:
+    """Whether as many threads as there are cores are faster than one, and the machine's load."""
+    cores = physical_cores()
+    words = f"{plural(cores, 'core')} to use"
+    if hasattr(os, "getloadavg"):
+        words += f", {os.getloadavg()[0]:.1f} of them in demand over the last minute"
+    if os.environ.get("OMP_NUM_THREADS"):
+        words += f", as OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']} says"
+    if cores == 1:
+        yield Finding("threads", "OK", words)
+        return
+    speedup = _speedup(cores)
+    words += f"; {cores} threads are {speedup:.1f} times as fast as one"
+    if speedup >= FAIR_SHARE * cores:
+        yield Finding("threads", "OK", words)
+        return
+    words += ": other programs use the cores, or they are not physical ones"
+    advice = "see what else runs here; until it has ended, training.threads=1 may be faster"
+    yield Finding("threads", "warning", words, advice)
+
+
+def _speedup(threads: int) -> float:
+    """How many times as fast a product of matrices is with so many threads as with one."""
+    before = torch.get_num_threads()
+    matrix = torch.ones(MATRIX_SIZE, MATRIX_SIZE)
+    seconds: dict[int, list[float]] = {1: [], threads: []}
+    try:
+        for _ in range(NUM_SAMPLES):  # in turn: what slows one down slows down the other
+            for number, own in seconds.items():
+                torch.set_num_threads(number)
+                own.append(_product_seconds(matrix))
+    finally:
+        torch.set_num_threads(before)
+    return median(seconds[1]) / median(seconds[threads])
+
+
+def _product_seconds(matrix: torch.Tensor) -> float:
+    """The mean of as many products as fit the sample; the first is not counted."""
+    matrix @ matrix
+    began, count = time.perf_counter(), 0
+    while count == 0 or time.perf_counter() - began < SAMPLE_SECONDS:
+        matrix @ matrix
+        count += 1
+    return (time.perf_counter() - began) / count
+
+
+def check_gpu() -> Iterator[Finding]:
+    """What `training.device=auto` finds."""
+    if torch.cuda.is_available():
+        yield Finding("GPU", "OK", torch.cuda.get_device_name())
+    elif torch.backends.mps.is_available():
+        yield Finding("GPU", "OK", "Apple's, as training.device=mps")
+    elif shutil.which("nvidia-smi"):
+        is_cpu_build = torch.version.cuda is None
+        reason = "torch is built without CUDA" if is_cpu_build else "torch cannot use it"
+        advice = "install torch with CUDA, and a driver for it; `nvidia-smi` shows the driver"
+        yield Finding("GPU", "warning", f"there is one of NVIDIA's, but {reason}", advice)
+    else:
+        yield Finding("GPU", "OK", "none: training runs on the processor")
