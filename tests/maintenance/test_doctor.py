@@ -166,7 +166,7 @@ def write_run(folder: Path, uri: str) -> None:
 
 
 def test_runs_that_no_store_has_are_told_of(tmp_path: Path) -> None:
-    """Not those of a living process; what was held back on purpose is a warning, damage an error."""
+    """Not those of a living process; what was held back on purpose is a warning."""
     outputs, uri = tmp_path / "outputs", absolute_uri("sqlite:///mlflow.db", tmp_path)
 
     def look() -> list[Finding]:
