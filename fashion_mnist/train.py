@@ -45,9 +45,9 @@ from fashion_mnist.runs.request import (
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.sweep.collect import train_command
-from fashion_mnist.sweep.context import read_context
-from fashion_mnist.sweep.definition import check_sweep, is_sweep, is_swept
+from fashion_mnist.sweeps.collect import train_command
+from fashion_mnist.sweeps.context import read_context
+from fashion_mnist.sweeps.definition import check_sweep, is_sweep, is_swept
 from fashion_mnist.terminal import observe, summarize_run
 from fashion_mnist.tracking.links import pages, run_link, short_path
 from fashion_mnist.tracking.upload_state import Outcome, begin_uploading, wait_until_uploaded

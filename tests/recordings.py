@@ -7,7 +7,7 @@ from pathlib import Path
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.sweep.parent import open_parent
+from fashion_mnist.sweeps.parent import open_parent
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import RecordedRun
 from fashion_mnist.tracking.uploader import sync

@@ -23,7 +23,7 @@ FLOORS = [
     {"tracking"},
     {"launchers"},
     {"analysis", "maintenance"},
-    {"sweep"},
+    {"sweeps"},
     {"errors", "terminal"},
     {"train", "plugins"},
     {"cli"},
@@ -86,12 +86,12 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
     assert not libraries & {"hydra", "omegaconf"} or own in {
         "config",
         "plugins",
-        "sweep",
+        "sweeps",
         "train",
     }
     assert "matplotlib" not in libraries or own == "plots"
     assert "matplotlib.pyplot" not in imports(path)  # it holds figures and obeys MPLBACKEND
-    assert "optuna" not in libraries or own in {"analysis", "sweep"}
+    assert "optuna" not in libraries or own in {"analysis", "sweeps"}
     assert not libraries & {"ray", "submitit"} or own == "launchers"
     # the wording of messages, and the reader of plain YAML, are for all
     schema = ("fashion_mnist.config.schema", "fashion_mnist.config.compose")
@@ -99,7 +99,7 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
     assert not knows_configs or own in {
         "config",
         "runs",
-        "sweep",
+        "sweeps",
         "analysis",
         "errors",
         "train",

@@ -10,7 +10,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from fashion_mnist.config.compose import Composer, check
-from fashion_mnist.sweep.definition import check_sweep
+from fashion_mnist.sweeps.definition import check_sweep
 from tests.builders import make_data
 
 NOTEBOOK = Path(__file__).parents[1] / "scripts" / "fashion_mnist_task.ipynb"

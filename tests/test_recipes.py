@@ -11,7 +11,7 @@ from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.models.network import Architecture, num_parameters
 from fashion_mnist.runs.stacks import build_stack, view_data
-from fashion_mnist.sweep.definition import read_sweep
+from fashion_mnist.sweeps.definition import read_sweep
 from fashion_mnist.training.device import Machine
 from fashion_mnist.training.loop import train_epoch
 from fashion_mnist.training.stack import Stack

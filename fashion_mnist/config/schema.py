@@ -215,7 +215,7 @@ class SweepConfig(Group):
     axes: Annotated[dict[str, Any], InWords("a mapping")]  # what `sweep.space` reads
     when: Annotated[dict[str, Any], InWords("a mapping")]
     limit: Annotated[Whole, Ge(1)] | None
-    sampler: Literal["grid", "random", "tpe", "cmaes", "qmc"]
+    sampler: Literal["grid", "random", "tpe", "qmc"]
     n_trials: Annotated[Whole, Ge(1)]
     objectives: Annotated[tuple[Annotated[str, OneOf((*SCORES, "parameters"))], ...], MinLen(1)]
     pruner: Literal["none", "median", "halving", "hyperband"]

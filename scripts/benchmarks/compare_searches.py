@@ -22,8 +22,8 @@ from measuring import FMNIST, describe_machine, mean_and_deviation
 
 from fashion_mnist.runs.event_log import read_events
 from fashion_mnist.runs.run_dir import RunDir
-from fashion_mnist.sweep.axes import Axis
-from fashion_mnist.sweep.study import Search
+from fashion_mnist.sweeps.axes import Axis
+from fashion_mnist.sweeps.search import Search
 
 METRIC = "final/val_accuracy"
 SPACE = {
@@ -122,7 +122,6 @@ def search(sampler: str, scores: Scores, seed: int, batch_size: int) -> list[Set
             pruner="none",
             seed=seed,
             n_trials=NUM_TRIALS,
-            batch_size=batch_size,
             num_epochs=1,
         ) as asked,
     ):

@@ -15,7 +15,7 @@ from fashion_mnist.config.schema import flatten
 from fashion_mnist.runs.event_log import FORMAT, LOG_FILE, START, make_event, read_events
 from fashion_mnist.runs.identity import next_folder
 from fashion_mnist.runs.request import identify, read_data
-from fashion_mnist.sweep.definition import read_sweep
+from fashion_mnist.sweeps.definition import read_sweep
 from fashion_mnist.tracking.recorded import FINGERPRINT_TAG, ID_TAG, SCORE
 
 TABLES = ("runs", "params", "tags", "latest_metrics", "metrics")

@@ -32,7 +32,7 @@ from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.metrics.classification import accuracy
 from fashion_mnist.runs.stacks import View, build_stack, validation_index, view_data
-from fashion_mnist.sweep.benchmark import benchmark
+from fashion_mnist.sweeps.benchmark import benchmark
 from fashion_mnist.training.device import Machine, is_fast_in_bf16, physical_cores
 from fashion_mnist.training.loop import train_epoch, validate
 from fashion_mnist.training.stack import Stack

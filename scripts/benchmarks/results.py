@@ -35,7 +35,7 @@ from fashion_mnist.metrics.statistics import statistic, wilson_interval
 from fashion_mnist.runs.request import last_attempt
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.stacks import view_data
-from fashion_mnist.sweep.definition import read_sweep
+from fashion_mnist.sweeps.definition import read_sweep
 
 # Each recipe and the sweeps of conf/sweep/recipes/ that it was chosen by.
 RECIPES = {

@@ -8,8 +8,8 @@ from hydra import compose, initialize_config_dir
 
 from fashion_mnist.config.compose import CONFIG_NAME, composed_by_hydra, config_folder
 from fashion_mnist.config.errors import ConfigError
-from fashion_mnist.sweep.definition import check_sweep
-from fashion_mnist.sweep.space import read_space
+from fashion_mnist.sweeps.definition import check_sweep
+from fashion_mnist.sweeps.space import read_space
 from tests.builders import composer
 
 

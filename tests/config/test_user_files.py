@@ -7,7 +7,7 @@ import pytest
 
 from fashion_mnist.config.compose import Composer, config_folder
 from fashion_mnist.config.errors import ConfigError
-from fashion_mnist.sweep.definition import check_sweep, read_sweep
+from fashion_mnist.sweeps.definition import check_sweep, read_sweep
 
 RECIPE = "# @package _global_\n"
 MLP = (config_folder() / "model/mlp.yaml").read_text()

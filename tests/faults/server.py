@@ -55,8 +55,8 @@ def _import_everything() -> None:
     for name in (
         "fashion_mnist.cli",
         "fashion_mnist.train",
-        "fashion_mnist.sweep.conduct",
-        "fashion_mnist.sweep.study",
+        "fashion_mnist.sweeps.conduct",
+        "fashion_mnist.sweeps.search",
         "matplotlib.pyplot",
         "sklearn.metrics",
     ):

@@ -19,8 +19,8 @@ from fashion_mnist.config.compose import Composer, check, parse_override
 from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.config.parse import parse
 from fashion_mnist.config.schema import SweepConfig, flatten, nested
-from fashion_mnist.sweep.definition import Sweep, check_sweep
-from fashion_mnist.sweep.space import read_space, sweep_id
+from fashion_mnist.sweeps.definition import Sweep, check_sweep
+from fashion_mnist.sweeps.space import read_space, sweep_id
 from tests.builders import default_tree
 
 SECONDS = 20  # for one input, on the slowest machine: what hangs takes for ever

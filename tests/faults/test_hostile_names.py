@@ -34,8 +34,8 @@ from fashion_mnist.plots.confusion import confusion_figure
 from fashion_mnist.runs.artifacts import SplitResult, record_split
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.markdown import code, plain
-from fashion_mnist.sweep.axes import text_of
-from fashion_mnist.sweep.progress import Progress, table
+from fashion_mnist.sweeps.axes import text_of
+from fashion_mnist.sweeps.progress import Progress, table
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import RecordedRun
 from fashion_mnist.tracking.store import Store

@@ -12,9 +12,9 @@ from fashion_mnist.runs.request import Datasets, Request
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.stacks import view_data
-from fashion_mnist.sweep.arrangement import cut, lay_out
-from fashion_mnist.sweep.execution import Orders, train_jobs
-from fashion_mnist.sweep.plan import Job, make_jobs
+from fashion_mnist.sweeps.arrangement import cut, lay_out
+from fashion_mnist.sweeps.execution import Orders, train_jobs
+from fashion_mnist.sweeps.plan import Job, make_jobs
 from fashion_mnist.training.device import physical_cores
 from tests.builders import make_config, make_data
 

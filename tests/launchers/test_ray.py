@@ -21,11 +21,11 @@ from fashion_mnist.launchers.ray import RayLauncher, RayWorkers
 from fashion_mnist.launchers.remote import Storage
 from fashion_mnist.runs.request import Datasets, Request
 from fashion_mnist.runs.signals import StopRequested
-from fashion_mnist.sweep.campaign import Campaign
-from fashion_mnist.sweep.context import SweepContext
-from fashion_mnist.sweep.definition import read_sweep
-from fashion_mnist.sweep.execution import Orders, train_jobs
-from fashion_mnist.sweep.plan import Job, make_jobs
+from fashion_mnist.sweeps.campaign import Campaign
+from fashion_mnist.sweeps.context import SweepContext
+from fashion_mnist.sweeps.definition import read_sweep
+from fashion_mnist.sweeps.execution import Orders, train_jobs
+from fashion_mnist.sweeps.plan import Job, make_jobs
 from tests.builders import data_overrides, make_config, make_data
 
 pytest.importorskip("ray")

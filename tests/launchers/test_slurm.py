@@ -14,8 +14,8 @@ from fashion_mnist.launchers.base import Capacity
 from fashion_mnist.launchers.slurm import SlurmLauncher, SlurmWorkers
 from fashion_mnist.runs.request import Datasets, Request
 from fashion_mnist.runs.signals import StopRequested
-from fashion_mnist.sweep.execution import Orders, train_jobs
-from fashion_mnist.sweep.plan import Job, make_jobs
+from fashion_mnist.sweeps.execution import Orders, train_jobs
+from fashion_mnist.sweeps.plan import Job, make_jobs
 from tests.builders import make_config, make_data
 from tests.training.test_contract import ATOL, RTOL
 

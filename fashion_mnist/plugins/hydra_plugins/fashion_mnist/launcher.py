@@ -12,7 +12,7 @@ from omegaconf import DictConfig, open_dict
 
 if TYPE_CHECKING:
     from fashion_mnist.runs.request import Request, RunResult
-    from fashion_mnist.sweep.plan import Job
+    from fashion_mnist.sweeps.plan import Job
 
 
 class StackedLauncher(Launcher):
@@ -20,7 +20,7 @@ class StackedLauncher(Launcher):
 
     def __init__(self) -> None:
         # imported here, as in all of this file: Hydra imports every plugin at every start
-        from fashion_mnist.sweep.execution import Orders
+        from fashion_mnist.sweeps.execution import Orders
 
         self.orders = Orders()  # which our sweeper fills in
 
@@ -39,7 +39,7 @@ class StackedLauncher(Launcher):
             ConfigError, DataError: before anything is trained.
             StopRequested: what was done by then is recorded.
         """
-        from fashion_mnist.sweep.plan import make_jobs
+        from fashion_mnist.sweeps.plan import make_jobs
 
         requests = [self._request(list(overrides)) for overrides in job_overrides]
         jobs = make_jobs(requests, self.orders.datasets, first_number=initial_job_idx)
@@ -51,7 +51,7 @@ class StackedLauncher(Launcher):
         Raises:
             StopRequested: what was done by then is recorded.
         """
-        from fashion_mnist.sweep.execution import train_jobs
+        from fashion_mnist.sweeps.execution import train_jobs
 
         setup_globals()
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)

@@ -16,8 +16,8 @@ from hydra_plugins.fashion_mnist.launcher import StackedLauncher
 from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
-    from fashion_mnist.sweep.definition import Sweep
-    from fashion_mnist.sweep.plan import Job
+    from fashion_mnist.sweeps.definition import Sweep
+    from fashion_mnist.sweeps.plan import Job
 
 log = logging.getLogger("fashion_mnist")
 
@@ -47,7 +47,7 @@ class GridAndSearch(Sweeper):
             SystemExit: 2 for a mistake, 1 for runs that failed, 128 + signal when stopped.
         """
         from fashion_mnist.errors import WANTS_TRACEBACK, exit_status, in_words
-        from fashion_mnist.sweep.conduct import conduct
+        from fashion_mnist.sweeps.conduct import conduct
 
         assert self.checked is not None
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)

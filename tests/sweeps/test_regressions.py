@@ -6,10 +6,10 @@ import pytest
 
 from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.runs.run_dir import RunDir
-from fashion_mnist.sweep.context import child_name
-from fashion_mnist.sweep.space import read_space
+from fashion_mnist.sweeps.context import child_name
+from fashion_mnist.sweeps.space import read_space
 from tests.builders import make_data
-from tests.test_sweep import NOWHERE, parents, runs, summary, sweep
+from tests.sweeps.test_runner import NOWHERE, parents, runs, summary, sweep
 
 ALONE = "sweep.processes=1"  # quicker for so little
 SEARCH = (ALONE, "sweep.sampler=random", "sweep.n_trials=2", "model.width=4,6,8,10")

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from fashion_mnist.sweep.progress import SECONDS_BETWEEN_LINES, Progress, watch
+from fashion_mnist.sweeps.progress import SECONDS_BETWEEN_LINES, Progress, watch
 
 
 class Clock:

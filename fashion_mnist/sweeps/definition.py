@@ -16,13 +16,18 @@ from fashion_mnist.config.compose import (
     parse_override,
 )
 from fashion_mnist.config.errors import ConfigError
-from fashion_mnist.config.schema import Config, SweepConfig
-from fashion_mnist.sweep.axes import Axis, text_of
-from fashion_mnist.sweep.objectives import search_problems
-from fashion_mnist.sweep.space import Space, read_space, sweep_id
+from fashion_mnist.config.schema import SweepConfig
+from fashion_mnist.sweeps.axes import Axis, text_of
+from fashion_mnist.sweeps.space import Space, read_space, sweep_id
 
 MOST_WORDS = 50  # values of an axis that are listed
 MOST_EXAMPLES = 1000  # jobs that are searched for mistakes at once, 7 ms each
+# what a pruner compares after every epoch, by the objective
+EPOCH_METRICS = {
+    "final/val_accuracy": "val/accuracy",
+    "final/val_f1_macro": "val/f1_macro",
+    "final/val_loss": "val/loss",
+}
 
 
 @dataclass(frozen=True)
@@ -163,17 +168,42 @@ def check_sweep(overrides: Sequence[str], composer: Composer) -> Sweep:
     return sweep
 
 
-def search_mistakes(sweep: Sweep, config: Config, *, can_give_up: bool) -> list[str]:
-    """What keeps the search from being made; `can_give_up`: a run can be stopped early."""
-    settings = sweep.settings
+def search_problems(sweep: Sweep, *, num_epochs: int, can_prune: bool) -> list[str]:
+    """What keeps a search from being made, a message each; of a grid nothing.
+
+    Args:
+        num_epochs: of each run.
+        can_prune: whether the launcher can stop a run after an epoch.
+    """
+    settings, axes = sweep.settings, sweep.space.searched
     if not sweep.is_search:
         return []
-    return search_problems(
-        sweep.space.searched,
-        sampler=settings.sampler,
-        objectives=settings.objectives,
-        pruner=settings.pruner,
-        has_replicates=len(sweep.space.replicates()) > 1,
-        can_give_up=can_give_up,
-        num_epochs=config.training.epochs,
-    )
+    problems = []
+    if not axes:
+        problems.append(
+            f"sweep.axes must name a key for {settings.sampler} beside seed and data.fold, got none"
+        )
+    objectives, pruner = settings.objectives, settings.pruner
+    if len(set(objectives)) < len(objectives):
+        problems.append(f"sweep.objectives must differ, got {', '.join(objectives)}")
+    if pruner == "none":
+        return problems
+    first = objectives[0]
+    rules = {
+        f"with several sweep.objectives, got {pruner} and {len(objectives)} of them": (
+            len(objectives) > 1
+        ),
+        f"where {first} is wanted, which has no value after each epoch, got {pruner}": (
+            first not in EPOCH_METRICS
+        ),
+        f"where seed or data.fold repeats each setting, got {pruner}": (
+            len(sweep.space.replicates()) > 1
+        ),
+        f"unless hydra/launcher is stacked, which alone can stop a run, got {pruner}": (
+            not can_prune
+        ),
+        f"where training.epochs is 1, got {pruner}": num_epochs < 2,
+    }
+    return problems + [
+        f"sweep.pruner must be none {rule}" for rule, applies in rules.items() if applies
+    ]

@@ -20,10 +20,10 @@ from fashion_mnist.data.idx import DataError
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.sweep.conduct import conduct
-from fashion_mnist.sweep.definition import check_sweep
-from fashion_mnist.sweep.execution import Orders
-from fashion_mnist.sweep.plan import Job
+from fashion_mnist.sweeps.conduct import conduct
+from fashion_mnist.sweeps.definition import check_sweep
+from fashion_mnist.sweeps.execution import Orders
+from fashion_mnist.sweeps.plan import Job
 from fashion_mnist.training.device import Machine
 from tests.builders import QUIET, data_overrides, load, make_config, make_data, train_stack
 from tests.training.test_contract import ATOL, RTOL

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fashion_mnist.console import duration
-from fashion_mnist.sweep.preflight import (
+from fashion_mnist.sweeps.preflight import (
     Preflight,
     SearchPlan,
     StackPlan,

@@ -1,4 +1,4 @@
-"""A search: Optuna proposes settings, hears of their scores, and remembers them in one file.
+"""A search: Optuna proposes settings, is told their scores, and keeps all of it in one file.
 
 ```
 FOLDER/optuna.log         Optuna's journal of every trial: proposals, scores of epochs, results
@@ -8,14 +8,32 @@ Only a search imports this: Optuna takes a third of a second.
 """
 
 import math
+import random
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Self
 
 import optuna
 from filelock import FileLock
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    MedianPruner,
+    NopPruner,
+    SuccessiveHalvingPruner,
+)
+from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -24,10 +42,9 @@ from fashion_mnist.analysis.labels import DIRECTIONS
 from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.runs.files import cut_torn_line
 from fashion_mnist.runs.run_dir import RunError
-from fashion_mnist.sweep.axes import Axis
-from fashion_mnist.sweep.samplers import build_pruner, build_sampler, distribution, override_texts
+from fashion_mnist.sweeps.axes import Axis, text_of
 
-STUDY_NAME = "search"
+STUDY_NAME = "search"  # Hyperband also derives its brackets from it
 LOG_FILE = "optuna.log"
 
 
@@ -41,9 +58,9 @@ class Trial:
 
 
 class Search:
-    """Opens or creates the search that lives in a folder; `search_problems` has been asked.
+    """Opens or creates the search of a folder; a killed process's search goes on.
 
-    What a killed process left unfinished is asked for again under a new number and counts once.
+    A trial that was not told before a kill is asked for again under a new number and counts once.
     `axes` are without seed and fold, whose replicates are one trial.
 
     Raises:
@@ -61,7 +78,6 @@ class Search:
         pruner: str,
         seed: int,
         n_trials: int,
-        batch_size: int,
         num_epochs: int,
     ) -> None:
         self._axes = {axis.name: axis for axis in axes}
@@ -69,27 +85,22 @@ class Search:
         self._n_trials = n_trials
         self._prunes = pruner != "none"
         self._asked: dict[int, optuna.Trial] = {}
-        self._lock = lock_search(folder)
+        self._lock = _take_lock(folder)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with reading(folder / LOG_FILE):
-            storage = open_storage(folder, self._lock)
+        with _damage_as_run_error(folder / LOG_FILE):
             self._study = optuna.create_study(
-                study_name=STUDY_NAME,  # also what Hyperband draws its brackets from
-                storage=storage,
+                study_name=STUDY_NAME,
+                storage=_open_storage(folder, self._lock),
                 directions=[StudyDirection[DIRECTIONS[name].upper()] for name in objectives],
-                pruner=build_pruner(pruner, num_epochs),
+                pruner=_build_pruner(pruner, num_epochs),
                 load_if_exists=True,
             )
             for trial in self._trials():
                 if trial.state.is_finished():
                     self._told(trial)
-        self._study.sampler = build_sampler(
-            sampler,
-            seed=seed,
-            num_known=len(self._trials()),
-            n_trials=n_trials,
-            batch_size=batch_size,
-            num_numeric=sum(axis.choices is None for axis in axes),
+        num_known = len(self._trials())
+        self._study.sampler = _build_sampler(
+            sampler, seed=seed, num_known=num_known, n_trials=n_trials
         )
         self._ask_again()
 
@@ -107,14 +118,14 @@ class Search:
     def remaining(self) -> int:
         """How many more trials may be asked for."""
         trials = self._trials()
-        again = continued(trials)
+        again = _continued(trials)
         begun = [t for t in trials if t.state != TrialState.WAITING and t.number not in again]
         return max(0, self._n_trials - len(begun))
 
     def known(self) -> list[Trial]:
         """The trials that ended, in the order of their numbers, pruned and failed ones too."""
         trials = self._trials()
-        again = continued(trials)
+        again = _continued(trials)
         return [
             self._told(trial)
             for trial in trials
@@ -124,7 +135,7 @@ class Search:
     def retry_failed(self) -> None:
         """Have the trials that failed asked for again, each under a new number; it counts once."""
         trials = self._trials()
-        again = continued(trials)
+        again = _continued(trials)
         for trial in trials:
             if trial.state == TrialState.FAIL and trial.number not in again:
                 attributes = {"continues": trial.number, "is_retry": True}
@@ -138,27 +149,21 @@ class Search:
         return [self._ask() for _ in range(min(count, self.remaining))]
 
     def report(self, number: int, epoch: int, score: float) -> bool:
-        """A trial's score after an epoch (from 1), one of `EPOCH_METRICS`: whether to give it up.
+        """A trial's score after an epoch (from 1): whether the pruner stops it.
 
-        Successive halving and Hyperband compare with whoever has reported that epoch before.
+        Successive halving and Hyperband compare with the trials that reported that epoch before.
         """
         if not self._prunes:
             return False
         trial = self._asked[number]
-        if epoch not in reported(self._study, number):  # else the run went back to a checkpoint
+        if epoch not in self._reported(number):  # else the run went back to a checkpoint
             trial.report(score, epoch)
         return trial.should_prune()
 
-    def tell(
-        self,
-        number: int,
-        values: Sequence[float] | None,
-        *,
-        pruned: bool = False,
-    ) -> None:
+    def tell(self, number: int, values: Sequence[float] | None, *, is_pruned: bool = False) -> None:
         """How a trial ended: one value an objective, or pruned; None or nan is a failure."""
         trial = self._asked.pop(number)
-        if pruned:
+        if is_pruned:
             self._study.tell(trial, state=TrialState.PRUNED)
         elif values is None or any(math.isnan(value) for value in values):
             self._study.tell(trial, state=TrialState.FAIL)
@@ -168,11 +173,15 @@ class Search:
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
 
+    def _reported(self, number: int) -> Mapping[int, float]:
+        """The scores of a trial's epochs."""
+        return self._trials()[number].intermediate_values
+
     def _ask(self) -> Trial:
         trial = self._study.ask(fixed_distributions=self._distributions)
         previous = trial.user_attrs.get("continues")
         if previous is not None and "is_retry" not in trial.user_attrs:
-            for epoch, score in reported(self._study, previous).items():
+            for epoch, score in self._reported(previous).items():
                 trial.report(score, epoch)
         self._asked[trial.number] = trial
         return Trial(trial.number, self._texts(trial))
@@ -191,16 +200,42 @@ class Search:
     def _ask_again(self) -> None:
         # enqueued before it is closed: a kill in between loses nothing and doubles nothing
         trials = self._trials()
-        again = continued(trials)
+        again = _continued(trials)
         for trial in trials:
-            if trial.state == TrialState.RUNNING:  # by a process that is dead: we have its lock
+            if trial.state == TrialState.RUNNING:  # its process is dead: this one has its lock
                 if trial.number not in again:
                     self._study.enqueue_trial(trial.params, {"continues": trial.number})
                 self._study.tell(trial.number, state=TrialState.FAIL)
 
 
+def trials_done(folder: Path, *, retry_failed: bool) -> int:
+    """How many trials of the search in this folder have ended; changes nothing.
+
+    Args:
+        retry_failed: whether those that failed are asked for again, and do not count.
+
+    Raises:
+        RunError: the file is damaged, or of another search.
+    """
+    path = folder / LOG_FILE
+    if not path.exists():
+        return 0
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with _damage_as_run_error(path):
+        storage = JournalStorage(JournalFileBackend(str(path)))
+        # a process that was killed at its first write leaves a file without a whole line
+        if not optuna.get_all_study_names(storage):
+            return 0
+        study = optuna.load_study(study_name=STUDY_NAME, storage=storage)
+        trials = study.get_trials(deepcopy=False)
+        again = _continued(trials)
+        if retry_failed:
+            again |= {trial.number for trial in trials if trial.state == TrialState.FAIL}
+        return sum(t.state.is_finished() and t.number not in again for t in trials)
+
+
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def _damage_as_run_error(path: Path) -> Iterator[None]:
     """Within, what Optuna raises over a log that it did not write is a RunError."""
     try:
         yield
@@ -210,8 +245,8 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def lock_search(folder: Path) -> FileLock:
-    """The search's lock, taken. The system frees it when its holder dies, however it dies.
+def _take_lock(folder: Path) -> FileLock:
+    """The search's lock, taken; the system frees it when its holder dies.
 
     Raises:
         ConfigError: another process has it.
@@ -221,12 +256,12 @@ def lock_search(folder: Path) -> FileLock:
     try:
         lock.acquire(timeout=0)
     except TimeoutError:
-        words = f"{folder} is searched by another process: wait for its end"
-        raise ConfigError([words]) from None
+        message = f"{folder} is searched by another process: wait for its end"
+        raise ConfigError([message]) from None
     return lock
 
 
-def open_storage(folder: Path, lock: FileLock) -> JournalStorage:
+def _open_storage(folder: Path, lock: FileLock) -> JournalStorage:
     """Optuna's journal under our lock.
 
     Its own locks are files that a killed process leaves behind, to be waited for 30 seconds.
@@ -236,32 +271,65 @@ def open_storage(folder: Path, lock: FileLock) -> JournalStorage:
     return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))  # type: ignore[arg-type]  # acquire and release
 
 
-def continued(trials: Sequence[FrozenTrial]) -> set[int]:
+def _continued(trials: Sequence[FrozenTrial]) -> set[int]:
     """Numbers of the trials that another one goes on with."""
     return {t.user_attrs["continues"] for t in trials if "continues" in t.user_attrs}
 
 
-def reported(study: optuna.Study, number: int) -> Mapping[int, float]:
-    """The scores of a trial's epochs."""
-    return study.get_trials(deepcopy=False)[number].intermediate_values
+def distribution(axis: Axis) -> BaseDistribution:
+    """An axis as Optuna's: the numbers of the choices, or the range."""
+    if axis.choices is not None:
+        return CategoricalDistribution(range(len(axis.choices)))
+    low, high, step = axis.low, axis.high, axis.step
+    if step is not None:  # the last value that a step reaches
+        first, width = Decimal(str(low)), Decimal(str(step))
+        high = type(high)(first + (Decimal(str(high)) - first) // width * width)
+    if isinstance(low, int) and isinstance(high, int) and not isinstance(step, float):
+        return IntDistribution(low, high, log=axis.log, step=step or 1)
+    return FloatDistribution(low, high, log=axis.log, step=step)
 
 
-def trials_done(folder: Path, *, retry_failed: bool) -> int:
-    """How many trials of the search in this folder have ended; changes nothing.
+def override_texts(axis: Axis, value: float) -> tuple[str, ...]:
+    """What a sampled value is on the command line, a text for each key of the axis.
 
-    Args:
-        retry_failed: whether those that failed are asked for again, and do not count.
+    Floats are cut to six digits, unless that leads out of the range.
     """
-    path = folder / LOG_FILE
-    # a process that was killed at its first write leaves a file without a whole line
-    if not path.exists() or b"\n" not in path.read_bytes():
-        return 0
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with reading(path):
-        storage = JournalStorage(JournalFileBackend(str(path)))
-        study = optuna.load_study(study_name=STUDY_NAME, storage=storage)
-        trials = study.get_trials(deepcopy=False)
-        again = continued(trials)
-        if retry_failed:
-            again |= {trial.number for trial in trials if trial.state == TrialState.FAIL}
-        return sum(t.state.is_finished() and t.number not in again for t in trials)
+    if axis.choices is not None:
+        return axis.choices[int(value)]
+    short = value if isinstance(value, int) else float(f"{value:.6g}")
+    return (text_of(short if axis.low <= short <= axis.high else value),)
+
+
+def _build_sampler(name: str, *, seed: int, num_known: int, n_trials: int) -> BaseSampler:
+    """The sampler; `num_known` trials are in the study, whose draws must not come again.
+
+    Optuna's CMA-ES is left out: it unpickles its state from the study's file, which may be
+    another user's.
+    """
+    fresh = random.Random(f"{seed} {num_known}").getrandbits(31)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        if name == "tpe":
+            # Optuna's default of ten random trials is too many for a search of twenty
+            startup = min(10, max(4, n_trials // 4))
+            return TPESampler(seed=fresh, n_startup_trials=startup, constant_liar=True)
+        if name == "qmc":
+            # the sequence's seed stays: how far it has come is in the study
+            return QMCSampler(
+                scramble=True,
+                seed=seed,
+                independent_sampler=RandomSampler(seed=fresh),
+                warn_independent_sampling=False,
+            )
+        return RandomSampler(seed=fresh)
+
+
+def _build_pruner(name: str, num_epochs: int) -> BasePruner:
+    """The pruner, for runs of so many epochs."""
+    if name == "median":  # the first quarter of a run says too little
+        return MedianPruner(n_warmup_steps=num_epochs // 4)
+    if name == "halving":
+        return SuccessiveHalvingPruner(min_resource=max(1, num_epochs // 9), reduction_factor=3)
+    if name == "hyperband":
+        return HyperbandPruner(max_resource=num_epochs)
+    return NopPruner()

@@ -15,19 +15,18 @@ from fashion_mnist.launchers.base import Capacity
 from fashion_mnist.runs.event_log import LOG_FILE
 from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
-from fashion_mnist.sweep.arrangement import choose_capacity
-from fashion_mnist.sweep.campaign import Campaign, Launch
-from fashion_mnist.sweep.closing import Ending, close_sweep
-from fashion_mnist.sweep.context import SweepContext, write_context
-from fashion_mnist.sweep.definition import Sweep, search_mistakes
-from fashion_mnist.sweep.estimate import inspect_jobs, measure_stacks
-from fashion_mnist.sweep.execution import Orders
-from fashion_mnist.sweep.farewell import farewell
-from fashion_mnist.sweep.objectives import search_notes
-from fashion_mnist.sweep.parent import open_parent, sweep_folder, view_key
-from fashion_mnist.sweep.plan import Job
-from fashion_mnist.sweep.preflight import Preflight, error_of_estimate, full, short
-from fashion_mnist.sweep.progress import watch
+from fashion_mnist.sweeps.arrangement import choose_capacity
+from fashion_mnist.sweeps.campaign import Campaign, Launch
+from fashion_mnist.sweeps.closing import Ending, close_sweep
+from fashion_mnist.sweeps.context import SweepContext, write_context
+from fashion_mnist.sweeps.definition import Sweep, search_problems
+from fashion_mnist.sweeps.estimate import inspect_jobs, measure_stacks
+from fashion_mnist.sweeps.execution import Orders
+from fashion_mnist.sweeps.farewell import farewell
+from fashion_mnist.sweeps.parent import open_parent, sweep_folder, view_key
+from fashion_mnist.sweeps.plan import Job
+from fashion_mnist.sweeps.preflight import Preflight, error_of_estimate, full, short
+from fashion_mnist.sweeps.progress import watch
 from fashion_mnist.tracking.links import pages, run_link, short_path
 from fashion_mnist.tracking.saved_views import sweep_link
 from fashion_mnist.tracking.upload_state import Outcome, Upload, wait_until_uploaded
@@ -66,8 +65,7 @@ def conduct(
     campaign = Campaign(sweep, context, orders, launch)
     plan = _plan(campaign, is_stacked=stacked is not None)
     log.info(full(plan.preflight) if dry_run else short(plan.preflight))
-    notes = search_notes(sweep.space.searched, sweep.settings.sampler)
-    for note in (*sweep.composer.notes(), *notes):
+    for note in sweep.composer.notes():
         log.info(note)
     if dry_run:
         return 0
@@ -107,7 +105,9 @@ def _plan(campaign: Campaign, *, is_stacked: bool) -> Plan:
     sweep, orders = campaign.sweep, campaign.orders
     jobs = campaign.make(sweep.samples())
     can_give_up = is_stacked and orders.launcher.is_here
-    problems = search_mistakes(sweep, jobs[0].config, can_give_up=can_give_up)
+    problems = search_problems(
+        sweep, num_epochs=jobs[0].config.training.epochs, can_prune=can_give_up
+    )
     if problems:
         raise ConfigError(problems)
     identity = sweep.identity(job.dataset.sha256 for job in jobs)
@@ -131,7 +131,7 @@ def _plan(campaign: Campaign, *, is_stacked: bool) -> Plan:
 
 
 def _trials_done(folder: Path, settings: SweepConfig) -> int:
-    from fashion_mnist.sweep.study import trials_done  # Optuna takes its time
+    from fashion_mnist.sweeps.search import trials_done  # Optuna takes its time
 
     return trials_done(folder, retry_failed=settings.retry_failed)
 

@@ -15,10 +15,10 @@ from fashion_mnist.launchers.local import LocalLauncher
 from fashion_mnist.runs.request import Datasets, RunResult, resolve_machine_of
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
-from fashion_mnist.sweep.arrangement import lay_out
-from fashion_mnist.sweep.benchmark import Benchmark
-from fashion_mnist.sweep.plan import Job, different, job_key, stack_seconds
-from fashion_mnist.sweep.progress import Progress
+from fashion_mnist.sweeps.arrangement import lay_out
+from fashion_mnist.sweeps.benchmark import Benchmark
+from fashion_mnist.sweeps.plan import Job, different, job_key, stack_seconds
+from fashion_mnist.sweeps.progress import Progress
 from fashion_mnist.tracking.upload_state import begin_uploading
 from fashion_mnist.training.device import Machine
 from fashion_mnist.training.stack import HistoryRow, Stack

@@ -9,8 +9,8 @@ from fashion_mnist.analysis.predictions import read_predictions
 from fashion_mnist.runs.identity import FAILURE_TAG, TRAINING_IMAGES_TAG
 from fashion_mnist.runs.request import last_attempt
 from fashion_mnist.runs.results import PRUNED_TAG
-from fashion_mnist.sweep.definition import is_sweep
-from fashion_mnist.sweep.plan import Job
+from fashion_mnist.sweeps.definition import is_sweep
+from fashion_mnist.sweeps.plan import Job
 from fashion_mnist.tracking.links import program
 from fashion_mnist.tracking.recorded import DATA_TAG, SPLIT_TAG
 

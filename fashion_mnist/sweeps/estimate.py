@@ -11,11 +11,11 @@ from fashion_mnist.launchers.base import Capacity
 from fashion_mnist.models.network import num_parameters
 from fashion_mnist.runs.request import ENDED, last_attempt
 from fashion_mnist.runs.stacks import build_architecture, view_data
-from fashion_mnist.sweep.arrangement import lay_out
-from fashion_mnist.sweep.benchmark import Benchmark, benchmark
-from fashion_mnist.sweep.definition import Sweep
-from fashion_mnist.sweep.plan import Job, different, job_key, machine_for, stack_seconds, stacks
-from fashion_mnist.sweep.preflight import LEAST_SPREAD, Preflight, SearchPlan, StackPlan
+from fashion_mnist.sweeps.arrangement import lay_out
+from fashion_mnist.sweeps.benchmark import Benchmark, benchmark
+from fashion_mnist.sweeps.definition import Sweep
+from fashion_mnist.sweeps.plan import Job, different, job_key, machine_for, stack_seconds, stacks
+from fashion_mnist.sweeps.preflight import LEAST_SPREAD, Preflight, SearchPlan, StackPlan
 from fashion_mnist.training.device import Machine, physical_cores
 
 SHARE_OF_MEMORY = 0.5  # of what is free, for the stacks

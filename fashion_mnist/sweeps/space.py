@@ -13,11 +13,8 @@ from hydra.core.override_parser.types import Override
 
 from fashion_mnist.analysis.labels import REPLICATE_KEYS
 from fashion_mnist.config.compose import Composer, parse_override
-from fashion_mnist.config.errors import ConfigError, shorten, shown
-from fashion_mnist.sweep.axes import Axis, axis_of_override, read_axis
-from fashion_mnist.sweep.conditions import Conditions, drop_idle, read_conditions
-
-__all__ = ["Axis", "Space", "read_space", "sweep_id"]
+from fashion_mnist.config.errors import ConfigError, did_you_mean, shorten, shown
+from fashion_mnist.sweeps.axes import Axis, axis_of_override, read_axis, text_of
 
 MOST_RUNS = 100_000  # of a grid, where sweep.limit does not say more
 _KEY = re.compile(r"\+{0,2}([a-zA-Z_][\w./@:-]*)")
@@ -31,6 +28,8 @@ _NO_AXIS = re.compile(
     r"(output_dir|rerun|training\.(device|threads|checkpoint_seconds))$|(tracking|evaluation)\b"
 )
 _Settings = dict[tuple[str, ...], Axis]
+# axis name -> key -> the texts for one of which the axis counts
+Conditions = Mapping[str, Mapping[str, tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class Space:
         if not self.conditions:
             return dict(values)
         known = {key: text for key, _, text in map(_split, self.fixed)}
-        return drop_idle(values, known, self.conditions)
+        return _drop_idle(values, known, self.conditions)
 
     def overrides_of(self, values: Mapping[str, str]) -> tuple[str, ...]:
         """What a job is composed from."""
@@ -131,7 +130,7 @@ def read_space(
         for axis in settings.values()
         if axis.count != 1 and all(map(_NO_AXIS.match, axis.keys))
     ]
-    conditions = read_conditions(when, settings.values(), described, problems)
+    conditions = _read_conditions(when, settings.values(), described, problems)
     if problems:
         raise ConfigError(problems)
     varied = [a for a in settings.values() if a.count != 1 or a.name in conditions]
@@ -278,3 +277,104 @@ def _check_replicates(settings: _Settings, problems: list[str]) -> None:
 
 def _split(override: str) -> tuple[str, str, str]:
     return override.lstrip("+~").partition("=")
+
+
+def _drop_idle(
+    values: Mapping[str, str], fixed: Mapping[str, str], conditions: Conditions
+) -> dict[str, str]:
+    """A job's values without those whose condition fails, also because of one that is dropped."""
+    kept = dict(values)
+    while True:
+        now = {**fixed, **kept}
+        failed = {name for name, condition in conditions.items() if not _holds(condition, now)}
+        idle = {key for name in failed for key in name.split(", ")} & kept.keys()
+        if not idle:
+            return kept
+        kept = {key: text for key, text in kept.items() if key not in idle}
+
+
+def _read_conditions(
+    when: Mapping[str, Any],
+    axes: Iterable[Axis],
+    described: Mapping[tuple[str, ...], Axis],
+    problems: list[str],
+) -> dict[str, dict[str, tuple[str, ...]]]:
+    """What `sweep.when` says.
+
+    Args:
+        when: axis name -> key -> the value, or a list of values, for which the axis counts.
+        axes: all that is set, also what has one value.
+        described: those of YAML, as they were before the command line replaced some.
+        problems: takes what is wrong.
+    """
+    conditions: dict[str, dict[str, tuple[str, ...]]] = {}
+    keys = {key: axis for axis in axes for key in axis.keys}
+    names = {axis.name for axis in keys.values()}
+    for written, wanted in when.items():
+        place = f"sweep.when.{shorten(written)}"
+        name = ", ".join(part.strip().lstrip("+") for part in written.split(","))
+        if name not in names:
+            problems.append(f"{place} is no axis{did_you_mean(name, names)}")
+        elif not isinstance(wanted, Mapping) or not wanted:
+            problems.append(
+                f"{place} must name other keys and their values, as in {{optimizer: sgd}}, "
+                f"got {shown(wanted)}"
+            )
+        else:
+            others = {key: axis for key, axis in keys.items() if axis.name != name}
+            conditions[name] = _read_condition(place, wanted, others, problems)
+            for key, texts in conditions[name].items():
+                _note_typos(place, key, texts, keys[key], described, problems)
+    return conditions
+
+
+def _read_condition(
+    place: str, wanted: Mapping[str, Any], others: Mapping[str, Axis], problems: list[str]
+) -> dict[str, tuple[str, ...]]:
+    condition = {}
+    for key, value in wanted.items():
+        values = value if isinstance(value, list) else [value]
+        if key in others:
+            condition[key] = tuple(text_of(each) for each in values)
+        else:
+            problems.append(
+                f"{place} depends on {shorten(key)}, which is neither another axis nor set"
+                f"{did_you_mean(key, others)}"
+            )
+    return condition
+
+
+def _note_typos(
+    place: str,
+    key: str,
+    texts: Iterable[str],
+    axis: Axis,
+    described: Mapping[tuple[str, ...], Axis],
+    problems: list[str],
+) -> None:
+    """Values that the axis never has: what the command line narrows may lack them, YAML not."""
+    if axis.choices is None or described.get(axis.keys) is not axis:
+        return
+    there = [choice[axis.keys.index(key)] for choice in axis.choices]
+    known = ", ".join(there)
+    problems += [
+        f"{place}.{key} must be one of {shorten(known)}{did_you_mean(text, there)}, "
+        f"got {shorten(text)}"
+        for text in texts
+        if not any(_are_equal(text, other) for other in there)
+    ]
+
+
+def _holds(condition: Mapping[str, tuple[str, ...]], values: Mapping[str, str]) -> bool:
+    return all(
+        key in values and any(_are_equal(values[key], text) for text in texts)
+        for key, texts in condition.items()
+    )
+
+
+def _are_equal(one: str, other: str) -> bool:
+    """Whether two texts are one value: 1 and 1.0 are."""
+    try:
+        return one == other or float(one) == float(other)
+    except ValueError:
+        return False

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from fashion_mnist.config.compose import Composer, config_folder
 from fashion_mnist.config.errors import ConfigError
-from fashion_mnist.sweep.axes import text_of
-from fashion_mnist.sweep.space import Axis, Space, read_space, sweep_id
+from fashion_mnist.sweeps.axes import Axis, text_of
+from fashion_mnist.sweeps.space import Space, read_space, sweep_id
 
 FILES = Composer().options("sweep")
 

@@ -21,7 +21,7 @@ from fashion_mnist.runs.request import (
 )
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.stacks import stack_key
-from fashion_mnist.sweep.benchmark import Benchmark
+from fashion_mnist.sweeps.benchmark import Benchmark
 from fashion_mnist.training.checkpoint import FormatError
 from fashion_mnist.training.device import Machine
 

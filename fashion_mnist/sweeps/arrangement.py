@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from fashion_mnist.launchers.base import Capacity, Launcher
-from fashion_mnist.sweep.benchmark import Benchmark
-from fashion_mnist.sweep.plan import Job, machine_for, stacks
+from fashion_mnist.sweeps.benchmark import Benchmark
+from fashion_mnist.sweeps.plan import Job, machine_for, stacks
 
 
 @dataclass(frozen=True)

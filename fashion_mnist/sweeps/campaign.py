@@ -13,16 +13,15 @@ from fashion_mnist.analysis.leaderboard import RunResult
 from fashion_mnist.config.schema import Config
 from fashion_mnist.runs.request import ENDED, last_attempt
 from fashion_mnist.runs.results import PRUNED_TAG
-from fashion_mnist.sweep.collect import read_result
-from fashion_mnist.sweep.context import SweepContext
-from fashion_mnist.sweep.definition import Sweep
-from fashion_mnist.sweep.execution import Orders, train_jobs
-from fashion_mnist.sweep.objectives import EPOCH_METRICS
-from fashion_mnist.sweep.plan import Job, make_jobs
+from fashion_mnist.sweeps.collect import read_result
+from fashion_mnist.sweeps.context import SweepContext
+from fashion_mnist.sweeps.definition import EPOCH_METRICS, Sweep
+from fashion_mnist.sweeps.execution import Orders, train_jobs
+from fashion_mnist.sweeps.plan import Job, make_jobs
 from fashion_mnist.training.stack import HistoryRow
 
 if TYPE_CHECKING:  # Optuna takes its time, and a grid does without it
-    from fashion_mnist.sweep.study import Search, Trial
+    from fashion_mnist.sweeps.search import Search, Trial
 
 Launch = Callable[[Sequence[Job]], None]
 BATCH_SIZE = 4  # proposals of a search that are asked for at once: each learns of those before
@@ -95,7 +94,7 @@ class Campaign:
             folder: of the sweep, where the search keeps what it learns.
             config: of one of the jobs.
         """
-        from fashion_mnist.sweep.study import Search
+        from fashion_mnist.sweeps.search import Search
 
         settings, batch_size = self.sweep.settings, self._batch_size()
         with Search(
@@ -106,7 +105,6 @@ class Campaign:
             pruner=settings.pruner,
             seed=config.seed,
             n_trials=settings.n_trials,
-            batch_size=batch_size,
             num_epochs=config.training.epochs,
         ) as search:
             if settings.retry_failed:
@@ -155,7 +153,7 @@ class Campaign:
             search.tell(
                 trial.number,
                 self._mean_objectives(results),
-                pruned=any(result.pruned_at is not None for result in results),
+                is_pruned=any(result.pruned_at is not None for result in results),
             )
 
     def _mean_objectives(self, results: Sequence[RunResult]) -> list[float] | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fashion_mnist.analysis.labels import metric_name, statistic_text
 from fashion_mnist.analysis.leaderboard import pareto_front
 from fashion_mnist.console import plural
-from fashion_mnist.sweep.closing import Ending
+from fashion_mnist.sweeps.closing import Ending
 
 MOST_SETTINGS, MOST_FAILURES = 10, 10
 MISSING = {  # why there is no result, where the run does not say it

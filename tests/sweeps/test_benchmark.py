@@ -12,7 +12,7 @@ import torch
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.stacks import view_data
-from fashion_mnist.sweep.benchmark import Benchmark, benchmark
+from fashion_mnist.sweeps.benchmark import Benchmark, benchmark
 from fashion_mnist.training.device import Machine
 from tests.builders import load, make_config, make_data, train_stack
 

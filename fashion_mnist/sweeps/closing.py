@@ -11,10 +11,10 @@ from fashion_mnist.console import plural
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
-from fashion_mnist.sweep.campaign import Campaign
-from fashion_mnist.sweep.collect import sweep_command
-from fashion_mnist.sweep.parent import Parent
-from fashion_mnist.sweep.plan import Job
+from fashion_mnist.sweeps.campaign import Campaign
+from fashion_mnist.sweeps.collect import sweep_command
+from fashion_mnist.sweeps.parent import Parent
+from fashion_mnist.sweeps.plan import Job
 from fashion_mnist.tracking.recorded import SWEEP_COMMAND_TAG
 from fashion_mnist.tracking.upload_state import begin_uploading
 from fashion_mnist.training.stack import HistoryRow, Stack
