@@ -263,6 +263,16 @@ def test_names_say_the_layers(sizes: str, name: str, data: Path) -> None:
     assert run_name(make_config(data, f"model.hidden_sizes={sizes}"), []).startswith(name)
 
 
+def test_names_say_the_data_set(data: Path) -> None:
+    """Of data without a name, the folder; Fashion-MNIST goes without saying."""
+    names = [
+        run_name(make_config(data, f"data.name={name}", f"data.dir={folder}"), ["data=idx"])
+        for name, folder in (("idx", "x/one"), ("idx", "x/two"), ("kmnist", "k"))
+    ]
+    assert [name.split()[-1] for name in names] == ["data=one", "data=two", "data=kmnist"]
+    assert "data=" not in run_name(make_config(data, "data.name=fashion_mnist"), [])
+
+
 def test_a_known_run_is_evaluated_with_the_threads_of_its_record(data: Path) -> None:
     """On which its scores were computed, and not with those that this machine would take now."""
     [config] = configs(data, "training.threads=3")

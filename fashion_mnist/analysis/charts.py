@@ -183,23 +183,31 @@ def curves_chart(board: Leaderboard, limit: int = 5) -> Picture | None:
 
 
 def pareto_chart(board: Leaderboard, objectives: Sequence[str]) -> Picture | None:
-    """The first objective over the second, and the settings that no other beats in both."""
+    """The first objective over the second, and the settings that no other beats in all.
+
+    A third objective is not drawn: it is named in the list below.
+    """
     if len(objectives) < 2:
         return None
     first, second = objectives[:2]
-    found = [s for s in board.scored if first in s.metrics and second in s.metrics]
+    found = [s for s in board.scored if all(key in s.metrics for key in objectives)]
     if not found:
         return None
     front = pareto_front(found, objectives)
 
     def point(setting: Setting) -> Point:
-        figures = [statistic_text(key, setting.metrics[key]) for key in (first, second)]
+        texts = [statistic_text(key, setting.metrics[key]) for key in objectives]
+        third = "".join(
+            f", {metric_name(key)} {text}"
+            for key, text in zip(objectives[2:], texts[2:], strict=True)
+        )
         return Point(
             cost=setting.metrics[second].mean,
             score=setting.metrics[first],
             label=board.label(setting),
             scores_text=(
-                f"{' at '.join(figures)} {metric_name(second)} (n = {board.count_text(setting)})"
+                f"{texts[0]} at {texts[1]} {metric_name(second)}{third} "
+                f"(n = {board.count_text(setting)})"
             ),
         )
 
@@ -208,7 +216,9 @@ def pareto_chart(board: Leaderboard, objectives: Sequence[str]) -> Picture | Non
         [point(setting) for setting in found if setting not in front],
         metric_name(second),
         f"{metric_name(first).capitalize()} against {metric_name(second)}",
-        f"{len(front)} of {len(found)} settings, in orange: no other is better in both",
+        f"{len(front)} of {len(found)} settings, in orange: no other is better in "
+        + ("both" if len(objectives) == 2 else f"all {len(objectives)} objectives"),
+        is_joined=len(objectives) == 2,
     )
 
 

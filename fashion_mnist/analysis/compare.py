@@ -17,7 +17,14 @@ from torch import Tensor
 
 from fashion_mnist.analysis.labels import ABSENT, interval_text, naming_axes, p_text, values_text
 from fashion_mnist.analysis.leaderboard import identity_of
-from fashion_mnist.analysis.networks import SPLITS, TEST, VALIDATION, class_names_of, read_images_of
+from fashion_mnist.analysis.networks import (
+    SPLITS,
+    TEST,
+    VALIDATION,
+    class_names_of,
+    read_images_of,
+    require_network,
+)
 from fashion_mnist.analysis.predictions import (
     Predictions,
     PredictionsError,
@@ -211,10 +218,12 @@ def _check(runs: Sequence[RecordedRun], split: str) -> None:
     if split not in SPLITS:
         raise ValueError(f"--split must be {' or '.join(SPLITS)}, got {shown(split)}")
     if not 2 <= len(runs) <= MOST_RUNS:
-        raise ValueError(f"two to {MOST_RUNS} runs can be compared, got {len(runs)}")
+        raise ValueError(
+            f"two to {MOST_RUNS} runs can be compared, got {len(runs)}"
+            + (": name the other, or a sweep for all of its networks" if len(runs) == 1 else "")
+        )
     for run in runs:
-        if not run.is_network:
-            raise ValueError(f"{run.name} ({run.run_id}) is not the run of a network")
+        require_network(run)
     ids = [run.run_id for run in runs]
     for run in runs:
         if ids.count(run.run_id) > 1:

@@ -25,6 +25,7 @@ from fashion_mnist.analysis.evaluation import (
 )
 from fashion_mnist.analysis.lookup import Say, score_of, select_runs, without_copies
 from fashion_mnist.analysis.networks import (
+    SPLITS,
     VALIDATION,
     LabelledImages,
     class_names_of,
@@ -191,7 +192,7 @@ def score_ensemble(
     the network is asked.
 
     Args:
-        greedy: choose runs, and how often each counts, on the validation split alone.
+        greedy: choose runs, and how often each counts, on the validation split of their own data.
         wanted: `validation` or `test`; None for validation.
         folder: of IDX files; None for where the first run had its data from.
 
@@ -205,13 +206,16 @@ def score_ensemble(
             f"an ensemble needs two networks at least, got {len(runs)}: name several, or a sweep"
         )
     names = class_names_of(runs[0])
-    images = read_images(runs[0], names, wanted=wanted, folder=folder)
+    shape = None if folder is None else load_network(store, runs[0]).model.image_shape
+    images = read_images(runs[0], names, image_shape=shape, wanted=wanted, folder=folder)
     if greedy or images.name == VALIDATION:
         _check_same(runs, SPLIT_TAG, "were validated on")
     _check_same(runs, DATA_TAG, "were trained on")
     steps: list[Step] = []
     if greedy:
-        chosen_on = read_images(runs[0], names, wanted=VALIDATION, folder=folder)
+        # of other data in the folder it has no part: members are chosen on their own data
+        place = folder if images.name in SPLITS else None
+        chosen_on = read_images(runs[0], names, wanted=VALIDATION, folder=place)
         steps = select_greedily(
             [_probabilities(store, run, chosen_on) for run in runs], chosen_on.labels
         )

@@ -384,7 +384,7 @@ def main_effects(board: Leaderboard) -> dict[str, dict[str, Statistic]]:
 
 
 def pareto_front(settings: Sequence[Setting], objectives: Sequence[str]) -> list[Setting]:
-    """The settings that no other beats in one objective and equals in the rest, by the last."""
+    """The settings that no other beats in one objective and equals in the rest, by the second."""
     import numpy as np
 
     signs = [1 if lower_is_better(key) else -1 for key in objectives]
@@ -396,7 +396,7 @@ def pareto_front(settings: Sequence[Setting], objectives: Sequence[str]) -> list
         not ((losses <= own).all(axis=1) & (losses < own).any(axis=1)).any() for own in losses
     ]
     front = [setting for setting, is_on in zip(known, is_on_front, strict=True) if is_on]
-    return sorted(front, key=lambda setting: setting.metrics[objectives[-1]].mean)
+    return sorted(front, key=lambda setting: setting.metrics[objectives[1]].mean)
 
 
 def leaderboard(

@@ -87,7 +87,7 @@ def select_runs(
 ) -> Selection:
     """The networks of the words: each is a run, a sweep, or an experiment for all of its own.
 
-    `latest` is the network that was started last; where it belongs to a sweep, the whole sweep.
+    `latest` is the network or the sweep that was started last; of a sweep's network, the sweep.
 
     Raises:
         ChoiceError: a word names nothing, too much, or no network.
@@ -101,9 +101,13 @@ def select_runs(
             titles.append(f"experiment {word}")
             networks += [run for run in known if run.experiment == word and run.is_network]
             continue
-        found = choose_run(known, word, say=None)
         if word == LATEST:
+            # a sweep whose networks were all trained before started after each of them
+            either = [run for run in known if run.is_network or run.is_sweep]
+            found = _choose(known, word, "run", either)
             found = next((r for r in known if r.run_id == found.parent_id and r.is_sweep), found)
+        else:
+            found = choose_run(known, word, say=None)
         _tell(word, found, known, say)
         titles.append(f"sweep {found.name}" if found.is_sweep else found.name)
         networks += networks_of(found, known) if found.is_sweep else [found]

@@ -20,6 +20,7 @@ from fashion_mnist.data.fashion_mnist import Dataset, load_dataset, missing_name
 from fashion_mnist.data.idx import DataError, read_pair
 from fashion_mnist.data.images import Inversion, PreprocessedImage, preprocess_file
 from fashion_mnist.data.splits import split
+from fashion_mnist.runs.identity import FAILURE_TAG
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import DATA_TAG, MODEL_FOLDER, WEIGHTS_TAG, RecordedRun
@@ -54,7 +55,8 @@ def require_network(run: RecordedRun) -> RecordedRun:
             f"{run.name} is a sweep: name one of its networks (fmnist runs --sweep {run.run_id})"
         )
     if not run.is_network or run.status != "FINISHED":
-        what = f"it is {run.status}" if run.is_network else "it is no training of a network"
+        why = f" ({run.tags[FAILURE_TAG]})" if run.tags.get(FAILURE_TAG) else ""
+        what = f"it is {run.status}{why}" if run.is_network else "it is no training of a network"
         raise ValueError(f"{run.name} ({run.run_id}) has no network: {what}")
     return run
 

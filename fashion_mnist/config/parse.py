@@ -43,6 +43,7 @@ from fashion_mnist.config.schema import (
     Number,
     OneOf,
     OptimizerConfig,
+    OtherThan,
     ScheduleConfig,
     SweepConfig,
     Whole,
@@ -292,6 +293,9 @@ def _allowed(kind: Any, value: Any) -> str:
             for each in metadata
             if isinstance(each, MaxLen)
         ]
+        reserved = [each.words for each in metadata if isinstance(each, OtherThan)]
+        if any(value in words for words in reserved):
+            return f"text other than {' and '.join(reserved[0])}"
         is_long = isinstance(value, str) and value.strip() and not value.isprintable()
         return "text on one line" if is_long else "".join(["text", *longest])
     return {bool: "true or false", NoneType: "null"}.get(base, "a mapping")

@@ -56,18 +56,36 @@ class InWords:
     words: str
 
 
+@dataclass(frozen=True)
+class OtherThan:
+    """Metadata of a text that is none of these words."""
+
+    words: tuple[str, ...]
+
+    def __get_pydantic_core_schema__(self, kind: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """How pydantic checks it."""
+        return core_schema.no_info_after_validator_function(self._check, handler(kind))
+
+    def _check(self, text: str) -> str:
+        if text in self.words:
+            raise ValueError
+        return text
+
+
 def _line(text: str) -> str:
     if not text.strip() or not text.isprintable():
         raise ValueError
     return text
 
 
+NOT_RESERVED = OtherThan(("latest", "best"))  # by which commands find runs
 Whole = Annotated[int, Strict(), Le(MOST)]
 Number = Annotated[float, Strict(), AllowInfNan(False)]
 Flag = Annotated[bool, Strict()]
 Text = Annotated[str, Strict(), AfterValidator(_line)]
 Caption = Annotated[Text, MaxLen(60)]  # fits beside a picture
 Name = Annotated[Text, MaxLen(250)]  # fits every store
+OwnName = Annotated[Name, NOT_RESERVED]  # of a run, a sweep, an experiment
 Folder = Annotated[Text, AfterValidator(os.path.expanduser)]
 Share = Annotated[Number, Interval(ge=0, le=1)]
 Rate = (
@@ -197,8 +215,8 @@ class TrackingConfig(Group):
     """Where runs are recorded; uri None: in their own folders alone."""
 
     uri: Text | None  # auto is resolved: see `parse`
-    experiment: Name
-    run_name: Name | None
+    experiment: OwnName
+    run_name: OwnName | None
     tags: Annotated[
         dict[TagName, _Plain],
         InWords("a mapping whose names have letters, digits, spaces and _ . - only"),
@@ -211,7 +229,7 @@ class TrackingConfig(Group):
 class SweepConfig(Group):
     """Many runs at once; a single run has nothing to do with it."""
 
-    name: Caption | None
+    name: Annotated[Caption, NOT_RESERVED] | None
     axes: Annotated[dict[str, Any], InWords("a mapping")]  # what `sweep.space` reads
     when: Annotated[dict[str, Any], InWords("a mapping")]
     limit: Annotated[Whole, Ge(1)] | None

@@ -292,10 +292,15 @@ def pareto_figure(
     cost_name: str,
     title: str,
     caption: str,
+    *,
+    is_joined: bool = True,
 ) -> Figure:
     """Scores over costs: the settings that no other beats in both, numbered and named below.
 
     Costs that differ by a factor of eight or more are on a logarithmic axis.
+
+    Args:
+        is_joined: whether a line joins the front: of three objectives it would zigzag.
     """
     left, top, height = 60, 48, 240
     foot = top + height + 42
@@ -307,14 +312,17 @@ def pareto_figure(
             costs = [point.cost for point in points]
             means, stds = [p.score.mean for p in points], [p.score.std or 0 for p in points]
             axes.errorbar(costs, means, stds, fmt="o", color=color, ms=6.4)
-    axes.plot([p.cost for p in front], [p.score.mean for p in front], color=VERMILION, lw=1)
+    if is_joined:
+        axes.plot([p.cost for p in front], [p.score.mean for p in front], color=VERMILION, lw=1)
     costs = [point.cost for point in (*front, *others)]
     is_log = min(costs) > 0 and max(costs) / min(costs) >= 8
     if is_log:
         axes.set_xscale("log")
         low, high = map(math.log10, axes.get_xlim())
-        ticks = [(10**place, text) for place, text in power_ticks(low, high)]
-        axes.set_xticks([place for place, _ in ticks], [text for _, text in ticks])
+        ticks = power_ticks(low, high)
+        widest = max(text_width(text, TICK_SIZE) for _, text in ticks)
+        ticks = apart(ticks, size_of(axes)[0] / (high - low), widest + 6)
+        axes.set_xticks([10**place for place, _ in ticks], [text for _, text in ticks])
         axes.minorticks_off()
     else:
         number_ticks(axes.xaxis)

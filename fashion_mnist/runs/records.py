@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from fashion_mnist.config.schema import Config, flatten, nested
-from fashion_mnist.data.fashion_mnist import Dataset
+from fashion_mnist.data.fashion_mnist import FASHION_MNIST, Dataset
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.stacks import View
@@ -17,6 +18,7 @@ OVERRIDES_FILE = "config/overrides.yaml"  # what was typed
 CONFIG_FILE = "config/resolved.yaml"  # the whole config, among the run's artifacts
 # How a run is recorded may change while it goes on; MLflow's parameters may not.
 MOST_SIZES_NAMED = 6
+UNNAMED = "idx"  # data.name of conf/data/idx.yaml
 _NOT_PARAMETERS = ("rerun", "output_dir", "evaluation.", "tracking.", "sweep.")
 
 # Groups whose chosen file is a parameter of the run.
@@ -31,6 +33,8 @@ _NAMED = (
     "optimizer.lr",
     "optimizer=",
     "seed",
+    "data=",
+    "data.name",
     "data.dir",
     "data.class_names",
     "hydra",
@@ -44,11 +48,20 @@ def run_name(config: Config, overrides: Sequence[str]) -> str:
     sizes, model = config.model.sizes(), config.model
     words = [_shape(sizes), model.activation if sizes else "", config.optimizer.name]
     words += [f"lr={config.optimizer.lr:g}", f"seed={config.seed}"]
+    words += [_data(config)]
     # what is taken away, as in ~optimizer.weight_decay, has its default
     kept = [override.lstrip("+") for override in overrides if not override.startswith("~")]
     changed = [text for text in kept if not text.startswith(_NAMED)]
     words += [re.sub(r"^[^=]*\.", "", text) for text in changed]
     return " ".join(filter(None, words))
+
+
+def _data(config: Config) -> str:
+    """Which data set it is, where it is not Fashion-MNIST; one without a name by its folder."""
+    name = config.data.name
+    if name == FASHION_MNIST:
+        return ""
+    return f"data={Path(config.data.dir).name if name == UNNAMED else name}"
 
 
 def _shape(sizes: Sequence[int]) -> str:

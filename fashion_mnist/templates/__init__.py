@@ -48,13 +48,15 @@ def table(
 ) -> Table | None:
     """A table of rows that map headings to cells; None where there are no rows.
 
+    Columns without any value are left out.
+
     Args:
         text: headings of columns that stand on the left; all others on the right.
         is_sorted: whether a reader can sort by a column: numbers falling, texts rising.
     """
     if not rows:
         return None
-    head = list(dict.fromkeys(key for row in rows for key in row))
+    head = list(dict.fromkeys(key for row in rows for key, cell in row.items() if cell))
     cells = [[row.get(key, "") for key in head] for row in rows]
     orders = list(zip(*(_places(own) for own in zip(*cells, strict=True)), strict=True))
     return Table(head, cells, [key in text for key in head], classes, is_sorted, orders)

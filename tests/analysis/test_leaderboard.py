@@ -94,6 +94,18 @@ def test_seeds_and_folds_are_repetitions(store: Reader) -> None:
     assert [each.score.mean for each in settings if each.score] == pytest.approx([0.87, 0.85, 0.5])
 
 
+def test_another_version_of_the_numerics_is_another_setting(store: Reader) -> None:
+    """As it is another fingerprint: neither takes the other's place."""
+    runs = [run(0, 0.8), run(1, 0.9), run(2, 0.7)]
+    marked = [
+        replace(own, tags={**own.tags, "numerics": version})
+        for own, version in zip(runs, ("1", "2", "2"), strict=True)
+    ]
+    assert sorted(len(setting.runs) for setting in ranked(store, marked)) == [1, 1]
+    scores = [setting.score.mean for setting in ranked(store, marked) if setting.score]
+    assert scores == [0.9, 0.8]
+
+
 def test_a_repetition_counts_once(store: Reader) -> None:
     """Of several runs of one seed the first that finished: trying again does not help."""
     runs = [run(3, 0.99), run(1, status="KILLED"), run(2, 0.8), run(0, status="FAILED")]

@@ -114,6 +114,14 @@ def test_where_there_is_nothing_nothing_is_chosen(word: str) -> None:
         choose_run([], word)
 
 
+def test_a_name_of_hexadecimal_digits_hides_no_run() -> None:
+    """Where it is also the beginning of another run's id, both are named."""
+    runs = [make_run("0123456789", "one"), make_run("ff", "01234567"), make_run("ee", "decade99")]
+    with pytest.raises(ChoiceError, match=r"'01234567' is 2 runs: ff\w* \(01234567, .*\(one, "):
+        choose_run(runs, "01234567")
+    assert choose_run(runs, "decade99").run_id.startswith("ee")
+
+
 def test_a_sweep_is_found_by_the_same_words() -> None:
     """Only runs that stand for a sweep are; its networks are those that have it as their parent."""
     found = {word: choose_sweep(RUNS, word).name for word in ("latest", "best", "widths", "d2")}

@@ -17,17 +17,27 @@ from fashion_mnist.analysis.networks import (
 )
 from fashion_mnist.data.idx import DataError, write_idx
 from fashion_mnist.runs.artifacts import SplitResult
+from fashion_mnist.runs.request import Request
+from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking.recorded import STATE_TAG, RecordedRun
+from fashion_mnist.tracking.uploader import sync
 from fashion_mnist.training.checkpoint import tensors_sha256
-from tests.builders import CLASS_NAMES, make_data
-from tests.recordings import Recordings, record_runs
+from tests.builders import CLASS_NAMES, QUIET, load, make_config, make_data
+from tests.recordings import SMALL, Recordings, record_runs
 
 CHILD = "model.width=4 seed=1"  # of a sweep: its network was not recorded
 
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
-    return record_runs(tmp_path_factory.mktemp("recordings"))
+    """Those of `record_runs`, and `half`: a network that was trained in bf16."""
+    own = record_runs(tmp_path_factory.mktemp("recordings"))
+    outputs = own.folder / "outputs"
+    where = (f"tracking.uri={own.uri}", f"output_dir={outputs}", *SMALL)
+    config = make_config(own.data, *where, "training.precision=bf16", "model.width=32")
+    train([Request(config, name="half")], load(own.data), QUIET)
+    assert sync(outputs).is_complete
+    return own
 
 
 def state_of(directory: str) -> dict[str, str]:
@@ -51,6 +61,7 @@ def with_parameters(run: RecordedRun, parameters: Mapping[str, str]) -> Recorded
         (CHILD, "validation", "final/val_"),
         ("alone", "validation", "final/val_"),
         ("alone", "test", "test/"),
+        ("half", "validation", "final/val_"),
     ],
 )
 def test_figures_are_those_that_training_recorded(

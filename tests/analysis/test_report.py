@@ -1,5 +1,6 @@
 """What reports are made of, on runs and predictions made by hand."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,7 @@ def test_worst_pairs_count_both_ways() -> None:
         (["a=1", "seed=3"], [("3", "0")], "fmnist train a=1 seed=3"),
         (["a=1", "seed=3"], [("3", "0"), ("4", "0")], "fmnist train -m a=1 seed=3,4"),
         ([], [("0", "0")], "fmnist train seed=0"),
+        (["a=1"], [("3", "2")], "fmnist train a=1 seed=3 data.fold=2"),
         (["a=[1,2]"], [("0", "1"), ("0", "2")], "fmnist train -m 'a=[1,2]' seed=0 data.fold=1,2"),
         (
             ["seed=1", "data.fold=1"],
@@ -125,6 +127,23 @@ def test_two_thousand_runs_make_a_page_of_the_best(store: Reader, tmp_path: Path
     assert max(own.start for own in report.runs if own.start) == BIRTH + timedelta(minutes=1999)
     first = content["leaderboard"]["settings"][0]["val_accuracy"]
     assert Statistic(first["mean"], first["std"], first["n"]) == report.board.settings[0].score
+
+
+def test_a_report_says_how_many_runs_had_what(store: Reader) -> None:
+    """Most used all images: not the smallest number, and not a key that all have in common."""
+    sizes = [("55000", 20)] * 39 + [("5000", 2)] * 2 + [("5000", 3)] * 2
+    runs = tuple(
+        replace(
+            run(number, 0.8, seed=number, training__epochs=epochs, model__depth=2),
+            tags={"fingerprint": "f", "data_sha256": "d", "training_images": size},
+        )
+        for number, (size, epochs) in enumerate(sizes)
+    )
+    content = content_of(build_report(store, Selection("x", (), runs, runs), limit=None))
+    text = " ".join(content["question"])
+    assert "55,000 (39 runs) or 5,000 (4 runs) training images" in text
+    assert "epochs: 20 (39 runs) or 2 (2 runs) or 3 (2 runs)" in text
+    assert "depth" not in text
 
 
 def test_an_output_that_cannot_be_written_is_said(tmp_path: Path) -> None:

@@ -7,8 +7,12 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from fashion_mnist.analysis.charts import pareto_chart
 from fashion_mnist.analysis.importance import importances
 from fashion_mnist.analysis.labels import short_names
 from fashion_mnist.analysis.leaderboard import (
@@ -212,6 +216,25 @@ def test_no_other_setting_beats_one_on_the_front() -> None:
     board = ranked(results)
     front = pareto_front(board.scored, [SCORE, "parameters"])
     assert [setting.values["w"] for setting in front] == ["1", "0", "4"]
+
+
+def test_a_front_of_three_objectives_is_ordered_as_it_is_drawn() -> None:
+    """By the second, along the axis; the third is written and not drawn, and no line joins it."""
+    objectives = [SCORE, "parameters", "final/val_loss"]
+    points = [(0.9, 300.0, 0.5), (0.8, 100.0, 0.4), (0.7, 200.0, 0.3), (0.6, 400.0, 0.6)]
+    results = [
+        job(k, x, metrics={"parameters": size, "final/val_loss": loss}, w=k)
+        for k, (x, size, loss) in enumerate(points)
+    ]
+    board = ranked(results)
+    front = pareto_front(board.scored, objectives)
+    assert [setting.values["w"] for setting in front] == ["1", "2", "0"]
+    figure = pareto_chart(board, objectives)
+    assert isinstance(figure, Figure)
+    assert not [line for line in figure.axes[0].lines if len(np.atleast_1d(line.get_xdata())) > 3]
+    texts = [text.get_text() for text in figure.findobj(Text)]
+    assert any("validation loss 0.3000" in text for text in texts)
+    assert any("better in all 3 objectives" in text for text in texts)
 
 
 @pytest.mark.parametrize(

@@ -234,16 +234,16 @@ def test_the_terminal_shows_result_and_place() -> None:
     ("words", "status", "reason"),
     [
         (("narrow", "folded"), 2, "data.fold=1"),
-        (("narrow",), 2, "two to 10 runs"),
+        (("narrow",), 2, "two to 10 runs can be compared, got 1: name the other"),
         (("narrow", "narrow"), 2, "named twice"),
         (
             ("narrow", "compare narrow with broad, model.width=8 seed=1"),
             2,
-            "not the run of a network",
+            "is not the run of a network",
         ),
         (("narrow", "broad", "--split", "train"), 2, "validation or test"),
         (("narrow", "model.width=8 seed=1", "--split", "test"), 1, "has not read its test set"),
-        (("narrow", "diverged"), 1, "validation/predictions.npz"),
+        (("narrow", "diverged"), 2, "has no network: it is FAILED (diverged in epoch 1"),
     ],
 )
 @pytest.mark.usefixtures("here", "compared")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +279,42 @@ def test_greedy_ensemble_is_chosen_on_validation_and_judged_on_test() -> None:
     assert [row["weight"] for row in scored["runs"]] == [row["weight"] for row in content["runs"]]
     levels = {(row["disturbance"], row["strength"]): row for row in scored["robustness"]}
     assert levels["noise", 0]["accuracy"] == pytest.approx(figures(scored)["accuracy"])
+
+
+def test_an_ensemble_is_chosen_on_its_own_data_and_scored_on_other(
+    here: Recordings, tmp_path: Path
+) -> None:
+    """`--greedy --data FOLDER` of other images; images of another size are refused in one line."""
+    images = load(here.data).test_images.view(-1, 6, 5).numpy()[:10]
+    for name, own in (("mine", images), ("larger", np.zeros((10, 7, 5), np.uint8))):
+        (tmp_path / name).mkdir()
+        write_idx(tmp_path / name / "t10k-images-idx3-ubyte", own)
+        write_idx(tmp_path / name / "t10k-labels-idx1-ubyte", np.zeros(10, np.uint8))
+    chosen = said("ensemble", "widths", "--greedy")
+    other = said("ensemble", "widths", "--greedy", "--data", tmp_path / "mine")
+    assert (other["split"], other["images"]) == ("other-mine", 10)
+    weights = [[row["weight"] for row in content["runs"]] for content in (chosen, other)]
+    assert weights[0] == weights[1]
+    larger = fmnist("ensemble", "widths", "--greedy", "--data", tmp_path / "larger")
+    assert larger.exit_code == 2
+    assert "images must be 6 × 5 pixels for this network, got 7 × 5" in larger.stderr
+    assert len(larger.stderr.splitlines()) == 1
+
+
+def test_latest_stands_for_its_sweep_where_networks_are_wanted(
+    recordings: Recordings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the newest network belongs to one; which it is, is said beside the answer."""
+    shutil.copytree(recordings.folder, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    client = MlflowClient("sqlite:///mlflow.db")
+    for name in ("alone", "diverged"):
+        client.delete_run(recordings.run(name).run_id)
+    told = fmnist("ensemble", "latest", "--json")
+    assert told.exit_code == 0, told.output
+    assert "latest sweep: wide (" in told.stderr
+    names = [row["name"] for row in json.loads(told.stdout)["runs"]]
+    assert sorted(names) == ["model.width=8 seed=1", "model.width=8 seed=2"]
 
 
 @pytest.mark.usefixtures("here")

@@ -83,6 +83,15 @@ def test_a_message_is_one_line() -> None:
     assert problem == "tracking.run_name must be null or text on one line, got 'a\\nb'"
 
 
+@pytest.mark.parametrize("key", ["tracking.run_name", "tracking.experiment", "sweep.name"])
+@pytest.mark.parametrize("word", ["latest", "best"])
+def test_no_name_is_a_word_that_commands_find_runs_by(key: str, word: str) -> None:
+    """`fmnist show latest` would never find it."""
+    [problem] = problems(f"{key}={word}")
+    assert problem.startswith(f"{key} must be ")
+    assert problem.endswith(f"text other than latest and best, got '{word}'")
+
+
 def test_all_mistakes_come_at_once() -> None:
     """From the grammar, the groups, the types, the ranges and the rules between keys."""
     found = problems(
