@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fashion_mnist.cli.console import summarize_run
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs import results, trainer
@@ -19,7 +20,6 @@ from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Member, Observer
-from fashion_mnist.terminal import summarize_run
 from fashion_mnist.training.stack import HistoryRow, Stack
 from tests.builders import QUIET, load, make_config, make_data
 from tests.training.test_contract import ATOL, RTOL

@@ -1,15 +1,17 @@
-"""What commands have in common: options, panels of the help, errors, tables and JSON."""
+"""What commands have in common: options, panels of the help, errors, tables, JSON, streams."""
 
+import io
 import json
 import math
 import os
+import select
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -139,3 +141,48 @@ def _plain(value: Any) -> Any:
         case Sequence():
             return [_plain(inner) for inner in value]
     return str(value)
+
+
+class LastingFile(io.FileIO):
+    """A file that takes whatever is written, also once it cannot be written any more."""
+
+    def write(self, data: Any) -> int:
+        """The number of bytes written; all of them where the file is gone or the disk is full."""
+        try:
+            while (written := super().write(data)) is None:  # full, and of the kind that returns
+                select.select([], [self], [])
+        except OSError:
+            return memoryview(data).nbytes
+        return written
+
+
+def outlast_readers() -> None:
+    """Have standard output and error take whatever is written, also where it cannot be written.
+
+    The reader of a pipe may be gone, the disk full, or the stream closed. What training prints is
+    in Hydra's log too, so a run does not end because of that.
+    """
+    _open_what_is_closed()
+    if os.name == "posix":  # a console of Windows is no file
+        sys.stdout = _lasting(1, sys.stdout)
+        sys.stderr = _lasting(2, sys.stderr)
+
+
+def _open_what_is_closed() -> None:
+    # the next file to be opened would get the number of a closed stream, and what is printed
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+
+
+def _lasting(number: int, before: TextIO | None) -> io.TextIOWrapper:
+    """A stream on this file descriptor, as the one before; None: that was closed."""
+    file = LastingFile(number, "w", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(file),
+        encoding=before.encoding if before else "utf-8",
+        errors=before.errors if before else "backslashreplace",
+        line_buffering=number == 2 or file.isatty(),
+    )

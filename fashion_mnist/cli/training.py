@@ -13,6 +13,7 @@ from fashion_mnist.cli.output import (
     Uri,
     errors_in_a_line,
     failed,
+    outlast_readers,
 )
 
 commands = typer.Typer()
@@ -31,10 +32,8 @@ def train(context: typer.Context) -> None:
 
     Example: fmnist train model.width=1024 optimizer=sgd optimizer.lr=0.05
     """
-    from fashion_mnist.streams import outlast_readers
-
     outlast_readers()
-    from fashion_mnist.train import main as train_main
+    from fashion_mnist.cli.train import main as train_main
 
     gc.freeze()
     gc.enable()

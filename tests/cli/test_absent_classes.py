@@ -8,13 +8,13 @@ import pytest
 from typer.testing import CliRunner
 
 from fashion_mnist.cli import app
+from fashion_mnist.cli.console import summarize_run
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.data.fashion_mnist import load_dataset
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.results import DESCRIPTION_TAG
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.terminal import summarize_run
 from fashion_mnist.tracking.uploader import sync
 from tests.builders import CLASS_NAMES, QUIET, make_config, make_data
 from tests.recordings import SMALL

@@ -54,7 +54,7 @@ def _import_everything() -> None:
     gc.disable()
     for name in (
         "fashion_mnist.cli",
-        "fashion_mnist.train",
+        "fashion_mnist.cli.train",
         "fashion_mnist.sweeps.conduct",
         "fashion_mnist.sweeps.search",
         "matplotlib.pyplot",

@@ -15,9 +15,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import configure_log
 from omegaconf.basecontainer import BaseContainer
 
+from fashion_mnist.cli.train import main
 from fashion_mnist.config.compose import Composer, check, config_folder
 from fashion_mnist.config.errors import ConfigError
-from fashion_mnist.train import main
 from tests.builders import data_overrides, make_data
 
 RECIPE = "# @package _global_\n"

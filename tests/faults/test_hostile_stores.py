@@ -18,13 +18,13 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from fashion_mnist.cli import app
+from fashion_mnist.cli.console import summarize_run
 from fashion_mnist.console import printable
 from fashion_mnist.runs.event_log import FORMAT, START, make_event
 from fashion_mnist.runs.event_log import LOG_FILE as EVENTS
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.sweeps.axes import Axis
 from fashion_mnist.sweeps.search import LOG_FILE, Search
-from fashion_mnist.terminal import summarize_run
 from fashion_mnist.tracking.saved_views import VERSION_TAG
 from fashion_mnist.tracking.server import say_links, ui
 from fashion_mnist.tracking.uploader import sync

@@ -1,4 +1,4 @@
-"""What a person reads while a run is trained and when it is done, by way of logging."""
+"""Progress of a run while it is trained, and its scores at the end, as lines of the log."""
 
 import logging
 import sys
@@ -26,7 +26,7 @@ class Progress:
         self.started, self.first_epoch = time.monotonic(), -1
 
     def epoch_line(self, stack: Stack, rows: Sequence[HistoryRow]) -> str:
-        """The figures of the epoch that ended; of several runs, the means."""
+        """The metrics of the epoch that ended; of several runs, the means."""
         mean = {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
         width = len(str(stack.num_epochs))
         words = [
@@ -43,7 +43,7 @@ class Progress:
         return (time.monotonic() - self.started) / done * (stack.num_epochs - stack.epoch)
 
     def note_start(self, stack: Stack) -> None:
-        """With the first step say what begins, and remember when: time left is judged by it."""
+        """At the first step log the amount of work, and note the time: time left counts from it."""
         if self.first_epoch < 0:
             self.started, self.first_epoch = time.monotonic(), stack.epoch
             loader = stack.loader
@@ -56,10 +56,10 @@ class Progress:
 
 @contextmanager
 def observe(check_for_stop: Callable[[], None]) -> Iterator[Observer]:
-    """Watch training; on a terminal with a bar, elsewhere with plain lines.
+    """An observer that shows progress: on a terminal with a bar, elsewhere with plain lines.
 
     Args:
-        check_for_stop: called before each step, and before the figures are drawn.
+        check_for_stop: called before each step, and before the charts are drawn.
     """
     progress = Progress()
 
@@ -91,11 +91,16 @@ def observe(check_for_stop: Callable[[], None]) -> Iterator[Observer]:
 
 
 def summarize_run(folder: RunDir, *, note: str, where: Sequence[str]) -> str:
-    """The figures of a finished run in words, a note about it, and where to look at it."""
-    figures = folder.metrics()
-    split = "test" if "test/accuracy" in figures else "validation"
+    """The scores of a finished run and the classes that it confuses most.
+
+    Args:
+        note: follows the run's name.
+        where: lines at the end that say where to look at it.
+    """
+    metrics = folder.metrics()
+    split = "test" if "test/accuracy" in metrics else "validation"
     head = f"{folder.name()} {note}" if note else folder.name()
-    lines = [f"{head}: {split} {_scores(figures, split)}"]
+    lines = [f"{head}: {split} {_scores(metrics, split)}"]
     if early_stopping := folder.tags().get(EARLY_STOPPING_TAG):
         lines.append(f"  {early_stopping}")
     confusion = read_confusion(folder.artifacts, split)
@@ -108,15 +113,15 @@ def summarize_run(folder: RunDir, *, note: str, where: Sequence[str]) -> str:
     return "\n".join([*lines, *where])
 
 
-def _scores(figures: dict[str, float], split: str) -> str:
+def _scores(metrics: dict[str, float], split: str) -> str:
     if split == "test":
         names = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
         keys = [f"test/{name}" for name in names]
     else:
         keys = ["final/val_accuracy", "final/val_f1_macro"]
     words = [
-        f"{key.rpartition('/')[2].removeprefix('val_').replace('_', ' ')} {figures[key]:.4f}"
+        f"{key.rpartition('/')[2].removeprefix('val_').replace('_', ' ')} {metrics[key]:.4f}"
         for key in keys
-        if key in figures
+        if key in metrics
     ]
     return ", ".join(words) or "not evaluated: there is no validation split, and no test was asked"

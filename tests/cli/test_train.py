@@ -109,7 +109,7 @@ def test_training_imports_neither_mlflow_nor_other_slow_libraries(tmp_path: Path
     data = make_data(tmp_path / "data")
     script = """
 import logging, sys
-from fashion_mnist.train import main
+from fashion_mnist.cli.train import main
 heavy = "mlflow torchvision sklearn pandas matplotlib.pyplot torch._dynamo triton"
 slow = set(heavy.split())
 class Look(logging.Handler):

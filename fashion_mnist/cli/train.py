@@ -1,4 +1,4 @@
-"""The Hydra entry point: checks what is asked for, composes it, trains it, says what came of it."""
+"""What `fmnist train` starts: checks and composes with Hydra, trains, and reports the result."""
 
 import logging
 import sys
@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
+from fashion_mnist.cli.console import observe, summarize_run
 from fashion_mnist.config.compose import (
     CONFIG_NAME,
     LAUNCHER,
@@ -48,7 +49,6 @@ from fashion_mnist.runs.trainer import train
 from fashion_mnist.sweeps.collect import train_command
 from fashion_mnist.sweeps.context import read_context
 from fashion_mnist.sweeps.definition import check_sweep, is_sweep, is_swept
-from fashion_mnist.terminal import observe, summarize_run
 from fashion_mnist.tracking.links import pages, run_link, short_path
 from fashion_mnist.tracking.upload_state import Outcome, begin_uploading, wait_until_uploaded
 from fashion_mnist.tracking.uri import demand_store
@@ -96,7 +96,7 @@ def _main(arguments: Sequence[str]) -> None:
 
 
 def _check_flags(options: Namespace, arguments: Sequence[str], *, dry_run: bool) -> None:
-    """Raise ConfigError for flags of Hydra's that are not for here, or not together."""
+    """Raise ConfigError for flags of Hydra's that are not supported, or not together."""
     # another config in place of the packaged one, or a pickle of one
     for flag in ("config_path", "config_name", "experimental_rerun"):
         if vars(options)[flag]:
@@ -135,11 +135,11 @@ def _show(composer: Composer, options: Namespace, parser: ArgumentParser) -> Non
 
 
 def _sweep(composer: Composer, overrides: Sequence[str]) -> None:
-    """Check a sweep, and have Hydra's sweeper make it."""
+    """Check a sweep, and have Hydra's sweeper run it."""
     sweep = check_sweep(overrides, composer)
-    _tell(unread_variables())
+    _print_notes(unread_variables())
     if any(text.lstrip("+").startswith("tracking.run_name=") for text in overrides):
-        _tell(["tracking.run_name names no run of a sweep: each is named by what differs"])
+        _print_notes(["tracking.run_name names no run of a sweep: each is named by what differs"])
     config = sweep.hydra_config()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     sweeper = Plugins.instance().instantiate_sweeper(
@@ -158,13 +158,13 @@ def _run_alone(composer: Composer, overrides: Sequence[str]) -> None:
     job = composer.job(overrides)
     words, _ = composer.read(overrides)
     files = composer.files(words)
-    _tell([*composer.notes(), *unread_variables()])
+    _print_notes([*composer.notes(), *unread_variables()])
     if files.launcher != OWN_LAUNCHER:
-        _tell([f"{LAUNCHER}={files.launcher} is for sweeps (-m): this run is trained here"])
+        _print_notes([f"{LAUNCHER}={files.launcher} is for sweeps (-m): this run is trained here"])
     hydra = hydra_config(files, job.overrides, RunMode.RUN)
 
     def task(_: DictConfig) -> float | None:
-        return _ended(Request(job.config, job.overrides, job.choices), composer.config_dir)
+        return _train_alone(Request(job.config, job.overrides, job.choices), composer.config_dir)
 
     returned = run_job(
         hydra_context=_context(composer),
@@ -180,7 +180,7 @@ def _context(composer: Composer) -> HydraContext:
     return HydraContext(config_loader=composer.hydra.config_loader, callbacks=Callbacks())
 
 
-def _tell(notes: Sequence[str]) -> None:
+def _print_notes(notes: Sequence[str]) -> None:
     for note in notes:
         print(printable(note), file=sys.stderr)
 
@@ -197,7 +197,7 @@ def _job(config: DictConfig) -> float | None:
         raise KeyboardInterrupt from error  # Hydra's launchers go on after an Exception
 
 
-def _ended(request: Request, config_dir: str | None) -> float | None:
+def _train_alone(request: Request, config_dir: str | None) -> float | None:
     """Train a run alone; ends the program with an exit status where it has no result."""
     try:
         return _train(request, is_alone=True, config_dir=config_dir)
@@ -215,22 +215,22 @@ def _train(request: Request, *, is_alone: bool, config_dir: str | None = None) -
     demand_store(request.config.tracking.uri, request.config.tracking.offline)
     dataset = load_data(request.config)
     if is_alone:
-        _tell(_interrupted(request, dataset, config_dir))
+        _print_notes(_interrupted_run(request, dataset, config_dir))
     with stop_requests() as stop:
         try:
             with observe(stop.check) as observer:
                 [result] = train([request], dataset, observer, start_uploader=begin_uploading)
         except StopRequested as error:
             if is_alone:
-                _take_leave(find_run(request, dataset), request, stop, in_words(error))
+                _report_stop(find_run(request, dataset), request, stop, in_words(error))
             raise
         accuracy = _report(result, request, stop, is_alone)
         stop.check()
     return accuracy
 
 
-def _interrupted(request: Request, dataset: Dataset, config_dir: str | None) -> list[str]:
-    """Of a run that is new: one that was interrupted and differs in its length or rate alone."""
+def _interrupted_run(request: Request, dataset: Dataset, config_dir: str | None) -> list[str]:
+    """Lines about an interrupted run that differs from a new one in length or rate alone."""
     if last_attempt(request.config, dataset) is not None:
         return []
     runs = (Path(request.config.output_dir).absolute() / "runs").glob("*")
@@ -257,25 +257,25 @@ def _report(
 ) -> float | None:
     folder = result.folder
     # the jobs of a sweep are sent while the others are trained
-    outcome = _send(folder, request, stop) if is_alone else None
+    outcome = _wait_for_upload(folder, request, stop) if is_alone else None
     accuracy = outcome_of(result)
     known = "was trained before; rerun=true trains it again" if result.was_known else ""
-    where = _where(folder, outcome) if is_alone else []
+    where = _links(folder, outcome) if is_alone else []
     log.info(summarize_run(folder, note=known, where=where))
     if stop.request and is_alone:
         log.info("stopped by %s: the run is finished", stop.request)
     return accuracy
 
 
-def _take_leave(folder: RunDir, request: Request, stop: StopRequests, words: str) -> None:
-    """Say that a run is stopped, to its store too: soon nobody may be there to do it."""
+def _report_stop(folder: RunDir, request: Request, stop: StopRequests, words: str) -> None:
+    """Say that a run is stopped, and have its store told before this process ends."""
     log.error(words)
-    outcome = _send(folder, request, stop)
+    outcome = _wait_for_upload(folder, request, stop)
     if outcome is not None and not outcome.is_complete:
-        log.info("\n".join(_where(folder, outcome)))
+        log.info("\n".join(_links(folder, outcome)))
 
 
-def _send(folder: RunDir, request: Request, stop: StopRequests) -> Outcome | None:
+def _wait_for_upload(folder: RunDir, request: Request, stop: StopRequests) -> Outcome | None:
     tracking = request.config.tracking
     if tracking.uri is None:
         return None
@@ -284,7 +284,7 @@ def _send(folder: RunDir, request: Request, stop: StopRequests) -> Outcome | Non
     return wait_until_uploaded([folder.path], is_stopping=lambda: stop.is_requested)
 
 
-def _where(folder: RunDir, outcome: Outcome | None) -> list[str]:
+def _links(folder: RunDir, outcome: Outcome | None) -> list[str]:
     """Where the run can be looked at, or why it is not there yet."""
     if outcome is None:
         return [f"  its event log and files are in {short_path(folder.path)}"]
