@@ -406,7 +406,7 @@ def gap_text(gap: Difference) -> str:
 def _gaps(comparison: Comparison, gaps: Sequence[Difference | None]) -> Row:
     first = comparison.first.letter
     return {
-        f"{pair.other.letter} less {first}": ABSENT if gap is None else gap_text(gap)
+        f"{pair.other.letter} − {first}": ABSENT if gap is None else gap_text(gap)
         for pair, gap in zip(comparison.pairs, gaps, strict=True)
     }
 

@@ -5,7 +5,6 @@ A setting is all runs that differ in nothing but seed and fold.
 
 from __future__ import annotations  # pandas is imported when something is ranked
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,6 +32,7 @@ from fashion_mnist.analysis.lookup import (
     choose_sweep,
     networks_of,
     objective_of,
+    recorded_axes,
 )
 from fashion_mnist.analysis.predictions import Predictions, PredictionsError, stored_predictions
 from fashion_mnist.analysis.significance import (
@@ -58,11 +58,11 @@ from fashion_mnist.runs.identity import (
     TRAINING_IMAGES_TAG,
     is_identity,
 )
+from fashion_mnist.runs.markdown import code, plain
 from fashion_mnist.tracking.recorded import (
     DATA_TAG,
     SCORE,
     SPLIT_TAG,
-    SWEEP_TAG,
     TEST_SCORE,
     RecordedRun,
 )
@@ -268,6 +268,19 @@ class Leaderboard:
             Column(test, test, priority=1),
         ]
         return text_table(self.rows(), columns, width)
+
+    def markdown(self) -> list[str]:
+        """The rows as a table of Markdown, for a README or a paper: all columns of `text`."""
+        rows = self.rows()
+        score, test = metric_name(self.score), metric_name(TEST_SCORE)
+        wanted = ["", "setting", score, "95 % interval", "runs", "vs. best", "adjusted p", test]
+        head = [key for key in wanted if any(row.get(key) for row in rows)]
+        lines = [head, ["---" if key in ("setting", "vs. best") else "--:" for key in head]]
+        lines += [
+            [(code if key == "setting" else plain)(row.get(key, "")) for key in head]
+            for row in rows
+        ]
+        return [f"| {' | '.join(cells)} |" for cells in lines]
 
     def notes(self) -> list[str]:
         """What a reader of the table must know, a paragraph each."""
@@ -483,11 +496,8 @@ def planned_repetitions(sweep: RecordedRun, members: Sequence[RecordedRun]) -> i
 
     Where the sweep's record does not list them, the largest number that a setting has begun.
     """
-    try:
-        axes = json.loads(sweep.tags.get(SWEEP_TAG, ""))
-        sizes = [len(axes[key]) for key in REPLICATE_KEYS if isinstance(axes.get(key), list)]
-    except (ValueError, AttributeError, RecursionError):
-        sizes = []
+    axes = recorded_axes(sweep)
+    sizes = [len(axes[key]) for key in REPLICATE_KEYS if key in axes]
     begun: dict[frozenset[tuple[str, str]], set[Replicate]] = {}
     for run in members:
         values = identity_of(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import operator
 import re
@@ -19,7 +20,7 @@ from fashion_mnist.analysis.labels import (
 )
 from fashion_mnist.config.errors import did_you_mean, shown
 from fashion_mnist.metrics.statistics import Replicate
-from fashion_mnist.tracking.recorded import OBJECTIVE_TAG, SCORE, RecordedRun
+from fashion_mnist.tracking.recorded import OBJECTIVE_TAG, SCORE, SWEEP_TAG, RecordedRun
 
 if TYPE_CHECKING:
     from fashion_mnist.tracking.reader import Reader
@@ -146,6 +147,18 @@ def choose_sweep(runs: Sequence[RecordedRun], word: str, *, say: Say | None = No
 def networks_of(sweep: RecordedRun, runs: Sequence[RecordedRun]) -> list[RecordedRun]:
     """Those of the runs that are the sweep's networks."""
     return [run for run in runs if run.is_network and run.parent_id == sweep.run_id]
+
+
+def recorded_axes(sweep: RecordedRun) -> dict[str, list[str]]:
+    """What was swept, with its values, as the sweep's record has it; nothing if that is damaged."""
+    try:
+        axes = json.loads(sweep.tags.get(SWEEP_TAG, ""))
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(axes, dict):
+        return {}
+    lists = {str(axis): values for axis, values in axes.items() if isinstance(values, list)}
+    return {axis: [str(value) for value in values] for axis, values in lists.items()}
 
 
 def without_copies(runs: Sequence[RecordedRun]) -> list[RecordedRun]:

@@ -243,9 +243,7 @@ def _second_rows(found: SecondBest) -> list[Row]:
             "F1 of": name,
             "best": _score(best),
             "second": _score(second),
-            "best less second": ABSENT
-            if best is None or second is None
-            else f"{best - second:+.4f}",
+            "best − second": ABSENT if best is None or second is None else f"{best - second:+.4f}",
         }
         for name, best, second in zip(found.class_names, *scores, strict=True)
     ]

@@ -1,6 +1,5 @@
 """A report in sentences: what was asked, what came out, how to repeat it."""
 
-import json
 import shlex
 import tempfile
 from collections import Counter
@@ -17,13 +16,13 @@ from fashion_mnist.analysis.labels import (
     statistic_text,
 )
 from fashion_mnist.analysis.leaderboard import FOLD, SEED, Leaderboard, Setting
-from fashion_mnist.analysis.lookup import Selection
+from fashion_mnist.analysis.lookup import Selection, recorded_axes
 from fashion_mnist.console import plural
 from fashion_mnist.metrics.statistics import Statistic, statistic
 from fashion_mnist.runs.identity import TRAINING_IMAGES_TAG
 from fashion_mnist.runs.records import OVERRIDES_FILE
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import DATA_TAG, SWEEP_TAG, TEST_SCORE, RecordedRun
+from fashion_mnist.tracking.recorded import DATA_TAG, TEST_SCORE, RecordedRun
 
 MOST_VALUES = 8  # of an axis, named
 MOST_ORIGINS = 4  # values of a tag, named
@@ -79,7 +78,7 @@ def axes_of(board: Leaderboard, subject: Selection) -> dict[str, list[str]]:
     """
     axes: dict[str, list[str]] = {}
     if len(subject.sweeps) == 1:
-        axes = _recorded_axes(subject.sweeps[0])
+        axes = recorded_axes(subject.sweeps[0])
     if not axes:
         for axis in board.axes:
             own = (setting.values.get(axis) for setting in board.settings)
@@ -248,15 +247,6 @@ def _others(board: Leaderboard) -> list[str]:
     if rest:
         lines.append(f"{rest:,} could not be tested against it.")
     return lines
-
-
-def _recorded_axes(sweep: RecordedRun) -> dict[str, list[str]]:
-    """The axes as the sweep's own tag has them; nothing where that cannot be read."""
-    try:
-        axes = json.loads(sweep.tags.get(SWEEP_TAG, ""))
-        return {str(axis): [str(value) for value in values] for axis, values in axes.items()}
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        return {}
 
 
 def _given(key: str, values: Sequence[str]) -> list[str]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 COMPARISONS = Path("outputs/comparisons")
 COLUMNS = "name,status,started,duration,final/val_accuracy,test/accuracy,sweep"
+SWEEP_COLUMNS = "status,final/val_accuracy,test/accuracy,duration"  # beside what was swept
 TITLES = {"final/val_accuracy": "val accuracy", "test/accuracy": "test accuracy"}
 STATUSES = ("RUNNING", "FINISHED", "KILLED", "FAILED", "SCHEDULED")
 # the tags that say what a run is and where it came from, under the names that people read
@@ -74,10 +75,16 @@ def runs(
         typer.Option("--filter", help="As seed=1, 'final/val_accuracy>0.9'; repeat it."),
     ] = None,
     sort: Annotated[
-        str, typer.Option(help="By this metric, parameter or tag; -KEY falling.")
+        str, typer.Option(help="By this metric, parameter or tag; -KEY descending.")
     ] = "-started",
     reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
-    columns: Annotated[str, typer.Option(help="Keys with commas between.")] = COLUMNS,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Keys, comma-separated; else {COLUMNS}, and of a sweep what was swept.",
+            show_default=False,
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(help="Rows at most; 0 for all.", min=0)] = 50,
     everything: Annotated[
         bool, typer.Option("--all", help="Copies, sweeps and runs of other programs too.")
@@ -87,18 +94,28 @@ def runs(
 ) -> None:
     """List recorded networks, newest first.
 
-    A run that was recorded under several sweeps counts once.
+    A run that was recorded under several sweeps counts once. With --sweep each swept key is a
+    column.
 
     Example: fmnist runs --filter optimizer.name=adamw --sort=-final/val_accuracy --limit 10
     """
     with errors_in_a_line():
-        from fashion_mnist.analysis.lookup import check_key, ordered, short_ids, value_of
+        from fashion_mnist.analysis.lookup import (
+            check_key,
+            choose_sweep,
+            ordered,
+            recorded_axes,
+            short_ids,
+            value_of,
+        )
         from fashion_mnist.tracking.reader import Reader
 
         found = Reader(uri).runs(experiment)
         chosen = _filtered(found, sweep, status, condition or [], everything)
         key = sort.removeprefix("-")
-        keys = list(filter(None, (word.strip() for word in columns.split(","))))
+        swept = recorded_axes(choose_sweep(found, sweep)) if sweep and columns is None else {}
+        wanted = columns or (SWEEP_COLUMNS if swept and not as_json else COLUMNS)
+        keys = [*swept, *filter(None, (word.strip() for word in wanted.split(",")))]
         for each in (key, *(k for k in keys if k not in TITLES)):
             check_key(each, found)
         chosen = ordered(chosen, key, descending=sort.startswith("-") != reverse)
@@ -161,6 +178,9 @@ def leaderboard(
     uri: Uri = DEFAULT_STORE,
     experiment: Experiment = None,
     limit: Annotated[int, typer.Option(help="Settings shown at most; 0 for all.", min=0)] = 20,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the table as Markdown, for a README.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Rank settings by the sweep's objective, else validation accuracy; test each vs. the best.
@@ -181,7 +201,10 @@ def leaderboard(
             print_json(board.as_json())
             return
         print_text(f"{board.title}: {board.size()}, ranked by {metric_name(board.score)}")
-        print_lines(board.text(terminal_width()))
+        if markdown:
+            print_text("\n".join(["", *board.markdown(), ""]))
+        else:
+            print_lines(board.text(terminal_width()))
         for line in board.notes():
             print_text(line)
 

@@ -146,6 +146,20 @@ def test_the_table_says_what_the_json_says() -> None:
 
 
 @pytest.mark.usefixtures("here")
+def test_a_leaderboard_can_be_had_as_markdown() -> None:
+    """A table that any Markdown reader takes: cells as many as heads, settings as code."""
+    lines = fmnist("leaderboard", "widths", "--markdown").stdout.splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == 4
+    assert len({line.count("|") for line in table}) == 1
+    assert set(table[1]) <= set("|-: ")
+    board = said("leaderboard", "widths")["settings"]
+    for line, row in zip(table[2:], board, strict=True):
+        assert f"`width={row['setting']['model.width']}`" in line
+        assert f"{row['val_accuracy']['mean']:.4f}" in line
+
+
+@pytest.mark.usefixtures("here")
 def test_a_word_that_is_nothing_is_the_users_mistake() -> None:
     """Sweeps and experiments are named; a store that is not there is none of it."""
     result = fmnist("leaderboard", "nonsense")

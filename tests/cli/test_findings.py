@@ -81,6 +81,21 @@ def test_options_choose_order_and_cut() -> None:
     assert "none of 10 recorded runs" in fmnist("runs", "--filter", "seed=99").stdout
 
 
+@pytest.mark.usefixtures("here")
+def test_a_sweeps_list_has_a_column_for_what_was_swept() -> None:
+    """In place of names that say it; as JSON beside all other keys; `--columns` replaces them."""
+    head, *lines = fmnist("runs", "--sweep", "widths").stdout.splitlines()
+    assert re.split(r"\s{2,}", head)[:4] == ["id", "model.width", "seed", "status"]
+    assert sorted(line.split()[1:3] for line in lines) == [
+        [width, seed] for width in "48" for seed in "12"
+    ]
+    assert {"model.width", "seed", "name", "sweep", "started"} <= rows("--sweep", "widths")[
+        0
+    ].keys()
+    named = fmnist("runs", "--sweep", "widths", "--columns", "name").stdout.splitlines()[0]
+    assert named.split() == ["id", "name"]
+
+
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
