@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from fashion_mnist.cli.output import (
-    DEFAULT_STORE,
     MAINTENANCE,
     AsJson,
     OutputDir,
@@ -18,6 +17,7 @@ from fashion_mnist.cli.output import (
     print_table,
     print_text,
 )
+from fashion_mnist.config.store_uri import DEFAULT_STORE
 from fashion_mnist.console import Column
 
 commands = typer.Typer()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fashion_mnist.cli.output import (
-    DEFAULT_STORE,
     MODELS,
     AsJson,
     Experiment,
@@ -26,6 +25,7 @@ from fashion_mnist.cli.output import (
     print_table,
     print_text,
 )
+from fashion_mnist.config.store_uri import DEFAULT_STORE
 from fashion_mnist.console import Column
 
 if TYPE_CHECKING:

@@ -23,7 +23,6 @@ RESULTS = "What recorded runs say"
 MODELS = "Trained networks"
 MAINTENANCE = "Stores and this machine"
 
-DEFAULT_STORE = "sqlite:///mlflow.db"
 ABSENT = "–"
 OutputDir = Annotated[Path, typer.Option(help="Where the runs are.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fashion_mnist.cli.output import (
-    DEFAULT_STORE,
     RESULTS,
     AsJson,
     Experiment,
@@ -26,6 +25,7 @@ from fashion_mnist.cli.output import (
     print_text,
     terminal_width,
 )
+from fashion_mnist.config.store_uri import DEFAULT_STORE
 from fashion_mnist.console import Column
 
 if TYPE_CHECKING:

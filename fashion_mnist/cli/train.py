@@ -49,7 +49,7 @@ from fashion_mnist.runs.trainer import train
 from fashion_mnist.sweeps.collect import train_command
 from fashion_mnist.sweeps.context import read_context
 from fashion_mnist.sweeps.definition import check_sweep, is_sweep, is_swept
-from fashion_mnist.tracking.links import pages, run_link, short_path
+from fashion_mnist.tracking.links import pages, run_link, short_path, show_command
 from fashion_mnist.tracking.upload_state import Outcome, begin_uploading, wait_until_uploaded
 from fashion_mnist.tracking.uri import demand_store
 
@@ -288,4 +288,4 @@ def _links(folder: RunDir, outcome: Outcome | None) -> list[str]:
     """Where the run can be looked at, or why it is not there yet."""
     if outcome is None:
         return [f"  its event log and files are in {short_path(folder.path)}"]
-    return [f"  {line}" for line in pages(outcome, run_link)]
+    return [f"  {line}" for line in [*pages(outcome, run_link), *show_command(outcome)]]

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from fashion_mnist.cli.output import (
-    DEFAULT_STORE,
     RESULTS,
     TRAINING,
     Uri,
@@ -15,6 +14,7 @@ from fashion_mnist.cli.output import (
     failed,
     outlast_readers,
 )
+from fashion_mnist.config.store_uri import DEFAULT_STORE
 
 commands = typer.Typer()
 

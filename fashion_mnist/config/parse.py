@@ -49,7 +49,12 @@ from fashion_mnist.config.schema import (
     Whole,
     flatten,
 )
-from fashion_mnist.config.store_uri import absolute_uri, demand_no_password, sqlite_path
+from fashion_mnist.config.store_uri import (
+    DEFAULT_STORE,
+    absolute_uri,
+    demand_no_password,
+    sqlite_path,
+)
 from fashion_mnist.data.fashion_mnist import training_size
 from fashion_mnist.data.splits import check_sizes
 from fashion_mnist.models.network import ACTIVATIONS, build_activation
@@ -59,7 +64,7 @@ from fashion_mnist.training.schedules import SCHEDULES
 
 T = TypeVar("T")
 _Path = tuple[str, ...]
-STORE, DEFAULT_STORE = "MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"
+STORE = "MLFLOW_TRACKING_URI"
 # torch has the ranges of its optimizers' options in its code; of these they are the same for all
 _OPTIMIZER_RANGES = dict.fromkeys(("weight_decay", "momentum", "eps", "lr_decay"), Ge(0))
 

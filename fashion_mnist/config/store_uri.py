@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 SQLITE = "sqlite:///"
+DEFAULT_STORE = "sqlite:///mlflow.db"  # in the current folder
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 # As SQLAlchemy reads a database's address, but up to the last @: what is left of it is no secret.
 _DATABASE_LOGIN = re.compile(r"(?<=//)([^/?#:@]*):(?!\*\*\*@).+@")

@@ -1,18 +1,29 @@
 """Commands and links as a user can type or open them: `scripts/train`, pages of MLflow."""
 
 import os
+import shlex
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from fashion_mnist.config.store_uri import DEFAULT_STORE, absolute_uri, without_password
 from fashion_mnist.tracking.upload_state import Outcome, Upload
 
 LOCAL_SERVER = "http://127.0.0.1:5000"  # of `fmnist ui`
 
 
 def program(name: str) -> str:
-    """One of our commands: `scripts/train` in a checkout, `fmnist train` elsewhere."""
+    """One of our commands as it can be typed here: `scripts/train`, or `fmnist show`.
+
+    `fmnist` by its path where the shell would not find it.
+    """
     script = Path(__file__).parents[2] / "scripts" / name
-    return short_path(script) if script.exists() else f"fmnist {name}"
+    if script.exists():
+        return short_path(script)
+    own = Path(sys.executable).with_name("fmnist")
+    is_found = not own.exists() or shutil.which("fmnist") == str(own)
+    return f"{'fmnist' if is_found else shlex.quote(short_path(own))} {name}"
 
 
 def short_path(path: Path) -> str:
@@ -40,5 +51,15 @@ def run_link(server: str, run: Upload) -> str:
 def _page(run: Upload, link: Callable[[str, Upload], str]) -> str:
     uri = run.destination.address
     if uri.startswith("http"):
-        return link(uri, run)
-    return f"{program('ui')}, then {link(LOCAL_SERVER, run)}"
+        return f"in the browser: {link(uri, run)}"
+    return f"in the browser: {program('ui')}, then {link(LOCAL_SERVER, run)}"
+
+
+def show_command(outcome: Outcome) -> list[str]:
+    """The command that shows the newest run of the store in the terminal; none if unsent."""
+    if not outcome.is_complete or not outcome.uploads:
+        return []
+    uri = without_password(outcome.uploads[0].destination.address)
+    is_default = uri == absolute_uri(DEFAULT_STORE)
+    option = "" if is_default else f" --uri {shlex.quote(uri)}"
+    return [f"in the terminal: {program('show')} latest{option}"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -215,7 +216,19 @@ def test_a_user_without_a_home_records_runs(tmp_path: Path) -> None:
     done = run([sys.executable, "-c", WITHOUT_HOME, *words])
     assert done.returncode == 0, done.stderr
     assert "not sent yet" not in done.stdout
+    assert "in the browser: " in done.stdout
     assert "http://127.0.0.1:5000/#/experiments/" in done.stdout
+
+
+def test_a_finished_run_says_how_to_look_at_it(tmp_path: Path) -> None:
+    """The commands that it prints can be typed as they are: the network is shown."""
+    data = make_data(tmp_path / "data")
+    done = run(command(data, "tracking.uri=sqlite:///mlflow.db"))
+    assert done.returncode == 0, done.stderr
+    [line] = [text for text in done.stdout.splitlines() if "in the terminal: " in text]
+    shown = run(shlex.split(line.partition(": ")[2]))
+    assert shown.returncode == 0, shown.stderr
+    assert "configuration" in shown.stdout
 
 
 def test_a_run_that_is_being_trained_is_not_trained_twice(tmp_path: Path) -> None:
