@@ -6,8 +6,8 @@ from pathlib import Path
 
 from fashion_mnist.runs.signals import end_on_signals
 
-# What libraries would tell their makers of this machine, here and in all processes that we start;
-# somebody who wants them to says so in the environment.
+# No usage reports of libraries, here and in all processes that we start, unless the environment has
+# another value.
 NO_REPORTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "RAY_USAGE_STATS_ENABLED": "0",

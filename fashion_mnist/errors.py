@@ -8,9 +8,7 @@ from fashion_mnist.data.idx import DataError
 from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.runs.signals import StopRequested
 
-WANTS_TRACEBACK = (
-    os.environ.get("HYDRA_FULL_ERROR") == "1"
-)  # somebody wants the whole story of an error
+WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"  # Hydra's own variable
 
 
 def in_words(error: BaseException) -> str:
@@ -33,7 +31,7 @@ def _in_words(error: BaseException) -> str:
 
 
 def exit_status(error: BaseException) -> int | None:
-    """The program's exit status after this error; None for one that nobody expected."""
+    """The program's exit status after this error; None for one that was not expected."""
     match error:
         case StopRequested(exit_status=status):
             return int(status)

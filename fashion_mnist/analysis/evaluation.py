@@ -325,7 +325,7 @@ def score_network(
     folder: Path | None = None,
     with_robustness: bool = True,
 ) -> ScoredNetwork:
-    """Every figure of the run's network on a split of its data, or on somebody's folder.
+    """Every score of the run's network on a split of its data, or on a folder of other images.
 
     Args:
         wanted: `validation` or `test`; None for validation.

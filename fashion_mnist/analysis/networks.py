@@ -135,10 +135,10 @@ SPLITS = (VALIDATION, TEST)
 class LabelledImages:
     """Images uint8 `[N, H, W]` with their labels int64 `[N]`."""
 
-    name: str  # of the split: validation, test, or other-… for somebody's folder
+    name: str  # of the split: validation, test, or other-… for a folder of other images
     images: Tensor
     labels: Tensor
-    sha256: str  # which images they are; empty for somebody's
+    sha256: str  # which images they are; empty for other images
     source: str  # the folder they were read from
 
     @property

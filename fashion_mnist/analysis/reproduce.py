@@ -256,7 +256,7 @@ def _data_dir(node: Mapping[str, Any], data_dir: Path | None) -> dict[str, Any]:
         return {"dir": str(data_dir)}
     data = node.get("data")
     is_published = isinstance(data, dict) and data.get("name") == PUBLISHED
-    # a folder of somebody else's is not looked into, still less are damaged files in it set aside
+    # another machine's folder is not looked into, and no damaged files in it are set aside
     return {"dir": check([]).data.dir} if is_published else {}
 
 

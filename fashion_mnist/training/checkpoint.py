@@ -160,7 +160,7 @@ def load_model(path: Path) -> Model:
 
 
 def _check_state(state: TrainingState) -> None:
-    """Raise TypeError unless it is what its types say: the file may be anybody's."""
+    """Raise TypeError unless it is what its types say: any program may have written the file."""
     whole = [state.epoch, *([] if state.best_epoch is None else [state.best_epoch])]
     if not all(type(number) is int and number >= 0 for number in whole):
         raise TypeError(f"epochs must be whole numbers, got {whole}")

@@ -167,7 +167,7 @@ def roof(config: Config, dataset: Dataset, dtype: torch.dtype) -> Epoch:
             for k, (x, weight, gradient, dx, dw, y) in enumerate(layers):
                 torch.mm(x, weight.t(), out=y)
                 torch.mm(gradient.t(), x, out=dw)
-                if k:  # nobody asks for the gradient of pixels
+                if k:  # the gradient of pixels is not needed
                     torch.mm(gradient, weight, out=dx)
 
     return run

@@ -7,7 +7,7 @@
     python scripts/benchmarks/measure_scale.py clients --clients 1 10 100 --workers 1 2
 
 Runs are not trained: they are copies of one that is, row by row or line by line. Times are of one
-call each, on the clock and in seconds of a core, which a busy machine disturbs less. The exponent
+call each, on the clock and in seconds of a core, which a busy machine changes less. The exponent
 is that of a power law through a row and the one before it: 1 is linear.
 """
 
@@ -194,7 +194,7 @@ def started(uri: str, options: Sequence[str] = ()) -> Iterator[tuple[str, int]]:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens at."""
+    """A port of this machine that no program listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

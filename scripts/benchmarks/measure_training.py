@@ -207,7 +207,7 @@ def measure_memory(rounds: int) -> Table:
 
 
 def in_a_process(function: Callable[[int], float], size: int) -> float:
-    """What a function gives in a process of its own, whose memory nobody used before."""
+    """What a function gives in a process of its own, whose memory is fresh."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, size).result()
 

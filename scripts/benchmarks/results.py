@@ -174,7 +174,9 @@ def find_result(folder: Path, config: Config, dataset: Dataset) -> Result:
 def recipe_row(name: str, results: Sequence[Result], dataset: Dataset) -> list[str]:
     """A recipe's scores, costs, and how many runs it took to choose it."""
     validation = percent([own.figures["final/val_accuracy"] for own in results])
-    seconds = median(own.training_seconds for own in results)  # one may have been disturbed
+    seconds = median(
+        own.training_seconds for own in results
+    )  # another program may have slowed one down
     scores = scores_of([own.test_probabilities for own in results], dataset)
     searches = [read_sweep([f"sweep=recipes/{each}"], Composer()) for each in RECIPES[name]]
     num_searched = sum(len(search.samples()) for search in searches)
