@@ -229,10 +229,8 @@ def compare(
     Example: fmnist compare best latest --split test
     """
     with errors_in_a_line():
-        from fashion_mnist.analysis.compare import (
-            compare as build,
-        )
-        from fashion_mnist.analysis.compare import (
+        from fashion_mnist.analysis.compare import compare as build
+        from fashion_mnist.analysis.comparison_page import (
             comparison_name,
             read_pictured,
             record_comparison,

@@ -17,7 +17,8 @@ from mlflow import MlflowClient
 from scipy import stats
 from typer.testing import CliRunner, Result
 
-from fashion_mnist.analysis.compare import compare, comparison_page
+from fashion_mnist.analysis.compare import compare
+from fashion_mnist.analysis.comparison_page import comparison_page
 from fashion_mnist.analysis.leaderboard import build_leaderboard
 from fashion_mnist.cli import app
 from fashion_mnist.cli.runs import print_comparison, print_differences
