@@ -157,21 +157,3 @@ def lines_on_stdout() -> Iterator[None]:
     finally:
         ours.setLevel(level)
         everybodys.removeHandler(handler)
-
-
-@contextmanager
-def lines_above_the_display() -> Iterator[None]:
-    """Logging holds the standard output of before a live display; let it write to the display's."""
-    before = getattr(sys.stdout, "rich_proxied_file", sys.stdout)
-    handlers = [
-        handler
-        for handler in logging.getLogger().handlers
-        if isinstance(handler, logging.StreamHandler) and handler.stream is before
-    ]
-    for handler in handlers:
-        handler.setStream(sys.stdout)
-    try:
-        yield
-    finally:
-        for handler in handlers:
-            handler.setStream(before)

@@ -7,7 +7,7 @@ from pathlib import Path
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.sweeps.parent import open_parent
+from fashion_mnist.sweeps.parent import open_parent, record_results
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import RecordedRun
 from fashion_mnist.tracking.uploader import sync
@@ -55,10 +55,17 @@ def record_runs(folder: Path) -> Recordings:
         with open_parent(outputs / "sweeps" / sweep, config, name=sweep, axes=axes) as parent:
             for width, seed in product(widths, (1, 2)):
                 words = (f"model.width={width}", f"seed={seed}")
-                record(" ".join(words), *words, parent=parent.event_log.id)
+                record(" ".join(words), *words, parent=parent.id)
             counts = {"finished": 2 * len(widths), "failed": 0}
-            figures = {"best/val_accuracy": sum(widths) / 100}
-            parent.end("FINISHED", description="", counts=counts, figures=figures, artifacts=[])
+            record_results(
+                parent,
+                "FINISHED",
+                tags={},
+                description="",
+                counts=counts,
+                metrics={"best/val_accuracy": sum(widths) / 100},
+                artifacts=[],
+            )
     record("diverged", "optimizer=sgd", "optimizer.lr=1.0e+30")
     record("alone", "model.width=6", auto=True)
     outcome = sync(outputs)

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 
 import torch
 
-from fashion_mnist.console import duration, lines_above_the_display
+from fashion_mnist.console import duration
 from fashion_mnist.metrics import classification
 from fashion_mnist.runs.artifacts import read_confusion
 from fashion_mnist.runs.results import EARLY_STOPPING_TAG
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.training import Observer
+from fashion_mnist.sweeps.progress import lines_above_the_display
 from fashion_mnist.training.stack import HistoryRow, Stack
 
 log = logging.getLogger("fashion_mnist")

@@ -46,9 +46,8 @@ from fashion_mnist.runs.request import (
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.sweeps.collect import train_command
-from fashion_mnist.sweeps.context import read_context
-from fashion_mnist.sweeps.definition import check_sweep, is_sweep, is_swept
+from fashion_mnist.sweeps.definition import check_sweep, is_sweep, is_swept, train_command
+from fashion_mnist.sweeps.parent import child_request, read_context
 from fashion_mnist.tracking.links import pages, run_link, short_path, show_command
 from fashion_mnist.tracking.upload_state import Outcome, begin_uploading, wait_until_uploaded
 from fashion_mnist.tracking.uri import demand_store
@@ -190,7 +189,11 @@ def _job(config: DictConfig) -> float | None:
     hydra = HydraConfig.get()
     job = composed_by_hydra(config, hydra.overrides.task, hydra.runtime.choices)
     context = read_context(Path(hydra.sweep.dir))
-    request = context.request(job) if context else Request(job.config, job.overrides, job.choices)
+    request = Request(job.config, job.overrides, job.choices)
+    if context is not None:
+        request = child_request(
+            job, context.parent, context.axes, retry_failed=context.retry_failed
+        )
     try:
         return _train(request, is_alone=False)
     except StopRequested as error:

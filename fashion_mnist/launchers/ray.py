@@ -118,10 +118,10 @@ class RayLauncher:
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
         }
-        where = self.address or "here"
         with _own_handlers():
             try:
-                _check_reachable(where)
+                if self.address is not None:
+                    _check_reachable(self.address)
                 ray.init(
                     address=self.address or "local",
                     log_to_driver=False,
@@ -130,7 +130,10 @@ class RayLauncher:
                 )
             except Exception as error:  # Ray raises whatever its parts raise
                 reason = getattr(error, "strerror", None) or first_line_of(error)
-                raise RunError(f"no Ray cluster at {where}: {reason}") from error
+                what = "Ray does not start on this machine"
+                if self.address is not None:
+                    what = f"no Ray cluster at {self.address}"
+                raise RunError(f"{what}: {reason}") from error
 
 
 def _check_reachable(address: str) -> None:

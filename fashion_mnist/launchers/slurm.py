@@ -61,7 +61,13 @@ class SlurmLauncher:
     retries: int  # of a job whose process died
     requeues: int  # of a job that ran out of time
     signal_seconds: int  # before the end in which it saves its runs
-    options: Mapping[str, Any]  # of Slurm's, under submitit's names; None: not said
+    memory: float | None = None  # GiB; None, here and below: the cluster's default
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    setup: Sequence[str] = ()  # lines of shell before each job
+    additional: Mapping[str, Any] = field(default_factory=dict)  # further options of sbatch
 
     is_here = False
 
@@ -279,7 +285,13 @@ def build_executor(launcher: SlurmLauncher, folder: Path) -> Any:
         gpus_per_node=launcher.gpus,
         slurm_array_parallelism=launcher.array_parallelism,
         slurm_signal_delay_s=launcher.signal_seconds,
-        **launcher.options,
+        mem_gb=launcher.memory,
+        slurm_partition=launcher.partition,
+        slurm_account=launcher.account,
+        slurm_qos=launcher.qos,
+        slurm_constraint=launcher.constraint,
+        slurm_setup=list(launcher.setup) or None,
+        slurm_additional_parameters=dict(launcher.additional) or None,
     )
     return executor
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 from hydra.core.override_parser.types import (
     ChoiceSweep,
     Glob,
@@ -64,6 +65,14 @@ class Axis:
             return self.num
         return int((_exact(self.high) - _exact(self.low)) // _exact(step)) + 1
 
+    @property
+    def last(self) -> float:
+        """The last value that a step reaches; without a step `high`."""
+        if self.step is None:
+            return self.high
+        first, step = _exact(self.low), _exact(self.step)
+        return type(self.high)(first + (_exact(self.high) - first) // step * step)
+
     def values(self) -> Sequence[tuple[str, ...]]:
         """The values of a grid, a text for each key; `count` is not None."""
         if self.choices is not None:
@@ -84,16 +93,11 @@ class Axis:
             # as it is written, for 0.1 + 2 * 0.1 is no 0.3 in binary
             first, width = _exact(self.low), _exact(step)
             return [kind(first + k * width) for k in range(self.count)]
-        shares = [k / (self.count - 1) for k in range(1, self.count - 1)]
-        inner = [self._between(share) for share in shares]
+        space = np.geomspace if self.log else np.linspace
+        inner = space(self.low, self.high, self.count)[1:-1].tolist()
         # six digits make a name that can be read; the ends stay what they are
         short = [round(x) if kind is int else float(f"{x:.6g}") for x in inner]
         return [kind(self.low), *short, kind(self.high)]
-
-    def _between(self, share: float) -> float:
-        if self.log:
-            return math.exp(math.log(self.low) * (1 - share) + math.log(self.high) * share)
-        return self.low * (1 - share) + self.high * share
 
 
 def read_axis(keys: tuple[str, ...], notation: Any) -> Axis:

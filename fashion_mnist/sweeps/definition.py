@@ -1,5 +1,6 @@
 """What a command line sweeps over, read and checked: nothing is composed for good or trained."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -19,6 +20,7 @@ from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.config.schema import SweepConfig
 from fashion_mnist.sweeps.axes import Axis, text_of
 from fashion_mnist.sweeps.space import Space, read_space, sweep_id
+from fashion_mnist.tracking.links import program
 
 MOST_WORDS = 50  # values of an axis that are listed
 MOST_EXAMPLES = 1000  # jobs that are searched for mistakes at once, 7 ms each
@@ -46,12 +48,12 @@ class Sweep:
 
     @property
     def score(self) -> str:
-        """The figure that chooses the winner."""
+        """The metric that chooses the winner."""
         return self.settings.objectives[0]
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """The name that is shown."""
         swept = " × ".join(key.rpartition(".")[2] for key in self.axes)
         return self.settings.name or swept or "one run"
 
@@ -136,6 +138,17 @@ def _ends(axis: Axis) -> Sequence[tuple[str, ...]]:
 def is_sweep(overrides: Sequence[str]) -> bool:
     """Whether a command line asks for a sweep without saying -m."""
     return any(text.lstrip("+").startswith(("sweep=", "sweep.")) for text in overrides)
+
+
+def train_command(overrides: Sequence[str], config_dir: str | None) -> str:
+    """The command that trains with these overrides, ready to be copied."""
+    flags = ["--config-dir", config_dir] if config_dir is not None else []
+    return f"{program('train')} {shlex.join([*flags, *overrides])}".strip()
+
+
+def sweep_command(overrides: Sequence[str], config_dir: str | None) -> str:
+    """The command that starts this sweep, or goes on with it."""
+    return train_command([*([] if is_sweep(overrides) else ["-m"]), *overrides], config_dir)
 
 
 def is_swept(text: str) -> bool:

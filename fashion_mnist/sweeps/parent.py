@@ -1,56 +1,29 @@
-"""The run that stands for a whole sweep: its folder and its event log."""
+"""The run that stands for a whole sweep, and how its jobs know that they belong to it.
+
+`outputs/sweeps/ID` holds its event log, its artifacts and, of a search, Optuna's log. A job that
+another launcher of Hydra's starts reads the file `sweep.json` in Hydra's folder of the sweep.
+"""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fashion_mnist.analysis.labels import REPLICATE_KEYS
+from fashion_mnist.analysis.labels import REPLICATE_KEYS, short_names
+from fashion_mnist.config.compose import Composed
 from fashion_mnist.config.schema import Config
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.runs.event_log import EventLog, set_offline
-from fashion_mnist.runs.request import wants_uploader
+from fashion_mnist.runs.files import replacing
+from fashion_mnist.runs.request import Request, wants_uploader
 from fashion_mnist.runs.results import DESCRIPTION_TAG
-from fashion_mnist.runs.run_dir import locked
+from fashion_mnist.runs.run_dir import RunError, locked
 from fashion_mnist.tracking.recorded import OBJECTIVE_TAG, SCORE, SWEEP_TAG
 from fashion_mnist.tracking.upload_state import begin_uploading
 from fashion_mnist.training.device import process_tags
 
-
-@dataclass(frozen=True)
-class Parent:
-    """A sweep under way: its lock is held, its event log is open."""
-
-    event_log: EventLog
-
-    @property
-    def folder(self) -> Path:
-        """EventLog, artifacts and, of a search, what it has learned."""
-        return self.event_log.run_dir
-
-    def end(
-        self,
-        status: str,
-        *,
-        description: str,
-        counts: Mapping[str, int],
-        figures: Mapping[str, float],
-        artifacts: Sequence[Path],
-    ) -> None:
-        """Say what came of the sweep so far. It can be begun again, and then goes on.
-
-        Args:
-            figures: of the best setting; MLflow shows those of the largest number of runs.
-            artifacts: files below the event log's `artifacts`.
-        """
-        event_log = self.event_log
-        tags = {f"sweep.{name}": str(count) for name, count in counts.items()}
-        event_log.tags({DESCRIPTION_TAG: description, **tags})
-        event_log.metrics(counts["finished"], figures)
-        for path in artifacts:
-            event_log.artifact(path.relative_to(event_log.artifacts).as_posix())
-        event_log.status(status)
+CONTEXT_FILE = "sweep.json"
 
 
 def sweep_folder(output_dir: Path, identity: str) -> Path:
@@ -59,7 +32,7 @@ def sweep_folder(output_dir: Path, identity: str) -> Path:
 
 
 def view_key(folder: Path) -> str:
-    """What MLflow's saved page of this sweep is found by."""
+    """The key of MLflow's saved view of this sweep."""
     return f"sweep-{folder.name}"
 
 
@@ -71,8 +44,8 @@ def open_parent(
     name: str,
     axes: Mapping[str, Sequence[str]],
     objective: str = SCORE,
-) -> Iterator[Parent]:
-    """Begin a sweep, or go on with it.
+) -> Iterator[EventLog]:
+    """Begin a sweep, or go on with it; its event log, open and under the sweep's lock.
 
     Args:
         config: of one of its jobs: where they are recorded.
@@ -80,18 +53,17 @@ def open_parent(
         objective: the metric that settings are ranked by.
 
     Raises:
-        RunError: another process is at it.
+        RunError: another process trains it.
     """
     with locked(folder, "sweep"), EventLog(folder) as event_log:
         tracking = config.tracking
         if tracking.uri is not None:
             set_offline(folder, is_offline=tracking.offline == "always")
             event_log.destination(absolute_uri(tracking.uri), tracking.experiment)
-        said = json.dumps(axes, ensure_ascii=False)
-        tags = {"sweep": name, SWEEP_TAG: said, OBJECTIVE_TAG: objective}
-        origin = process_tags()
-        event_log.start(name, {}, {**tags, **origin})
-        event_log.tags({**tags, **origin})
+        axes_text = json.dumps(axes, ensure_ascii=False)
+        tags = {"sweep": name, SWEEP_TAG: axes_text, OBJECTIVE_TAG: objective, **process_tags()}
+        event_log.start(name, {}, tags)
+        event_log.tags(tags)
         parameters = list(_parameters(axes))
         # a repetition is no part of a setting: its lines would hide what the others say
         settings = [key for key in parameters if key not in REPLICATE_KEYS]
@@ -99,7 +71,33 @@ def open_parent(
         event_log.status("RUNNING")
         if wants_uploader(config):
             begin_uploading(folder.parents[1])
-        yield Parent(event_log)
+        yield event_log
+
+
+def record_results(
+    event_log: EventLog,
+    status: str,
+    *,
+    tags: Mapping[str, str],
+    description: str,
+    counts: Mapping[str, int],
+    metrics: Mapping[str, float],
+    artifacts: Sequence[Path],
+) -> None:
+    """Record what came of the sweep so far. It can be begun again, and then goes on.
+
+    Args:
+        event_log: of the sweep, open.
+        counts: of its runs by status; `finished` is the step of the metrics.
+        metrics: of the best setting; MLflow shows those of the largest number of runs.
+        artifacts: files below the event log's `artifacts`.
+    """
+    numbers = {f"sweep.{name}": str(count) for name, count in counts.items()}
+    event_log.tags({DESCRIPTION_TAG: description, **tags, **numbers})
+    event_log.metrics(counts["finished"], metrics)
+    for path in artifacts:
+        event_log.artifact(path.relative_to(event_log.artifacts).as_posix())
+    event_log.status(status)
 
 
 def _parameters(axes: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -110,3 +108,64 @@ def _parameters(axes: Mapping[str, Sequence[str]]) -> Iterator[str]:
                 yield from ("model.width", "model.depth")
             else:
                 yield key if "." in key or key == "seed" else f"{key}.name"
+
+
+def child_request(
+    job: Composed, parent: str, axes: Sequence[str], *, retry_failed: bool
+) -> Request:
+    """A job's run, as one of a sweep.
+
+    Args:
+        parent: the id of the sweep's event log.
+        axes: the keys that may differ between the jobs.
+        retry_failed: train again what failed before.
+    """
+    return Request(
+        job.config,
+        job.overrides,
+        job.choices,
+        name=child_name(job.overrides, axes) or None,
+        parent=parent,
+        retry_failed=retry_failed,
+        auto=False,
+    )
+
+
+def child_name(overrides: Sequence[str], axes: Sequence[str]) -> str:
+    """What differs between the runs of a sweep: `width=512 lr=0.003 seed=1`."""
+    names = short_names(axes)
+    pairs = [override.lstrip("+").partition("=") for override in overrides]
+    values = {key: value for key, _, value in pairs if key in names}  # the last of a key counts
+    return " ".join(f"{names[key]}={value}" for key, value in values.items())
+
+
+@dataclass(frozen=True)
+class SweepContext:
+    """The sweep that a job of Hydra's belongs to."""
+
+    parent: str  # the id of its event log
+    axes: tuple[str, ...]  # the keys that may differ between the jobs
+    retry_failed: bool
+
+
+def write_context(sweep_dir: Path, context: SweepContext) -> None:
+    """Write the file for the jobs whose folders Hydra makes in `sweep_dir`."""
+    with replacing(sweep_dir / CONTEXT_FILE) as path:
+        path.write_text(json.dumps(asdict(context)), encoding="utf-8")
+
+
+def read_context(sweep_dir: Path) -> SweepContext | None:
+    """What `write_context` wrote; None where no sweep of ours is under way.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    path = sweep_dir / CONTEXT_FILE
+    try:
+        content = json.loads(path.read_bytes())
+        axes = tuple(str(axis) for axis in content["axes"])
+        return SweepContext(str(content["parent"]), axes, bool(content["retry_failed"]))
+    except FileNotFoundError:
+        return None
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise RunError(f"{path} is damaged: start the sweep again") from error

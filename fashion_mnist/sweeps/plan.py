@@ -1,123 +1,437 @@
-"""Which runs a sweep's jobs are, which of them are there already, and how the rest are stacked."""
+"""What a sweep is going to do, found out before anything is trained, and the words for it.
+
+How many runs there are, which of them are known, how the rest are grouped into stacks, and what
+they need in time and memory, from a few timed steps of each shape.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+
+import psutil
+import torch
 
 from fashion_mnist.config.errors import ConfigError
-from fashion_mnist.config.parse import size_problems
 from fashion_mnist.config.schema import Config
-from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.runs.records import run_name
-from fashion_mnist.runs.request import (
-    ENDED,
-    Datasets,
-    Request,
-    find_run,
-    identify,
-    machine_of,
-    resolve_machine_of,
+from fashion_mnist.console import Column, duration, plural, text_table
+from fashion_mnist.launchers.base import Capacity, Launcher
+from fashion_mnist.models.network import num_parameters
+from fashion_mnist.runs.request import ENDED, Datasets
+from fashion_mnist.runs.stacks import build_architecture, view_data
+from fashion_mnist.sweeps.benchmark import Benchmark, benchmark
+from fashion_mnist.sweeps.definition import Sweep, search_problems
+from fashion_mnist.sweeps.jobs import (
+    Job,
+    JobStack,
+    group_by_key,
+    machine_for,
+    make_jobs,
+    split_groups,
+    unique_runs,
 )
-from fashion_mnist.runs.run_dir import RunDir, RunError
-from fashion_mnist.runs.stacks import stack_key
-from fashion_mnist.sweeps.benchmark import Benchmark
-from fashion_mnist.training.checkpoint import FormatError
-from fashion_mnist.training.device import Machine
+from fashion_mnist.sweeps.parent import child_request, sweep_folder
+from fashion_mnist.training.device import Machine, physical_cores
 
-# Of one run, for what comes after its training: evaluation, pictures, its event log.
-SECONDS_TO_FINISH = 0.3
+MEBIBYTE = 2**20
+MEMORY_SHARE = 0.5  # of what is free, for the stacks
+# Steps are measured; reading data, the final evaluation, pictures and event logs are not, nor is
+# what else the machine will do in that time.
+LEAST_SPREAD = 1.3
+COLUMNS = (
+    Column("architecture", "network"),
+    Column("num_runs", "runs", is_number=True),
+    Column("stacks", "stacks", is_number=True),
+    Column("num_parameters", "parameters", is_number=True),
+    Column("memory", "MiB a stack", is_number=True),
+    Column("time", "time", is_number=True),
+)
 
 
 @dataclass(frozen=True)
-class Job:
-    """One job of a sweep, and the run that it stands for."""
+class StackPlan:
+    """Runs of one architecture that can be trained together, and what that costs."""
 
-    number: int  # Hydra's, from 0
-    request: Request
-    dataset: Dataset
-    identity: str  # its fingerprint
-    folder: RunDir  # of the last attempt at it, or of the one to come
-    values: Mapping[str, str] = field(default_factory=dict)  # of each axis, where it is known
+    architecture: str  # 784-512-256-10 relu
+    num_runs: int
+    num_stacks: int  # that the runs are split into
+    stack_size: int  # the most members of a stack
+    num_parameters: int  # of one run
+    num_bytes: float  # of a stack; NaN: not known
+    seconds: float  # of all the runs; NaN: not known
+    spread: float = LEAST_SPREAD  # the factor by which the seconds may be wrong
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What is known of a sweep before anything is trained.
+
+    Every job is counted once: as a duplicate of another job, or as a run that is finished, failed,
+    to be resumed or new. Of a search, the jobs are those that are asked for already.
+    """
+
+    num_jobs: int = 0
+    num_duplicates: int = 0
+    num_finished: int = 0
+    num_repeated: int = 0  # finished or failed before, and trained anew: rerun=true
+    resumed_epochs: Sequence[tuple[int, int]] = ()  # of each run to be resumed: done, of how many
+    num_failed: int = 0  # before
+    retries_failed: bool = False
+    stacks: Sequence[StackPlan] = ()
+    num_workers: int = 1  # stacks that are trained at a time
+    seconds_to_start: float = 0.0  # before there is one
+    axes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # and their values in words
+    sampler: str = "grid"
+    num_trials: int = 0  # of a search, in all
+    trials_done: int = 0
+    num_replicates: int = 1  # runs of a trial
+
+    @property
+    def num_new(self) -> int:
+        """Runs that were never begun."""
+        known = self.num_finished + self.num_repeated + self.num_failed + len(self.resumed_epochs)
+        return self.num_jobs - self.num_duplicates - known
+
+    @property
+    def num_to_train(self) -> int:
+        """Runs that will be trained or resumed."""
+        if self.sampler != "grid":
+            return self.trials_left * self.num_replicates
+        retried = self.num_failed if self.retries_failed else 0
+        return self.num_new + self.num_repeated + retried + len(self.resumed_epochs)
+
+    @property
+    def trials_left(self) -> int:
+        """Trials that are still to be asked for; a lowered number leaves none."""
+        return max(0, self.num_trials - self.trials_done)
+
+    @property
+    def seconds(self) -> float:
+        """Estimate of all the training, as far as it is known; 0 where there is none."""
+        known = [plan.seconds for plan in self.stacks if not math.isnan(plan.seconds)]
+        return sum(known) + self.seconds_to_start if known else 0.0
+
+    @property
+    def num_bytes(self) -> float:
+        """What the largest stack needs, as far as it is known."""
+        known = [plan.num_bytes for plan in self.stacks if not math.isnan(plan.num_bytes)]
+        return max(known, default=math.nan)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep whose jobs are checked; nothing is written yet."""
+
+    jobs: Sequence[Job]  # of a grid all, of a search examples
+    folder: Path  # of the sweep
+    capacity: Capacity
+    benchmarks: Mapping[str, Benchmark]  # by the key of `jobs.group_by_key`
+    max_stack_size: int | None  # None: as benchmarked
+    preflight: Preflight
 
     @property
     def config(self) -> Config:
-        """What is trained."""
-        return self.request.config
-
-    def epoch(self) -> int:
-        """After which its run will be gone on with; what is wrong shows when it is tried."""
-        try:
-            return self.folder.epoch()
-        except FormatError:
-            return 0
-
-    @property
-    def name(self) -> str:
-        """What sets it apart from the others."""
-        return self.request.name or run_name(self.config, self.request.overrides)
+        """Of one of the jobs."""
+        return self.jobs[0].config
 
 
-def make_jobs(
-    requests: Sequence[Request], datasets: Datasets, *, first_number: int = 0
-) -> list[Job]:
-    """The jobs of these requests.
-
-    Raises:
-        ConfigError: with every size that does not fit the data.
-        DataError: data is missing or damaged.
-    """
-    problems: dict[str, None] = {}
-    jobs = []
-    for number, request in enumerate(requests, first_number):
-        dataset = datasets.of(request.config)
-        sizes = len(dataset.train_labels), len(dataset.test_labels)
-        problems |= dict.fromkeys(size_problems(request.config, *sizes))
-        identity, folder = identify(request.config, dataset), find_run(request, dataset)
-        jobs.append(Job(number, request, dataset, identity, folder))
-    if problems:
-        raise ConfigError(list(problems))
-    return jobs
-
-
-def different(jobs: Sequence[Job]) -> list[Job]:
-    """One job of each run, the first."""
-    return list({job.identity: job for job in reversed(jobs)}.values())[::-1]
-
-
-def stacks(jobs: Sequence[Job]) -> dict[str, list[Job]]:
-    """The jobs that are to be trained, by the key of those that can be trained together.
-
-    Equal ones are in once; runs that ended before are left out, and so are those that this
-    machine cannot go on with: what is wrong with them shows when they are tried.
-    """
-    groups: dict[str, list[Job]] = {}
-    for job in different(jobs):
-        if job.folder.status() not in ENDED:
-            groups.setdefault(job_key(job), []).append(job)
-    return groups
-
-
-def job_key(job: Job) -> str:
-    """What the jobs of one stack have in common."""
-    return f"{stack_key(job.config, machine_for(job))} {job.epoch()}"
-
-
-def machine_for(job: Job, *, threads: int | None = None) -> Machine:
-    """What the job is trained on: as it was begun, else as this machine does it.
+def plan_sweep(sweep: Sweep, launcher: Launcher | None, datasets: Datasets) -> Plan:
+    """Make the jobs, each composed and validated once, and measure what they will take.
 
     Args:
-        threads: what `training.threads: auto` means for a new run; None: all cores.
+        launcher: None: one of Hydra's own, which has processes of its own and trains each run
+            alone.
+
+    Raises:
+        ConfigError: with every mistake of every job.
+        DataError: data is missing or damaged.
     """
-    machine = resolve_machine_of(job.config, job.dataset, threads=threads)
-    with suppress(RunError):  # which shows when it is tried
-        machine = machine_of(job.folder, machine)
-    return machine
+    settings = sweep.settings
+    if launcher is not None and (problems := launcher.problems()):
+        raise ConfigError(problems)
+    jobs = compose_jobs(sweep, sweep.samples(), datasets)
+    config = jobs[0].config
+    can_prune = launcher is not None and launcher.is_here
+    problems = search_problems(sweep, num_epochs=config.training.epochs, can_prune=can_prune)
+    if problems:
+        raise ConfigError(problems)
+    identity = sweep.identity(job.dataset.sha256 for job in jobs)
+    folder = sweep_folder(Path(config.output_dir).absolute(), identity)
+    examples = [jobs[0], jobs[-1]] if sweep.is_search else jobs
+    groups = group_by_key(examples)
+    capacity, max_stack_size = Capacity(), 1 if launcher is None else None
+    if launcher is not None and settings.stack_size != "auto":
+        max_stack_size = settings.stack_size
+    if launcher is not None and settings.pruner == "none":  # pruned runs are trained in-process
+        machines = [machine_for(group[0], threads=1) for group in groups.values()]
+        num_runs = sum(map(len, groups.values()))
+        capacity = launcher.capacity(machines, num_runs, settings.processes)
+    benchmarks = _measure(
+        groups, capacity=capacity, max_stack_size=max_stack_size, memory=settings.memory
+    )
+    stacks = split_groups(
+        groups, benchmarks=benchmarks, max_stack_size=max_stack_size, capacity=capacity
+    )
+    preflight = _preflight(sweep, examples, stacks, benchmarks, capacity)
+    if sweep.is_search:
+        from fashion_mnist.sweeps.search import trials_done  # Optuna takes its time
+
+        done = trials_done(folder, retry_failed=settings.retry_failed)
+        preflight = _search_preflight(sweep, preflight, done)
+    return Plan(jobs, folder, capacity, benchmarks, max_stack_size, preflight)
 
 
-def stack_seconds(jobs: Sequence[Job], cost: Benchmark | None) -> float:
-    """How long runs that are trained together will take; NaN where that was not measured."""
-    if cost is None:
-        return math.nan
-    epochs = jobs[0].config.training.epochs - jobs[0].epoch()
-    return len(jobs) * (epochs * cost.seconds_per_epoch + SECONDS_TO_FINISH)
+def compose_jobs(
+    sweep: Sweep,
+    values: Sequence[Mapping[str, str]],
+    datasets: Datasets,
+    *,
+    parent: str = "",
+    first_number: int = 0,
+) -> list[Job]:
+    """Jobs with these values of the axes.
+
+    Args:
+        parent: the id of the sweep's event log, once it is there.
+
+    Raises:
+        ConfigError: with every mistake of every job.
+        DataError: data is missing or damaged.
+    """
+    requests = [
+        child_request(composed, parent, sweep.axes, retry_failed=sweep.settings.retry_failed)
+        for composed in sweep.compose(values)
+    ]
+    jobs = make_jobs(requests, datasets, first_number=first_number)
+    return [replace(job, values=own) for job, own in zip(jobs, values, strict=True)]
+
+
+def _measure(
+    groups: Mapping[str, Sequence[Job]],
+    *,
+    capacity: Capacity,
+    max_stack_size: int | None,
+    memory: float | str,
+) -> dict[str, Benchmark]:
+    """A few steps of each group's shape, by the group's key; on this machine.
+
+    What is trained on GPUs of other machines is not measured: they are not here.
+
+    Args:
+        memory: GiB that a stack may fill, or auto.
+    """
+    benchmarks = dict[str, Benchmark]()
+    if capacity.has_gpus:
+        return benchmarks
+    # other machines are assumed to be like this one
+    neighbours = (
+        capacity.number if capacity.is_here else physical_cores() // (capacity.threads or 1)
+    )
+    neighbours = 1 if capacity.devices else max(1, neighbours)
+    for key, group in groups.items():
+        machine = machine_for(group[0], threads=capacity.threads or None)
+        bound = _free_memory(machine) if memory == "auto" else float(memory) * 2**30
+        benchmarks[key] = benchmark(
+            [job.config for job in group],
+            [view_data(job.config, job.dataset) for job in group],
+            group[0].dataset,
+            machine,
+            largest=max_stack_size,
+            memory_bytes=bound / neighbours,
+        )
+    return benchmarks
+
+
+def _free_memory(machine: Machine) -> float:
+    """Bytes that stacks may fill."""
+    if machine.device == "cuda":
+        return MEMORY_SHARE * torch.cuda.mem_get_info()[0]
+    return MEMORY_SHARE * psutil.virtual_memory().available
+
+
+def _preflight(
+    sweep: Sweep,
+    jobs: Sequence[Job],
+    stacks: Sequence[JobStack],
+    benchmarks: Mapping[str, Benchmark],
+    capacity: Capacity,
+) -> Preflight:
+    """What is to be done of these jobs."""
+    num_for_workers = sum(stack.is_for_workers for stack in stacks)
+    num_workers = min(capacity.number, max(1, num_for_workers))
+    runs = unique_runs(jobs)
+    statuses = [job.status or _earlier_status(job) for job in runs]
+    repeated = [
+        job.config.rerun and status in ENDED for job, status in zip(runs, statuses, strict=True)
+    ]
+    once = [status for status, again in zip(statuses, repeated, strict=True) if not again]
+    return Preflight(
+        num_jobs=len(jobs),
+        num_duplicates=len(jobs) - len(runs),
+        num_finished=once.count("FINISHED"),
+        num_repeated=sum(repeated),
+        resumed_epochs=[
+            (epoch, job.config.training.epochs)
+            for job, status in zip(runs, statuses, strict=True)
+            if status not in ENDED and (epoch := job.epoch())
+        ],
+        num_failed=once.count("FAILED"),
+        retries_failed=sweep.settings.retry_failed,
+        stacks=[
+            _stack_plan(list(own), benchmarks.get(key), num_workers)
+            for key, own in groupby(stacks, key=lambda stack: stack.key)
+        ],
+        num_workers=num_workers,
+        seconds_to_start=capacity.seconds_to_start if num_for_workers else 0.0,
+        axes=sweep.words(),
+    )
+
+
+def _earlier_status(job: Job) -> str:
+    """What became of the attempt before the one that is to be begun."""
+    before = job.last_attempt()
+    return before.status() if before else ""
+
+
+def _search_preflight(sweep: Sweep, examples: Preflight, trials_done: int) -> Preflight:
+    """The trials that are left, as if they were shared out evenly among the examples' shapes."""
+    search = Preflight(
+        num_workers=examples.num_workers,
+        seconds_to_start=examples.seconds_to_start,
+        axes=examples.axes,
+        sampler=sweep.settings.sampler,
+        num_trials=sweep.settings.n_trials,
+        trials_done=trials_done,
+        num_replicates=len(sweep.space.replicates()),
+    )
+    share = search.num_to_train / max(1, len(examples.stacks))
+    stacks = [
+        replace(
+            plan,
+            architecture=f"such as {plan.architecture}",
+            num_runs=max(1, round(share)),
+            num_stacks=max(1, round(share)),
+            seconds=plan.seconds / plan.num_runs * share,
+            spread=2.0,
+        )
+        for plan in examples.stacks
+    ]
+    return replace(search, stacks=stacks)
+
+
+def _stack_plan(stacks: Sequence[JobStack], cost: Benchmark | None, num_workers: int) -> StackPlan:
+    """Of the stacks of one key."""
+    first = stacks[0].jobs[0]
+    architecture = build_architecture(first.config, first.dataset)
+    sizes = (architecture.num_inputs, *architecture.hidden_sizes, architecture.num_classes)
+    stack_size = max(len(stack.jobs) for stack in stacks)
+    return StackPlan(
+        architecture=f"{'-'.join(map(str, sizes))} {first.config.model.activation}",
+        num_runs=sum(len(stack.jobs) for stack in stacks),
+        num_stacks=len(stacks),
+        stack_size=stack_size,
+        num_parameters=num_parameters(architecture),
+        num_bytes=stack_size * cost.bytes_per_run if cost else math.nan,
+        seconds=sum(stack.seconds for stack in stacks)
+        / (num_workers if stacks[0].is_for_workers else 1),
+        spread=cost.spread if cost else LEAST_SPREAD,
+    )
+
+
+def short_text(preflight: Preflight) -> str:
+    """Counts, stacks, time and memory, in one to three lines."""
+    lines = [_search_text(preflight) if preflight.sampler != "grid" else _counts_text(preflight)]
+    if preflight.stacks:
+        lines.append(_cost_text(preflight))
+    return "\n".join(lines)
+
+
+def full_text(preflight: Preflight) -> str:
+    """The short form, what is swept, what is resumed, and a table of the architectures."""
+    blocks = [short_text(preflight)]
+    if preflight.axes:
+        names = max(map(len, preflight.axes))
+        axes = [f"  {name:<{names}}  {', '.join(v)}" for name, v in preflight.axes.items()]
+        blocks.append("\n".join(["axes", *axes]))
+    if preflight.resumed_epochs:
+        epochs = ", ".join(f"{done} of {total}" for done, total in preflight.resumed_epochs)
+        blocks.append(f"resumed after epochs {epochs}")
+    if preflight.stacks:
+        blocks.append("\n".join(text_table([_row(plan) for plan in preflight.stacks], COLUMNS)))
+    return "\n\n".join(blocks)
+
+
+def estimate_error(estimated: float, actual: float) -> str:
+    """How good the estimate was: `estimated 3 min 10 s, took 3 min 31 s (+11 %)`; in seconds."""
+    if not estimated > 0:  # nothing was to be trained, or it could not be measured
+        return f"took {duration(actual)}"
+    error = (actual - estimated) / estimated
+    return f"estimated {duration(estimated)}, took {duration(actual)} ({100 * error:+.0f} %)"
+
+
+def _search_text(preflight: Preflight) -> str:
+    done, total = preflight.trials_done, preflight.num_trials
+    left = preflight.trials_left
+    return f"search ({preflight.sampler}): {done} of {total} trials done, {left} to go"
+
+
+def _counts_text(preflight: Preflight) -> str:
+    retried = "to be retried" if preflight.retries_failed else "sweep.retry_failed=true retries"
+    counts = {
+        "{} new": preflight.num_new,
+        "{} to be resumed": len(preflight.resumed_epochs),
+        "{} to be trained again (rerun=true)": preflight.num_repeated,
+        "{} finished before": preflight.num_finished,
+        "{} failed before (" + retried + ")": preflight.num_failed,
+        "{} duplicate" + "s" * (preflight.num_duplicates > 1): preflight.num_duplicates,
+    }
+    words = [form.format(count) for form, count in counts.items() if count]
+    head = plural(preflight.num_jobs, "job")
+    return f"{head}: {', '.join(words)}" if words else head
+
+
+def _cost_text(preflight: Preflight) -> str:
+    plans = preflight.stacks
+    number = plural(sum(plan.num_stacks for plan in plans), "stack")
+    size = max(plan.stack_size for plan in plans)
+    parallel = f", {preflight.num_workers} at a time" if preflight.num_workers > 1 else ""
+    words = [
+        f"{plural(preflight.num_to_train, 'run')} to train in {number} of up to {size}{parallel}"
+        if preflight.sampler == "grid"
+        else f"in stacks of up to {size}",
+        _time_text(preflight),
+    ]
+    if not math.isnan(preflight.num_bytes):
+        words.append(f"{_mebibytes(preflight.num_bytes)} MiB for the largest stack")
+    return ", ".join(words)
+
+
+def _time_text(preflight: Preflight) -> str:
+    """The estimate and between what it may lie."""
+    plans = preflight.stacks
+    known = [plan for plan in plans if not math.isnan(plan.seconds)]
+    if not known:
+        return "how long is not known"
+    spreads = [(plan.seconds, max(plan.spread, LEAST_SPREAD)) for plan in known]
+    start = preflight.seconds_to_start
+    low, high = (start + sum(s * x**sign for s, x in spreads) for sign in (-1, 1))
+    words = f"about {duration(preflight.seconds)} ({duration(low)} to {duration(high)})"
+    unknown = len(plans) - len(known)
+    return f"{words} and {plural(unknown, 'architecture')} not measured" if unknown else words
+
+
+def _row(plan: StackPlan) -> dict[str, str]:
+    """The cells of an architecture, in plain text: they go to logs as well as to terminals."""
+    return {
+        "architecture": plan.architecture,
+        "num_runs": str(plan.num_runs),
+        "stacks": f"{plan.num_stacks} × {plan.stack_size}",
+        "num_parameters": f"{plan.num_parameters:,}",
+        "memory": "?" if math.isnan(plan.num_bytes) else _mebibytes(plan.num_bytes),
+        "time": "?" if math.isnan(plan.seconds) else duration(plan.seconds),
+    }
+
+
+def _mebibytes(num_bytes: float) -> str:
+    return f"{num_bytes / MEBIBYTE:,.1f}"

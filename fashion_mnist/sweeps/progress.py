@@ -1,31 +1,34 @@
-"""How a sweep goes while it is trained: one live table on a terminal, a plain line now and then."""
+"""How far a sweep is: a live display on a terminal, elsewhere a line now and then."""
 
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fashion_mnist.console import duration, lines_above_the_display, printable
+from fashion_mnist.analysis.labels import lower_is_better
+from fashion_mnist.console import duration, printable
+from fashion_mnist.tracking.recorded import SCORE
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 log = logging.getLogger("fashion_mnist")
 
-SECONDS_BETWEEN_LINES = 5.0  # where there is no table
-REFRESHES_PER_SECOND = 2  # of the table: drawing it takes some milliseconds from training
-LONGEST_LABEL = 60  # letters
+SECONDS_BETWEEN_LINES = 5.0  # where there is no terminal
+REFRESHES_PER_SECOND = 2  # of the display: drawing it takes some milliseconds from training
+MAX_LABEL_LENGTH = 60
+MAX_BARS = 16  # stacks under way that have a bar
 
 
-def _say_nothing(_line: str) -> None:
+def _ignore_line(_line: str) -> None:
     pass
 
 
 @dataclass
-class _Running:
+class _StackProgress:
     """A stack that is under way."""
 
     label: str
@@ -35,33 +38,57 @@ class _Running:
     first_epoch: int  # runs that go on are not at their beginning
     epochs_done: float = 0.0
 
-    def work_done(self) -> float:
-        """The part of its work that is done."""
+    @property
+    def share(self) -> float:
+        """What is done of its work, in [0, 1]."""
         done, whole = self.epochs_done - self.first_epoch, self.num_epochs - self.first_epoch
-        return self.work * max(done, 0.0) / whole if whole > 0 else 0.0
+        return min(max(done, 0.0) / whole, 1.0) if whole > 0 else 0.0
 
-    def epoch_in_words(self) -> str:
+    @property
+    def epoch_text(self) -> str:
         """The epoch under way."""
         return f"{min(int(self.epochs_done) + 1, self.num_epochs)} of {self.num_epochs}"
 
 
 @dataclass
 class Progress:
-    """What is done of a sweep and what is left; silent unless it is given a place to speak."""
+    """What is done of a sweep and what is left; silent unless `say` is given."""
 
     num_stacks: int | None = None  # None: not known beforehand, as in a search
-    num_runs: int | None = None
+    num_runs: int | None = None  # that are to be trained
     estimated_seconds: float | None = None  # of all that is to be trained
-    maximize: bool = True  # whether the highest score is the best
-    say: Callable[[str], None] = _say_nothing
+    num_workers: int = 1
+    score: str = SCORE  # the metric by which the best run is known
+    say: Callable[[str], None] = _ignore_line
     clock: Callable[[], float] = time.monotonic
     counts: dict[str, int] = field(default_factory=dict)  # of runs that ended, by status
-    best: tuple[float, str] | None = None  # score and label
+    best: tuple[float, str] | None = None  # score and label, also of runs of an earlier command
+    trials: tuple[int, int] | None = None  # of a search: done, and in all
     stacks_done: int = 0
+    _seconds_per_run: float | None = field(init=False)
+    _workers_left: int = field(init=False)
     _started: float | None = None
     _spoken: float = 0.0
     _work_done: float = 0.0  # seconds as estimated where there is an estimate, else runs
-    _running: dict[int, _Running] = field(default_factory=dict)  # by the stack's number
+    _stacks: dict[int, _StackProgress] = field(default_factory=dict)  # under way, by number
+
+    def __post_init__(self) -> None:
+        has_estimate = self.estimated_seconds is not None and self.num_runs
+        self._seconds_per_run = (
+            (self.estimated_seconds or 0.0) / (self.num_runs or 1) if has_estimate else None
+        )
+        self._workers_left = self.num_workers
+
+    def begin_trials(self, done: int, total: int, runs_left: int) -> None:
+        """The next trials of a search begin.
+
+        Args:
+            done: trials that have ended.
+            total: trials of the whole search.
+            runs_left: that are to be trained for these trials and all later ones.
+        """
+        self.trials = done, total
+        self.num_runs = sum(self.counts.values()) + runs_left
 
     def begin_stack(
         self,
@@ -77,106 +104,141 @@ class Progress:
 
         Args:
             number: that no other stack under way has.
-            seconds: what it was estimated to take.
+            seconds: of the whole sweep's estimate that it is to take.
         """
         now = self.clock()
         if self._started is None:
             self._started = self._spoken = now
         work: float = num_runs
-        if self.estimated_seconds is not None:
-            share = self.estimated_seconds * num_runs / (self.num_runs or num_runs)
-            work = share if seconds is None else seconds
-        self._running[number] = _Running(label, num_runs, num_epochs, work, first_epoch)
+        if self._seconds_per_run is not None:
+            work = self._seconds_per_run * num_runs if seconds is None else seconds
+        self._stacks[number] = _StackProgress(label, num_runs, num_epochs, work, first_epoch)
 
     def advance(self, number: int, epochs_done: float) -> None:
         """A stack is that far; called before each step, it costs next to nothing."""
-        self._running[number].epochs_done = epochs_done
+        self._stacks[number].epochs_done = epochs_done
         if self.clock() - self._spoken >= SECONDS_BETWEEN_LINES:
             self._speak()
 
-    def finish_run(self, label: str, status: str, score: float | None) -> None:
-        """A run ended: FINISHED, FAILED, or KILLED where a search gave it up."""
+    def finish_run(self, label: str, status: str, metrics: Mapping[str, float]) -> None:
+        """A run ended: FINISHED, FAILED, or KILLED where it was pruned or stopped."""
         self.counts[status] = self.counts.get(status, 0) + 1
         if status == "FINISHED":
-            self.compare(label, score)
+            self.compare(label, metrics)
 
-    def compare(self, label: str, score: float | None) -> None:
+    def compare(self, label: str, metrics: Mapping[str, float]) -> None:
         """Keep the score of a finished run if it is the best, whenever the run was trained."""
+        score = metrics.get(self.score)
         if score is None:
             return
-        if self.best is None or (score > self.best[0] if self.maximize else score < self.best[0]):
+        sign = -1 if lower_is_better(self.score) else 1
+        if self.best is None or sign * score > sign * self.best[0]:
             self.best = score, label
 
     def end_stack(self, number: int) -> None:
         """The stack's runs ended."""
         self.stacks_done += 1
-        self._work_done += self._running.pop(number).work
+        self._work_done += self._stacks.pop(number).work
         self._speak()
 
     def drop_stack(self, number: int) -> None:
-        """The stack's worker died: nothing of it is done, and it begins again elsewhere."""
-        self._running.pop(number, None)
+        """The stack's worker died: nothing of it is done, and one worker fewer is left."""
+        self._stacks.pop(number, None)
+        self._workers_left = max(1, self._workers_left - 1)
 
     def share(self) -> float | None:
-        """What is done of all the work, in [0, 1]; None where nobody knows how much there is."""
-        total = self.num_runs if self.estimated_seconds is None else self.estimated_seconds
-        if not total:
+        """What is done of all the work, in [0, 1]; None where its amount is not known."""
+        if not self.num_runs:
             return None
-        done = self._work_done + sum(stack.work_done() for stack in self._running.values())
+        total = self.num_runs * (self._seconds_per_run or 1.0)
+        done = self._work_done + sum(stack.work * stack.share for stack in self._stacks.values())
         return min(done / total, 1.0)
 
     def seconds_left(self) -> float | None:
-        """How long it will take, from the estimate at first and more and more from what was."""
+        """How long it will take, from the estimate at first and more and more from what was.
+
+        At least a second while a run is left; None where there is nothing to tell it from.
+        """
         share = self.share()
         if share is None or self._started is None:
             return self.estimated_seconds
+        assert self.num_runs is not None
         elapsed = self.clock() - self._started
-        if self.estimated_seconds is not None:
-            return (1 - share) * (self.estimated_seconds * (1 - share) + elapsed)
-        return elapsed * (1 - share) / share if share else None
+        if self._seconds_per_run:
+            estimate = self._seconds_per_run * self.num_runs
+            left = (1 - share) * (estimate * (1 - share) + elapsed)
+        elif share:
+            left = elapsed * (1 - share) / share
+        else:
+            return None
+        is_done = sum(self.counts.values()) >= self.num_runs and not self._stacks
+        return 0.0 if is_done else max(1.0, left * self.num_workers / self._workers_left)
 
-    def figures(self) -> dict[str, str]:
-        """What the table says, a line each."""
-        figures = {
-            "stacks": self._stacks_in_words(),
-            "runs": self._runs_in_words(),
-            "epoch": ", ".join(stack.epoch_in_words() for stack in self._running.values()),
-            "best so far": f"{self.best[0]:.4f}  {shorten(self.best[1])}" if self.best else "",
-            "speed": self._speed_in_words(),
-            "time left": "" if (left := self.seconds_left()) is None else duration(left),
+    def texts(self) -> dict[str, str]:
+        """What the display says, a line each."""
+        best, left = self.best, self.seconds_left()
+        texts = {
+            "stacks": self._stacks_text(),
+            "runs": self._runs_text(),
+            "trials": "{} of {} done".format(*self.trials) if self.trials else "",
+            "epoch": ", ".join(stack.epoch_text for stack in self._stacks.values()),
+            "best so far": f"{best[0]:.4f}  {shorten(best[1])}" if best else "",
+            "speed": self._speed_text(),
+            "time left": "" if left is None else duration(left),
         }
-        return {name: words for name, words in figures.items() if words}
+        return {name: text for name, text in texts.items() if text}
 
     def line(self) -> str:
         """The same in one line."""
-        figures = self.figures()
+        texts = self.texts()
         forms = {
             "stacks": "stacks {}",
             "runs": "runs {}",
+            "trials": "trials {}",
             "epoch": "epoch {}",
             "best so far": "best {}",
             "speed": "{}",
             "time left": "{} left",
         }
-        return "   ".join(form.format(figures[k]) for k, form in forms.items() if k in figures)
+        return "   ".join(form.format(texts[k]) for k, form in forms.items() if k in texts)
+
+    def render(self) -> "Group":
+        """The live display: the texts, and a bar for each stack under way."""
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        texts, bars = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
+        for name, text in self.texts().items():
+            if name != "epoch":  # each bar has its own
+                # as text: rich would read square brackets as its markup
+                texts.add_row(
+                    Text(name, style="dim"), Text(text, no_wrap=True, overflow="ellipsis")
+                )
+        for stack in list(self._stacks.values())[:MAX_BARS]:
+            label = Text(shorten(stack.label), no_wrap=True, overflow="ellipsis")
+            bar = ProgressBar(total=1.0, completed=stack.share, width=20)
+            bars.add_row(label, bar, Text(f"epoch {stack.epoch_text}", no_wrap=True))
+        return Group(texts, bars)
 
     def _speak(self) -> None:
         self._spoken = self.clock()
         self.say(self.line())
 
-    def _stacks_in_words(self) -> str:
+    def _stacks_text(self) -> str:
         of = "" if self.num_stacks is None else f" of {self.num_stacks}"
-        sizes = " + ".join(str(stack.size) for stack in self._running.values())
-        label = next((shorten(stack.label) for stack in self._running.values()), "")
+        sizes = " + ".join(str(stack.size) for stack in self._stacks.values())
+        label = next((shorten(stack.label) for stack in self._stacks.values()), "")
         return f"{self.stacks_done}{of} done{f', now {sizes}: {label}' if sizes else ''}"
 
-    def _runs_in_words(self) -> str:
+    def _runs_text(self) -> str:
         of = "" if self.num_runs is None else f" of {self.num_runs}"
         names = {"FAILED": "failed", "KILLED": "pruned"}
         others = [f", {self.counts[s]} {name}" for s, name in names.items() if s in self.counts]
         return f"{self.counts.get('FINISHED', 0)}{of} finished{''.join(others)}"
 
-    def _speed_in_words(self) -> str:
+    def _speed_text(self) -> str:
         ended = sum(self.counts.values())
         if self._started is None or not ended or (elapsed := self.clock() - self._started) <= 0:
             return ""
@@ -184,53 +246,41 @@ class Progress:
 
 
 @contextmanager
-def watch(
-    *,
-    num_stacks: int | None = None,
-    num_runs: int | None = None,
-    estimated_seconds: float | None = None,
-    maximize: bool = True,
-) -> Iterator[Progress]:
-    """Watch a sweep; on a terminal with a table below the log's lines, elsewhere with plain lines.
-
-    Args:
-        num_stacks: all that will be trained; None where that is not known.
-        num_runs: the same of runs.
-        estimated_seconds: of all the training.
-        maximize: whether the highest score is the best.
-    """
-    progress = Progress(num_stacks, num_runs, estimated_seconds, maximize)
+def show(progress: Progress) -> Iterator[None]:
+    """Show the progress: on a terminal below the log's lines, elsewhere as lines of the log."""
     if not (sys.stdout.isatty() and log.isEnabledFor(logging.INFO)):
         progress.say = log.info
-        yield progress
+        yield
         return
 
     from rich.live import Live
 
-    with (
-        Live(
-            get_renderable=lambda: table(progress),
-            refresh_per_second=REFRESHES_PER_SECOND,
-            transient=True,
-        ),
-        lines_above_the_display(),
-    ):
-        yield progress
+    live = Live(
+        get_renderable=progress.render, refresh_per_second=REFRESHES_PER_SECOND, transient=True
+    )
+    with live, lines_above_the_display():
+        yield
 
 
-def table(progress: Progress) -> "Table":
-    """The live table."""
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table.grid(padding=(0, 2))
-    for name, words in progress.figures().items():
-        # as text: rich would read square brackets as its markup
-        grid.add_row(Text(name, style="dim"), Text(words, no_wrap=True, overflow="ellipsis"))
-    return grid
+@contextmanager
+def lines_above_the_display() -> Iterator[None]:
+    """Within, logging writes to the live display's standard output, above the display."""
+    before = getattr(sys.stdout, "rich_proxied_file", sys.stdout)
+    handlers = [
+        handler
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, logging.StreamHandler) and handler.stream is before
+    ]
+    for handler in handlers:
+        handler.setStream(sys.stdout)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.setStream(before)
 
 
 def shorten(label: str) -> str:
     """The label, `printable`; its beginning, if all of it is too long for a line."""
     label = printable(label)
-    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
+    return label if len(label) <= MAX_LABEL_LENGTH else f"{label[: MAX_LABEL_LENGTH - 1]}…"

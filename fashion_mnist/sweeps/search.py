@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Self
 
@@ -280,10 +279,7 @@ def distribution(axis: Axis) -> BaseDistribution:
     """An axis as Optuna's: the numbers of the choices, or the range."""
     if axis.choices is not None:
         return CategoricalDistribution(range(len(axis.choices)))
-    low, high, step = axis.low, axis.high, axis.step
-    if step is not None:  # the last value that a step reaches
-        first, width = Decimal(str(low)), Decimal(str(step))
-        high = type(high)(first + (Decimal(str(high)) - first) // width * width)
+    low, high, step = axis.low, axis.last, axis.step
     if isinstance(low, int) and isinstance(high, int) and not isinstance(step, float):
         return IntDistribution(low, high, log=axis.log, step=step or 1)
     return FloatDistribution(low, high, log=axis.log, step=step)

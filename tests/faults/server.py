@@ -55,7 +55,7 @@ def _import_everything() -> None:
     for name in (
         "fashion_mnist.cli",
         "fashion_mnist.cli.train",
-        "fashion_mnist.sweeps.conduct",
+        "fashion_mnist.sweeps.runner",
         "fashion_mnist.sweeps.search",
         "matplotlib.pyplot",
         "sklearn.metrics",

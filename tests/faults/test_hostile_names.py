@@ -35,7 +35,7 @@ from fashion_mnist.runs.artifacts import SplitResult, record_split
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.markdown import code, plain
 from fashion_mnist.sweeps.axes import text_of
-from fashion_mnist.sweeps.progress import Progress, table
+from fashion_mnist.sweeps.progress import Progress
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import RecordedRun
 from fashion_mnist.tracking.store import Store
@@ -76,7 +76,7 @@ def test_nothing_steers_the_terminal(text: str, capsys: pytest.CaptureFixture[st
     progress = Progress(num_stacks=1, num_runs=1)
     progress.begin_stack(0, text, 1, 1)
     live = io.StringIO()
-    Console(file=live, width=200, force_terminal=True, color_system=None).print(table(progress))
+    Console(file=live, width=200, force_terminal=True, color_system=None).print(progress.render())
     shown = [
         printable(text),
         PrintableFormatter("%(message)s").format(record),
@@ -107,7 +107,7 @@ def test_no_table_reads_markup(text: str) -> None:
     progress.begin_stack(0, text, 1, 1)
     shown = io.StringIO()
     console = Console(file=shown, width=200, force_terminal=True, color_system=None)
-    console.print(table(progress))
+    console.print(progress.render())
     assert text in shown.getvalue()
     assert "evil" not in shown.getvalue().replace(text, "")
 

@@ -12,9 +12,15 @@ from fashion_mnist.runs.request import Datasets, Request
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.stacks import view_data
-from fashion_mnist.sweeps.arrangement import cut, lay_out
-from fashion_mnist.sweeps.execution import Orders, train_jobs
-from fashion_mnist.sweeps.plan import Job, make_jobs
+from fashion_mnist.sweeps.jobs import (
+    Job,
+    JobStack,
+    group_by_key,
+    make_jobs,
+    split_evenly,
+    split_groups,
+)
+from fashion_mnist.sweeps.runner import TrainingSetup, train_jobs
 from fashion_mnist.training.device import physical_cores
 from tests.builders import make_config, make_data
 
@@ -34,79 +40,91 @@ def make(data: Path, *variants: str) -> list[Job]:
     return make_jobs([Request(config, auto=False) for config in own], Datasets())
 
 
+def split(
+    jobs: list[Job], max_stack_size: int | None = None, capacity: Capacity = TWO
+) -> list[JobStack]:
+    """The stacks that these jobs are trained in."""
+    groups = group_by_key(jobs)
+    return split_groups(groups, benchmarks={}, max_stack_size=max_stack_size, capacity=capacity)
+
+
+def numbers(stacks: list[JobStack], *, for_workers: bool) -> list[int]:
+    """The jobs of the stacks that workers train, or this process."""
+    own = [stack for stack in stacks if stack.is_for_workers == for_workers]
+    return [job.number for stack in own for job in stack.jobs]
+
+
 def weights(jobs: list[Job]) -> list[str]:
     """Which networks the runs are."""
-    return [job.folder.tags()["weights_sha256"] for job in jobs]
+    return [job.run_dir.tags()["weights_sha256"] for job in jobs]
 
 
 def test_workers_give_the_bits_of_one_process(data: Path, tmp_path: Path) -> None:
     """Different shapes, with the same number of threads."""
     variants = [f"seed={k} model.hidden_sizes=[{6 + k % 2}]" for k in range(6)]
     here = make(data, *variants)
-    train_jobs(here, Orders())
+    train_jobs(here)
     there = make(data, *(f"{variant} output_dir={tmp_path / 'there'}" for variant in variants))
     with open_workers(TWO) as workers:
-        results = train_jobs(there, Orders(workers=workers))
+        results = train_jobs(there, TrainingSetup(workers=workers))
     assert weights(there) == weights(here)
-    assert [results[job.identity].folder.status() for job in there] == ["FINISHED"] * 6
-    assert {job.folder.tags()["threads"] for job in there} == {"1"}
-    assert len({job.folder.tags()["mlflow.fmnist.pid"] for job in there} | {str(os.getpid())}) == 3
+    assert [results[job.fingerprint].folder.status() for job in there] == ["FINISHED"] * 6
+    assert {job.run_dir.tags()["threads"] for job in there} == {"1"}
+    assert len({job.run_dir.tags()["mlflow.fmnist.pid"] for job in there} | {str(os.getpid())}) == 3
 
 
-def test_a_lane_that_dies_loses_nothing(data: Path) -> None:
-    """What it was at is trained here, from where it was."""
+def test_a_worker_that_dies_loses_nothing(data: Path) -> None:
+    """Its stack is trained in this process, from its last checkpoint."""
     jobs = make(data, *(f"seed={k} training.epochs=40" for k in range(4)))
-    orders, killed = Orders(largest=2), list[int]()
+    killed = list[int]()
 
     def kill_one() -> None:
-        running = [job for job in jobs if len(job.folder.history()) > 2]
+        running = [job for job in jobs if len(job.run_dir.history()) > 2]
         if running and not killed:
-            killed.append(int(running[0].folder.tags()["mlflow.fmnist.pid"]))
+            killed.append(int(running[0].run_dir.tags()["mlflow.fmnist.pid"]))
             os.kill(killed[0], signal.SIGKILL)
 
-    orders.check_for_stop = kill_one
-    with open_workers(TWO) as orders.workers:
-        train_jobs(jobs, orders)
+    with open_workers(TWO) as workers:
+        train_jobs(jobs, TrainingSetup(workers, max_stack_size=2, check_for_stop=kill_one))
     assert killed
     assert killed != [os.getpid()]
-    assert {job.folder.status() for job in jobs} == {"FINISHED"}
-    here = [job for job in jobs if job.folder.tags()["mlflow.fmnist.pid"] == str(os.getpid())]
+    assert {job.run_dir.status() for job in jobs} == {"FINISHED"}
+    here = [job for job in jobs if job.run_dir.tags()["mlflow.fmnist.pid"] == str(os.getpid())]
     assert here
-    assert [len(job.folder.history()) for job in jobs] == [40] * 4
+    assert [len(job.run_dir.history()) for job in jobs] == [40] * 4
 
 
-def test_a_request_to_stop_saves_every_lane(data: Path) -> None:
+def test_a_request_to_stop_saves_every_worker(data: Path) -> None:
     """Their runs are said to be killed, at a whole epoch, and can be gone on with."""
     jobs = make(data, *(f"seed={k} training.epochs=100000" for k in range(2)))
 
     def stop() -> None:
-        if all(len(job.folder.history()) > 2 for job in jobs):
+        if all(len(job.run_dir.history()) > 2 for job in jobs):
             raise StopRequested(signal.SIGINT)
 
-    orders = Orders(largest=1, check_for_stop=stop)
-    with pytest.raises(StopRequested), open_workers(TWO) as orders.workers:
-        train_jobs(jobs, orders)
-    assert {job.folder.status() for job in jobs} == {"KILLED"}
-    assert all(job.folder.epoch() > 2 for job in jobs)
+    with pytest.raises(StopRequested), open_workers(TWO) as workers:
+        train_jobs(jobs, TrainingSetup(workers, max_stack_size=1, check_for_stop=stop))
+    assert {job.run_dir.status() for job in jobs} == {"KILLED"}
+    assert all(job.run_dir.epoch() > 2 for job in jobs)
 
 
-def test_a_failure_in_a_lane_is_that_of_its_run(data: Path) -> None:
+def test_a_failure_in_a_worker_is_that_of_its_run(data: Path) -> None:
     """The others finish."""
     jobs = make(data, "optimizer=sgd", "optimizer=sgd optimizer.lr=1.0e+30", "seed=3")
     with open_workers(TWO) as workers:
-        train_jobs(jobs, Orders(workers=workers))
-    assert [job.folder.status() for job in jobs] == ["FINISHED", "FAILED", "FINISHED"]
+        train_jobs(jobs, TrainingSetup(workers=workers))
+    assert [job.run_dir.status() for job in jobs] == ["FINISHED", "FAILED", "FINISHED"]
 
 
 def test_a_stop_is_heard_while_finished_runs_are_recorded(data: Path) -> None:
     """No step is trained then; ten thousand such runs take most of a minute."""
-    train_jobs(make(data, "seed=1"), Orders())
+    train_jobs(make(data, "seed=1"))
 
     def stop() -> None:
         raise StopRequested(signal.SIGINT)
 
     with pytest.raises(StopRequested):
-        train_jobs(make(data, "seed=1"), Orders(check_for_stop=stop))
+        train_jobs(make(data, "seed=1"), TrainingSetup(check_for_stop=stop))
 
 
 def test_one_worker_is_no_process_and_returns_every_task() -> None:
@@ -125,31 +143,34 @@ def test_the_record_says_how_many_threads_computed(data: Path) -> None:
     """A worker's share where the config leaves it open, all cores here, else what is asked for."""
     jobs = make(data, *(f"training.threads=auto seed={seed}" for seed in range(2)))
     with open_workers(TWO) as workers:
-        train_jobs(jobs, Orders(workers=workers))
-    assert {job.folder.tags()["threads"] for job in jobs} == {"1"}
+        train_jobs(jobs, TrainingSetup(workers=workers))
+    assert {job.run_dir.tags()["threads"] for job in jobs} == {"1"}
     alone = make(data, "training.threads=auto seed=2")
-    train_jobs(alone, Orders())
-    assert alone[0].folder.tags()["threads"] == str(physical_cores())
+    train_jobs(alone)
+    assert alone[0].run_dir.tags()["threads"] == str(physical_cores())
 
 
 def test_runs_that_want_more_threads_than_a_worker_has_are_trained_here(data: Path) -> None:
     """By their config, or by the record of their beginning."""
     wide = make(data, "training.threads=2 seed=1", "training.threads=2 seed=2", "seed=3", "seed=4")
-    layout = lay_out(wide, benchmarks={}, largest=None, capacity=TWO)
-    assert [job.number for stack in layout.here for job in stack] == [0, 1]
-    assert [job.number for stack in layout.beside for job in stack] == [2, 3]
+    stacks = split(wide, None, TWO)
+    assert numbers(stacks, for_workers=False) == [
+        0,
+        1,
+    ]
+    assert numbers(stacks, for_workers=True) == [2, 3]
 
     begun = make(data, *(f"training.threads=2 training.epochs=99 seed={k}" for k in (5, 6)))
 
     def stop() -> None:
-        if all(job.folder.history() for job in begun[:1]):
+        if all(job.run_dir.history() for job in begun[:1]):
             raise StopRequested(signal.SIGINT)
 
     with pytest.raises(StopRequested):
-        train_jobs(begun, Orders(check_for_stop=stop))
+        train_jobs(begun, TrainingSetup(check_for_stop=stop))
     again = make(data, *(f"training.threads=auto training.epochs=99 seed={k}" for k in (5, 7)))
-    layout = lay_out(again, benchmarks={}, largest=None, capacity=TWO)
-    assert [job.number for stack in layout.here for job in stack] == [0]
+    stacks = split(again, None, TWO)
+    assert numbers(stacks, for_workers=False) == [0]
 
 
 def test_workers_have_the_threads_that_runs_ask_for() -> None:
@@ -164,7 +185,7 @@ def test_workers_have_the_threads_that_runs_ask_for() -> None:
     assert cpu_capacity(2 * cores, num_runs=100, wanted="auto", room=100).number == 1
 
 
-def test_a_gpu_for_each_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_for_each_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Devices are named as the environment names them; one needs no process beside this one."""
     assert names_of(0, None) == []
     assert names_of(2, None) == ["0", "1"]
@@ -186,14 +207,14 @@ def test_a_gpu_for_each_lane(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_stacks_are_cut_evenly_and_shared_among_workers(data: Path) -> None:
     """Sizes differ by one at most; four stacks for two workers, where there are so many runs."""
     jobs = make(data, *(f"seed={k}" for k in range(10)))
-    assert [len(stack) for stack in cut(jobs, 4)] == [3, 3, 4]
-    assert [len(stack) for stack in cut(jobs, 100)] == [10]
-    assert [len(stack) for stack in cut(jobs[:2], 100, fewest=4)] == [1, 1]
-    layout = lay_out(jobs, benchmarks={}, largest=None, capacity=TWO)
-    assert [len(stack) for stack in layout.beside] == [1] * 10
-    layout = lay_out(jobs, benchmarks={}, largest=8, capacity=TWO)
-    assert [len(stack) for stack in layout.beside] == [2, 3, 2, 3]
-    assert [job.number for stack in layout.beside for job in stack] == list(range(10))
-    assert lay_out(jobs, benchmarks={}, largest=None, capacity=Capacity()).beside == []
+    assert [len(stack) for stack in split_evenly(jobs, 4)] == [3, 3, 4]
+    assert [len(stack) for stack in split_evenly(jobs, 100)] == [10]
+    assert [len(stack) for stack in split_evenly(jobs[:2], 100, fewest=4)] == [1, 1]
+    stacks = split(jobs, None, TWO)
+    assert [len(stack.jobs) for stack in stacks] == [1] * 10
+    stacks = split(jobs, 8, TWO)
+    assert [len(stack.jobs) for stack in stacks] == [2, 3, 2, 3]
+    assert numbers(stacks, for_workers=True) == list(range(10))
+    assert numbers(split(jobs, None, Capacity()), for_workers=True) == []
     assert view_data(jobs[0].config, jobs[0].dataset) is view_data(jobs[1].config, jobs[0].dataset)
-    assert RunDir(jobs[0].folder.path).status() == ""
+    assert RunDir(jobs[0].run_dir.path).status() == ""

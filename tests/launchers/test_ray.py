@@ -10,6 +10,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +19,18 @@ import pytest
 
 from fashion_mnist.config.compose import Composer
 from fashion_mnist.data.idx import DataError
+from fashion_mnist.launchers.base import Capacity
 from fashion_mnist.launchers.ray import RayLauncher, RayWorkers
 from fashion_mnist.launchers.remote import Storage
 from fashion_mnist.runs.request import Datasets, Request
+from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.signals import StopRequested
-from fashion_mnist.sweeps.campaign import Campaign
-from fashion_mnist.sweeps.context import SweepContext
 from fashion_mnist.sweeps.definition import read_sweep
-from fashion_mnist.sweeps.execution import Orders, train_jobs
-from fashion_mnist.sweeps.plan import Job, make_jobs
+from fashion_mnist.sweeps.jobs import Job, make_jobs
+from fashion_mnist.sweeps.runner import TrainingSetup, run_sweep, train_jobs
+from fashion_mnist.training.device import Machine
 from tests.builders import data_overrides, make_config, make_data
+from tests.sweeps.recorded_jobs import RecordedJobs
 
 pytest.importorskip("ray")
 
@@ -91,19 +95,19 @@ def make(data: Path, *variants: str, output_dir: str = "outputs") -> list[Job]:
 
 def weights(jobs: Sequence[Job]) -> list[str]:
     """Which networks the runs are."""
-    return [job.folder.tags()["weights_sha256"] for job in jobs]
+    return [job.run_dir.tags()["weights_sha256"] for job in jobs]
 
 
 def weights_here(data: Path, *variants: str) -> list[str]:
     """Which networks the same runs are in this process."""
     jobs = make(data, *variants, output_dir="here")
-    train_jobs(jobs, Orders())
+    train_jobs(jobs)
     return weights(jobs)
 
 
 def statuses(jobs: Sequence[Job]) -> set[str]:
     """What became of runs."""
-    return {job.folder.status() for job in jobs}
+    return {job.run_dir.status() for job in jobs}
 
 
 def when(condition: Callable[[], bool], act: Callable[[], None]) -> Callable[[], None]:
@@ -118,17 +122,37 @@ def when(condition: Callable[[], bool], act: Callable[[], None]) -> Callable[[],
     return check
 
 
+@dataclass(frozen=True)
+class OpenLauncher:
+    """A launcher whose workers are open already."""
+
+    workers: RayWorkers
+    is_here = False
+
+    def problems(self) -> list[str]:
+        """None."""
+        return []
+
+    def capacity(self, machines: Sequence[Machine], num_runs: int, wanted: int | str) -> Capacity:
+        """That of the workers."""
+        return self.workers.capacity
+
+    def open(self, capacity: Capacity, folder: Path) -> AbstractContextManager[RayWorkers]:
+        """The workers, which stay open."""
+        return nullcontext(self.workers)
+
+
 def test_the_bits_are_those_of_this_machine(data: Path, workers: RayWorkers) -> None:
     """Different shapes, both nodes, threads as asked for; Ray itself would have them at one."""
     variants = [f"seed={k} model.hidden_sizes=[{6 + k % 2}]" for k in range(8)]
     # a sum over a batch so large that torch shares it out has other bits on one thread
     variants += ["model.normalization=batch model.hidden_sizes=[2500] training.epochs=1"]
     jobs = make(data, *variants)
-    results = train_jobs(jobs, Orders(workers=workers))
-    assert [results[job.identity].error for job in jobs] == [None] * 9
+    results = train_jobs(jobs, TrainingSetup(workers=workers))
+    assert [results[job.fingerprint].error for job in jobs] == [None] * 9
     assert weights(jobs) == weights_here(data, *variants)
-    assert {job.folder.tags()["threads"] for job in jobs} == {"2"}
-    assert len({job.folder.tags()["mlflow.fmnist.pid"] for job in jobs} - {str(os.getpid())}) == 2
+    assert {job.run_dir.tags()["threads"] for job in jobs} == {"2"}
+    assert len({job.run_dir.tags()["mlflow.fmnist.pid"] for job in jobs} - {str(os.getpid())}) == 2
     assert (workers.capacity.number, workers.capacity.threads) == (2, 1)
 
 
@@ -138,22 +162,22 @@ def test_runs_come_back_where_nothing_is_shared(data: Path, workers: RayWorkers)
     jobs = make(data, *variants)
 
     def stop() -> None:
-        if jobs[0].folder.history():
+        if jobs[0].run_dir.history():
             raise StopRequested(signal.SIGINT)
 
     with pytest.raises(StopRequested):
-        train_jobs(jobs[:1], Orders(check_for_stop=stop))
-    assert jobs[0].folder.epoch() > 0
-    begun = jobs[0].folder.history()
+        train_jobs(jobs[:1], TrainingSetup(check_for_stop=stop))
+    assert jobs[0].run_dir.epoch() > 0
+    begun = jobs[0].run_dir.history()
     shared, workers._storage = workers._storage, Storage(NOWHERE, NOWHERE / "marker")
     try:
-        train_jobs(jobs, Orders(workers=workers))
+        train_jobs(jobs, TrainingSetup(workers=workers))
     finally:
         workers._storage = shared
-    assert [job.folder.status() for job in jobs] == ["FINISHED", "FAILED", "FINISHED"]
-    assert jobs[0].folder.history()[: len(begun)] == begun
-    assert not jobs[0].folder.checkpoints()
-    assert (jobs[0].folder.artifacts / "validation" / "confusion_matrix.png").exists()
+    assert [job.run_dir.status() for job in jobs] == ["FINISHED", "FAILED", "FINISHED"]
+    assert jobs[0].run_dir.history()[: len(begun)] == begun
+    assert not jobs[0].run_dir.checkpoints()
+    assert (jobs[0].run_dir.artifacts / "validation" / "confusion_matrix.png").exists()
     here = weights_here(data, variants[0], variants[2])
     assert weights([jobs[0], jobs[2]]) == here
 
@@ -172,16 +196,12 @@ def test_a_search_tries_several_settings_at_once(data: Path, workers: RayWorkers
         "optimizer.lr=interval(1e-4,1e-2)",
     ]
     sweep = read_sweep(words, Composer())
-    orders = Orders(workers=workers)
-
-    def launch(jobs: Sequence[Job]) -> None:
-        train_jobs(jobs, orders)
-
-    campaign = Campaign(sweep, SweepContext("", sweep.axes, False), orders, launch)
-    campaign.search(Path("search"), campaign.make(sweep.samples())[0].config)
-    assert len(campaign.jobs) == 6
-    assert statuses(campaign.jobs) == {"FINISHED"}
-    assert str(os.getpid()) not in {job.folder.tags()["mlflow.fmnist.pid"] for job in campaign.jobs}
+    assert run_sweep(sweep, RecordedJobs(OpenLauncher(workers)), dry_run=False) == 0
+    runs = [RunDir(path) for path in Path("outputs/runs").glob("*")]
+    assert len(runs) == 6
+    assert {run.status() for run in runs} == {"FINISHED"}
+    trained_by = {run.tags()["mlflow.fmnist.pid"] for run in runs}
+    assert trained_by - {str(os.getpid())}
 
 
 def test_other_data_on_a_node_ends_the_sweep(
@@ -194,7 +214,7 @@ def test_other_data_on_a_node_ends_the_sweep(
     own.unlink()
     own.symlink_to(make_data(tmp_path / "other", num_train=91))  # is what the nodes find there
     with pytest.raises(DataError, match=r"data.dir must hold the same data") as caught:
-        train_jobs(jobs, Orders(largest=1, workers=workers))
+        train_jobs(jobs, TrainingSetup(max_stack_size=1, workers=workers))
     assert str(own) in str(caught.value)
     assert jobs[0].dataset.sha256[:16] in str(caught.value)
     assert "FINISHED" not in statuses(jobs)
@@ -205,15 +225,15 @@ def test_a_request_to_stop_saves_every_node(data: Path, workers: RayWorkers) -> 
     jobs = make(data, *(f"seed={k} training.epochs=100000" for k in range(4)))
 
     def stop() -> None:
-        if sum(len(job.folder.history()) > 2 for job in jobs) == 2:
+        if sum(len(job.run_dir.history()) > 2 for job in jobs) == 2:
             raise StopRequested(signal.SIGINT)
 
     with pytest.raises(StopRequested):
-        train_jobs(jobs, Orders(largest=1, workers=workers, check_for_stop=stop))
-    begun = [job for job in jobs if job.folder.status()]
+        train_jobs(jobs, TrainingSetup(max_stack_size=1, workers=workers, check_for_stop=stop))
+    begun = [job for job in jobs if job.run_dir.status()]
     assert len(begun) == 2
     assert statuses(begun) == {"KILLED"}
-    assert all(job.folder.epoch() > 2 for job in begun)
+    assert all(job.run_dir.epoch() > 2 for job in begun)
 
 
 def test_a_node_that_dies_loses_nothing(
@@ -222,17 +242,17 @@ def test_a_node_that_dies_loses_nothing(
     """Its stack goes on at the other one, from its checkpoint, to the same bits."""
     variants = [f"seed={k} training.epochs=150 training.checkpoint_seconds=0" for k in range(4)]
     jobs = make(data, *variants)
-    orders = Orders(largest=1, workers=workers)
 
     def both_are_at_work() -> bool:
-        begun = [job.folder for job in jobs if job.folder.status() == "RUNNING"]
+        begun = [job.run_dir for job in jobs if job.run_dir.status() == "RUNNING"]
         return sum(len(folder.history()) > 2 for folder in begun) == 2
 
-    orders.check_for_stop = when(both_are_at_work, nodes.kill_one)
-    results = train_jobs(jobs, orders)
+    kill_one = when(both_are_at_work, nodes.kill_one)
+    setup = TrainingSetup(workers, max_stack_size=1, check_for_stop=kill_one)
+    results = train_jobs(jobs, setup)
     assert not nodes.others
-    assert [results[job.identity].error for job in jobs] == [None] * 4
-    assert [len(job.folder.history()) for job in jobs] == [150] * 4
+    assert [results[job.fingerprint].error for job in jobs] == [None] * 4
+    assert [len(job.run_dir.history()) for job in jobs] == [150] * 4
     assert "a worker died" in caplog.text
     assert weights(jobs) == weights_here(data, *variants)
 
@@ -254,6 +274,22 @@ def test_an_address_where_nobody_is_is_named(data: Path) -> None:
     assert done.returncode == 1, done.stderr
     assert done.stdout + done.stderr == f"no Ray cluster at {address}: Connection refused\n"
     assert not Path("outputs").exists()
+
+
+def test_a_cluster_of_this_machine_that_does_not_start_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With Ray's reason."""
+    import ray
+
+    def fail(**_options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", fail)
+    with pytest.raises(RunError) as caught:
+        RayLauncher(address=None, cpus=1, gpus=0, retries=3).connect()
+    assert str(caught.value) == "Ray does not start on this machine: No space left on device"
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

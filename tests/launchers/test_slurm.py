@@ -14,8 +14,8 @@ from fashion_mnist.launchers.base import Capacity
 from fashion_mnist.launchers.slurm import SlurmLauncher, SlurmWorkers
 from fashion_mnist.runs.request import Datasets, Request
 from fashion_mnist.runs.signals import StopRequested
-from fashion_mnist.sweeps.execution import Orders, train_jobs
-from fashion_mnist.sweeps.plan import Job, make_jobs
+from fashion_mnist.sweeps.jobs import Job, make_jobs
+from fashion_mnist.sweeps.runner import TrainingSetup, train_jobs
 from tests.builders import make_config, make_data
 from tests.training.test_contract import ATOL, RTOL
 
@@ -31,7 +31,6 @@ LOCAL = SlurmLauncher(
     retries=3,
     requeues=3,
     signal_seconds=120,
-    options={},
 )
 
 
@@ -62,7 +61,7 @@ def test_jobs_that_die_make_way_or_are_stopped_lose_nothing(
     """One is killed and sent again; one is told that its time is over, requeued, and stopped."""
     short = [f"seed={seed} training.epochs=60" for seed in range(2)]
     jobs = make(data, *short, *(f"seed={seed} training.epochs=100000" for seed in range(2)))
-    killed, requeued = jobs[0].folder, jobs[2].folder
+    killed, requeued = jobs[0].run_dir, jobs[2].run_dir
     hit = dict[signal.Signals, int]()  # how many epochs it had done then
 
     def disturb() -> None:
@@ -77,19 +76,19 @@ def test_jobs_that_die_make_way_or_are_stopped_lose_nothing(
     def said() -> str:
         return "".join(path.read_text() for path in workers.folder.glob("*/*_log.out"))
 
-    orders = Orders(largest=2, workers=workers, check_for_stop=disturb)
+    setup = TrainingSetup(workers, max_stack_size=2, check_for_stop=disturb)
     with pytest.raises(StopRequested):
-        train_jobs(jobs, orders)
+        train_jobs(jobs, setup)
     assert caplog.text.count("its runs go on in another") == 1
     assert said().count("Requeued job") == 1
-    assert [job.folder.status() for job in jobs] == ["FINISHED", "FINISHED", "KILLED", "KILLED"]
-    assert [job.folder.epoch() for job in jobs[2:]] == [len(requeued.history())] * 2
-    assert {job.folder.tags()["threads"] for job in jobs} == {"2"}
+    assert [job.run_dir.status() for job in jobs] == ["FINISHED", "FINISHED", "KILLED", "KILLED"]
+    assert [job.run_dir.epoch() for job in jobs[2:]] == [len(requeued.history())] * 2
+    assert {job.run_dir.tags()["threads"] for job in jobs} == {"2"}
     here = make(data, *short, output_dir="here")
-    train_jobs(here, Orders())
+    train_jobs(here)
     for job, alone in zip(jobs, here, strict=False):  # a stack of two went on as it was
-        expected = load_file(alone.folder.model)
-        for name, tensor in load_file(job.folder.model).items():
+        expected = load_file(alone.run_dir.model)
+        for name, tensor in load_file(job.run_dir.model).items():
             torch.testing.assert_close(tensor, expected[name], rtol=RTOL, atol=ATOL)
 
 
@@ -101,13 +100,8 @@ def test_options_reach_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     srun.parent.mkdir()
     srun.touch(mode=0o755)
     monkeypatch.setenv("PATH", f"{srun.parent}:{os.environ['PATH']}")
-    options = {
-        "slurm_partition": "short",
-        "mem_gb": 4,
-        "slurm_qos": None,
-        "slurm_setup": ["ml cuda"],
-    }
-    slurm = replace(LOCAL, cluster="slurm", cpus=3, gpus=1, minutes=90, options=options)
+    slurm = replace(LOCAL, cluster="slurm", cpus=3, gpus=1, minutes=90)
+    slurm = replace(slurm, partition="short", memory=4, setup=["ml cuda"])
     assert slurm.problems() == []
     executor = build_executor(slurm, tmp_path)._executor
     text = executor._make_submission_file_text(executor._submitit_command_str, "id")

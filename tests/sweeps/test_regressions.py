@@ -6,7 +6,7 @@ import pytest
 
 from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.runs.run_dir import RunDir
-from fashion_mnist.sweeps.context import child_name
+from fashion_mnist.sweeps.parent import child_name
 from fashion_mnist.sweeps.space import read_space
 from tests.builders import make_data
 from tests.sweeps.test_runner import NOWHERE, parents, runs, summary, sweep

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,15 +19,16 @@ from safetensors.torch import load_file
 from fashion_mnist.config.compose import Composer
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.data.idx import DataError
-from fashion_mnist.runs.request import Request
+from fashion_mnist.launchers.base import Capacity, Listener, Task, Workers, failure
+from fashion_mnist.runs.request import Datasets, Request
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.sweeps.conduct import conduct
 from fashion_mnist.sweeps.definition import check_sweep
-from fashion_mnist.sweeps.execution import Orders
-from fashion_mnist.sweeps.plan import Job
+from fashion_mnist.sweeps.jobs import Job
+from fashion_mnist.sweeps.runner import run_sweep
 from fashion_mnist.training.device import Machine
 from tests.builders import QUIET, data_overrides, load, make_config, make_data, train_stack
+from tests.sweeps.recorded_jobs import RecordedJobs
 from tests.training.test_contract import ATOL, RTOL
 
 FMNIST = Path(sys.executable).with_name("fmnist")
@@ -190,35 +193,66 @@ def test_a_repeated_sweep_counts_its_runs(data: Path) -> None:
     assert len(runs()) == 4
 
 
-def test_an_error_in_mid_sweep_leaves_a_summary_of_what_finished(data: Path) -> None:
-    """The error still ends the command, after the leaderboard."""
+@pytest.mark.parametrize("error", [DataError("gone"), OSError("gone"), ValueError("gone")])
+def test_an_error_in_mid_sweep_leaves_a_summary_of_what_finished(
+    data: Path, error: Exception
+) -> None:
+    """Whatever error it is, it still ends the command, after the leaderboard."""
     words = [*data_overrides(data), *SMALL, NOWHERE, "seed=range(2)"]
 
     def launch(jobs: Sequence[Job]) -> None:
         train([jobs[0].request], jobs[0].dataset, QUIET)
-        raise DataError("the file is gone")
+        raise error
 
     checked = check_sweep(words, Composer())
-    with pytest.raises(DataError, match="the file is gone"):
-        conduct(checked, sweep_dir=Path("multirun"), launch=launch, stacked=None, dry_run=False)
+    with pytest.raises(type(error), match="gone"):
+        run_sweep(checked, RecordedJobs(train=launch), dry_run=False)
     assert sorted(row["status"] for row in summary()) == ["", "FINISHED"]
     [parent] = parents()
     assert parent.status() == "KILLED"
+
+
+@dataclass(frozen=True)
+class HalfLauncher:
+    """Trains the first stack alone; then a signal comes, too late to stop the training."""
+
+    is_here = False
+
+    def problems(self) -> list[str]:
+        """None."""
+        return []
+
+    def capacity(self, machines: Sequence[Machine], num_runs: int, wanted: int | str) -> Capacity:
+        """One worker."""
+        return Capacity(threads=1, is_here=False)
+
+    def open(self, capacity: Capacity, folder: Path) -> AbstractContextManager[Workers]:
+        """The worker."""
+        return nullcontext(HalfWorkers(capacity))
+
+
+@dataclass
+class HalfWorkers:
+    """The worker of a `HalfLauncher`."""
+
+    capacity: Capacity
+
+    def run(self, tasks: Sequence[Task], listener: Listener) -> list[Task]:
+        """Train the first task; the others have an error."""
+        for task in tasks:
+            listener.on_begin(task)
+            listener.on_update(failure(task, "no worker is left"))
+            if task is tasks[0]:
+                train(task.requests, Datasets().of(task.requests[0].config), QUIET)
+        signal.raise_signal(signal.SIGINT)
+        return []
 
 
 def test_a_stop_is_heard_while_the_winners_runs_are_trained_to_their_end(data: Path) -> None:
     """As where a replicate of the best setting was left unfinished."""
     words = [*data_overrides(data), *SMALL, NOWHERE, "seed=range(2)"]
     checked = check_sweep(words, Composer())
-
-    def launch(jobs: Sequence[Job]) -> None:
-        train([jobs[0].request], jobs[0].dataset, QUIET)
-        signal.raise_signal(signal.SIGINT)
-
-    status = conduct(
-        checked, sweep_dir=Path("multirun"), launch=launch, stacked=Orders(), dry_run=False
-    )
-    assert status == 130
+    assert run_sweep(checked, RecordedJobs(HalfLauncher()), dry_run=False) == 130
     assert sorted(run.status() for run in runs()) == ["FINISHED", "KILLED"]
     [parent] = parents()
     assert parent.status() == "KILLED"
@@ -255,6 +289,7 @@ def test_a_stopped_sweep_publishes_what_is_finished_and_goes_on(data: Path) -> N
                 break
         rest = process.stdout.read()
     assert process.returncode == 130, rest
+    assert "estimated" not in rest  # what was left out took no time
     assert sorted(run.status() for run in runs()) == ["FINISHED", "KILLED"]
     [parent] = parents()
     assert parent.status() == "KILLED"

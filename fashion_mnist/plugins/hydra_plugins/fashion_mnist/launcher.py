@@ -1,8 +1,11 @@
-"""`hydra/launcher=stacked`: Hydra's shell over `sweep.execution`."""
+"""`hydra/launcher=stacked`, `stacked_ray` and `stacked_submitit`: Hydra's shells over `launchers/`.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+Hydra imports this file at every start, so what is slow to import is imported where it is used.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, configure_log, run_job, setup_globals
@@ -11,18 +14,18 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 if TYPE_CHECKING:
+    from fashion_mnist.launchers import base
     from fashion_mnist.runs.request import Request, RunResult
-    from fashion_mnist.sweeps.plan import Job
+    from fashion_mnist.sweeps.jobs import Job
 
 
 class StackedLauncher(Launcher):
-    """Trains jobs whose shapes agree together, in this process."""
+    """Trains stacks on this machine; a subclass has another of our launchers."""
 
-    def __init__(self) -> None:
-        # imported here, as in all of this file: Hydra imports every plugin at every start
-        from fashion_mnist.sweeps.execution import Orders
+    def __init__(self, launcher: "base.Launcher | None" = None) -> None:
+        from fashion_mnist.launchers.local import LocalLauncher
 
-        self.orders = Orders()  # which our sweeper fills in
+        self.launcher: base.Launcher = launcher or LocalLauncher()
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -33,30 +36,50 @@ class StackedLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Compose jobs and train them, for a sweeper that is not ours.
+        """Compose jobs and train them in this process, for a sweeper that is not ours.
 
         Raises:
             ConfigError, DataError: before anything is trained.
-            StopRequested: what was done by then is recorded.
         """
-        from fashion_mnist.sweeps.plan import make_jobs
+        from fashion_mnist.runs.request import Datasets
+        from fashion_mnist.sweeps.jobs import make_jobs
+        from fashion_mnist.sweeps.runner import train_jobs
 
+        configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         requests = [self._request(list(overrides)) for overrides in job_overrides]
-        jobs = make_jobs(requests, self.orders.datasets, first_number=initial_job_idx)
-        return self.train(jobs)
+        jobs = make_jobs(requests, Datasets(), first_number=initial_job_idx)
+        return self.report(jobs, train_jobs(jobs))
 
-    def train(self, jobs: "Sequence[Job]") -> list[JobReturn]:
-        """Train jobs that are composed; then let Hydra do for each what it does for any job.
+    def report(self, jobs: "Sequence[Job]", results: "Mapping[str, RunResult]") -> list[JobReturn]:
+        """Hydra's folders and callbacks of jobs that were trained.
 
-        Raises:
-            StopRequested: what was done by then is recorded.
+        Args:
+            results: by the jobs' fingerprints.
         """
-        from fashion_mnist.sweeps.execution import train_jobs
+        from fashion_mnist.config.compose import job_config
+        from fashion_mnist.runs.request import outcome_of
 
         setup_globals()
-        configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
-        results = train_jobs(jobs, self.orders)
-        return [self._report(job, results[job.identity]) for job in jobs]
+        returned = []
+        for job in jobs:
+            result = results[job.fingerprint]
+
+            def task(_config: DictConfig, result: "RunResult" = result) -> float | None:
+                return outcome_of(result)
+
+            own = job_config(self._config, job.config, job.request.overrides, job.number)
+            returned.append(
+                run_job(
+                    hydra_context=self._context,
+                    task_function=task,
+                    config=own,
+                    job_dir_key="hydra.sweep.dir",
+                    job_subdir_key="hydra.sweep.subdir",
+                )
+            )
+            # a job has logging of its own
+            configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
+        return returned
 
     def _request(self, overrides: list[str]) -> "Request":
         from fashion_mnist.config.compose import composed_by_hydra
@@ -69,24 +92,23 @@ class StackedLauncher(Launcher):
         job = composed_by_hydra(config, overrides, choices)
         return Request(job.config, job.overrides, job.choices)
 
-    def _report(self, job: "Job", result: "RunResult") -> JobReturn:
-        """Hydra's folder and callbacks for a job whose result is there."""
-        from fashion_mnist.config.compose import job_config
-        from fashion_mnist.runs.request import outcome_of
 
-        def task(_config: DictConfig) -> float | None:
-            return outcome_of(result)
+class StackedRayLauncher(StackedLauncher):
+    """Trains stacks wherever a Ray cluster has room for them."""
 
-        returned = run_job(
-            hydra_context=self._context,
-            task_function=task,
-            config=job_config(self._config, job.config, job.request.overrides, job.number),
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
-        # a job has logging of its own
-        configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
-        return returned
+    def __init__(self, **options: Any) -> None:
+        from fashion_mnist.launchers.ray import RayLauncher
+
+        super().__init__(RayLauncher(**options))
+
+
+class StackedSubmititLauncher(StackedLauncher):
+    """Trains each stack as a job of a Slurm array."""
+
+    def __init__(self, **options: Any) -> None:
+        from fashion_mnist.launchers.slurm import SlurmLauncher
+
+        super().__init__(SlurmLauncher(**options))
 
 
 @dataclass
@@ -96,6 +118,51 @@ class StackedLauncherConfig:
     _target_: str = "hydra_plugins.fashion_mnist.launcher.StackedLauncher"
 
 
-ConfigStore.instance().store(
-    group="hydra/launcher", name="stacked", node=StackedLauncherConfig, provider="fashion_mnist"
-)
+@dataclass
+class StackedRayLauncherConfig:
+    """What Hydra makes it from."""
+
+    _target_: str = "hydra_plugins.fashion_mnist.launcher.StackedRayLauncher"
+    # null: a cluster of this machine, which ends with the sweep; auto: the one that this machine
+    # is a node of; HOST:PORT: the same by its head's address; ray://HOST:10001: from outside, with
+    # RAY_AUTH_MODE=token in the environment where the cluster wants its token
+    address: str | None = None
+    cpus: float = 1  # of each stack, which computes on so many threads; 0 or more
+    gpus: float = (
+        0  # of each stack: 0.25 lets four share one; above 0, training.device auto is cuda
+    )
+    retries: int = 3  # of a stack whose node or process died, 0 or more; -1: without end
+
+
+@dataclass
+class StackedSubmititLauncherConfig:
+    """What Hydra makes it from."""
+
+    _target_: str = "hydra_plugins.fashion_mnist.launcher.StackedSubmititLauncher"
+    cluster: str = "slurm"  # or local: processes of this machine, to try things out
+    cpus: int = 1  # of each stack's job, which computes on so many threads; 1 or more
+    gpus: int = 0  # of each job; above 0, training.device auto is cuda
+    memory: float | None = None  # GiB of each job; null: the cluster's own default
+    minutes: int = 60  # of each job; a stack that needs longer is requeued and goes on
+    partition: str | None = None  # null, as for the next three: the cluster's own default
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None  # features that a node must have
+    array_parallelism: int = 256  # jobs at a time, 1 or more
+    signal_seconds: int = 120  # before its time is over a job saves its runs and is requeued
+    requeues: int = 100  # at most, of a job that ran out of time
+    retries: int = 3  # of a job that died, 0 or more
+    setup: list[str] = field(default_factory=list)  # lines of shell before each job; typed only
+    additional: dict[str, Any] = field(
+        default_factory=dict
+    )  # further options of sbatch; typed only
+
+
+for _name, _node in {
+    "stacked": StackedLauncherConfig,
+    "stacked_ray": StackedRayLauncherConfig,
+    "stacked_submitit": StackedSubmititLauncherConfig,
+}.items():
+    ConfigStore.instance().store(
+        group="hydra/launcher", name=_name, node=_node, provider="fashion_mnist"
+    )

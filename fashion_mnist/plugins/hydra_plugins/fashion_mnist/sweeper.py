@@ -1,7 +1,7 @@
-"""`hydra/sweeper=grid_and_search`: Hydra's shell over `sweep.conduct`."""
+"""`hydra/sweeper=grid_and_search`: Hydra's shell over `sweeps.runner.run_sweep`."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +16,11 @@ from hydra_plugins.fashion_mnist.launcher import StackedLauncher
 from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
+    from fashion_mnist.launchers import base
+    from fashion_mnist.runs.request import RunResult
     from fashion_mnist.sweeps.definition import Sweep
-    from fashion_mnist.sweeps.plan import Job
+    from fashion_mnist.sweeps.jobs import Job
+    from fashion_mnist.sweeps.parent import SweepContext
 
 log = logging.getLogger("fashion_mnist")
 
@@ -33,13 +36,13 @@ class GridAndSearch(Sweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Hydra's first call."""
-        self._config = config
-        self._launcher: Launcher = Plugins.instance().instantiate_launcher(
+        launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
+        self._config, self._jobs = config, SweepJobs(config, launcher)
 
     def sweep(self, arguments: list[str]) -> None:
-        """Everything; ends the program with an exit status of its own where not all is well.
+        """Run the sweep; ends the program with an exit status of its own where not all is well.
 
         What is swept over was read from the arguments before.
 
@@ -47,19 +50,12 @@ class GridAndSearch(Sweeper):
             SystemExit: 2 for a mistake, 1 for runs that failed, 128 + signal when stopped.
         """
         from fashion_mnist.errors import WANTS_TRACEBACK, exit_status, in_words
-        from fashion_mnist.sweeps.conduct import conduct
+        from fashion_mnist.sweeps.runner import run_sweep
 
         assert self.checked is not None
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
-        launcher = self._launcher
         try:
-            status = conduct(
-                self.checked,
-                sweep_dir=Path(self._config.hydra.sweep.dir),
-                launch=self._launch,
-                stacked=launcher.orders if isinstance(launcher, StackedLauncher) else None,
-                dry_run=self._dry_run,
-            )
+            status = run_sweep(self.checked, self._jobs, dry_run=self._dry_run)
         except Exception as error:
             expected = exit_status(error)
             if WANTS_TRACEBACK or expected is None:
@@ -69,16 +65,40 @@ class GridAndSearch(Sweeper):
         if status:
             raise SystemExit(status)
 
-    def _launch(self, jobs: "Sequence[Job]") -> None:
-        """As Hydra's own sweeper does it, with the record of the sweep beside the jobs."""
-        folder = Path(self._config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self._config, folder / "multirun.yaml")
-        if isinstance(self._launcher, StackedLauncher):
-            self._launcher.train(jobs)
-        else:
-            overrides = [list(job.request.overrides) for job in jobs]
-            self._launcher.launch(overrides, initial_job_idx=jobs[0].number)
+
+@dataclass(frozen=True)
+class SweepJobs:
+    """The jobs of a sweep as Hydra launches or records them: a `sweeps.runner.HydraJobs`."""
+
+    config: DictConfig
+    hydra_launcher: Launcher
+
+    @property
+    def launcher(self) -> "base.Launcher | None":
+        """The launcher that was chosen; None: one of Hydra's own."""
+        return (
+            self.hydra_launcher.launcher
+            if isinstance(self.hydra_launcher, StackedLauncher)
+            else None
+        )
+
+    def begin(self, context: "SweepContext") -> None:
+        """Make Hydra's folder of the sweep, with what a job of Hydra's own launchers reads."""
+        from fashion_mnist.sweeps.parent import write_context
+
+        folder = Path(self.config.hydra.sweep.dir)
+        write_context(folder, context)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+
+    def launch(self, jobs: "Sequence[Job]") -> None:
+        """Have one of Hydra's own launchers train jobs."""
+        overrides = [list(job.request.overrides) for job in jobs]
+        self.hydra_launcher.launch(overrides, initial_job_idx=jobs[0].number)
+
+    def report(self, jobs: "Sequence[Job]", results: "Mapping[str, RunResult]") -> None:
+        """Make Hydra's folders of jobs that were trained."""
+        assert isinstance(self.hydra_launcher, StackedLauncher)
+        self.hydra_launcher.report(jobs, results)
 
 
 @dataclass

@@ -7,13 +7,12 @@ from dataclasses import replace
 import pytest
 
 from fashion_mnist.console import duration
-from fashion_mnist.sweeps.preflight import (
+from fashion_mnist.sweeps.plan import (
     Preflight,
-    SearchPlan,
     StackPlan,
-    error_of_estimate,
-    full,
-    short,
+    estimate_error,
+    full_text,
+    short_text,
 )
 
 WIDE = StackPlan("784-512-256-10 relu", 20, 3, 7, 535_818, 3 * 2**20, seconds=100)
@@ -36,42 +35,42 @@ def numbers(text: str) -> list[str]:
 
 def test_short_form_counts_every_job_once() -> None:
     """30 new = 41 jobs - 2 - 4 - 2 - 3; what is nought is not spoken of."""
-    first = short(SWEEP).splitlines()[0]
+    first = short_text(SWEEP).splitlines()[0]
     assert first.startswith("41 jobs: 30 new, 2 to be resumed, 4 finished before, 3 failed before")
     assert first.endswith("2 duplicates")
-    assert short(Preflight(num_jobs=1)) == "1 job: 1 new"
+    assert short_text(Preflight(num_jobs=1)) == "1 job: 1 new"
 
 
 def test_failed_runs_are_trained_only_where_that_is_asked() -> None:
     """Without retry_failed the key is named that would; with it they are among those to train."""
-    assert "sweep.retry_failed=true" in short(SWEEP)
-    assert "32 runs to train" in short(SWEEP)
-    again = short(replace(SWEEP, retries_failed=True))
+    assert "sweep.retry_failed=true" in short_text(SWEEP)
+    assert "32 runs to train" in short_text(SWEEP)
+    again = short_text(replace(SWEEP, retries_failed=True))
     assert "retry_failed" not in again
     assert "35 runs to train" in again
 
 
 def test_time_is_said_with_its_uncertainty() -> None:
     """110 s; a factor of 1.3 for 100 of them, 2 for 10: from 76.9 + 5 to 130 + 20."""
-    assert "about 1 min 50 s (1 min 22 s to 2 min 30 s)" in short(SWEEP)
+    assert "about 1 min 50 s (1 min 22 s to 2 min 30 s)" in short_text(SWEEP)
 
 
 def test_what_was_not_measured_is_said_to_be_unknown() -> None:
     """One of two architectures, or all."""
     unknown = replace(WIDE, seconds=math.nan, num_bytes=math.nan)
     some = replace(SWEEP, stacks=[unknown, SMALL])
-    assert "about 10 s (5 s to 20 s) and 1 architecture not measured" in short(some)
-    assert "1.5 MiB" in short(some)
+    assert "about 10 s (5 s to 20 s) and 1 architecture not measured" in short_text(some)
+    assert "1.5 MiB" in short_text(some)
     none = replace(SWEEP, stacks=[unknown])
-    assert "how long is not known" in short(none)
-    assert "MiB" not in short(none)
-    assert "?" in full(none)
-    assert "nan" not in full(none)
+    assert "how long is not known" in short_text(none)
+    assert "MiB" not in short_text(none)
+    assert "?" in full_text(none)
+    assert "nan" not in full_text(none)
 
 
 def test_full_form_has_a_row_for_each_architecture() -> None:
     """20 runs in stacks of at most 8 are three of up to 7; 9 that fit one stack are one."""
-    wide, small = full(SWEEP).splitlines()[-2:]
+    wide, small = full_text(SWEEP).splitlines()[-2:]
     assert wide.startswith(WIDE.architecture)
     assert small.startswith(SMALL.architecture)
     wide_numbers = numbers(wide.removeprefix(WIDE.architecture))
@@ -82,8 +81,8 @@ def test_full_form_has_a_row_for_each_architecture() -> None:
 
 def test_full_form_names_axes_and_resumed_epochs() -> None:
     """All that the short form says, and these."""
-    text = full(SWEEP)
-    assert text.startswith(short(SWEEP))
+    text = full_text(SWEEP)
+    assert text.startswith(short_text(SWEEP))
     assert "model.width   64, 512\n" in text
     assert "optimizer.lr  0.001, 0.003\n" in text
     assert "2 of 5, 7 of 12" in text
@@ -91,20 +90,20 @@ def test_full_form_names_axes_and_resumed_epochs() -> None:
 
 def test_search_says_how_far_it_is() -> None:
     """Trials done, in all and to go."""
-    search = Preflight(num_jobs=0, search=SearchPlan("tpe", num_trials=40, num_done=12))
-    assert short(search).splitlines()[0] == "search (tpe): 12 of 40 trials done, 28 to go"
+    search = Preflight(sampler="tpe", num_trials=40, trials_done=12)
+    assert short_text(search).splitlines()[0] == "search (tpe): 12 of 40 trials done, 28 to go"
 
 
 def test_a_search_with_more_trials_than_are_asked_for_has_none_to_go() -> None:
     """As where `sweep.n_trials` is lowered."""
-    search = Preflight(num_jobs=0, search=SearchPlan("tpe", num_trials=12, num_done=24))
-    assert short(search).splitlines()[0] == "search (tpe): 24 of 12 trials done, 0 to go"
+    search = Preflight(sampler="tpe", num_trials=12, trials_done=24)
+    assert short_text(search).splitlines()[0] == "search (tpe): 24 of 12 trials done, 0 to go"
 
 
 def test_repeated_runs_are_counted_as_runs_to_train() -> None:
     """Those of `rerun=true` are neither new nor finished; every job is counted once."""
     again = Preflight(num_jobs=5, num_repeated=3, num_finished=1, stacks=[SMALL])
-    assert short(again).startswith(
+    assert short_text(again).startswith(
         "5 jobs: 1 new, 3 to be trained again (rerun=true), 1 finished before\n4 runs to train"
     )
 
@@ -121,7 +120,7 @@ def test_repeated_runs_are_counted_as_runs_to_train() -> None:
 )
 def test_error_of_the_estimate(estimated: float, actual: float, words: str) -> None:
     """In per cent of the estimate; nothing is compared with an estimate that there was not."""
-    assert error_of_estimate(estimated, actual) == words
+    assert estimate_error(estimated, actual) == words
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,587 @@
+"""Runs a sweep: plan, training, the winner's test, summary. Read from top to bottom.
+
+`run_sweep` plans the jobs, and has batch after batch of them trained: a grid is one batch, a
+search asks Optuna for each. `train_jobs` groups the jobs of a batch into stacks and gives these to
+the workers of a launcher. What came of the runs is read from their directories.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby
+from statistics import fmean
+from typing import TYPE_CHECKING, Protocol
+
+from fashion_mnist.data.idx import DataError
+from fashion_mnist.launchers.base import Capacity, Launcher, Listener, Task, Update, Workers
+from fashion_mnist.launchers.local import LocalLauncher
+from fashion_mnist.runs.event_log import LOG_FILE, EventLog
+from fashion_mnist.runs.request import ENDED, Datasets, RunResult, resolve_machine_of
+from fashion_mnist.runs.results import PRUNED_TAG
+from fashion_mnist.runs.run_dir import RunError
+from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
+from fashion_mnist.runs.trainer import train
+from fashion_mnist.runs.training import Observer
+from fashion_mnist.sweeps.benchmark import Benchmark
+from fashion_mnist.sweeps.definition import EPOCH_METRICS, Sweep
+from fashion_mnist.sweeps.jobs import Job, JobStack, group_by_key, split_groups, unique_runs
+from fashion_mnist.sweeps.parent import SweepContext, open_parent, view_key
+from fashion_mnist.sweeps.plan import (
+    Plan,
+    compose_jobs,
+    estimate_error,
+    full_text,
+    plan_sweep,
+    short_text,
+)
+from fashion_mnist.sweeps.progress import Progress, show
+from fashion_mnist.sweeps.summary import (
+    SweepResult,
+    final_report,
+    read_again,
+    read_result,
+    read_results,
+    write_results,
+)
+from fashion_mnist.tracking.links import pages, run_link, short_path
+from fashion_mnist.tracking.saved_views import sweep_link
+from fashion_mnist.tracking.upload_state import (
+    Outcome,
+    Upload,
+    begin_uploading,
+    wait_until_uploaded,
+)
+from fashion_mnist.tracking.uri import demand_store
+from fashion_mnist.training.device import Machine
+from fashion_mnist.training.stack import HistoryRow, Stack
+
+if TYPE_CHECKING:  # Optuna takes its time, and a grid does without it
+    from fashion_mnist.sweeps.search import Search, Trial
+
+UPLOAD_SECONDS, UPLOAD_SECONDS_PER_RUN = 60, 0.5  # that the store may take, at most
+BATCH_SIZE = 4  # trials that a search asks for at once: each learns of those before
+FEWEST_BATCHES = 4  # however many machines there are, or a search that learns would learn nothing
+INDEPENDENT_SAMPLERS = ("random", "qmc")  # that learn nothing anyway
+IN_PROCESS = -1  # the number of the stack that this process trains
+MAX_OPEN = 64  # runs that are only recorded: each holds two files open
+log = logging.getLogger("fashion_mnist")
+
+# whether a search prunes the job of this number, after an epoch with these metrics
+ShouldPrune = Callable[[int, int, HistoryRow], bool]
+
+
+class HydraJobs(Protocol):
+    """What Hydra does with the jobs of a sweep."""
+
+    @property
+    def launcher(self) -> Launcher | None:
+        """The launcher that was chosen; None: one of Hydra's own."""
+
+    def begin(self, context: SweepContext) -> None:
+        """Make Hydra's folder of the sweep; called once, before the first job."""
+
+    def launch(self, jobs: Sequence[Job]) -> None:
+        """Have Hydra's own launcher train jobs."""
+
+    def report(self, jobs: Sequence[Job], results: Mapping[str, RunResult]) -> None:
+        """Make Hydra's folders of jobs that were trained.
+
+        Args:
+            results: by the jobs' fingerprints.
+        """
+
+
+def run_sweep(sweep: Sweep, hydra: HydraJobs, *, dry_run: bool) -> int:
+    """Do what the command line sweeps over; the exit status.
+
+    Args:
+        sweep: read from the command line, and checked.
+        dry_run: check everything, say what would be done, and do nothing.
+
+    Raises:
+        ConfigError: with every mistake of every job, before anything is written.
+        DataError: data is missing or damaged.
+        RunError: another process trains this sweep, or the store must answer and does not.
+    """
+    datasets = Datasets()
+    plan = plan_sweep(sweep, hydra.launcher, datasets)
+    log.info(full_text(plan.preflight) if dry_run else short_text(plan.preflight))
+    for note in sweep.composer.notes():
+        log.info(note)
+    if dry_run:
+        return 0
+    demand_store(plan.config.tracking.uri, plan.config.tracking.offline)
+    objective, axes = sweep.score, sweep.words()
+    with stop_requests() as stop:
+        with open_parent(
+            plan.folder, plan.config, name=sweep.name, axes=axes, objective=objective
+        ) as parent:
+            log.info("sweep %s in %s", sweep.name, short_path(plan.folder))
+            hydra.begin(SweepContext(parent.id, sweep.axes, sweep.settings.retry_failed))
+            began = time.monotonic()
+            trained = _train_all(sweep, plan, hydra, datasets, parent.id, stop)
+            seconds = time.monotonic() - began
+            if trained.is_stopped:
+                log.error("stopped by %s; the same command goes on", stop.request or "SIGINT")
+            try:
+                result = _publish(sweep, trained, parent, stop)
+            except (RunError, OSError):
+                if trained.error is None:  # else that is the cause, and is told
+                    raise
+            else:
+                log.info(final_report(result))
+            if trained.error is not None:
+                raise trained.error
+        if not trained.is_stopped and plan.preflight.seconds:
+            log.info(estimate_error(plan.preflight.seconds, seconds))
+        log.info("\n".join(_links(plan, result, stop)))
+    if stop.request and not result.is_stopped:
+        log.info("stopped by %s: the sweep is finished", stop.request)
+    if result.is_stopped or stop.request:
+        return stop.request.exit_status if stop.request else 130
+    return 1 if result.failures else 0
+
+
+def _publish(sweep: Sweep, trained: "Trained", parent: EventLog, stop: StopRequests) -> SweepResult:
+    """Read what came of the jobs, have the winner tested if all are done, write the summary.
+
+    Raises:
+        RunError, OSError: something cannot be read or written.
+    """
+    is_cut_short = trained.is_stopped or trained.error is not None
+    result = read_results(sweep, trained.jobs, is_stopped=is_cut_short)
+    if not is_cut_short and result.winners:
+        result = _record_winners(result, parent.id, stop)
+    write_results(parent, result)
+    return result
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Jobs that are trained together, and what a search says of them."""
+
+    jobs: Sequence[Job]  # that become part of the sweep
+    to_run: Sequence[Job]  # of these; the rest was settled by an earlier command
+    should_prune: ShouldPrune | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The jobs of a sweep after training."""
+
+    jobs: Sequence[Job]
+    is_stopped: bool = False  # by a signal
+    error: Exception | None = None  # that ended training
+
+
+@dataclass(frozen=True)
+class TrainingSetup:
+    """What jobs are trained with."""
+
+    workers: Workers | None = None  # of a launcher; None: this process alone
+    benchmarks: Mapping[str, Benchmark] = field(default_factory=dict)  # by the key of a group
+    max_stack_size: int | None = None  # the most runs in a stack; None: as benchmarked
+    progress: Progress = field(default_factory=Progress)
+    check_for_stop: Callable[[], None] = lambda: None  # raises StopRequested
+
+
+def _train_all(
+    sweep: Sweep,
+    plan: Plan,
+    hydra: HydraJobs,
+    datasets: Datasets,
+    parent: str,
+    stop: StopRequests,
+) -> Trained:
+    """Train the jobs of a grid, or those that a search asks for."""
+    jobs = list[Job]()
+    preflight = plan.preflight
+    progress = Progress(
+        None if sweep.is_search else sum(each.num_stacks for each in preflight.stacks),
+        preflight.num_to_train,
+        preflight.seconds or None,
+        num_workers=preflight.num_workers,
+        score=sweep.score,
+    )
+    batches = (
+        _search_batches(sweep, plan, datasets, parent, progress)
+        if sweep.is_search
+        else _grid_batch(plan, parent)
+    )
+    launcher = hydra.launcher
+    try:
+        with (
+            (launcher or LocalLauncher()).open(plan.capacity, plan.folder) as workers,
+            stop.interrupting(launcher is None),  # Hydra's own launchers never ask
+            show(progress),
+            closing(batches),
+        ):
+            setup = TrainingSetup(
+                workers, plan.benchmarks, plan.max_stack_size, progress, stop.check
+            )
+            for batch in batches:
+                jobs += batch.jobs
+                _run_batch(batch, setup, hydra)
+    except (StopRequested, KeyboardInterrupt):
+        return Trained(jobs, is_stopped=True)
+    except Exception as error:  # raised again, once what has finished is published
+        return Trained(jobs, error=error)
+    return Trained(jobs)
+
+
+def _run_batch(batch: Batch, setup: TrainingSetup, hydra: HydraJobs) -> None:
+    """Train what has not ended; record further what has, if that is asked for.
+
+    A run that has ended is no job for a launcher: to record it here takes a tenth of the time that
+    Hydra takes to compose a job.
+    """
+    new = [job for job in batch.to_run if not job.has_ended]
+    numbers = {job.number for job in new}
+    _record_known([job for job in batch.to_run if job.number not in numbers], setup.check_for_stop)
+    if not new:
+        return
+    _compare(setup.progress, [job for job in batch.to_run if job.number not in numbers])
+    if hydra.launcher is None:
+        hydra.launch(new)
+    else:
+        hydra.report(new, train_jobs(new, setup, batch.should_prune))
+
+
+def _compare(progress: Progress, jobs: Sequence[Job]) -> None:
+    """Have the display know the scores of runs of before: its best is that of the whole sweep."""
+    for job in jobs:
+        if job.status == "FINISHED":
+            progress.compare(job.name, job.run_dir.metrics())
+
+
+def _grid_batch(plan: Plan, parent: str) -> Generator[Batch, None, None]:
+    """All jobs at once; the parent was not yet known when they were made."""
+    jobs = [replace(job, request=replace(job.request, parent=parent)) for job in plan.jobs]
+    yield Batch(jobs, jobs)
+
+
+def _search_batches(
+    sweep: Sweep, plan: Plan, datasets: Datasets, parent: str, progress: Progress
+) -> Generator[Batch, None, None]:
+    """The jobs of earlier commands, then those of new trials, until there are as many as wanted.
+
+    Each batch's scores are told to the search when the next one is asked for.
+    """
+    from fashion_mnist.sweeps.search import Search
+
+    settings, num_replicates = sweep.settings, len(sweep.space.replicates())
+    is_pruned, watched = settings.pruner != "none", EPOCH_METRICS.get(sweep.score, "")
+    compose = partial(_trial_jobs, sweep, datasets, parent)
+    with Search(
+        plan.folder,
+        sweep.space.searched,
+        sampler=settings.sampler,
+        objectives=settings.objectives,
+        pruner=settings.pruner,
+        seed=plan.config.seed,
+        n_trials=settings.n_trials,
+        num_epochs=plan.config.training.epochs,
+    ) as search:
+        if settings.retry_failed:
+            search.retry_failed()
+        known = compose(search.known(), 0)
+        _compare(progress, known)
+        missing = [job for job in known if _is_open(job)]  # of seeds that are new
+        runs_left = search.remaining * num_replicates + len(missing)
+        progress.begin_trials(settings.n_trials - search.remaining, settings.n_trials, runs_left)
+        yield Batch(known, missing)
+        number, batch_size = len(known), _batch_size(sweep, plan.capacity)
+        while trials := search.ask(batch_size):
+            jobs = compose(trials, number)
+            number += len(jobs)
+            by_trial = [
+                (trial, jobs[k * num_replicates : (k + 1) * num_replicates])
+                for k, trial in enumerate(trials)
+            ]
+            num_new = sum(not job.has_ended for job in unique_runs(jobs))
+            progress.begin_trials(
+                settings.n_trials - search.remaining - len(trials),
+                settings.n_trials,
+                search.remaining * num_replicates + num_new,
+            )
+            trial_of = {job.number: trial.number for trial, own in by_trial for job in own}
+            prune = partial(_should_prune, search, trial_of, watched) if is_pruned else None
+            yield Batch(jobs, jobs, prune)
+            for trial, own in by_trial:
+                _tell(search, trial, own, sweep)
+
+
+def _trial_jobs(
+    sweep: Sweep, datasets: Datasets, parent: str, trials: "Sequence[Trial]", first_number: int
+) -> list[Job]:
+    """Every replicate of these trials."""
+    values = [
+        sweep.space.active({**trial.values, **replicate})
+        for trial in trials
+        for replicate in sweep.space.replicates()
+    ]
+    return compose_jobs(sweep, values, datasets, parent=parent, first_number=first_number)
+
+
+def _is_open(job: Job) -> bool:
+    """Whether a run has neither ended nor been pruned."""
+    last = job.last_attempt()
+    return last is None or (last.status() not in ENDED and PRUNED_TAG not in last.tags())
+
+
+def _batch_size(sweep: Sweep, capacity: Capacity) -> int:
+    """How many trials are asked for at once: on other machines, as many as these can train."""
+    settings = sweep.settings
+    if settings.stack_size != "auto":
+        return settings.stack_size
+    is_independent = settings.sampler in INDEPENDENT_SAMPLERS
+    most = settings.n_trials if is_independent else settings.n_trials // FEWEST_BATCHES
+    return max(BATCH_SIZE, min(1 if capacity.is_here else capacity.number, most))
+
+
+def _should_prune(
+    search: "Search",
+    trial_of: Mapping[int, int],
+    metric: str,
+    number: int,
+    epoch: int,
+    row: HistoryRow,
+) -> bool:
+    return search.report(trial_of[number], epoch, row[metric])
+
+
+def _tell(search: "Search", trial: "Trial", jobs: Sequence[Job], sweep: Sweep) -> None:
+    """Tell a trial's objectives, each as the mean over its replicates; a failure without them."""
+    objectives = sweep.settings.objectives
+    results = [read_result(job, sweep.composer.config_dir) for job in jobs]
+    is_complete = all(name in result.metrics for result in results for name in objectives)
+    search.tell(
+        trial.number,
+        [fmean(result.metrics[name] for result in results) for name in objectives]
+        if is_complete
+        else None,
+        is_pruned=any(result.pruned_at is not None for result in results),
+    )
+
+
+def train_jobs(
+    jobs: Sequence[Job],
+    setup: TrainingSetup = TrainingSetup(),
+    should_prune: ShouldPrune | None = None,
+) -> dict[str, RunResult]:
+    """Train every run of these jobs that is not there yet; what became of each, by fingerprint.
+
+    Args:
+        should_prune: with it, all is trained in this process.
+
+    Raises:
+        StopRequested: from `check_for_stop`; what was done by then is recorded.
+        DataError: a worker has other data, or another version of the program.
+    """
+    workers = setup.workers if should_prune is None else None
+    stacks = split_groups(
+        group_by_key(jobs),
+        benchmarks=setup.benchmarks,
+        max_stack_size=setup.max_stack_size,
+        capacity=workers.capacity if workers else Capacity(),
+    )
+    results = dict[str, RunResult]()
+    in_process = [stack for stack in stacks if workers is None or not stack.is_for_workers]
+    if workers is not None:
+        own = [stack for stack in stacks if stack.is_for_workers]
+        results, undone = _train_on_workers(own, workers, setup)
+        in_process += undone
+    for stack in in_process:
+        results |= _train_in_process(stack, setup, should_prune)
+    known = [job for job in unique_runs(jobs) if job.fingerprint not in results]
+    return results | _record_known(known, setup.check_for_stop)
+
+
+def _train_on_workers(
+    stacks: Sequence[JobStack], workers: Workers, setup: TrainingSetup
+) -> tuple[dict[str, RunResult], list[JobStack]]:
+    """Have a launcher train stacks, the longest first; the results, and the stacks without any."""
+    ordered = sorted(stacks, key=lambda stack: -stack.rank)
+    tasks = [_task(number, stack.jobs, workers.capacity) for number, stack in enumerate(ordered)]
+    num_workers = min(workers.capacity.number, max(1, len(tasks)))  # as the estimate has it
+    results, refusals = dict[str, RunResult](), list[str]()
+
+    def on_begin(task: Task) -> None:
+        _begin(ordered[task.number], task.number, setup.progress, num_workers)
+
+    def on_update(update: Update) -> None:
+        if update.is_lost:
+            setup.progress.drop_stack(update.number)
+        elif update.refusal:
+            refusals.append(update.refusal)
+        elif update.results is None:
+            setup.progress.advance(update.number, update.epochs)
+        else:
+            results.update(
+                _finish(ordered[update.number].jobs, update.results, update.number, setup.progress)
+            )
+
+    def check_for_stop() -> None:
+        if refusals:
+            raise DataError(refusals[0])
+        setup.check_for_stop()
+
+    undone = workers.run(tasks, Listener(on_begin, on_update, check_for_stop))
+    return results, [ordered[task.number] for task in undone]
+
+
+def _task(number: int, jobs: Sequence[Job], capacity: Capacity) -> Task:
+    """The stack as it is sent, with all that is decided here."""
+    machine = None
+    if not (capacity.is_here or capacity.has_gpus):
+        machine = _cpu_machine(jobs[0], capacity.threads)
+    return Task(
+        number,
+        [job.request for job in jobs],
+        folders=[job.run_dir.path for job in jobs],
+        fingerprints=[job.fingerprint for job in jobs],
+        data_sha256=jobs[0].dataset.sha256,
+        machine=machine,
+        threads=capacity.threads or None,
+    )
+
+
+def _cpu_machine(job: Job, threads: int) -> Machine:
+    """What the run is recorded with where it is trained on the CPU of another machine."""
+    training = job.config.training
+    device = "cpu" if training.device == "auto" else training.device
+    config = replace(job.config, training=replace(training, device=device))
+    return resolve_machine_of(config, job.dataset, threads=threads or None)
+
+
+def _train_in_process(
+    own: JobStack, setup: TrainingSetup, should_prune: ShouldPrune | None
+) -> dict[str, RunResult]:
+    jobs, progress = own.jobs, setup.progress
+
+    def on_step(stack: Stack, _step: int) -> None:
+        setup.check_for_stop()
+        progress.advance(IN_PROCESS, stack.num_steps / stack.loader.num_steps)
+
+    def on_epoch(stack: Stack, _rows: list[HistoryRow]) -> None:
+        progress.advance(IN_PROCESS, stack.epoch)
+
+    def gives_up(member: int, epoch: int, row: HistoryRow) -> bool:
+        return should_prune is not None and should_prune(jobs[member].number, epoch, row)
+
+    _begin(own, IN_PROCESS, progress)
+    observer = Observer(on_step, on_epoch, gives_up, setup.check_for_stop)
+    requests = [job.request for job in jobs]
+    results = train(requests, jobs[0].dataset, observer, start_uploader=begin_uploading)
+    return _finish(jobs, results, IN_PROCESS, progress)
+
+
+def _begin(stack: JobStack, number: int, progress: Progress, num_workers: int = 1) -> None:
+    progress.begin_stack(
+        number,
+        stack.name,
+        len(stack.jobs),
+        stack.jobs[0].config.training.epochs,
+        first_epoch=stack.jobs[0].epoch(),
+        seconds=None if math.isnan(stack.seconds) else stack.seconds / num_workers,
+    )
+
+
+def _finish(
+    jobs: Sequence[Job], results: Sequence[RunResult], number: int, progress: Progress
+) -> dict[str, RunResult]:
+    for job, result in zip(jobs, results, strict=True):
+        progress.finish_run(job.name, result.folder.status(), result.folder.metrics())
+        _log_error(job, result)
+    progress.end_stack(number)
+    return {job.fingerprint: result for job, result in zip(jobs, results, strict=True)}
+
+
+def _log_error(job: Job, result: RunResult) -> None:
+    """Say why a run has no result; the final report tells of one that failed."""
+    if result.error is not None and result.folder.status() != "FAILED":
+        log.error("%s: %s", job.name, result.error)
+
+
+def _record_known(jobs: Sequence[Job], check_for_stop: Callable[[], None]) -> dict[str, RunResult]:
+    """Record runs that have ended under this sweep, with what is asked for and was not done."""
+    results = dict[str, RunResult]()
+    observer = Observer(lambda _stack, _step: check_for_stop(), lambda _stack, _rows: None)
+    for part in _parts(unique_runs(jobs)):
+        check_for_stop()
+        requests = [job.request for job in part]
+        own = train(requests, part[0].dataset, observer, start_uploader=begin_uploading)
+        for job, result in zip(part, own, strict=True):
+            _log_error(job, result)
+            results[job.fingerprint] = result
+    return results
+
+
+def _parts(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    """Jobs of one data set, not too many at a time."""
+    ordered = sorted(jobs, key=lambda job: id(job.dataset))
+    for _, group in groupby(ordered, key=lambda job: id(job.dataset)):
+        same = list(group)
+        for first in range(0, len(same), MAX_OPEN):
+            yield same[first : first + MAX_OPEN]
+
+
+def _record_winners(result: SweepResult, parent: str, stop: StopRequests) -> SweepResult:
+    """Evaluate the winner's runs on the test set and record their networks; the new result.
+
+    For these runs `auto` means yes. A replicate that has not finished is trained to its end first.
+    """
+
+    def on_epoch(stack: Stack, _rows: Sequence[HistoryRow]) -> None:
+        log.info("winner's runs: epoch %s of %s", stack.epoch, stack.num_epochs)
+
+    jobs, is_stopped = result.winners, False
+    requests = [
+        replace(
+            job.request,
+            config=replace(job.config, rerun=False),
+            parent=parent,
+            retry_failed=False,
+            auto=True,
+        )
+        for job in jobs
+    ]
+    observer = Observer(lambda _stack, _step: stop.check(), on_epoch, check_for_stop=stop.check)
+    try:
+        winners = train(requests, jobs[0].dataset, observer, start_uploader=begin_uploading)
+        for job, winner in zip(jobs, winners, strict=True):
+            if winner.error is not None:
+                log.error("%s: %s", job.name, winner.error)
+    except StopRequested as error:
+        log.error("%s; the same command goes on", error)
+        is_stopped = True
+    return read_again(result, jobs, is_stopped=is_stopped)
+
+
+def _links(plan: Plan, result: SweepResult, stop: StopRequests) -> list[str]:
+    """Where the sweep can be looked at, or why it is not there yet."""
+    folder, tracking = plan.folder, plan.config.tracking
+    summary = f"summary: {short_path(folder / 'artifacts' / 'summary.html')}"
+    if tracking.uri is None:
+        return [summary]
+    if tracking.offline == "always":
+        return [summary, *pages(Outcome([], "tracking.offline=always"), run_link)]
+    runs = dict.fromkeys(each.folder for each in result.results)
+    begun = [run for run in runs if (run / LOG_FILE).exists()]
+    outcome = wait_until_uploaded(
+        [folder, *begun],
+        UPLOAD_SECONDS + UPLOAD_SECONDS_PER_RUN * len(begun),
+        is_stopping=lambda: stop.is_requested,
+    )
+    own = Outcome([run for run in outcome.uploads if run.run_dir == folder], outcome.reason)
+    if not outcome.is_complete:
+        return [summary, *pages(outcome, _sweep_page)]
+    return [summary, *pages(own, _sweep_page), *pages(own, run_link)]
+
+
+def _sweep_page(server: str, run: Upload) -> str:
+    return sweep_link(server, run.experiment_id, view_key(run.run_dir))

@@ -1,0 +1,240 @@
+"""What came of a sweep: results from its jobs' directories, its summary, and the final report."""
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from fashion_mnist.analysis.labels import metric_name, statistic_text
+from fashion_mnist.analysis.leaderboard import (
+    Leaderboard,
+    RunResult,
+    pareto_front,
+    planned_by_jobs,
+    rank,
+)
+from fashion_mnist.analysis.predictions import read_predictions
+from fashion_mnist.console import plural
+from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.identity import FAILURE_TAG, TRAINING_IMAGES_TAG
+from fashion_mnist.runs.results import PRUNED_TAG
+from fashion_mnist.sweeps.definition import Sweep, sweep_command, train_command
+from fashion_mnist.sweeps.jobs import Job
+from fashion_mnist.sweeps.parent import record_results
+from fashion_mnist.tracking.recorded import DATA_TAG, SPLIT_TAG, SWEEP_COMMAND_TAG
+
+MOST_SETTINGS, MOST_FAILURES = 10, 10
+MISSING = {  # why there is no result, where the run does not say it
+    "": "not begun",
+    "RUNNING": "another process trains it: the same command again shows what becomes of it",
+    "KILLED": "not trained to its end: the same command again goes on",
+    "FAILED": "failed",
+}
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What came of a sweep."""
+
+    sweep: Sweep
+    jobs: Sequence[Job]
+    results: Sequence[RunResult]  # of each job
+    board: Leaderboard
+    is_stopped: bool  # before all was trained
+
+    @property
+    def failures(self) -> list[RunResult]:
+        """The runs without a result, each once, where one was to be had.
+
+        Pruned runs have none; runs that a request to stop left have none yet.
+        """
+        runs = {result.folder: result for result in self.results}
+        missing = [r for r in runs.values() if r.status != "FINISHED" and r.pruned_at is None]
+        return [r for r in missing if r.status == "FAILED" or not self.is_stopped]
+
+    @property
+    def winners(self) -> list[Job]:
+        """The best setting's jobs, one for each replicate."""
+        winner = self.board.winner
+        numbers = {run.number for run in winner.runs} if winner else set()
+        return [job for job in self.jobs if job.number in numbers]
+
+
+def read_results(sweep: Sweep, jobs: Sequence[Job], *, is_stopped: bool) -> SweepResult:
+    """Read what came of the jobs from their run directories, whatever trained them."""
+    results = [read_result(job, sweep.composer.config_dir) for job in jobs]
+    return rank_results(sweep, jobs, results, is_stopped=is_stopped)
+
+
+def read_again(result: SweepResult, jobs: Sequence[Job], *, is_stopped: bool) -> SweepResult:
+    """The result after these jobs have been recorded further."""
+    again, config_dir = {job.fingerprint for job in jobs}, result.sweep.composer.config_dir
+    results = [
+        read_result(job, config_dir) if job.fingerprint in again else before
+        for job, before in zip(result.jobs, result.results, strict=True)
+    ]
+    return rank_results(result.sweep, result.jobs, results, is_stopped=is_stopped)
+
+
+def rank_results(
+    sweep: Sweep, jobs: Sequence[Job], results: Sequence[RunResult], *, is_stopped: bool
+) -> SweepResult:
+    """The results with their leaderboard."""
+    board = rank(results, score=sweep.score, num_repetitions=planned_by_jobs(results))
+    return SweepResult(sweep, jobs, results, board, is_stopped)
+
+
+def read_result(job: Job, config_dir: str | None) -> RunResult:
+    """What came of the last attempt at a job's run.
+
+    Args:
+        config_dir: the user's own YAML, for the command that trains the run alone.
+    """
+    run_dir = job.last_attempt() or job.run_dir
+    state = run_dir.state()
+    status, tags, history = state.status, state.tags, state.history()
+    is_pruned = status == "KILLED" and PRUNED_TAG in tags
+    again = ["rerun=true"] if status == "FAILED" else []
+    return RunResult(
+        number=job.number,
+        values=job.values,
+        status=status,
+        failure=tags.get(FAILURE_TAG, "") if status == "FAILED" else "",
+        pruned_at=int(history[-1]["epoch"]) if is_pruned and history else None,
+        metrics=state.metrics(),
+        history=history,
+        folder=run_dir.path,
+        command=train_command([*job.request.overrides, *again], config_dir),
+        split=" ".join([tags.get(DATA_TAG, ""), tags.get(SPLIT_TAG, "")]).strip(),
+        num_validation=job.config.data.validation_size,
+        num_training=int(tags.get(TRAINING_IMAGES_TAG, 0)),
+        predictions=partial(read_predictions, run_dir.artifacts / "validation" / "predictions.npz"),
+    )
+
+
+def write_results(event_log: EventLog, result: SweepResult) -> None:
+    """Write the summary, and record in the sweep's event log what came of it.
+
+    Raises:
+        OSError: where a file cannot be written.
+    """
+    from fashion_mnist.analysis.sweep_summary import best_metrics, describe, write_summary
+
+    sweep, board = result.sweep, result.board
+    num_duplicates = len(result.results) - len(board.runs)
+    command = sweep_command(sweep.overrides, sweep.composer.config_dir)
+    note_of_tests = _tests_read(board)
+    artifacts = write_summary(
+        event_log.artifacts,
+        board,
+        num_doubles=num_duplicates,
+        title=sweep.name,
+        objectives=sweep.settings.objectives,
+        note_of_tests=note_of_tests,
+        command=command,
+    )
+    description = describe(
+        board,
+        sweep.words(),
+        num_doubles=num_duplicates,
+        title=sweep.name,
+        note_of_tests=note_of_tests,
+        command=command,
+    )
+    record_results(
+        event_log,
+        "KILLED" if result.is_stopped else "FINISHED",
+        tags={SWEEP_COMMAND_TAG: command},
+        description=description,
+        counts=_counts(result.results),
+        metrics=best_metrics(board),
+        artifacts=artifacts,
+    )
+
+
+def final_report(result: SweepResult) -> str:
+    """What the terminal shows at the end: leaderboard, front, winner, runs without a result."""
+    blocks = [_table(result), _front(result), _winner(result), _failures(result)]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _tests_read(board: Leaderboard) -> list[str]:
+    """Each setting whose test scores have been seen: this sweep's winner and earlier ones."""
+    return [
+        f"{board.label(setting)}: {statistic_text('test/accuracy', test)} ({plural(test.n, 'run')})"
+        for setting in board.settings
+        if (test := setting.metrics.get("test/accuracy")) is not None
+    ]
+
+
+def _counts(results: Sequence[RunResult]) -> dict[str, int]:
+    runs = {result.folder: result for result in results}.values()
+    statuses = Counter("pruned" if run.pruned_at else run.status.lower() for run in runs)
+    return {"runs": len(runs)} | {
+        status: statuses[status] for status in ("finished", "failed", "killed", "pruned")
+    }
+
+
+def _table(result: SweepResult) -> str:
+    board = result.board
+    if not board.scored:
+        return "no run has a validation score"
+    width = max(80, shutil.get_terminal_size((100, 24)).columns)
+    hidden = len(board.settings) - MOST_SETTINGS
+    more = [f"and {plural(hidden, 'more setting')}: see leaderboard.csv"] if hidden > 0 else []
+    return "\n".join([*replace(board, limit=MOST_SETTINGS).text(width), *more])
+
+
+def _front(result: SweepResult) -> str:
+    """Of several objectives, the settings that no other beats in all."""
+    board, objectives = result.board, result.sweep.settings.objectives
+    if len(objectives) < 2:
+        return ""
+    names = [metric_name(objective) for objective in objectives]
+    lines = [
+        f"  {board.label(setting)}: "
+        + ", ".join(
+            f"{name} {statistic_text(key, setting.metrics.get(key))}"
+            for key, name in zip(objectives, names, strict=True)
+        )
+        for setting in pareto_front(board.scored, objectives)
+    ]
+    return "\n".join([f"none is better in {' and '.join(names)} at once than", *lines])
+
+
+def _winner(result: SweepResult) -> str:
+    winner, jobs = result.board.winner, result.winners
+    if winner is None or not jobs:
+        return ""
+    test = winner.metrics.get("test/accuracy")
+    if test is None:
+        tested = "its test set was not read"
+    else:
+        accuracy = statistic_text("test/accuracy", test)
+        tested = f"test accuracy {accuracy} ({plural(test.n, 'run')})"
+    finished = {run.number for run in winner.runs if run.status == "FINISHED"}
+    job = next(job for job in jobs if job.number in finished)
+    # what the sweep says of the test set is replaced
+    kept = [text for text in job.request.overrides if not text.startswith("evaluation.test=")]
+    is_never = job.config.evaluation.test == "never"  # maybe by a file
+    with_test = [*kept, *(["evaluation.test=always"] if is_never else [])]
+    config_dir = result.sweep.composer.config_dir
+    return (
+        f"best setting: {result.board.label(winner)}, {tested}\n"
+        f"  to train it alone:   {train_command([*kept, 'evaluation.test=never'], config_dir)}\n"
+        f"  with its test score: {train_command(with_test, config_dir)}"
+    )
+
+
+def _failures(result: SweepResult) -> str:
+    failures = result.failures
+    if not failures:
+        return ""
+    shown = [
+        f"  {failed.failure or MISSING[failed.status]}\n    {failed.command}"
+        for failed in failures[:MOST_FAILURES]
+    ]
+    more = len(failures) - len(shown)
+    lines = [f"{len(failures)} without a result:", *shown]
+    return "\n".join([*lines, f"  and {more} more: see summary.csv"] if more else lines)

@@ -1,0 +1,35 @@
+"""Hydra's side of a sweep in tests: it notes what it is asked for."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fashion_mnist.launchers.base import Launcher
+from fashion_mnist.runs.request import RunResult
+from fashion_mnist.sweeps.jobs import Job
+from fashion_mnist.sweeps.parent import SweepContext
+
+
+@dataclass
+class RecordedJobs:
+    """A `sweeps.runner.HydraJobs` without folders.
+
+    `train` is the launcher of Hydra's where there is no `launcher` of ours.
+    """
+
+    launcher: Launcher | None = None
+    train: Callable[[Sequence[Job]], None] | None = None
+    begun: list[SweepContext] = field(default_factory=list)
+    reported: list[Job] = field(default_factory=list)
+
+    def begin(self, context: SweepContext) -> None:
+        """Note that the sweep begins."""
+        self.begun.append(context)
+
+    def launch(self, jobs: Sequence[Job]) -> None:
+        """Train."""
+        assert self.train is not None
+        self.train(jobs)
+
+    def report(self, jobs: Sequence[Job], results: Mapping[str, RunResult]) -> None:
+        """Note jobs that have a result."""
+        self.reported += [job for job in jobs if job.fingerprint in results]
