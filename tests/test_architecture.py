@@ -23,7 +23,6 @@ FLOORS = [
     {"launchers"},
     {"analysis", "maintenance"},
     {"sweeps"},
-    {"errors"},
     {"plugins"},
     {"cli"},
     {"__main__"},
@@ -101,7 +100,6 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
         "runs",
         "sweeps",
         "analysis",
-        "errors",
         "fmnist train",
         "plugins",
     }

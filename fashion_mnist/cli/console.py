@@ -1,6 +1,7 @@
-"""Progress of a run while it is trained, and its scores at the end, as lines of the log."""
+"""What training tells a user: progress of a run, its scores at the end, errors in words."""
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,16 +9,21 @@ from contextlib import contextmanager
 
 import torch
 
-from fashion_mnist.console import duration
+from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.console import disk_trouble, duration, printable
+from fashion_mnist.data.idx import DataError
 from fashion_mnist.metrics import classification
 from fashion_mnist.runs.artifacts import read_confusion
 from fashion_mnist.runs.results import EARLY_STOPPING_TAG
-from fashion_mnist.runs.run_dir import RunDir
+from fashion_mnist.runs.run_dir import RunDir, RunError
+from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.sweeps.progress import lines_above_the_display
 from fashion_mnist.training.stack import HistoryRow, Stack
 
 log = logging.getLogger("fashion_mnist")
+
+WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"  # Hydra's own variable
 
 
 class Progress:
@@ -126,3 +132,35 @@ def _scores(metrics: dict[str, float], split: str) -> str:
         if key in metrics
     ]
     return ", ".join(words) or "not evaluated: there is no validation split, and no test was asked"
+
+
+def in_words(error: BaseException) -> str:
+    """What a user reads instead of a traceback, `printable`."""
+    return printable(_in_words(error))
+
+
+def _in_words(error: BaseException) -> str:
+    match error:
+        case ConfigError(problems=[only]):
+            return str(only)
+        case ConfigError(problems=problems):
+            return "\n".join([f"{len(problems)} mistakes:", *(f"  {each}" for each in problems)])
+        case StopRequested():
+            return f"stopped by {error}; the same command goes on from the last whole epoch"
+        case OSError():
+            return disk_trouble(error)
+        case _:
+            return str(error)
+
+
+def exit_status(error: BaseException) -> int | None:
+    """The program's exit status after this error; None for one that was not expected."""
+    match error:
+        case StopRequested(exit_status=status):
+            return int(status)
+        case ConfigError() | DataError():
+            return 2
+        case RunError() | OSError():
+            return 1
+        case _:
+            return None

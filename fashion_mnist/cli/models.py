@@ -613,9 +613,8 @@ def _train_again(
     from contextlib import nullcontext
 
     from fashion_mnist.analysis.reproduce import reproduce as train_again
-    from fashion_mnist.cli.console import observe
+    from fashion_mnist.cli.console import exit_status, in_words, observe
     from fashion_mnist.console import lines_on_stdout
-    from fashion_mnist.errors import exit_status, in_words
     from fashion_mnist.runs.run_dir import RunError
     from fashion_mnist.runs.signals import StopRequested, stop_requests
 

@@ -3,7 +3,8 @@
 import logging
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from hydra._internal.callbacks import Callbacks
@@ -15,7 +16,13 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
-from fashion_mnist.cli.console import observe, summarize_run
+from fashion_mnist.cli.console import (
+    WANTS_TRACEBACK,
+    exit_status,
+    in_words,
+    observe,
+    summarize_run,
+)
 from fashion_mnist.config.compose import (
     CONFIG_NAME,
     LAUNCHER,
@@ -32,7 +39,6 @@ from fashion_mnist.config.user_files import plain_tree
 from fashion_mnist.console import printable
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.data.idx import DataError
-from fashion_mnist.errors import WANTS_TRACEBACK, exit_status, in_words
 from fashion_mnist.runs.records import CHOSEN, OVERRIDES_FILE, parameters_of
 from fashion_mnist.runs.request import (
     ENDED,
@@ -147,9 +153,15 @@ def _sweep(composer: Composer, overrides: Sequence[str]) -> None:
     # imported here: Hydra runs the modules of plugins again, which makes another class of it
     from hydra_plugins.fashion_mnist.sweeper import GridAndSearch
 
-    if isinstance(sweeper, GridAndSearch):
-        sweeper.checked = sweep
-    sweeper.sweep(composer.hydra_words(overrides))
+    words = composer.hydra_words(overrides)
+    if not isinstance(sweeper, GridAndSearch):  # another one of Hydra's
+        sweeper.sweep(words)
+        return
+    sweeper.checked = sweep
+    with _errors_in_log():
+        status = sweeper.sweep(words)
+    if status:
+        raise SystemExit(status)
 
 
 def _run_alone(composer: Composer, overrides: Sequence[str]) -> None:
@@ -203,9 +215,17 @@ def _job(config: DictConfig) -> float | None:
 def _train_alone(request: Request, config_dir: str | None) -> float | None:
     """Train a run alone; ends the program with an exit status where it has no result."""
     try:
-        return _train(request, is_alone=True, config_dir=config_dir)
-    except StopRequested as error:
+        with _errors_in_log():
+            return _train(request, is_alone=True, config_dir=config_dir)
+    except StopRequested as error:  # which is reported
         raise SystemExit(error.exit_status) from None
+
+
+@contextmanager
+def _errors_in_log() -> Iterator[None]:
+    """Within, an expected error is logged in words, and ends the program with its exit status."""
+    try:
+        yield
     except (ConfigError, DataError, RunError, OSError) as error:
         if WANTS_TRACEBACK:
             raise

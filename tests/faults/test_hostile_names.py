@@ -26,10 +26,10 @@ from fashion_mnist.analysis.predictions import Predictions
 from fashion_mnist.analysis.report import SecondBest, build_report
 from fashion_mnist.analysis.report_page import report_page, write_report
 from fashion_mnist.analysis.sweep_summary import write_summary
+from fashion_mnist.cli.console import in_words
 from fashion_mnist.config.compose import check
 from fashion_mnist.config.errors import ConfigError
 from fashion_mnist.console import PrintableFormatter, printable
-from fashion_mnist.errors import in_words
 from fashion_mnist.plots.confusion import confusion_figure
 from fashion_mnist.runs.artifacts import SplitResult, record_split
 from fashion_mnist.runs.event_log import EventLog

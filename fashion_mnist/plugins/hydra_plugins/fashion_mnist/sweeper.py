@@ -1,6 +1,5 @@
 """`hydra/sweeper=grid_and_search`: Hydra's shell over `sweeps.runner.run_sweep`."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from fashion_mnist.sweeps.jobs import Job
     from fashion_mnist.sweeps.parent import SweepContext
 
-log = logging.getLogger("fashion_mnist")
-
 
 class GridAndSearch(Sweeper):
     """Runs the jobs of a grid, or what a search proposes, with any launcher of Hydra's."""
@@ -41,29 +38,17 @@ class GridAndSearch(Sweeper):
         )
         self._config, self._jobs = config, SweepJobs(config, launcher)
 
-    def sweep(self, arguments: list[str]) -> None:
-        """Run the sweep; ends the program with an exit status of its own where not all is well.
-
-        What is swept over was read from the arguments before.
+    def sweep(self, arguments: list[str]) -> int:
+        """Run the sweep that was read from the arguments before; the exit status of the program.
 
         Raises:
-            SystemExit: 2 for a mistake, 1 for runs that failed, 128 + signal when stopped.
+            ConfigError, DataError, RunError, OSError: see `run_sweep`.
         """
-        from fashion_mnist.errors import WANTS_TRACEBACK, exit_status, in_words
         from fashion_mnist.sweeps.runner import run_sweep
 
         assert self.checked is not None
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
-        try:
-            status = run_sweep(self.checked, self._jobs, dry_run=self._dry_run)
-        except Exception as error:
-            expected = exit_status(error)
-            if WANTS_TRACEBACK or expected is None:
-                raise
-            log.error(in_words(error))
-            status = expected
-        if status:
-            raise SystemExit(status)
+        return run_sweep(self.checked, self._jobs, dry_run=self._dry_run)
 
 
 @dataclass(frozen=True)
