@@ -25,6 +25,7 @@ from fashion_mnist.plots.sweep_charts import (
     Point,
     effects_figure,
     heat_map_figure,
+    history_figure,
     importance_figure,
     leaderboard_figure,
     learning_curves_figure,
@@ -36,12 +37,17 @@ MOST_PANELS = 12  # of main effects
 
 
 def sweep_charts(
-    board: Leaderboard, *, shares: Mapping[str, float], objectives: Sequence[str]
+    board: Leaderboard,
+    *,
+    shares: Mapping[str, float],
+    objectives: Sequence[str],
+    is_search: bool = False,
 ) -> dict[str, Picture]:
     """All pictures that this sweep has something to show for, by their names.
 
     Args:
         shares: the importance of each axis.
+        is_search: whether settings were asked for one after the other.
     """
     pictures = {
         "leaderboard": leaderboard_chart(board),
@@ -51,6 +57,7 @@ def sweep_charts(
         "parallel_coordinates": parallel_chart(board),
         "importance": importance_chart(board, shares),
         "pareto_front": pareto_chart(board, objectives),
+        "optimization_history": history_chart(board) if is_search else None,
     }
     return {name: figure for name, figure in pictures.items() if figure}
 
@@ -179,6 +186,24 @@ def curves_chart(board: Leaderboard, limit: int = 5) -> Picture | None:
         curves,
         f"Validation {what} over epochs{which}",
         "Mean ± std over the runs of a setting, n − 1, to the last epoch that all of them have",
+    )
+
+
+def history_chart(board: Leaderboard) -> Picture | None:
+    """The score of each trial of a search, in the order of its trials, and the best so far."""
+    ordered = sorted(board.settings, key=lambda own: min(run.number for run in own.runs))
+    scores = {
+        trial: setting.score.mean for trial, setting in enumerate(ordered, start=1) if setting.score
+    }
+    if len(scores) < 2:
+        return None
+    name = metric_name(board.score)
+    return history_figure(
+        scores,
+        name,
+        f"{name.capitalize()} over {len(ordered)} trials",
+        "Dots: trials, means over their runs. Line: the best so far.",
+        lower_is_better=lower_is_better(board.score),
     )
 
 

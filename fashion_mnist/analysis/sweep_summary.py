@@ -40,6 +40,7 @@ CAPTIONS = {
     "learning_curves": "Learning curves of the best settings",
     "parallel_coordinates": "Every setting's values and its score",
     "importance": "The importance of each axis",
+    "optimization_history": "The score of each trial, and the best so far",
     "pareto_front": "The settings that no other beats in both objectives",
 }
 SPREAD_NOTE = (
@@ -60,6 +61,7 @@ def write_summary(
     num_doubles: int,
     title: str,
     objectives: Sequence[str],
+    is_search: bool = False,
     note_of_tests: Sequence[str],
     command: str,
 ) -> list[Path]:
@@ -69,7 +71,8 @@ def write_summary(
 
     Args:
         num_doubles: jobs that are the same run as another.
-        objectives: of a search, the score first; with two there is a Pareto front.
+        objectives: the score first; with two there is a Pareto front.
+        is_search: whether settings were asked for one after the other: their history is drawn.
         note_of_tests: which settings' test scores were read, a line each.
         command: that starts the sweep, or goes on with it.
 
@@ -78,7 +81,8 @@ def write_summary(
     """
     charts = {}
     shares = importances(board)
-    for name, figure in sweep_charts(board, shares=shares, objectives=objectives).items():
+    drawn = sweep_charts(board, shares=shares, objectives=objectives, is_search=is_search)
+    for name, figure in drawn.items():
         charts[name] = folder / "plots" / f"{name}.png"
         write_png(figure, charts[name])
     for path in (folder / "plots").glob("[!.]*.png"):

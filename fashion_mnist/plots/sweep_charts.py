@@ -286,6 +286,34 @@ def learning_curves_figure(curves: Sequence[Curve], title: str, caption: str) ->
 
 
 @default_style()
+def history_figure(
+    scores: Mapping[int, float],
+    score_name: str,
+    title: str,
+    caption: str,
+    *,
+    lower_is_better: bool,
+) -> Figure:
+    """The score of each trial of a search as a dot, and the best so far as a line of steps.
+
+    Args:
+        scores: by the number of the trial, from 1; a trial without a score is left out.
+    """
+    left, top, height = 60, 48, 240
+    figure = new_figure(WIDTH, top + height + 42, title, caption)
+    axes = add_panel(figure, left, top, WIDTH - left - 12, height)
+    trials, values = np.array(sorted(scores.items()), dtype=np.float64).T
+    best = np.minimum.accumulate(values) if lower_is_better else np.maximum.accumulate(values)
+    axes.plot(trials, values, "o", color=PALE, ms=4.8)
+    axes.step(trials, best, color=VERMILION, lw=1.4, where="post")
+    axes.set_xlim(0.5, trials[-1] + 0.5)
+    _name_axes(axes, "trial", score_name)
+    number_ticks(axes.xaxis, 10, whole=True)
+    number_ticks(axes.yaxis)
+    return figure
+
+
+@default_style()
 def pareto_figure(
     front: Sequence[Point],
     others: Sequence[Point],

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from fashion_mnist.analysis.charts import pareto_chart
+from fashion_mnist.analysis.charts import history_chart, pareto_chart, sweep_charts
 from fashion_mnist.analysis.importance import importances
 from fashion_mnist.analysis.labels import short_names
 from fashion_mnist.analysis.leaderboard import (
@@ -235,6 +235,24 @@ def test_a_front_of_three_objectives_is_ordered_as_it_is_drawn() -> None:
     texts = [text.get_text() for text in figure.findobj(Text)]
     assert any("validation loss 0.3000" in text for text in texts)
     assert any("better in all 3 objectives" in text for text in texts)
+
+
+@pytest.mark.parametrize("score", [SCORE, "final/val_loss"])
+def test_the_history_of_a_search_is_its_best_so_far(score: str) -> None:
+    """Trials in the order in which they were asked for; a failed one is counted and not drawn."""
+    values = [0.5, None, 0.4, 0.7, 0.6]
+    results = [
+        job(k, x, w=k, metrics={} if x is None else {score: x}) for k, x in enumerate(values)
+    ]
+    figure = history_chart(ranked(results, score))
+    assert isinstance(figure, Figure)
+    dots, line = figure.axes[0].lines
+    assert np.array_equal(dots.get_xdata(), [1, 3, 4, 5])
+    best = [0.5, 0.5, 0.7, 0.7] if score == SCORE else [0.5, 0.4, 0.4, 0.4]
+    assert line.get_ydata() == pytest.approx(best)
+    assert "optimization_history" not in sweep_charts(
+        ranked(results, score), shares={}, objectives=[score]
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from fashion_mnist.plots.sweep_charts import (
     Point,
     effects_figure,
     heat_map_figure,
+    history_figure,
     importance_figure,
     leaderboard_figure,
     learning_curves_figure,
@@ -266,6 +267,10 @@ MODELS = ["small", "a_residual_network_of_great_width", "pyramid", "mlp_512", "b
         lambda: pareto([1000.0], 1),
         lambda: pareto([10.0**n for n in range(2, 9)], 7),
         lambda: pareto([1000 + 10 * n for n in range(30)], 30),
+        lambda: pareto([11e9 * 1.08**n for n in range(28)], 3),
+        lambda: history_figure(
+            {n: 0.5 + n / 1e4 for n in range(1, 300)}, LONG, "All", "", lower_is_better=False
+        ),
         lambda: parallel_figure(
             [*("abcdefghijklmn"), "validation accuracy"], [RATES] * 14, [n / 40 for n in range(40)],
             "All", "", lower_is_better=True,
