@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fashion_mnist.analysis.labels import ABSENT, interval_text, naming_axes, p_text, values_text
-from fashion_mnist.analysis.leaderboard import identity_of
 from fashion_mnist.analysis.networks import (
     SPLITS,
     TEST,
@@ -30,6 +29,7 @@ from fashion_mnist.analysis.predictions import (
     stored_predictions,
 )
 from fashion_mnist.analysis.significance import OTHER_IMAGES
+from fashion_mnist.analysis.stored_leaderboard import identity_of
 from fashion_mnist.config.errors import shown
 from fashion_mnist.metrics import classification
 from fashion_mnist.metrics.bootstrap import SCORES, Difference, Differences, bootstrap

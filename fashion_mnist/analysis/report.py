@@ -11,14 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fashion_mnist.analysis.importance import importances
-from fashion_mnist.analysis.leaderboard import (
-    SPEED,
-    Leaderboard,
-    RunResult,
-    Setting,
-    build_leaderboard,
-    main_effects,
-)
+from fashion_mnist.analysis.leaderboard import SPEED, Leaderboard, RunResult, Setting, main_effects
 from fashion_mnist.analysis.lookup import Selection
 from fashion_mnist.analysis.networks import SPLITS, read_images_of
 from fashion_mnist.analysis.pooled import Pooled, paired_counts, pool, worst_pairs
@@ -31,6 +24,7 @@ from fashion_mnist.analysis.report_text import (
     seconds_of,
     wall_seconds,
 )
+from fashion_mnist.analysis.stored_leaderboard import build_leaderboard
 from fashion_mnist.metrics import calibration
 from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.tracking.reader import Reader

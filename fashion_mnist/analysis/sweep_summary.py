@@ -17,13 +17,7 @@ from fashion_mnist.analysis.labels import (
     statistic_text,
     values_text,
 )
-from fashion_mnist.analysis.leaderboard import (
-    Leaderboard,
-    Row,
-    RunResult,
-    Setting,
-    main_effects,
-)
+from fashion_mnist.analysis.leaderboard import Leaderboard, Row, RunResult, Setting, main_effects
 from fashion_mnist.console import plural
 from fashion_mnist.plots.png import write_png
 from fashion_mnist.runs.files import replacing

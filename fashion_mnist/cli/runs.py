@@ -193,7 +193,7 @@ def leaderboard(
     """
     with errors_in_a_line():
         from fashion_mnist.analysis.labels import metric_name
-        from fashion_mnist.analysis.leaderboard import leaderboard as build
+        from fashion_mnist.analysis.stored_leaderboard import leaderboard as build
         from fashion_mnist.tracking.reader import Reader
 
         board = build(Reader(uri), what, experiment=experiment, limit=limit or None)

@@ -8,16 +8,14 @@ from typing import Any
 
 import pytest
 
-from fashion_mnist.analysis.leaderboard import (
-    Leaderboard,
-    Setting,
+from fashion_mnist.analysis.leaderboard import Leaderboard, Setting, rank
+from fashion_mnist.analysis.lookup import ChoiceError
+from fashion_mnist.analysis.stored_leaderboard import (
     build_leaderboard,
     planned_repetitions,
-    rank,
     recorded_results,
     validation_split_of,
 )
-from fashion_mnist.analysis.lookup import ChoiceError
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import RecordedRun
 from fashion_mnist.tracking.store import Store

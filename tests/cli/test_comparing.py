@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 from fashion_mnist.analysis.compare import compare
 from fashion_mnist.analysis.comparison_page import comparison_page
-from fashion_mnist.analysis.leaderboard import build_leaderboard
+from fashion_mnist.analysis.stored_leaderboard import build_leaderboard
 from fashion_mnist.cli import app
 from fashion_mnist.cli.runs import print_comparison, print_differences
 from fashion_mnist.runs.request import Request

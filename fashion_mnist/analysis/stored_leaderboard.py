@@ -1,0 +1,178 @@
+"""The leaderboard of stored runs: which of them are one setting, and how often each was trained."""
+
+from __future__ import annotations  # the reader imports sqlalchemy
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fashion_mnist.analysis.labels import REPLICATE_KEYS
+from fashion_mnist.analysis.leaderboard import FOLD, SEED, SPEED, Leaderboard, RunResult, rank
+from fashion_mnist.analysis.lookup import (
+    ChoiceError,
+    choose_sweep,
+    networks_of,
+    objective_of,
+    recorded_axes,
+)
+from fashion_mnist.analysis.predictions import stored_predictions
+from fashion_mnist.analysis.significance import MOST_READ
+from fashion_mnist.metrics.statistics import Replicate
+from fashion_mnist.runs.identity import (
+    FAILURE_TAG,
+    NUMERICS_TAG,
+    TRAINING_IMAGES_TAG,
+    is_identity,
+)
+from fashion_mnist.tracking.recorded import DATA_TAG, SPLIT_TAG, TEST_SCORE, RecordedRun
+
+if TYPE_CHECKING:
+    from fashion_mnist.tracking.reader import Reader
+
+
+def leaderboard(
+    store: Reader, word: str | None = None, *, experiment: str | None = None, limit: int | None
+) -> Leaderboard:
+    """The settings of a sweep or an experiment; without a word, of the experiment used last.
+
+    They are ranked by the sweep's first objective, see `objective_of`.
+
+    Args:
+        word: an experiment's name, or what `choose_sweep` takes.
+        experiment: the sweep is looked for in this one.
+        limit: how many settings are shown; None for all.
+
+    Raises:
+        ChoiceError: there is no such thing, or no network in it.
+        ValueError: there is no such experiment.
+        OSError: the store does not answer.
+    """
+    names = store.experiments()
+    if word in names and experiment is None:
+        runs = store.runs(word)
+        return build_leaderboard(store, f"experiment {word}", runs, runs, limit=limit)
+    runs = store.runs(experiment)
+    if word is None:
+        latest = next((run for run in runs if run.is_network), None)
+        own = [run for run in runs if latest and run.experiment == latest.experiment]
+        title = f"experiment {latest.experiment}" if latest else "the store"
+        return build_leaderboard(store, title, own, own, limit=limit)
+    try:
+        sweep = choose_sweep(runs, word)
+    except ChoiceError as error:
+        raise ChoiceError(f"{error}; experiments: {', '.join(names)}") from None
+    own = [run for run in runs if run.experiment == sweep.experiment]
+    members = [sweep, *networks_of(sweep, own)]
+    return build_leaderboard(store, f"sweep {sweep.name}", members, own, limit=limit)
+
+
+def build_leaderboard(
+    store: Reader,
+    title: str,
+    runs: Sequence[RecordedRun],
+    all_runs: Sequence[RecordedRun],
+    *,
+    limit: int | None,
+) -> Leaderboard:
+    """The settings of the networks among these runs.
+
+    Args:
+        runs: sweeps among them say the objective; a single sweep says how many seeds and folds
+            each setting is to have.
+        all_runs: of the experiment: they say how often the test set was read.
+
+    Raises:
+        ChoiceError: there is no network among the runs.
+    """
+    networks = [run for run in runs if run.is_network]
+    if not networks:
+        raise ChoiceError(f"{title} has no trained networks")
+    score, sweeps = objective_of(runs), [run for run in runs if run.is_sweep]
+    own = [run for run in networks if len(sweeps) == 1 and run.parent_id == sweeps[0].run_id]
+    planned = planned_repetitions(sweeps[0], networks) if len(own) == len(networks) else None
+    board = rank(recorded_results(networks, store), score=score, num_repetitions=planned)
+    read = [run for run in all_runs if run.is_network and TEST_SCORE in run.metrics]
+    tested = rank(recorded_results(read, store), score=score)
+    return Leaderboard(
+        score,
+        board.settings,
+        board.num_repetitions,
+        title=title,
+        limit=limit,
+        most_read=max(limit or len(board.settings), MOST_READ),
+        num_tested=(len(tested.runs), len(tested.settings)),
+    )
+
+
+def recorded_results(runs: Sequence[RecordedRun], store: Reader) -> list[RunResult]:
+    """Stored runs as `rank` takes them, the oldest first."""
+    return [_result(number, run, store) for number, run in enumerate(sorted(runs, key=_start))]
+
+
+def planned_repetitions(sweep: RecordedRun, members: Sequence[RecordedRun]) -> int:
+    """How many seeds and folds each setting of a sweep is to have.
+
+    Where the sweep's record does not list them, the largest number that a setting has begun.
+    """
+    axes = recorded_axes(sweep)
+    sizes = [len(axes[key]) for key in REPLICATE_KEYS if key in axes]
+    begun: dict[frozenset[tuple[str, str]], set[Replicate]] = {}
+    for run in members:
+        values = identity_of(run)
+        replicate = values.pop(SEED, ""), values.pop(FOLD, "")
+        begun.setdefault(frozenset(values.items()), set()).add(replicate)
+    return max([math.prod(sizes), *map(len, begun.values())])
+
+
+def identity_of(run: RecordedRun) -> dict[str, str]:
+    """What makes the run, seed and fold too, by key in alphabetical order.
+
+    The data's hash and the version of the numerics are part of it, as they are of a fingerprint.
+    """
+    own = {key: value for key, value in run.parameters.items() if is_identity(key)}
+    own |= {tag: run.tags[tag] for tag in (DATA_TAG, NUMERICS_TAG) if run.tags.get(tag)}
+    return {key: own[key] for key in sorted(own)}
+
+
+def validation_split_of(run: RecordedRun) -> str:
+    """Names the images that the run was validated on; empty where the store does not say.
+
+    By the hash of their indices, whatever the run was trained on, and of the data set.
+    """
+    tags = [run.tags.get(DATA_TAG, ""), run.tags.get(SPLIT_TAG, "")]
+    return " ".join(tags) if all(tags) else ""
+
+
+def _result(number: int, run: RecordedRun, store: Reader) -> RunResult:
+    sizes = (
+        run.parameters.get("data.validation_size", ""),
+        run.tags.get(TRAINING_IMAGES_TAG) or run.parameters.get("data.train_size", ""),
+    )
+    num_validation, num_training = (int(n) if n.isdecimal() else 0 for n in sizes)
+    return RunResult(
+        number=number,
+        values=identity_of(run),
+        status=run.status,
+        failure=run.tags.get(FAILURE_TAG, ""),
+        pruned_at=None,
+        metrics={
+            key: value
+            for key, value in run.metrics.items()
+            if key.startswith(("final/", "test/")) or key in ("parameters", SPEED)
+        },
+        history=[],
+        folder=Path(str(number)),  # an id in a store may be anything
+        command="",
+        split=validation_split_of(run),
+        num_validation=num_validation,
+        num_training=num_training,
+        predictions=partial(stored_predictions, store, run, "validation"),
+        record=run,
+    )
+
+
+def _start(run: RecordedRun) -> datetime:
+    return run.start or datetime.max.replace(tzinfo=UTC)
