@@ -18,6 +18,7 @@ from fashion_mnist.config.schema import Config
 from fashion_mnist.console import Column, duration, plural, text_table
 from fashion_mnist.launchers.base import Capacity, Launcher
 from fashion_mnist.models.network import num_parameters
+from fashion_mnist.models.summary import summarize
 from fashion_mnist.runs.request import ENDED, Datasets
 from fashion_mnist.runs.stacks import build_architecture, view_data
 from fashion_mnist.sweeps.benchmark import Benchmark, benchmark
@@ -47,6 +48,14 @@ COLUMNS = (
     Column("memory", "MiB a stack", is_number=True),
     Column("time", "time", is_number=True),
 )
+LAYER_COLUMNS = (
+    Column("layer", "layer"),
+    Column("kind", "kind"),
+    Column("shape", "output"),
+    Column("num_parameters", "parameters", is_number=True),
+    Column("multiply_adds", "multiply-adds of an image", is_number=True),
+)
+MAX_LAYERS = 40  # rows of the table
 
 
 @dataclass(frozen=True)
@@ -360,6 +369,34 @@ def full_text(preflight: Preflight) -> str:
     if preflight.stacks:
         blocks.append("\n".join(text_table([_row(plan) for plan in preflight.stacks], COLUMNS)))
     return "\n\n".join(blocks)
+
+
+def layers_text(job: Job) -> str:
+    """The network of a job as a table: a row for each layer of one network, their sums last."""
+    model = job.config.model
+    layers = summarize(
+        build_architecture(job.config, job.dataset), (model.input_dropout, model.dropout)
+    )
+    rows = [
+        {
+            "layer": layer.name,
+            "kind": layer.kind,
+            "shape": f"[B, {layer.num_outputs}]",
+            "num_parameters": f"{layer.num_parameters:,}",
+            "multiply_adds": f"{layer.multiply_adds:,}",
+        }
+        for layer in layers
+    ]
+    hidden = len(rows) - MAX_LAYERS
+    if hidden > 0:
+        middle = {"layer": f"… {hidden} more"}
+        rows = [*rows[: MAX_LAYERS // 2], middle, *rows[-MAX_LAYERS // 2 :]]
+    total = {
+        "layer": "all",
+        "num_parameters": f"{sum(layer.num_parameters for layer in layers):,}",
+        "multiply_adds": f"{sum(layer.multiply_adds for layer in layers):,}",
+    }
+    return "\n".join(text_table([*rows, total], LAYER_COLUMNS))
 
 
 def estimate_error(estimated: float, actual: float) -> str:

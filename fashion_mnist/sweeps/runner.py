@@ -35,6 +35,7 @@ from fashion_mnist.sweeps.plan import (
     compose_jobs,
     estimate_error,
     full_text,
+    layers_text,
     plan_sweep,
     short_text,
 )
@@ -113,6 +114,8 @@ def run_sweep(sweep: Sweep, hydra: HydraJobs, *, dry_run: bool) -> int:
     for note in sweep.composer.notes():
         log.info(note)
     if dry_run:
+        if len(plan.jobs) == 1:
+            log.info("\n%s", layers_text(plan.jobs[0]))
         return 0
     demand_store(plan.config.tracking.uri, plan.config.tracking.offline)
     objective, axes = sweep.score, sweep.words()

@@ -131,6 +131,7 @@ def write_results(event_log: EventLog, result: SweepResult) -> None:
         num_doubles=num_duplicates,
         title=sweep.name,
         objectives=sweep.settings.objectives,
+        is_search=sweep.is_search,
         note_of_tests=note_of_tests,
         command=command,
     )

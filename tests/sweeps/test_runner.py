@@ -151,6 +151,23 @@ def test_a_dry_run_leaves_no_file(data: Path) -> None:
     assert sorted(Path().rglob("*")) == before
 
 
+def test_a_dry_run_of_one_run_shows_its_layers(data: Path) -> None:
+    """A row for each, and their sums, which are the network's; of several runs there is none."""
+    done = sweep(data, "model.width=5", "model.depth=2", "model.dropout=0.1", "--dry-run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line]
+    [head] = [row for row in rows if row[0] == "layer"]
+    assert head[:4] == ["layer", "kind", "output", "parameters"]
+    table = rows[rows.index(head) + 1 :]
+    assert [row[0] for row in table] == [
+        *(f"hidden{k}.{part}" for k in (1, 2) for part in ("linear", "activation", "dropout")),
+        "output",
+        "all",
+    ]
+    # 30-5-5-3: weights and biases
+    assert table[-1] == ["all", str(155 + 30 + 18), str(150 + 25 + 15)]
+
+
 def test_mistakes_of_all_jobs_come_at_once(data: Path) -> None:
     """Exit status 2, nothing written, whatever job they are in."""
     done = sweep(data, NOWHERE, "-m", "optimizer.lr=0.1,-1", "model.activation=relu,rely")
