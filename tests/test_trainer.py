@@ -16,7 +16,7 @@ from fashion_mnist.runs import results, trainer
 from fashion_mnist.runs.identity import next_folder, run_folders
 from fashion_mnist.runs.records import run_name
 from fashion_mnist.runs.request import Request, RunResult, outcome_of
-from fashion_mnist.runs.run_dir import RunDir, RunError
+from fashion_mnist.runs.run_dir import RunDir, RunError, locked
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Member, Observer
@@ -215,6 +215,34 @@ def test_auto_reads_the_test_and_records_the_network_where_it_means_yes(data: Pa
     assert winner.folder.has_recorded_model()
     assert pictures < {path.name for path in winner.folder.artifacts.iterdir()}
     assert load_file(winner.folder.model)
+
+
+def test_a_recorded_run_is_not_opened(data: Path) -> None:
+    """Its lock may be another's; what is asked for anew, or of another store or sweep, needs it."""
+    store = f"sqlite:///{data / 'store.db'}"
+    local, sent = configs(data, "seed=4", f"seed=5 tracking.uri={store}")
+    dataset = load(data)
+
+    def known(config: Config, **changed: Any) -> bool:
+        """Whether the run is known while another process has its lock."""
+        request = Request(config, **{"auto": False} | changed)
+        [result] = train([request], dataset, QUIET, patience_seconds=0)
+        assert (result.error is None) == result.was_known
+        return result.was_known
+
+    for result in train_all([local, sent], dataset):
+        assert result.error is None
+        with locked(result.folder.path, "run"):
+            is_local = "seed=4" in result.folder.name()
+            own = local if is_local else sent
+            other = replace(own.tracking, experiment="other", uri=store)
+            assert known(own)
+            assert known(own, retry_failed=True)
+            assert not known(own, auto=True)  # the test set is to be read
+            assert not known(replace(own, tracking=other))
+            offline = replace(own.tracking, offline="always")
+            assert known(replace(own, tracking=offline)) == is_local
+            assert known(own, parent="0" * 32) == is_local  # nowhere recorded
 
 
 def test_attempts_are_found_by_name(tmp_path: Path) -> None:

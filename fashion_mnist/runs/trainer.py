@@ -12,7 +12,7 @@ import torch
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.artifacts import CURVES_FILE
-from fashion_mnist.runs.event_log import EventLog, set_offline
+from fashion_mnist.runs.event_log import EventLog, RunState, is_offline, set_offline
 from fashion_mnist.runs.identity import (
     NUMERICS_TAG,
     NUMERICS_VERSION,
@@ -95,6 +95,9 @@ def train(
         begun = []
         for number, (request, result) in enumerate(zip(requests, results, strict=True)):
             try:
+                if _is_recorded(request, result.folder):
+                    result.was_known = True
+                    continue
                 held.enter_context(locked(result.folder.path, "run", patience_seconds))
                 own = machine or resolve_machine_of(request.config, dataset, threads=threads)
                 run = _open(request, result, own, held)
@@ -120,6 +123,40 @@ def train(
                     _keep(run)
             raise
     return results
+
+
+def _is_recorded(request: Request, folder: RunDir) -> bool:
+    """Whether the run has ended and its log holds all that is asked for.
+
+    Such a run needs no lock, and its log need not be opened, which repairs and seals it: that takes
+    most of the time of a sweep that is started again.
+    """
+    state = folder.state()
+    if state.status not in ENDED or folder.checkpoints() or _missing(request, folder, state):
+        return False
+    tracking = request.config.tracking
+    if tracking.uri is None:
+        return True
+    uri = absolute_uri(tracking.uri)
+    return is_offline(folder.path) == (tracking.offline == "always") and any(
+        known.is_valid
+        and known.address == uri
+        and known.experiment == tracking.experiment
+        and request.parent in ("", known.parent)
+        for known in state.destinations
+    )
+
+
+def _missing(request: Request, folder: RunDir, state: RunState) -> set[str]:
+    """What is asked for of a finished run and was not done: its model, test or pictures."""
+    if state.status != "FINISHED":
+        return set()
+    missing = {
+        "model": request.wants_model and not folder.has_recorded_model(),
+        "test": request.wants_test and "test/loss" not in state.metrics(),
+        "pictures": request.wants_pictures and not (folder.artifacts / CURVES_FILE).exists(),
+    }
+    return {name for name, is_missing in missing.items() if is_missing}
 
 
 def _open(request: Request, result: RunResult, machine: Machine, held: ExitStack) -> _Begun:
@@ -161,21 +198,17 @@ def _output_dirs(requests: Sequence[Request], results: Sequence[RunResult]) -> s
 def _extend(run: _Begun, dataset: Dataset) -> None:
     """Record of a finished run what is asked for now and was not done: test, network, pictures."""
     folder, config = run.result.folder, run.request.config
-    if folder.status() != "FINISHED":
-        return
-    wants_model = run.request.wants_model and not folder.has_recorded_model()
-    wants_test = run.request.wants_test and "test/loss" not in folder.metrics()
-    wants_pictures = run.request.wants_pictures and not (folder.artifacts / CURVES_FILE).exists()
-    if not (wants_model or wants_test or wants_pictures):
+    missing = _missing(run.request, folder, folder.state())
+    if not missing:
         return
     torch.set_num_threads(run.machine.threads)
     data, view = dataset.to(run.machine.device), view_data(config, dataset)
     trained = TrainedRun(config, load_network(folder), data, view, run.machine)
-    if wants_model:
+    if "model" in missing:
         run.event_log.model(folder.model.name)
-    if wants_test:
+    if "test" in missing:
         trained.record_test(run.event_log)
-    if wants_pictures:
+    if "pictures" in missing:
         trained.record_pictures(run.event_log, folder.history())
 
 
