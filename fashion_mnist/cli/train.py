@@ -45,6 +45,7 @@ from fashion_mnist.runs.request import (
     Request,
     RunResult,
     find_run,
+    identify,
     last_attempt,
     load_data,
     outcome_of,
@@ -245,7 +246,8 @@ def _train(request: Request, *, is_alone: bool, config_dir: str | None = None) -
                 [result] = train([request], dataset, observer, start_uploader=begin_uploading)
         except StopRequested as error:
             if is_alone:
-                _report_stop(find_run(request, dataset), request, stop, in_words(error))
+                run_dir = find_run(request, identify(request.config, dataset))
+                _report_stop(run_dir, request, stop, in_words(error))
             raise
         accuracy = _report(result, request, stop, is_alone)
         stop.check()

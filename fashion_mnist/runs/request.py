@@ -150,17 +150,17 @@ def last_attempt(config: Config, dataset: Dataset) -> RunDir | None:
     return RunDir(folders[-1]) if folders else None
 
 
-def find_run(request: Request, dataset: Dataset) -> RunDir:
+def find_run(request: Request, fingerprint: str) -> RunDir:
     """The last attempt at this run; a new folder where there is none, or another one is wanted."""
-    config = request.config
-    last = last_attempt(config, dataset)
-    if last is not None:
+    config, output_dir = request.config, Path(request.config.output_dir).absolute()
+    if folders := run_folders(output_dir, fingerprint):
+        last = RunDir(folders[-1])
         status = last.status()
         is_repeated = config.rerun and status in ENDED
         is_retried = request.retry_failed and status == "FAILED"
         if not is_repeated and not is_retried:
             return last
-    return RunDir(next_folder(Path(config.output_dir).absolute(), identify(config, dataset)))
+    return RunDir(next_folder(output_dir, fingerprint))
 
 
 def machine_of(folder: RunDir, machine: Machine) -> Machine:

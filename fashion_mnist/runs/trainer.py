@@ -88,7 +88,7 @@ def train(
     Raises:
         StopRequested: from the observer; what is done is recorded, the rest can be continued.
     """
-    found = folders or [find_run(request, dataset) for request in requests]
+    found = folders or [find_run(each, identify(each.config, dataset)) for each in requests]
     results = [RunResult(folder) for folder in found]
     origin = {**code_tags(), **process_tags()}
     with ExitStack() as held:

@@ -87,7 +87,8 @@ def make_jobs(
         dataset = datasets.of(request.config)
         sizes = len(dataset.train_labels), len(dataset.test_labels)
         problems |= dict.fromkeys(size_problems(request.config, *sizes))
-        fingerprint, run_dir = identify(request.config, dataset), find_run(request, dataset)
+        fingerprint = identify(request.config, dataset)
+        run_dir = find_run(request, fingerprint)
         jobs.append(Job(number, request, dataset, fingerprint, run_dir, run_dir.status()))
     if problems:
         raise ConfigError(list(problems))

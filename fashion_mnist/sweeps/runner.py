@@ -516,8 +516,13 @@ def _record_known(jobs: Sequence[Job], check_for_stop: Callable[[], None]) -> di
     observer = Observer(lambda _stack, _step: check_for_stop(), lambda _stack, _rows: None)
     for part in _parts(unique_runs(jobs)):
         check_for_stop()
-        requests = [job.request for job in part]
-        own = train(requests, part[0].dataset, observer, start_uploader=begin_uploading)
+        own = train(
+            [job.request for job in part],
+            part[0].dataset,
+            observer,
+            folders=[job.run_dir for job in part],
+            start_uploader=begin_uploading,
+        )
         for job, result in zip(part, own, strict=True):
             _log_error(job, result)
             results[job.fingerprint] = result

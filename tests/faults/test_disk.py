@@ -21,7 +21,7 @@ from fashion_mnist.config.schema import Config
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.event_log import EventLog
-from fashion_mnist.runs.request import Request, find_run
+from fashion_mnist.runs.request import Request, find_run, identify
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
@@ -188,7 +188,7 @@ def test_a_checkpoint_that_cannot_be_written_is_left_out(
     """Training goes on with the old one and a warning, and finishes as if nothing had been."""
     disk = make_disk("disk")
     config = trainer.config(disk.folder / "outputs", "training.epochs=8")
-    folder = find_run(Request(config), trainer.dataset)
+    folder = find_run(Request(config), identify(config, trainer.dataset))
     kept: dict[int, int] = {}  # the epoch of the checkpoint, after each epoch
 
     def on_epoch(stack: Stack, _rows: list[HistoryRow]) -> None:
@@ -216,7 +216,7 @@ def test_an_epoch_that_cannot_be_recorded_ends_its_run_alone(
         trainer.config(outputs, f"seed={seed}", "training.epochs=40", "model.width=8")
         for seed in range(3)
     ]
-    folders = [find_run(Request(config), trainer.dataset) for config in configs]
+    folders = [find_run(Request(config), identify(config, trainer.dataset)) for config in configs]
     disk = make_disk(folders[1].path.relative_to(trainer.folder))
 
     def on_epoch(stack: Stack, _rows: list[HistoryRow]) -> None:
@@ -283,7 +283,7 @@ def test_a_run_that_cannot_be_kept_does_not_hold_up_its_sweep(
     outputs = trainer.folder / "outputs"
     widths = (8, 16, 32)
     configs = [trainer.config(outputs, f"model.width={width}") for width in widths]
-    blocked = find_run(Request(configs[1]), trainer.dataset).path
+    blocked = find_run(Request(configs[1]), identify(configs[1], trainer.dataset)).path
     disk = make_disk(blocked.relative_to(trainer.folder))
     disk.set_writable(False)
     sweep = ("-m", f"model.width={','.join(map(str, widths))}")
