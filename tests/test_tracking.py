@@ -28,8 +28,10 @@ from PIL import Image
 
 from fashion_mnist.config.store_uri import absolute_uri, without_password
 from fashion_mnist.models.network import Architecture, build_mlp
-from fashion_mnist.runs.event_log import LOG_FILE, Destination, EventLog, RunState
+from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.events import LOG_FILE
 from fashion_mnist.runs.files import run_lock
+from fashion_mnist.runs.run_state import Destination, RunState
 from fashion_mnist.tracking.saved_views import view_links
 from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.upload_state import (
@@ -44,13 +46,9 @@ from fashion_mnist.tracking.upload_state import (
     wait_until_uploaded,
     write_upload_state,
 )
-from fashion_mnist.tracking.uploader import (
-    Uploader,
-    WatchedLog,
-    end_abandoned,
-    sync,
-)
+from fashion_mnist.tracking.uploader import Uploader, sync
 from fashion_mnist.tracking.uri import check_store, root_cause
+from fashion_mnist.tracking.watched_log import WatchedLog, end_abandoned
 from fashion_mnist.training.checkpoint import Model, save_model
 
 EXPERIMENT = "fashion-mnist"

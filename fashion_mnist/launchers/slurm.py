@@ -31,7 +31,7 @@ from fashion_mnist.launchers.remote import (
     train_remote_task,
     update_of,
 )
-from fashion_mnist.runs.event_log import log_size
+from fashion_mnist.runs.events import log_size
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.training import Observer

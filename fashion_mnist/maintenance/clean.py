@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fashion_mnist.runs.event_log import LOG_FILE
+from fashion_mnist.runs.events import LOG_FILE
 from fashion_mnist.runs.files import is_abandoned, run_lock
 from fashion_mnist.runs.request import ENDED
 from fashion_mnist.runs.run_dir import RunDir

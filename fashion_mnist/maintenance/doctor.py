@@ -35,8 +35,9 @@ from fashion_mnist.data.fashion_mnist import (
 )
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.maintenance.clean import clean
-from fashion_mnist.runs.event_log import Destination, is_offline
+from fashion_mnist.runs.event_log import is_offline
 from fashion_mnist.runs.files import has_writer
+from fashion_mnist.runs.run_state import Destination
 from fashion_mnist.tracking.artifact_roots import local_path
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import ID_TAG
@@ -46,8 +47,8 @@ from fashion_mnist.tracking.upload_state import (
     upload_state_path,
     why_unwritable,
 )
-from fashion_mnist.tracking.uploader import WatchedLog
 from fashion_mnist.tracking.uri import check_store
+from fashion_mnist.tracking.watched_log import WatchedLog
 from fashion_mnist.training.device import physical_cores
 
 PACKAGE = "fashion-mnist-mlp"

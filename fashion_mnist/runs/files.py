@@ -11,11 +11,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Event, Thread
 from typing import Self
+from uuid import uuid4
 
-import psutil
 from filelock import FileLock
 
 if sys.platform != "win32":
@@ -24,9 +24,8 @@ if sys.platform != "win32":
 LOCK_FILE = "lock"
 RETRY_SECONDS = 1.0
 TOUCH_SECONDS, SILENT_SECONDS = 30, 120
-# a clock that was set moves the start of every process: one that began about then may be the same
-CLOCK_SECONDS = 60
-_PART = re.compile(r"\..+\.(\d+)\.part(\.[^.]*)?")
+LONGEST_PATH = 250  # below a run's directory; file systems take names of 255 bytes
+_PART = re.compile(r"\..+\.[0-9a-f]{8}\.part(\.[^.]*)?")
 
 
 @contextmanager
@@ -43,14 +42,15 @@ def replacing(path: Path, *, previous: Path | None = None) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # the ending is kept: some writers choose the format by it
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    beside = path.with_name(f".{path.stem}.{uuid4().hex[:8]}.part{path.suffix}")
     try:
-        yield beside
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
-        if previous is not None and path.exists():
-            path.replace(previous)
-        beside.replace(path)
+        with _locked(beside):
+            yield beside
+            with beside.open("rb+") as file:
+                os.fsync(file.fileno())
+            if previous is not None and path.exists():
+                path.replace(previous)
+            beside.replace(path)
     except OSError as error:
         if error.errno is None or error.filename not in (None, str(beside)):
             raise
@@ -72,11 +72,16 @@ def flush_names(folder: Path) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged file, `NAME.damaged-1.SUFFIX` or the next number that is free; its new path.
+    """Rename a damaged file to a name of `take_damaged_name`; its new path.
 
     Raises:
         OSError: the folder cannot be written to; the file is then where it was.
     """
+    return path.replace(take_damaged_name(path))
+
+
+def take_damaged_name(path: Path) -> Path:
+    """An empty file `NAME.damaged-1.SUFFIX`, or of the next number that is free. Raises OSError."""
     number = 1
     while True:
         aside = path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")
@@ -85,7 +90,7 @@ def set_aside(path: Path) -> Path:
         except FileExistsError:
             number += 1
         else:
-            return path.replace(aside)
+            return aside
 
 
 def cut_torn_line(path: Path) -> None:
@@ -97,20 +102,48 @@ def cut_torn_line(path: Path) -> None:
         file.truncate(content.rfind(b"\n") + 1)
 
 
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock by which `is_abandoned` knows that a file is being written."""
+    with path.open("a+b") as file:  # made here, so that it has a lock before it has content
+        if sys.platform != "win32":
+            with suppress(OSError):  # a folder without file locks
+                fcntl.flock(file, fcntl.LOCK_SH)
+            yield
+    if sys.platform == "win32":  # an open file cannot be renamed there
+        yield
+
+
 def is_abandoned(path: Path) -> bool:
-    """Whether this is what `replacing` was writing to in a process that is dead."""
-    match = _PART.fullmatch(path.name)
-    if match is None:
+    """Whether this is what `replacing` was writing to in a process that is dead.
+
+    The writer holds a lock of the file. On Windows, which has no such locks, it is a file that was
+    not written to for `SILENT_SECONDS`.
+    """
+    if _PART.fullmatch(path.name) is None:
         return False
     try:
-        process = psutil.Process(int(match[1]))
-        # a process that began after the file's last change has only taken the number over
-        is_another = process.create_time() > path.stat().st_mtime + CLOCK_SECONDS
-        return is_another or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-    except (psutil.AccessDenied, FileNotFoundError):  # it lives, and has just renamed the file
+        if sys.platform == "win32":
+            return time.time() - path.stat().st_mtime > SILENT_SECONDS
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # its writer lives, or has just renamed it
         return False
+    return True
+
+
+def file_in(run_dir: Path, root: Path, path: str) -> Path | None:
+    """The file of this path below `root`; None where there is none inside the run's directory.
+
+    Neither `..` nor a link leads out of it.
+    """
+    words = PurePosixPath(path)
+    file = root / words
+    if words.is_absolute() or ".." in words.parts or len(path) > LONGEST_PATH:
+        return None
+    if not file.is_file() or not file.resolve().is_relative_to(run_dir.resolve()):
+        return None
+    return file
 
 
 class ProcessLock:

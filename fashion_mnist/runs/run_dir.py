@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fashion_mnist.runs.event_log import EventLog, RunState
+from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.files import holder, run_lock, set_aside
+from fashion_mnist.runs.run_state import RunState
 from fashion_mnist.training.checkpoint import (
     CheckpointError,
     FormatError,

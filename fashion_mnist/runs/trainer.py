@@ -12,7 +12,7 @@ import torch
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.artifacts import CURVES_FILE
-from fashion_mnist.runs.event_log import EventLog, RunState, is_offline, set_offline
+from fashion_mnist.runs.event_log import EventLog, is_offline, set_offline
 from fashion_mnist.runs.identity import (
     NUMERICS_TAG,
     NUMERICS_VERSION,
@@ -40,6 +40,7 @@ from fashion_mnist.runs.run_dir import (
     locked,
     recover,
 )
+from fashion_mnist.runs.run_state import RunState
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.stacks import stack_key, view_data
 from fashion_mnist.runs.training import Member, Observer, train_what_can_be

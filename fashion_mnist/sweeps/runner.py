@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Protocol
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.launchers.base import Capacity, Launcher, Listener, Task, Update, Workers
 from fashion_mnist.launchers.local import LocalLauncher
-from fashion_mnist.runs.event_log import LOG_FILE, EventLog
+from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.events import LOG_FILE
 from fashion_mnist.runs.request import ENDED, Datasets, RunResult, resolve_machine_of
 from fashion_mnist.runs.results import PRUNED_TAG
 from fashion_mnist.runs.run_dir import RunError

@@ -22,15 +22,9 @@ from typing import Any
 
 from fashion_mnist.config.store_uri import sqlite_path
 from fashion_mnist.console import disk_trouble
-from fashion_mnist.runs.event_log import (
-    Destination,
-    Mark,
-    RunState,
-    holds,
-    log_size,
-    rest_after,
-)
+from fashion_mnist.runs.events import Mark, holds, log_size, rest_after
 from fashion_mnist.runs.files import ProcessLock, is_held, replacing
+from fashion_mnist.runs.run_state import Destination, RunState
 from fashion_mnist.tracking.uri import check_store
 
 SWEEPS, RUNS = "sweeps", "runs"  # folders of run directories below an output folder

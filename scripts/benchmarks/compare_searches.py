@@ -20,7 +20,7 @@ from pathlib import Path
 
 from measuring import FMNIST, describe_machine, mean_and_deviation
 
-from fashion_mnist.runs.event_log import read_events
+from fashion_mnist.runs.events import read_events
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.sweeps.axes import Axis
 from fashion_mnist.sweeps.search import Search

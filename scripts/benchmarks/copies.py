@@ -12,7 +12,7 @@ from sqlalchemy import MetaData, create_engine, insert, select
 
 from fashion_mnist.config.compose import Composer
 from fashion_mnist.config.schema import flatten
-from fashion_mnist.runs.event_log import FORMAT, LOG_FILE, START, make_event, read_events
+from fashion_mnist.runs.events import FORMAT, LOG_FILE, START, make_event, read_events
 from fashion_mnist.runs.identity import next_folder
 from fashion_mnist.runs.request import identify, read_data
 from fashion_mnist.sweeps.definition import read_sweep

@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 
-from fashion_mnist.runs.event_log import read_events
+from fashion_mnist.runs.events import read_events
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.training.checkpoint import load_model
 from tests.builders import CLASS_NAMES, data_overrides, make_data

@@ -6,7 +6,8 @@ from random import Random
 
 from PIL import Image
 
-from fashion_mnist.runs.event_log import LOG_FILE, EventLog
+from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.events import LOG_FILE
 from fashion_mnist.runs.files import run_lock
 
 EXPERIMENT = "fashion-mnist"

@@ -15,8 +15,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
 from fashion_mnist.config.store_uri import driver_uri
-from fashion_mnist.runs.event_log import Destination, RunState
-from fashion_mnist.tracking.uploader import WatchedLog
+from fashion_mnist.runs.run_state import Destination, RunState
+from fashion_mnist.tracking.watched_log import WatchedLog
 
 # trained again, for its event log was damaged, an epoch has another; the store keeps the first
 MEASURED_SPEED = "images_per_second"

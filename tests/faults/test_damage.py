@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.runs.event_log import read_events
+from fashion_mnist.runs.events import read_events
 from fashion_mnist.runs.request import Request, RunResult, outcome_of
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.trainer import train

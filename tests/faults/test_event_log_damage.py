@@ -13,17 +13,12 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from fashion_mnist.runs.event_log import (
-    LOG_FILE,
-    SEAL_FILE,
-    EventLog,
-    RunState,
-    make_event,
-    read_events,
-)
+from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.events import LOG_FILE, SEAL_FILE, make_event, read_events
 from fashion_mnist.runs.files import run_lock
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.run_dir import RunDir
+from fashion_mnist.runs.run_state import RunState
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.tracking.recorded import STATE_TAG

@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 from fashion_mnist.cli import app
 from fashion_mnist.cli.console import summarize_run
 from fashion_mnist.console import printable
-from fashion_mnist.runs.event_log import FORMAT, START, make_event
-from fashion_mnist.runs.event_log import LOG_FILE as EVENTS
+from fashion_mnist.runs.events import FORMAT, START, make_event
+from fashion_mnist.runs.events import LOG_FILE as EVENTS
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.sweeps.axes import Axis
 from fashion_mnist.sweeps.search import LOG_FILE, Search

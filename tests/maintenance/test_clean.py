@@ -25,14 +25,6 @@ from fashion_mnist.runs.files import is_abandoned, replacing, run_lock
 OUTPUTS = Path("outputs")
 
 
-@pytest.fixture
-def dead_pid() -> int:
-    """The number of a process that has ended."""
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        pass
-    return process.pid
-
-
 def write(path: Path, num_bytes: int = 10) -> Path:
     """A file of that size."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +50,7 @@ def files() -> set[Path]:
 
 
 @pytest.fixture
-def outputs(dead_pid: int) -> Iterator[dict[str, set[Path]]]:
+def outputs() -> Iterator[dict[str, set[Path]]]:
     """Leftovers of every kind, by kind, among what must stay; one run is being trained."""
     ended = [make_run("finished", "FINISHED"), make_run("failed", "FAILED")]
     unfinished = [make_run("killed", "KILLED"), make_run("zombie", "RUNNING")]
@@ -69,22 +61,20 @@ def outputs(dead_pid: int) -> Iterator[dict[str, set[Path]]]:
     write(sweep / "events.damaged-1.jsonl")
     write(OUTPUTS / "runs/silent/study.log")  # no event log, and yet not ours
     write(OUTPUTS / "hydra/2026-01-01/0/.hydra/config.yaml")
-    write(OUTPUTS / f".uploader.{os.getpid()}.part.json")
-    write(ended[0] / f"uploads/.receipt.{os.getpid()}.part.json")
     busy = make_run("busy", "FINISHED")
-    write(busy / f".checkpoint.{dead_pid}.part.safetensors")
+    write(busy / ".checkpoint.0123abcd.part.safetensors")
     (OUTPUTS / "runs/begun/artifacts").mkdir(parents=True)
     write(OUTPUTS / "runs/begun/lock", 0)
     write(OUTPUTS / "runs/begun/events.jsonl", 0)
     (OUTPUTS / "sweeps/begun").mkdir()
-    lock = run_lock(busy)
-    with lock:
+    being_written = (OUTPUTS / "uploader.json", ended[0] / "uploads/receipt.json")
+    with run_lock(busy), replacing(being_written[0]), replacing(being_written[1]):
         yield {
             PART: {
-                write(ended[0] / f".checkpoint.{dead_pid}.part.safetensors", 100),
-                write(ended[1] / f"artifacts/test/.curves.{dead_pid}.part.png"),
-                write(OUTPUTS / f"hydra/2026-01-01/.sweep.{dead_pid}.part.json"),
-                write(OUTPUTS / f".uploader.{dead_pid}.part.json"),
+                write(ended[0] / ".checkpoint.0123abcd.part.safetensors", 100),
+                write(ended[1] / "artifacts/test/.curves.0123abcd.part.png"),
+                write(OUTPUTS / "hydra/2026-01-01/.sweep.0123abcd.part.json"),
+                write(OUTPUTS / ".uploader.0123abcd.part.json"),
             },
             DAMAGED: {
                 write(unfinished[0] / "checkpoint.damaged-1.safetensors"),
@@ -171,13 +161,19 @@ def test_links_lead_nowhere(tmp_path: Path) -> None:
 
 
 def test_half_written_file_is_abandoned_when_its_process_is_dead(tmp_path: Path) -> None:
-    """Not while it is written; and when a later process has only taken the number over."""
+    """Its lock says so, at once: not the number of a process, nor the file's age."""
     with replacing(tmp_path / "file.json") as beside:
         beside.write_text("{}")
+        os.utime(beside, (0, 0))
         assert not is_abandoned(beside)
-        os.utime(beside, (0, 0))  # long before this process began
-        assert is_abandoned(beside)
     assert not is_abandoned(tmp_path / "file.json")
+    code = (
+        "import os, sys; from pathlib import Path; from fashion_mnist.runs.files import replacing\n"
+        "with replacing(Path(sys.argv[1])) as beside: beside.touch(); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "file.json")], check=False)
+    [left] = tmp_path.glob("*.part*")
+    assert is_abandoned(left)
     assert not is_abandoned(tmp_path / ".file.part.json")
 
 

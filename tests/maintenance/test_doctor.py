@@ -30,7 +30,8 @@ from fashion_mnist.maintenance.doctor import (
     check_tracking,
     known_logs,
 )
-from fashion_mnist.runs.event_log import LOG_FILE, EventLog, set_offline
+from fashion_mnist.runs.event_log import EventLog, set_offline
+from fashion_mnist.runs.events import LOG_FILE
 from fashion_mnist.runs.files import replacing, run_lock
 from fashion_mnist.tracking.store import Store
 from tests.builders import make_data

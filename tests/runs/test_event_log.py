@@ -13,15 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fashion_mnist.runs.event_log import (
-    LOG_FILE,
-    SEAL_FILE,
-    EventLog,
-    RunState,
-    log_size,
-    read_events,
-)
+from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.events import LOG_FILE, SEAL_FILE, log_size, read_events
 from fashion_mnist.runs.files import has_writer, run_lock
+from fashion_mnist.runs.run_state import RunState
 
 
 def kinds(folder: Path) -> list[str]:
