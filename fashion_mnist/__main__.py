@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 from fashion_mnist.runs.signals import end_on_signals
@@ -17,6 +18,7 @@ NO_REPORTS = {
 def main() -> None:
     """What the console script calls."""
     end_on_signals()
+    _use_utf8()
     for name, value in NO_REPORTS.items():
         os.environ.setdefault(name, value)
     _provide_home()
@@ -26,6 +28,17 @@ def main() -> None:
     from fashion_mnist.cli import app
 
     app()
+
+
+def _use_utf8() -> None:
+    """Where Python took letters of the command line for bytes, as with LC_ALL=C: begin anew.
+
+    In Python's UTF-8 mode they are letters, in paths and in the processes that we start too.
+    """
+    is_undecoded = any("\udc80" <= letter <= "\udcff" for word in sys.argv for letter in word)
+    if is_undecoded and not sys.flags.utf8_mode and os.name == "posix":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def _provide_home() -> None:

@@ -301,6 +301,8 @@ def _allowed(kind: Any, value: Any) -> str:
         reserved = [each.words for each in metadata if isinstance(each, OtherThan)]
         if any(value in words for words in reserved):
             return f"text other than {' and '.join(reserved[0])}"
+        if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+            return "text in UTF-8"
         is_long = isinstance(value, str) and value.strip() and not value.isprintable()
         return "text on one line" if is_long else "".join(["text", *longest])
     return {bool: "true or false", NoneType: "null"}.get(base, "a mapping")

@@ -7,7 +7,9 @@ import csv
 import io
 import json
 import logging
+import os
 import re
+import subprocess
 import warnings
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -39,6 +41,7 @@ from fashion_mnist.sweeps.progress import Progress
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import RecordedRun
 from fashion_mnist.tracking.store import Store
+from tests.faults.processes import FMNIST
 
 ESCAPES = {
     "colour": "\x1b[31mred\x1b[0m",
@@ -58,6 +61,24 @@ MARKUP = ["[red]", "[link=http://evil]x[/link]", "[/]", ":warning:", "\\[bold]",
 HTML = "<img src=x onerror=alert(1)>\"'&</td></style></title><script>alert(1)</script>"
 FORMULAS = ["=cmd|' /C calc'!A0", "+1+1", "-1", "@SUM(A1)", 'a"b', "a,b", "a;b"]
 STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+
+
+def test_letters_of_a_command_in_a_locale_without_them(tmp_path: Path) -> None:
+    """Bytes that are UTF-8 are letters, as with LC_ALL=C; what is none is refused in one line."""
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0"}
+
+    def say(name: bytes, *words: str) -> subprocess.CompletedProcess[bytes]:
+        override = b'tracking.run_name="' + name + b'"'
+        command: list[bytes | str] = [str(FMNIST), "train", override, *words]
+        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True)
+
+    done = say("été".encode(), "--cfg", "job")
+    assert done.returncode == 0, done.stderr
+    assert "run_name: été" in done.stdout.decode()
+    refused = say(b"\xe9t\xe9")
+    assert refused.returncode == 2
+    assert b"text in UTF-8" in refused.stderr
+    assert refused.stderr.count(b"\n") == 1
 
 
 def job(number: int, value: str, *, status: str = "FINISHED") -> RunResult:
