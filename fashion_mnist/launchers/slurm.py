@@ -7,6 +7,7 @@ sent as workers get free. submitit is imported within functions alone: it is an 
 
 import importlib.util
 import logging
+import os
 import shlex
 import shutil
 import signal
@@ -173,13 +174,14 @@ class SlurmWorkers:
 
     def _submit(self, tasks: Sequence[Task]) -> list["_Job"]:
         try:
+            is_local = self._launcher.cluster == "local"
             executor = build_executor(self._launcher, self.folder)
-            with executor.batch():
+            with _deaf_to_ctrl_c(), executor.batch():
                 jobs = [executor.submit(StackJob(), remote_task(t, self._storage)) for t in tasks]
         # submitit raises these for unknown options and for the errors of sbatch
         except (AssertionError, NameError, ValueError, RuntimeError) as error:
             raise RunError(f"Slurm takes no jobs: {first_line_of(error)}") from error
-        return [_Job(job, task) for job, task in zip(jobs, tasks, strict=True)]
+        return [_Job(job, task, is_local) for job, task in zip(jobs, tasks, strict=True)]
 
     def _query_slurm(self, sent: Sequence["_Job"]) -> None:
         """Now and then: results are files, but only Slurm knows that a job has died."""
@@ -194,6 +196,7 @@ class _Job:
 
     job: Any
     task: Task
+    is_local: bool
     _size: int = field(init=False)  # of the first run's event log, when it was read last
     _is_begun: bool = False
     _ended: float | None = None  # when it was seen to have ended without a result
@@ -243,16 +246,44 @@ class _Job:
         self._begin(listener)
         listener.on_update(update)
 
+    def cancel(self) -> None:
+        """Have it save its runs and end.
+
+        submitit would send a local job SIGINT, print the traceback of that, and kill it a second
+        later; SIGTERM it passes on, and waits.
+        """
+        if not self.is_local:
+            self.job.cancel(check=False)
+        elif not self.job.done():
+            os.kill(int(self.job.job_id), signal.SIGTERM)
+
     def _begin(self, listener: Listener) -> None:
         if not self._is_begun:
             self._is_begun = True
             listener.on_begin(self.task)
 
 
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Within, SIGINT waits; processes that are started here do not get it until they want it.
+
+    A terminal sends Ctrl-C to all of its processes, and submitit's would end with a traceback.
+    The jobs' own take it again once they can save their runs.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _stop(sent: Sequence[_Job]) -> None:
     """Cancel all jobs and wait until those that run have saved their runs."""
     for job in sent:
-        job.job.cancel(check=False)
+        job.cancel()
     folders = [RunDir(path) for job in sent for path in job.task.folders]
     deadline = time.monotonic() + STOP_SECONDS
     while time.monotonic() < deadline and any(run.status() == "RUNNING" for run in folders):
@@ -354,6 +385,8 @@ def _signals() -> Iterator[_Signal]:
     received = _Signal(requeue_signal, signal.getsignal(requeue_signal))
     numbers = (requeue_signal, signal.SIGTERM, signal.SIGINT)
     before = {number: signal.signal(number, received.receive) for number in numbers}
+    if hasattr(signal, "pthread_sigmask"):  # see `_deaf_to_ctrl_c`
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
         yield received
     finally:

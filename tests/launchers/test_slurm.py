@@ -13,10 +13,12 @@ from safetensors.torch import load_file
 from fashion_mnist.launchers.base import Capacity
 from fashion_mnist.launchers.slurm import SlurmLauncher, SlurmWorkers
 from fashion_mnist.runs.request import Datasets, Request
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.sweeps.jobs import Job, make_jobs
 from fashion_mnist.sweeps.runner import TrainingSetup, train_jobs
-from tests.builders import make_config, make_data
+from tests.builders import data_overrides, make_config, make_data
+from tests.faults.processes import end_session, start_console_script, wait_for
 from tests.training.test_contract import ATOL, RTOL
 
 pytest.importorskip("submitit")
@@ -90,6 +92,27 @@ def test_jobs_that_die_make_way_or_are_stopped_lose_nothing(
         expected = load_file(alone.run_dir.model)
         for name, tensor in load_file(job.run_dir.model).items():
             torch.testing.assert_close(tensor, expected[name], rtol=RTOL, atol=ATOL)
+
+
+def test_ctrl_c_is_one_line(data: Path, tmp_path: Path) -> None:
+    """A terminal sends it to submitit's processes too: they end without a traceback, runs saved."""
+    words = ["train", "-m", "hydra/launcher=stacked_submitit", "hydra.launcher.cluster=local"]
+    words += ["hydra.launcher.cpus=1", *data_overrides(data), *SMALL, "tracking.uri=null"]
+    words += ["data.validation_size=20", "training.batch_size=16", "training.epochs=1000000"]
+    words += ["seed=0,1"]
+    child = start_console_script(words, tmp_path)
+    try:
+        logs = tmp_path / "outputs" / "runs"
+        wait_for(lambda: child.poll() is not None or list(logs.glob("*/checkpoint.*")), "a state")
+        assert child.poll() is None, child.text()
+        child.send(signal.SIGINT, to_group=True)
+        assert child.wait() == 128 + signal.SIGINT, child.text()
+        assert "Traceback" not in child.text()
+        statuses = {RunDir(path).status() for path in logs.iterdir() if RunDir(path).checkpoints()}
+        assert statuses == {"KILLED"}
+        child.wait_for_session()
+    finally:
+        end_session(child.pid)
 
 
 def test_options_reach_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
