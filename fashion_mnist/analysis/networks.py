@@ -97,6 +97,12 @@ def _folders(run: RecordedRun) -> Iterator[Path]:
         yield OUTPUT_DIR / "runs" / Path(recorded).name
 
 
+def was_recorded(store: Reader, run: RecordedRun) -> bool:
+    """Whether the store had files of the network, which it has no more."""
+    logs = (RunDir(path) for path in _folders(run))
+    return not store.artifacts(run) or any(run_dir.has_recorded_model() for run_dir in logs)
+
+
 def recorded_model(store: Reader, run: RecordedRun) -> Model:
     """The network as the store has it.
 

@@ -579,9 +579,16 @@ def _print_registration(
 
 def _unrecorded(store: Reader, run: RecordedRun) -> str:
     """Why a run's network cannot be registered, and what to do about it."""
+    from fashion_mnist.analysis.networks import was_recorded
     from fashion_mnist.analysis.report_text import read_overrides
     from fashion_mnist.tracking.links import program
 
+    if was_recorded(store, run):
+        return (
+            f"the files of {run.name} ({run.run_id}) are not in {run.artifact_uri}: fmnist sync "
+            "sends them again from the folder in which it was trained, if all are gone; otherwise "
+            "restore them from a backup, or train the run again with rerun=true"
+        )
     typed, always = read_overrides(store, run), "tracking.model=always"
     is_known = not isinstance(typed, str)
     command = f": {program('train')} {shlex.join([*typed, always])}" if is_known and typed else ""

@@ -39,8 +39,8 @@ from fashion_mnist.runs.event_log import is_offline
 from fashion_mnist.runs.files import has_writer
 from fashion_mnist.runs.run_state import Destination
 from fashion_mnist.tracking.artifact_roots import local_path
-from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import ID_TAG
+from fashion_mnist.tracking.reader import Reader, schema_problem
+from fashion_mnist.tracking.recorded import ID_TAG, how_to_restore
 from fashion_mnist.tracking.upload_state import (
     logged_dirs,
     read_problems,
@@ -185,12 +185,16 @@ def _check_database(path: Path) -> Iterator[Finding]:
         return
     try:
         problem = _database_problem(path)
-        num_runs = 0 if problem else len(Reader(f"sqlite:///{path}").runs())
+        other = None if problem else schema_problem(path)
+        num_runs = 0 if problem or other else len(Reader(f"sqlite:///{path}").runs())
     except (sqlite3.Error, OSError) as error:
         yield _unusable(path, error)
         return
     if problem:
         yield Finding("store", "error", f"{path} is damaged: {problem}", BACKUP)
+        return
+    if other:
+        yield Finding("store", "error", *other)
         return
     words = f"{path} is whole and can be written to, {plural(num_runs, 'run')}"
     yield Finding("store", "OK", words)
@@ -232,7 +236,8 @@ def check_artifacts(uri: str) -> Iterator[Finding]:
     lost = [run for run, folder in folders if folder is not None and not folder.is_dir()]
     if lost:
         words = f"the files of {plural(len(lost), 'run')} are gone, for example {lost[0].run_id}"
-        advice = "restore them from a backup; otherwise fmnist train with rerun=true"
+        advice = "fmnist sync sends them again, if outputs has the runs; or restore a backup; "
+        advice += "otherwise fmnist train with rerun=true"
         yield Finding(topic, "error", words, advice)
     else:
         yield Finding(topic, "OK", "they lead to the files that are here")
@@ -289,6 +294,11 @@ def _unsent(output_dir: Path, unsent: Sequence[tuple[WatchedLog, Destination]]) 
     reasons = [problem.reason for problem in read_problems(output_dir).values()]
     why = f": {reasons[0]}" if reasons else ""
     command = "fmnist sync" + _output_option(output_dir)
+    for place in {place.place: place for _, place in unsent}.values():
+        if number := _in_the_trash(place):
+            words = f"{_runs(unsent)} not recorded: the experiment {place.experiment!r} was deleted"
+            advice = f"{how_to_restore(number, place.address)}; then {command}"
+            return Finding("event logs", "error", words, advice)
     words = f"{_runs(unsent)} not recorded yet in {without_password(unsent[0][1].address)}{why}"
     if all(is_offline(watched.run_dir) for watched, _ in unsent):
         words = f"{words} (tracking.offline=always)"
@@ -300,6 +310,14 @@ def _runs(pairs: Sequence[tuple[WatchedLog, Destination]]) -> str:
     """`1 run is`, `2 runs are`."""
     number = len({watched.run_dir for watched, _ in pairs})
     return f"{plural(number, 'run')} {'is' if number == 1 else 'are'}"
+
+
+def _in_the_trash(place: Destination) -> str:
+    """The id of the experiment, if it was deleted in its store; empty where it was not."""
+    try:
+        return Reader(place.address).deleted_experiments().get(place.experiment, "")
+    except (OSError, ValueError):  # the store's own check says so
+        return ""
 
 
 def _is_gone(watched: WatchedLog, place: Destination) -> bool:

@@ -148,8 +148,8 @@ class LogUpload:
             self.store.log_batch(run_id, [], {}, wrong)
         if state.status == "RUNNING" and run.info.status != "RUNNING":  # it was taken for dead
             self.store.set_status(run_id, "RUNNING", state.started_ms)
-        if self.state.run_id != run_id:
-            self.state = UploadState()
+        if self.state.run_id != run_id or not self.store.has_files(run):
+            self.state = UploadState()  # all of it again: what is there already stays
         if self.state.mark == START:
             self._steps = {}
         self._sign(run_id=run_id, experiment_id=experiment_id, requested_ms=0, deleted_at=-1)

@@ -7,9 +7,12 @@ which takes seconds to import: it waits until then.
 """
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from functools import partial
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
@@ -37,6 +40,9 @@ class Backend(Protocol):
 
     def experiments(self) -> dict[str, str]:
         """Name of each experiment that was not thrown away, by id."""
+
+    def deleted_experiments(self) -> dict[str, str]:
+        """The id of each experiment that was thrown away, by name."""
 
     def experiments_with(self, tag: str) -> dict[str, str]:
         """Name of each of these experiments that has the tag, by id."""
@@ -81,6 +87,11 @@ class Reader:
         """The names of the experiments, without those that were thrown away."""
         with self._answering():
             return sorted(self._backend.experiments().values())
+
+    def deleted_experiments(self) -> dict[str, str]:
+        """The id of each experiment that was thrown away, by name."""
+        with self._answering():
+            return self._backend.deleted_experiments()
 
     def experiments_with(self, tag: str) -> dict[str, str]:
         """Name of each experiment that has this tag, by id; without those that were thrown away."""
@@ -192,6 +203,12 @@ class Database:
         rows = self._rows(query.where(EXPERIMENTS.c.lifecycle_stage == ACTIVE))
         return {str(number): str(name) for number, name in rows}
 
+    def deleted_experiments(self) -> dict[str, str]:
+        """The id of each experiment that was thrown away, by name."""
+        query = select(EXPERIMENTS.c.name, EXPERIMENTS.c.experiment_id)
+        rows = self._rows(query.where(EXPERIMENTS.c.lifecycle_stage != ACTIVE))
+        return {str(name): str(number) for name, number in rows}
+
     def experiments_with(self, tag: str) -> dict[str, str]:
         """Name of each of these experiments that has the tag, by id."""
         query = select(EXPERIMENT_TAGS.c.experiment_id).where(EXPERIMENT_TAGS.c.key == tag)
@@ -282,6 +299,49 @@ def _engine(uri: str) -> Engine:
     return create_engine("sqlite://", creator=only_reading, poolclass=NullPool)
 
 
+def schema_problem(path: Path) -> tuple[str, str] | None:
+    """Why MLflow refuses the tables of an sqlite file, and what mends it; None for no reason.
+
+    MLflow's migrations are read, not run: it would change the file.
+
+    Raises:
+        sqlite3.Error: the file cannot be read.
+    """
+    with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as file:
+        tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master")}
+        has_revision = "alembic_version" in tables
+        rows = file.execute("SELECT version_num FROM alembic_version") if has_revision else ()
+        revision = next((str(word) for (word,) in rows), "")
+    if not tables:
+        return None  # MLflow makes its own
+    if "experiments" not in tables:
+        words = f"{path} is a database of another program (its tables: {', '.join(sorted(tables))})"
+        return words[:300], "choose another tracking.uri, or move it away"
+    newest, known = _revisions()
+    if revision == newest:
+        return None
+    if revision not in known:
+        words = f"{path} was made by a newer MLflow ({metadata.version('mlflow')} is installed here"
+        return f"{words}, which does not know its schema {revision})", "choose another tracking.uri"
+    words = f"{path} was made by an older MLflow: its schema is {revision}, not {newest}"
+    return words, f"keep a copy of it, then: mlflow db upgrade sqlite:///{path}"
+
+
+def _revisions() -> tuple[str, set[str]]:
+    """The newest schema of the installed MLflow, and all that it can migrate from."""
+    package = find_spec("mlflow")
+    assert package is not None
+    assert package.origin is not None
+    folder = Path(package.origin).parent / "store" / "db_migrations" / "versions"
+    text = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+    known, before = (
+        set(re.findall(rf'^{name} = "(\w+)"', text, re.MULTILINE))
+        for name in ("revision", "down_revision")
+    )
+    [newest] = known - before
+    return newest, known
+
+
 def _number(value: float | None, is_nan: object) -> float:
     return float("nan") if is_nan or value is None else float(value)
 
@@ -300,6 +360,13 @@ class Client:
     def experiments(self) -> dict[str, str]:
         """Name of each experiment that was not thrown away, by id."""
         return {str(each.experiment_id): each.name for each in self._experiments()}
+
+    def deleted_experiments(self) -> dict[str, str]:
+        """The id of each experiment that was thrown away, by name."""
+        from mlflow.entities import ViewType
+
+        found = self._experiments(ViewType.DELETED_ONLY)
+        return {each.name: str(each.experiment_id) for each in found}
 
     def experiments_with(self, tag: str) -> dict[str, str]:
         """Name of each of these experiments that has the tag, by id."""
@@ -333,10 +400,11 @@ class Client:
             found[key] = {point.step: point.value for point in points}
         return found
 
-    def _experiments(self) -> Iterator["Experiment"]:
+    def _experiments(self, view: int = 1) -> Iterator["Experiment"]:
+        """Of these, by MLflow's `ViewType`; 1: those that were not thrown away."""
         token = None
         while token != "":
-            page = self._client.search_experiments(max_results=PAGE, page_token=token)
+            page = self._client.search_experiments(view, max_results=PAGE, page_token=token)
             yield from page
             token = page.token or ""
 

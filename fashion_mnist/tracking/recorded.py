@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from fashion_mnist.config.store_uri import without_password
+
 PARENT_TAG = "mlflow.parentRunId"
 COPY_TAG = "copy_of"
 # MLflow's pages hide tags that begin so.
@@ -81,6 +83,14 @@ class ArtifactFile:
 
     path: str
     num_bytes: int | None  # None where the store does not say
+
+
+def how_to_restore(experiment_id: str, uri: str) -> str:
+    """What to do about an experiment that was deleted in the store of this address."""
+    return (
+        f"restore it (mlflow experiments restore --experiment-id {experiment_id}, with "
+        f"MLFLOW_TRACKING_URI={without_password(uri)}), or choose another tracking.experiment"
+    )
 
 
 def in_one_line(name: str) -> str:

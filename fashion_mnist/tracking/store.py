@@ -50,12 +50,11 @@ from fashion_mnist.config.store_uri import (
     absolute_uri,
     driver_uri,
     sqlite_path,
-    without_password,
 )
 from fashion_mnist.runs.files import replacing
-from fashion_mnist.tracking.artifact_roots import make_relative, resolved_root
+from fashion_mnist.tracking.artifact_roots import local_path, make_relative, resolved_root
 from fashion_mnist.tracking.packaged_model import save_preview
-from fashion_mnist.tracking.recorded import ID_TAG, MODEL_FOLDER, RecordedRun
+from fashion_mnist.tracking.recorded import ID_TAG, MODEL_FOLDER, RecordedRun, how_to_restore
 from fashion_mnist.tracking.saved_views import VIEW_TAG, experiment_tags
 from fashion_mnist.tracking.uri import complaint
 
@@ -96,10 +95,8 @@ class Store:
             raise MlflowException(f"the experiment {name!r} cannot be made in this store")
         if found.lifecycle_stage == "deleted":
             raise MlflowException(
-                f"the experiment {name!r} was deleted in this store: restore it (mlflow "
-                f"experiments restore --experiment-id {found.experiment_id}, with "
-                f"MLFLOW_TRACKING_URI={without_password(self.uri)}), or choose another "
-                "tracking.experiment"
+                f"the experiment {name!r} was deleted in this store: "
+                f"{how_to_restore(found.experiment_id, self.uri)}"
             )
         self._add_views(found)
         return str(found.experiment_id)
@@ -113,6 +110,11 @@ class Store:
             self._keep_artifacts(runs[0])
             return runs[0]
         return None
+
+    def has_files(self, run: Run) -> bool:
+        """Whether the folder of its files is there, where it is one of this machine."""
+        folder = local_path(resolved_root(run.info.artifact_uri, self.uri))
+        return folder is None or folder.is_dir()
 
     def steps(self, run_id: str, key: str) -> set[int]:
         """The steps at which the run has a point of this metric."""

@@ -27,7 +27,7 @@ from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking.uploader import sync
 from fashion_mnist.training.checkpoint import FORMAT, load_model, save_model
-from tests.builders import QUIET, load, make_config
+from tests.builders import QUIET, load, make_config, make_data
 from tests.recordings import SMALL, Recordings, record_runs
 
 FMNIST = Path(sys.executable).with_name("fmnist")
@@ -79,6 +79,29 @@ def test_other_weights_than_the_runs_are_not_registered(
     refused = fmnist("register", "alone", "--name", "exchanged")
     assert refused.exit_code == 1
     assert "other weights than the run says" in refused.stderr
+
+
+def test_lost_files_have_a_remedy_that_works(tmp_path: Path) -> None:
+    """Where all files of a run are gone, `fmnist sync` sends them again; of some, it is said."""
+    data = make_data(tmp_path / "data")
+    config = make_config(data, "tracking.uri=sqlite:///mlflow.db", *SMALL)
+    train([Request(config, name="lost")], load(data), QUIET)
+    assert fmnist("sync").exit_code == 0
+    [root] = Path("mlruns").glob("*/*/artifacts")
+    files = {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
+    assert {path.parts[0] for path in files} >= {"config", "model", "images"}
+    shutil.rmtree(root)
+    refused = fmnist("register", "lost")
+    assert refused.exit_code == 1
+    assert "fmnist sync sends them again" in refused.stderr
+    assert fmnist("sync").exit_code == 0
+    assert {path.relative_to(root) for path in root.rglob("*") if path.is_file()} == files
+    assert register("lost")["version"] == "1"
+    shutil.rmtree(root / "model")
+    refused = fmnist("register", "lost")
+    assert refused.exit_code == 1
+    assert "rerun=true" in refused.stderr
+    assert "tracking.model=always" not in refused.stderr
 
 
 def test_networks_are_registered_and_compared(

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from typer.testing import CliRunner, Result
 
 from fashion_mnist.cli import app
@@ -135,9 +137,18 @@ def test_stores_that_cannot_be_used_are_errors(recordings: Recordings, tmp_path:
     path.unlink()
     with closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE mine (x)")
-    assert "no such table" in only(check_tracking(uri)).words
+    assert "another program (its tables: mine)" in only(check_tracking(uri)).words
     shutil.copy(recordings.folder / "mlflow.db", path)
     assert only(check_tracking(uri)).state == "OK"
+    for revision, said in (("0123456789ab", "newer MLflow"), ("451aebb31d03", "older MLflow")):
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        with pytest.raises(MlflowException):
+            Store(uri)  # MLflow refuses it too
+        found = only(check_tracking(uri))
+        assert (found.state, said in found.words) == ("error", True)
+        assert ("mlflow db upgrade" in found.advice) is (said == "older MLflow")
+    shutil.copy(recordings.folder / "mlflow.db", path)
     content = bytearray(path.read_bytes())
     content[8192:20480] = bytes(12288)
     path.write_bytes(content)
@@ -189,6 +200,22 @@ def test_runs_that_no_store_has_are_told_of(tmp_path: Path) -> None:
     event_log.write_bytes(event_log.read_bytes().replace(b"a run", b"A run"))
     assert [finding.state for finding in look()] == ["error", "warning"]
     assert "is damaged" in look()[0].words
+
+
+def test_an_experiment_in_the_trash_is_named(tmp_path: Path) -> None:
+    """`fmnist sync` alone cannot help: the command that restores it is said first."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    number = Store(uri).experiment("fashion-mnist")
+    MlflowClient(uri).delete_experiment(number)
+    with EventLog(tmp_path / "runs" / "a-1") as event_log:
+        event_log.destination(uri, "fashion-mnist")
+        event_log.start("a run", {}, {})
+        event_log.status("FINISHED")
+    found = only(check_event_logs(tmp_path, set))
+    assert found.state == "error"
+    assert "'fashion-mnist' was deleted" in found.words
+    assert f"mlflow experiments restore --experiment-id {number}" in found.advice
+    assert "fmnist sync" in found.advice
 
 
 def test_runs_whose_store_is_gone_may_have_moved_with_it(
