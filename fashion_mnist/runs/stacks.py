@@ -19,7 +19,7 @@ from fashion_mnist.models.network import MLP, Architecture, build_mlp, initializ
 from fashion_mnist.training.device import Machine
 from fashion_mnist.training.ema import WeightAverage
 from fashion_mnist.training.losses import build_loss
-from fashion_mnist.training.optim import StackOptimizer
+from fashion_mnist.training.optim import BatchedOptimizer, StackOptimizer, build_optimizer
 from fashion_mnist.training.rng import make_generators
 from fashion_mnist.training.schedules import build_schedule
 from fashion_mnist.training.stack import Stack
@@ -174,9 +174,9 @@ def _build_model(
     return model
 
 
-def _build_optimizer(configs: Sequence[Config], model: MLP) -> StackOptimizer:
+def _build_optimizer(configs: Sequence[Config], model: MLP) -> StackOptimizer | BatchedOptimizer:
     norms = [norm for c in configs if (norm := c.training.clip_grad_norm) is not None]
-    return StackOptimizer(
+    return build_optimizer(
         model,
         name=configs[0].optimizer.name,
         options=[{"lr": c.optimizer.lr, **c.optimizer.options} for c in configs],

@@ -94,7 +94,8 @@ class Member:
         if self.state is None:
             return
         if self.epoch == stack.num_epochs or self._is_out_of_patience():
-            self.weights = under("best", self.state.tensors) or stack.weights(member)
+            weights = under("best", self.state.tensors) or stack.weights(member)
+            self.weights = {name: tensor.cpu() for name, tensor in weights.items()}
 
     def save(self) -> None:
         """Write the state of the last whole epoch, if there is one that is not yet written.

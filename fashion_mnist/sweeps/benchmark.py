@@ -101,8 +101,8 @@ def _measure(
     validation = _time_validation(stack, validation_index(views, machine), machine)
     # where a stack is built from memory that an earlier one left, growth says too little
     num_bytes = max(most - before, _num_bytes(stack))
-    if machine.device == "cpu":  # each run's state after its last epoch is kept there
-        num_bytes += sum(t.nbytes for r in range(size) for t in stack.tensors(r).values())
+    # each run's state after its last epoch is kept beside it
+    num_bytes += sum(t.nbytes for r in range(size) for t in stack.tensors(r).values())
     usual, slow = median(steps), sorted(steps)[len(steps) * 9 // 10]
     epoch_seconds = usual * stack.loader.num_steps + validation
     return Benchmark(size, epoch_seconds / size, num_bytes / size, slow / usual)
@@ -142,11 +142,10 @@ def _time_validation(stack: Stack, index: Tensor | None, machine: Machine) -> fl
 
 def _num_bytes(stack: Stack) -> int:
     """What a stack holds on its device, without the activations."""
-    states = stack.optimizer.torch_optimizer.state.values()
     tensors = [
         *stack.model.state_dict().values(),
         *stack.model.parameters(),  # as much again: the gradients
-        *(value for state in states for value in state.values() if isinstance(value, Tensor)),
+        *stack.optimizer.state_tensors(),
         *(stack.average.tensors.values() if stack.average else []),
         stack.loader.train_index,
     ]

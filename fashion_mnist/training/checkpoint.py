@@ -91,7 +91,8 @@ def save_state(path: Path, state: TrainingState) -> None:
         OSError: where that is impossible; the old files then stay.
     """
     header = vars(state) | {"tensors": None}
-    _save(path, state.tensors, "state", header, keep_at=previous(path))
+    tensors = {name: tensor.cpu() for name, tensor in state.tensors.items()}
+    _save(path, tensors, "state", header, keep_at=previous(path))
 
 
 def previous(path: Path) -> Path:

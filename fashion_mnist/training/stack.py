@@ -14,14 +14,14 @@ from fashion_mnist.data.loader import Loader
 from fashion_mnist.models.network import MLP
 from fashion_mnist.training.ema import WeightAverage
 from fashion_mnist.training.losses import Loss
-from fashion_mnist.training.optim import StackOptimizer, view_of
+from fashion_mnist.training.optim import BatchedOptimizer, StackOptimizer, view_of
 
 HistoryRow = dict[str, float]
 
 
 @dataclass
 class TrainingState:
-    """One run between two epochs, on the CPU."""
+    """One run between two epochs. Its tensors stay on the device until they are saved."""
 
     epoch: int  # epochs done
     tensors: dict[str, Tensor]  # "model/…", "optimizer/…", "average/…", "generator/…", "best/…"
@@ -34,7 +34,7 @@ class Stack:
     """R runs that are trained together."""
 
     model: MLP
-    optimizer: StackOptimizer
+    optimizer: StackOptimizer | BatchedOptimizer
     loader: Loader
     loss: Loss
     num_epochs: int
@@ -66,16 +66,16 @@ class Stack:
         return averaged
 
     def weights(self, run: int) -> dict[str, Tensor]:
-        """The weights that a run is at this moment, on the CPU: the averages if there are any."""
+        """A copy of the weights that a run is at this moment: the averages if there are any."""
         tensors = self.model.state_dict() if self.average is None else self.average.tensors
-        return self._on_cpu(tensors, run)
+        return self._copies(tensors, run)
 
     def tensors(self, run: int) -> dict[str, Tensor]:
-        """One run's tensors on the CPU, for `TrainingState`."""
+        """Copies of one run's tensors, for `TrainingState`."""
         parts: dict[str, Mapping[str, Tensor]] = {
-            "model": self._on_cpu(self.model.state_dict(), run),
+            "model": self._copies(self.model.state_dict(), run),
             "optimizer": self.optimizer.state_dict(run),
-            "average": self._on_cpu(self.average.tensors, run) if self.average else {},
+            "average": self._copies(self.average.tensors, run) if self.average else {},
             "generator": {name: g.get_state() for name, g in self._generators(run).items()},
         }
         return {f"{part}/{key}": t for part, own in parts.items() for key, t in own.items()}
@@ -95,10 +95,9 @@ class Stack:
         for name, generator in self._generators(run).items():
             generator.set_state(generators[name])
 
-    def _on_cpu(self, tensors: Mapping[str, Tensor], run: int) -> dict[str, Tensor]:
+    def _copies(self, tensors: Mapping[str, Tensor], run: int) -> dict[str, Tensor]:
         return {
-            name: view_of(tensor, run, self.num_runs).to("cpu", copy=True)
-            for name, tensor in tensors.items()
+            name: view_of(tensor, run, self.num_runs).clone() for name, tensor in tensors.items()
         }
 
     def _generators(self, run: int) -> dict[str, torch.Generator]:

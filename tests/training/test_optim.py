@@ -1,17 +1,22 @@
 """Networks of a stack are optimised as torch would optimise each by itself."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from fashion_mnist.models.network import MLP, Architecture, build_mlp
 from fashion_mnist.training.optim import (
+    BatchedOptimizer,
     StackOptimizer,
+    build_optimizer,
+    can_batch,
     optimizer_names,
     option_defaults,
     refusal,
 )
-from fashion_mnist.training.schedules import constant
+from fashion_mnist.training.schedules import Schedule, constant
 
 ARCHITECTURE = Architecture(3, (4,), 2, normalization="layer")
 OPTIONS = [{"lr": 0.01}, {"lr": 0.1}]
@@ -109,6 +114,83 @@ def test_clipping_bounds_each_networks_own_gradient() -> None:
     optimizer.step(0.5)
     moved = before["output.bias"] - model.get_parameter("output.bias").detach()
     assert moved.flatten().tolist() == pytest.approx([3, 4, 0.3, 0.4], abs=1e-5)
+
+
+BATCHED: dict[str, list[dict[str, Any]]] = {
+    "adamw": [
+        {"lr": 0.01},
+        {"lr": 0.1, "betas": (0.5, 0.9), "weight_decay": 0.3, "eps": 1e-3},
+        {"lr": 0.003, "betas": (0.0, 0.99), "weight_decay": 0.0},
+    ],
+    "sgd": [
+        {"lr": 0.1},
+        {"lr": 0.02, "momentum": 0.9, "weight_decay": 0.1, "dampening": 0.3},
+        {"lr": 0.3, "momentum": 0.5, "weight_decay": 0.01},
+    ],
+    "sgd, nesterov": [
+        {"lr": 0.1, "momentum": 0.3, "nesterov": True},
+        {"lr": 0.02, "momentum": 0.9, "weight_decay": 0.1, "nesterov": True},
+        {"lr": 0.3, "momentum": 0.5, "nesterov": True},
+    ],
+}
+
+
+def assert_close(model: MLP, other: MLP) -> None:
+    """Every parameter, to the rounding of float32 over some steps."""
+    for key, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter, other.get_parameter(key), rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("clip_grad_norm", [None, [0.5, 2.0, 1e6]])
+@pytest.mark.parametrize("case", BATCHED)
+def test_a_batched_optimizer_is_torchs_own(case: str, clip_grad_norm: list[float] | None) -> None:
+    """Numbers of each network's own; one of three leaves on the way; states are torch's too."""
+    name, options = case.partition(",")[0], BATCHED[case]
+    factors: list[Schedule] = [lambda progress: 1 - progress, constant, lambda _: 0.5]
+    models = make_model(3), make_model(3)
+    kinds: list[type[BatchedOptimizer] | type[StackOptimizer]] = [BatchedOptimizer, StackOptimizer]
+    first, second = (
+        kind(model, name=name, options=options, schedules=factors, clip_grad_norm=clip_grad_norm)
+        for kind, model in zip(kinds, models, strict=True)
+    )
+    for step in range(6):
+        for model, optimizer in zip(models, (first, second), strict=True):
+            give_gradients(model, step)
+            optimizer.step(step / 10)
+        assert first.learning_rates() == pytest.approx(second.learning_rates())
+    assert_close(*models)
+    kept = [0, 2]
+    for network in range(3):
+        torch.testing.assert_close(first.state_dict(network), second.state_dict(network))
+    rests = make_model(2), make_model(2)
+    for rest, model in zip(rests, models, strict=True):
+        rest.load_state_dict({key: tensor[kept] for key, tensor in model.state_dict().items()})
+    norms = clip_grad_norm and [clip_grad_norm[r] for r in kept]
+    own = [options[r] for r in kept]
+    others = [
+        kind(rest, name=name, options=own, schedules=factors[:2], clip_grad_norm=norms)
+        for kind, rest in zip(kinds, rests, strict=True)
+    ]
+    # each goes on with the states of the other
+    for optimizer, before in zip(others, (second, first), strict=True):
+        for network, r in enumerate(kept):
+            optimizer.load_state_dict(network, before.state_dict(r))
+    for step in range(6, 10):
+        for rest, optimizer in zip(rests, others, strict=True):
+            give_gradients(rest, step)
+            optimizer.step(step / 10)
+    assert_close(*rests)
+
+
+def test_only_stacks_on_a_gpu_are_batched() -> None:
+    """The CPU keeps torch's own, to the bit; so do options that the batched one does not have."""
+    model = make_model(2)
+    optimizer = build_optimizer(model, name="adamw", options=OPTIONS, schedules=[constant] * 2)
+    assert isinstance(optimizer, StackOptimizer)
+    assert can_batch("adamw", OPTIONS)
+    assert not can_batch("rmsprop", OPTIONS)
+    assert not can_batch("adamw", [{"lr": 0.1, "amsgrad": True}] * 2)
+    assert not can_batch("sgd", [{"lr": 0.1, "nesterov": flag} for flag in (True, False)])
 
 
 def test_dense_first_order_optimizers_of_torch_are_there() -> None:
