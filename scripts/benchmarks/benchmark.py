@@ -22,7 +22,6 @@ from measure_training import (
     NETWORKS,
     measure_beside_a_neighbour,
     measure_epochs,
-    measure_gpu,
     measure_growth,
     measure_memory,
     measure_precision,
@@ -38,7 +37,7 @@ QUICK = ["epoch", "growth", "start", "recording", "publishing", "reading"]
 def main() -> None:
     """Run the parts that were asked for and print a Markdown table of each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    more = "also grid, memory, precision, neighbour, gpu"
+    more = "also grid, memory, precision, neighbour"
     parser.add_argument("parts", nargs="*", default=QUICK, help=f"{', '.join(QUICK)}; {more}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--runs", type=int, default=64, help="of a grid")
@@ -62,7 +61,6 @@ def main() -> None:
         "publishing": measure_publishing,
         "reading": measure_reading,
         "neighbour": measure_beside_a_neighbour,
-        "gpu": measure_gpu,
     }
     tables = {}
     for part in options.parts:

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -282,27 +281,3 @@ def step_in_a_process(spin_count: str) -> float:
 def step_milliseconds() -> float:
     """The mean of a hundred training steps, batch 128, in this process."""
     return 1000 * seconds_a_step(["model.hidden_sizes=[512,256]"], 1)(real_dataset())()
-
-
-def measure_gpu(rounds: int) -> Table:
-    """One GPU: an epoch of a run and of stacks, beside the loop by hand on the same GPU."""
-    if not torch.cuda.is_available():
-        raise SystemExit("there is no GPU here, or this torch cannot use it")
-    dataset, rows = real_dataset().to("cuda"), []
-    overrides = ["data.validation_size=0", "model.hidden_sizes=[512,256]"]
-    for size in (1, 64, 256):
-        configs = [check([f"seed={seed}", *overrides]) for seed in range(size)]
-        views = [view_data(config, dataset) for config in configs]
-        stack = build_stack(configs, views, dataset, Machine("cuda", "bf16", physical_cores()))
-        own = [seconds_of(partial(on_gpu, stack)) for _ in range(rounds + 1)][1:]
-        rows.append(
-            [f"{size} × 784-512-256-10", spread(own), f"{statistics.median(own) / size:.3f}"]
-        )
-    return Table(["stack, bf16", "s an epoch", "s an epoch and member"], rows)
-
-
-def on_gpu(stack: Stack) -> None:
-    """An epoch, to its end."""
-    stack.num_steps = 0
-    train_epoch(stack)
-    torch.cuda.synchronize()
