@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 from measure_commands import GRIDS, measure_grids, measure_recording, measure_start
-from measure_store import measure_publishing, measure_reading
+from measure_store import measure_pictures, measure_publishing, measure_reading
 from measure_training import (
     NETWORKS,
     measure_beside_a_neighbour,
@@ -37,7 +37,7 @@ QUICK = ["epoch", "growth", "start", "recording", "publishing", "reading"]
 def main() -> None:
     """Run the parts that were asked for and print a Markdown table of each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    more = "also grid, memory, precision, neighbour"
+    more = "also grid, memory, pictures, precision, neighbour"
     parser.add_argument("parts", nargs="*", default=QUICK, help=f"{', '.join(QUICK)}; {more}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--runs", type=int, default=64, help="of a grid")
@@ -58,6 +58,7 @@ def main() -> None:
         "grid": lambda rounds: measure_grids(rounds, options.runs, options.grids),
         "start": measure_start,
         "recording": measure_recording,
+        "pictures": measure_pictures,
         "publishing": measure_publishing,
         "reading": measure_reading,
         "neighbour": measure_beside_a_neighbour,

@@ -6,14 +6,22 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from measuring import FMNIST, Table, in_turn, ratio, spread, whole_command
+import torch
+from measuring import FMNIST, Table, in_turn, ratio, real_dataset, spread, whole_command
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
+
+from fashion_mnist.metrics.classification import confusion_counts
+from fashion_mnist.plots.confusion import confusion_figure
+from fashion_mnist.plots.image_grid import mistakes_figure
+from fashion_mnist.plots.png import write_png
+from fashion_mnist.runs.artifacts import SplitResult, write_split
 
 NUM_EPOCHS = 20
 FIGURES = ["train/loss", "train/accuracy", "val/loss", "val/accuracy", "lr", "images_per_second"]
 NUM_PARAMETERS = 60  # about as many as a config has keys
 STORE_SIZES = [10, 500, 2000]
+NUM_VALIDATED = 5000
 NUM_SENT = 16  # runs of the sweep that is sent
 
 
@@ -37,6 +45,40 @@ def measure_publishing(rounds: int) -> Table:
         ["the start of the program that sends, once", spread(starts), ratio(starts, sent)],
     ]
     return Table(["publishing a run, 20 epochs, its files, sqlite", "s of a core", "ratio"], rows)
+
+
+def measure_pictures(rounds: int) -> Table:
+    """Seconds of a core for what is drawn and written of a sweep's member: its validation split."""
+    data = real_dataset()
+    images = data.test_images[:NUM_VALIDATED].view(-1, *data.image_shape)
+    labels = data.test_labels[:NUM_VALIDATED]
+    draws = torch.Generator().manual_seed(0)
+    logits = torch.randn(len(labels), data.num_classes, generator=draws)
+    logits[torch.arange(len(labels)), labels] += 4  # most are right
+    probabilities = logits.softmax(1)
+    counts = confusion_counts(labels[None], probabilities.argmax(1)[None], data.num_classes)[0]
+    result = SplitResult("validation", counts, 0.0, probabilities, labels, images, "")
+    names = data.class_names
+
+    def pictures(folder: Path) -> None:
+        write_png(confusion_figure(counts.numpy(), names, "Validation"), folder / "counts.png")
+        arrays = (images.numpy(), labels.numpy(), probabilities.numpy())
+        write_png(mistakes_figure(*arrays, names), folder / "mistakes.png")
+
+    def everything(folder: Path) -> None:
+        list(write_split(folder, result, names))
+
+    rows = []
+    for what, subject in {"its two pictures": pictures, "these and its tables": everything}.items():
+        with tempfile.TemporaryDirectory() as folder:
+            subject(Path(folder))  # imports, fonts
+            own = []
+            for _ in range(rounds):
+                began = time.process_time()
+                subject(Path(folder))
+                own.append(time.process_time() - began)
+        rows.append([what, spread(own, 3)])
+    return Table([f"a split of {NUM_VALIDATED} images", "s of a core"], rows)
 
 
 def train_a_sweep(folder: str) -> None:
