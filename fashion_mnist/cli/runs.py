@@ -343,7 +343,14 @@ def print_comparison(
     ):
         keys = list(dict.fromkeys(key for row in rows for key in row))
         names = ("run", "settings")
-        print_table(rows, [Column(key, key, can_shrink=key in names) for key in keys])
+        # where there is no room differences are left out, the last first: the page has them all
+        print_table(
+            rows,
+            [
+                Column(key, key, can_shrink=key in names, priority=place if " − " in key else 0)
+                for place, key in enumerate(keys)
+            ],
+        )
         print_text("")
     for line in (*comparing.notes(comparison), "", *comparing.headline(comparison)):
         print_text(line)
