@@ -44,9 +44,11 @@ from fashion_mnist.metrics.statistics import (
     statistic,
 )
 from fashion_mnist.plots.scale import scale_of
-from fashion_mnist.runs.markdown import code, plain
+from fashion_mnist.runs.markdown import code, markdown_row, plain
 from fashion_mnist.tracking.recorded import (
+    DATA_TAG,
     SCORE,
+    SPLIT_TAG,
     TEST_SCORE,
     RecordedRun,
 )
@@ -233,11 +235,12 @@ class Leaderboard:
             rows.append(row)
         return rows
 
-    def text(self, width: int | None) -> list[str]:
+    def text(self, width: int | None, limit: int | None = None) -> list[str]:
         """The rows as lines of a terminal; a narrow one shows fewer columns.
 
         Args:
             width: of the terminal, in characters; None for as wide as the cells are.
+            limit: the first so many rows; None for all that are shown.
         """
         score, test = metric_name(self.score), metric_name(TEST_SCORE)
         columns = [
@@ -250,7 +253,7 @@ class Leaderboard:
             Column("adjusted p", "Holm-adjusted p", priority=2),
             Column(test, test, priority=1),
         ]
-        return text_table(self.rows(), columns, width)
+        return text_table(self.rows()[:limit], columns, width)
 
     def markdown(self) -> list[str]:
         """The rows as a table of Markdown, for a README or a paper: all columns of `text`."""
@@ -263,7 +266,7 @@ class Leaderboard:
             [(code if key == "setting" else plain)(row.get(key, "")) for key in head]
             for row in rows
         ]
-        return [f"| {' | '.join(cells)} |" for cells in lines]
+        return [markdown_row(cells) for cells in lines]
 
     def notes(self) -> list[str]:
         """What a reader of the table must know, a paragraph each."""
@@ -359,6 +362,15 @@ def planned_by_jobs(results: Iterable[RunResult]) -> int:
     """The largest number of seeds and folds that a setting of a sweep has, finished or not."""
     counts = Counter(frozenset(run.settings) for run in unique_runs(results))
     return max(counts.values(), default=0)
+
+
+def split_of(tags: Mapping[str, str]) -> str:
+    """Names the images that a run with these tags was validated on; empty if that is not known.
+
+    By the hash of their indices, whatever the run was trained on, and of the data set.
+    """
+    names = [tags.get(DATA_TAG, ""), tags.get(SPLIT_TAG, "")]
+    return " ".join(names) if all(names) else ""
 
 
 def main_effects(board: Leaderboard) -> dict[str, dict[str, Statistic]]:

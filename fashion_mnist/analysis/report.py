@@ -95,12 +95,13 @@ def build_report(
         subject.all_runs,
         limit=limit,
     )
+    board = _with_curves(store, board)
     best, no_predictions = _best(store, board.settings[0])
     images, no_images = _images(best, folder)
     networks = subject.networks
     return Report(
         subject=subject,
-        board=_with_curves(store, board),
+        board=board,
         shares=importances(board),
         history=_history(store, networks[0]) if len(networks) == 1 else [],
         best=best,

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fashion_mnist.analysis.labels import REPLICATE_KEYS
-from fashion_mnist.analysis.leaderboard import FOLD, SEED, SPEED, Leaderboard, RunResult, rank
+from fashion_mnist.analysis.leaderboard import (
+    FOLD,
+    SEED,
+    SPEED,
+    Leaderboard,
+    RunResult,
+    rank,
+    split_of,
+)
 from fashion_mnist.analysis.lookup import (
     ChoiceError,
     choose_sweep,
@@ -27,7 +35,7 @@ from fashion_mnist.runs.identity import (
     TRAINING_IMAGES_TAG,
     is_identity,
 )
-from fashion_mnist.tracking.recorded import DATA_TAG, SPLIT_TAG, TEST_SCORE, RecordedRun
+from fashion_mnist.tracking.recorded import DATA_TAG, TEST_SCORE, RecordedRun
 
 if TYPE_CHECKING:
     from fashion_mnist.tracking.reader import Reader
@@ -137,15 +145,6 @@ def identity_of(run: RecordedRun) -> dict[str, str]:
     return {key: own[key] for key in sorted(own)}
 
 
-def validation_split_of(run: RecordedRun) -> str:
-    """Names the images that the run was validated on; empty where the store does not say.
-
-    By the hash of their indices, whatever the run was trained on, and of the data set.
-    """
-    tags = [run.tags.get(DATA_TAG, ""), run.tags.get(SPLIT_TAG, "")]
-    return " ".join(tags) if all(tags) else ""
-
-
 def _result(number: int, run: RecordedRun, store: Reader) -> RunResult:
     sizes = (
         run.parameters.get("data.validation_size", ""),
@@ -166,7 +165,7 @@ def _result(number: int, run: RecordedRun, store: Reader) -> RunResult:
         history=[],
         folder=Path(str(number)),  # an id in a store may be anything
         command="",
-        split=validation_split_of(run),
+        split=split_of(run.tags),
         num_validation=num_validation,
         num_training=num_training,
         predictions=partial(stored_predictions, store, run, "validation"),

@@ -21,7 +21,7 @@ from fashion_mnist.analysis.leaderboard import Leaderboard, Row, RunResult, Sett
 from fashion_mnist.console import plural
 from fashion_mnist.plots.png import write_png
 from fashion_mnist.runs.files import replacing
-from fashion_mnist.runs.markdown import code, plain
+from fashion_mnist.runs.markdown import code, markdown_row, plain
 from fashion_mnist.templates import Table, picture, render, table
 
 MOST_ROWS = 100  # of a table on the page; the CSV files have them all
@@ -294,12 +294,15 @@ def _top_lines(board: Leaderboard, limit: int = 5) -> list[str]:
     names = [plain(name) for name in short_names(board.axes).values()]
     tested = any(setting.test for setting in board.scored[:limit])
     last = [metric_name(board.score), "runs", *(["test accuracy"] if tested else [])]
-    lines = [_row(["", *names, *last]), _row(["--:", *["---"] * len(names), *["--:"] * len(last)])]
+    lines = [
+        markdown_row(["", *names, *last]),
+        markdown_row(["--:", *["---"] * len(names), *["--:"] * len(last)]),
+    ]
     for number, setting in enumerate(board.scored[:limit], start=1):
         values = [code(short_value(setting.values.get(axis, ABSENT))) for axis in board.axes]
         cells = [statistic_text(board.score, setting.score), board.count_text(setting)]
         cells += [_test_text(setting)] if tested else []
-        lines.append(_row([str(number), *values, *cells]))
+        lines.append(markdown_row([str(number), *values, *cells]))
     return lines
 
 
@@ -328,10 +331,6 @@ def _label(run: RunResult) -> str:
 def _some(values: Sequence[str], limit: int = 12) -> str:
     more = f" … {len(values)} in all" if len(values) > limit else ""
     return ", ".join(code(short_value(value)) for value in values[:limit]) + more
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _bounded(lines: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations  # numpy and scipy are imported when somethin
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import combinations_with_replacement
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, NamedTuple
@@ -265,7 +265,13 @@ def _t_test(
 
 def _t_interval(mean: Statistic, standard_error: float) -> Interval:
     """Student's t interval of a mean with this standard error and n - 1 degrees of freedom."""
+    reach = _t_quantile(mean.n - 1) * standard_error
+    return Interval(mean.mean - reach, mean.mean + reach)
+
+
+@cache  # scipy takes a millisecond, and a leaderboard has hundreds of settings of few sizes
+def _t_quantile(degrees: int) -> float:
+    """How many standard errors an interval reaches, with so many degrees of freedom."""
     from scipy.stats import t
 
-    reach = float(t.ppf((1 + CONFIDENCE) / 2, mean.n - 1)) * standard_error
-    return Interval(mean.mean - reach, mean.mean + reach)
+    return float(t.ppf((1 + CONFIDENCE) / 2, degrees))

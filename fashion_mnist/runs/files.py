@@ -222,8 +222,8 @@ def holder(lock: Path) -> tuple[int, str]:
 def is_held(lock: Path) -> bool:
     """Whether a living process, also this one, holds a `ProcessLock` of this path.
 
-    Where the system can share locks, looking keeps nobody from taking it but for an instant, and
-    who looks at the same time sees it free.
+    Where the system can share locks, looking keeps no other process from taking it but for an
+    instant, and who looks at the same time sees it free.
     """
     if not lock.exists():
         return False

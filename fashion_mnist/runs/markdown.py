@@ -1,6 +1,7 @@
-"""Words of somebody else in a text of ours that MLflow shows as Markdown."""
+"""Text of users in Markdown of ours, which MLflow shows."""
 
 import re
+from collections.abc import Sequence
 from html import escape
 
 _MARKS = re.compile(r"([\\`*_\[\]#~|])")
@@ -19,6 +20,11 @@ def code(text: str, longest: int = 120) -> str:
     fence = "`" * (max(runs, default=0) + 1)
     room = " " if runs else ""  # a backtick at an end would join the fence
     return f"{fence}{room}{text}{room}{fence}".replace("|", "\\|")
+
+
+def markdown_row(cells: Sequence[str]) -> str:
+    """A row of a table; the cells are Markdown already."""
+    return f"| {' | '.join(cells)} |"
 
 
 def _one_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The last words of a run: its network is saved, evaluated and recorded."""
+"""The end of a run: its network is saved, evaluated and recorded."""
 
 import math
 from collections.abc import Sequence

@@ -14,7 +14,7 @@ STOPPING = [
 
 
 class StopRequested(Exception):  # noqa: N818 (nothing went wrong)
-    """Somebody wants the program to end; what was learned so far is to be saved."""
+    """The program is asked to end; what was learned so far is to be saved."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal.Signals(signal_number).name)
@@ -29,13 +29,13 @@ class StopRequests:
         self._interrupts = False
 
     def check(self) -> None:
-        """To be called where stopping is safe. Raises StopRequested if somebody asked for it."""
+        """To be called where stopping is safe. Raises StopRequested if that was asked for."""
         if self.request is not None:
             raise self.request
 
     @property
     def is_requested(self) -> bool:
-        """Whether somebody asked the program to stop."""
+        """Whether the program was asked to stop."""
         return self.request is not None
 
     @contextmanager

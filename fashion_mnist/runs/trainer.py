@@ -172,7 +172,7 @@ def _open(request: Request, result: RunResult, machine: Machine, held: ExitStack
         )
     result.was_known = folder.status() in ENDED
     if result.was_known:
-        folder.remove_checkpoints()  # a kill may have come between the last word and this
+        folder.remove_checkpoints()  # a kill may have come between the final status and this
         threads = folder.tags().get("threads", "")  # on which its scores were computed
         machine = replace(machine, threads=int(threads)) if threads.isdigit() else machine
     else:

@@ -142,7 +142,7 @@ class Observer:
     on_step: Callable[[Stack, int], None]
     on_epoch: Callable[[Stack, list[HistoryRow]], None]
     gives_up: Callable[[int, int, HistoryRow], bool] = _never  # a member's number, epoch, figures
-    check_for_stop: Callable[[], None] = _go_on  # asked before a run's last words
+    check_for_stop: Callable[[], None] = _go_on  # asked before a run is evaluated and recorded
 
 
 def train_what_can_be(
@@ -150,8 +150,8 @@ def train_what_can_be(
 ) -> None:
     """Train members; where that fails, each half by itself, so that only the culprit fails.
 
-    What does not fit the memory becomes smaller stacks in the same way. A disk that takes no more
-    is nobody's fault: all have that as their failure.
+    What does not fit the memory becomes smaller stacks in the same way. A full disk
+    fails every run of the stack with the same error.
     """
     try:
         train_members(members, dataset, machine, observer)
@@ -198,7 +198,7 @@ def _train_until_one_is_done(
     for r, member in enumerate(members):
         if member.state is not None:
             stack.load(r, member.state)
-            member.end_if_due(stack, r)  # where it was stopped before its last words
+            member.end_if_due(stack, r)  # where it was stopped before it was evaluated
     index = validation_index(views, machine)
     while not any(member.is_done for member in members):
         result = train_epoch(

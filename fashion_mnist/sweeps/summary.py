@@ -3,7 +3,7 @@
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from fashion_mnist.analysis.labels import metric_name, statistic_text
@@ -13,6 +13,7 @@ from fashion_mnist.analysis.leaderboard import (
     pareto_front,
     planned_by_jobs,
     rank,
+    split_of,
 )
 from fashion_mnist.analysis.predictions import read_predictions
 from fashion_mnist.console import plural
@@ -22,7 +23,7 @@ from fashion_mnist.runs.results import PRUNED_TAG
 from fashion_mnist.sweeps.definition import Sweep, sweep_command, train_command
 from fashion_mnist.sweeps.jobs import Job
 from fashion_mnist.sweeps.parent import record_results
-from fashion_mnist.tracking.recorded import DATA_TAG, SPLIT_TAG, SWEEP_COMMAND_TAG
+from fashion_mnist.tracking.recorded import SWEEP_COMMAND_TAG
 
 MOST_SETTINGS, MOST_FAILURES = 10, 10
 MISSING = {  # why there is no result, where the run does not say it
@@ -106,7 +107,7 @@ def read_result(job: Job, config_dir: str | None) -> RunResult:
         history=history,
         folder=run_dir.path,
         command=train_command([*job.request.overrides, *again], config_dir),
-        split=" ".join([tags.get(DATA_TAG, ""), tags.get(SPLIT_TAG, "")]).strip(),
+        split=split_of(tags),
         num_validation=job.config.data.validation_size,
         num_training=int(tags.get(TRAINING_IMAGES_TAG, 0)),
         predictions=partial(read_predictions, run_dir.artifacts / "validation" / "predictions.npz"),
@@ -184,7 +185,7 @@ def _table(result: SweepResult) -> str:
     width = max(80, shutil.get_terminal_size((100, 24)).columns)
     hidden = len(board.settings) - MOST_SETTINGS
     more = [f"and {plural(hidden, 'more setting')}: see leaderboard.csv"] if hidden > 0 else []
-    return "\n".join([*replace(board, limit=MOST_SETTINGS).text(width), *more])
+    return "\n".join([*board.text(width, MOST_SETTINGS), *more])
 
 
 def _front(result: SweepResult) -> str:

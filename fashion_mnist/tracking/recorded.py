@@ -27,7 +27,7 @@ TEST_SCORE = "test/accuracy"  # what says that a run has read its test set
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """What the store says; anybody may have written it.
+    """What the store says; any program may have written it.
 
     `metrics` are the last values; `status` is RUNNING, FINISHED, KILLED, FAILED or SCHEDULED.
     """

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from fashion_mnist.analysis.leaderboard import Leaderboard, Setting, rank
+from fashion_mnist.analysis.leaderboard import Leaderboard, Setting, rank, split_of
 from fashion_mnist.analysis.lookup import ChoiceError
 from fashion_mnist.analysis.stored_leaderboard import (
     build_leaderboard,
     planned_repetitions,
     recorded_results,
-    validation_split_of,
 )
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import RecordedRun
@@ -212,9 +211,9 @@ def test_two_thousand_runs_are_four_hundred_settings(store: Reader) -> None:
 
 def test_images_are_known_by_data_and_indices() -> None:
     """Not by what was trained on; unknown where the store does not say both."""
-    first = validation_split_of(run(0, data__train_size=10))
-    assert first == validation_split_of(run(1, data__train_size=20, seed=3))
-    assert first != validation_split_of(run(0, data__fold=1))
-    assert first != validation_split_of(run(0, data="e" * 64))
-    assert first != validation_split_of(run(0, data__validation_size=400))
-    assert validation_split_of(run(0, data="")) == ""
+    first = split_of(run(0, data__train_size=10).tags)
+    assert first == split_of(run(1, data__train_size=20, seed=3).tags)
+    assert first != split_of(run(0, data__fold=1).tags)
+    assert first != split_of(run(0, data="e" * 64).tags)
+    assert first != split_of(run(0, data__validation_size=400).tags)
+    assert split_of(run(0, data="").tags) == ""
