@@ -35,6 +35,12 @@ def ctrl_c_is_heard() -> None:
 
 
 @pytest.fixture(autouse=True)
+def draws_of_a_fixed_seed() -> None:
+    """What a test draws without a generator of its own is the same each time."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
 def threads_as_before() -> Iterator[None]:
     """The number of threads is the whole process's: put it back."""
     before = torch.get_num_threads()
