@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.recordings import Recordings, record_runs
+
 STORE = "MLFLOW_TRACKING_URI"
 
 
@@ -46,3 +48,16 @@ def threads_as_before() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
+    """A store with real runs, shared by the tests of a file."""
+    return record_runs(tmp_path_factory.mktemp("recordings"))
+
+
+@pytest.fixture
+def here(recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> Recordings:
+    """The same, with its folder as the current one: commands need no option for its store."""
+    monkeypatch.chdir(recordings.folder)
+    return recordings

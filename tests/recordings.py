@@ -1,9 +1,12 @@
-"""A real MLflow store with real runs in it: what tests of findings read."""
+"""A real MLflow store with real runs in it, and the commands that read it."""
 
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from typer.testing import CliRunner, Result
+
+from fashion_mnist.cli import app
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
@@ -32,6 +35,11 @@ class Recordings:
         """The run of this name that is no copy."""
         [only] = [run for run in self.reader().runs() if run.name == name and not run.original_id]
         return only
+
+
+def fmnist(*words: str | Path) -> Result:
+    """A command of the console script, run in this process."""
+    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 def record_runs(folder: Path) -> Recordings:

@@ -16,12 +16,7 @@ from fashion_mnist.analysis.lookup import score_of
 from fashion_mnist.tracking.artifact_roots import resolved_root
 from fashion_mnist.tracking.reader import Client, Reader
 from fashion_mnist.tracking.recorded import SCORE, RecordedRun, time_of
-from tests.recordings import Recordings, record_runs
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
-    return record_runs(tmp_path_factory.mktemp("recordings"))
+from tests.recordings import Recordings
 
 
 @pytest.fixture

@@ -10,12 +10,7 @@ from fashion_mnist.analysis.compare import RegisteredComparison, compare_registe
 from fashion_mnist.analysis.predictions import stored_predictions
 from fashion_mnist.metrics.statistics import McNemarTest
 from fashion_mnist.tracking.recorded import RecordedRun
-from tests.recordings import Recordings, record_runs
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
-    return record_runs(tmp_path_factory.mktemp("recordings"))
+from tests.recordings import Recordings
 
 
 @pytest.fixture

@@ -14,17 +14,12 @@ from fashion_mnist.config.schema import Config, flatten
 from fashion_mnist.runs.records import CONFIG_FILE
 from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.tracking.recorded import RecordedRun
-from tests.recordings import Recordings, record_runs
+from tests.recordings import Recordings
 
 BOMB = "\n".join(
     ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
 )
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
-    return record_runs(tmp_path_factory.mktemp("recordings"))
 
 
 @pytest.fixture

@@ -15,19 +15,17 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from scipy import stats
-from typer.testing import CliRunner, Result
 
 from fashion_mnist.analysis.compare import compare
 from fashion_mnist.analysis.comparison_page import comparison_page
 from fashion_mnist.analysis.stored_leaderboard import build_leaderboard
-from fashion_mnist.cli import app
 from fashion_mnist.cli.runs import print_comparison, print_differences
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking.recorded import COMPARISON_TAG
 from fashion_mnist.tracking.uploader import sync
 from tests.builders import QUIET, load, make_config
-from tests.recordings import SMALL, Recordings, record_runs
+from tests.recordings import SMALL, Recordings, fmnist, record_runs
 
 
 @pytest.fixture(scope="module")
@@ -55,17 +53,6 @@ def compared(recordings: Recordings) -> dict[str, Any]:
     """What `compare narrow broad 'model.width=8 seed=1'` says and leaves, recorded."""
     with contextlib.chdir(recordings.folder):
         return said("compare", "narrow", "broad", "model.width=8 seed=1")
-
-
-@pytest.fixture
-def here(recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> Recordings:
-    """The store of the current folder, which needs no option."""
-    monkeypatch.chdir(recordings.folder)
-    return recordings
-
-
-def fmnist(*words: str) -> Result:
-    return CliRunner().invoke(app, list(words))
 
 
 def said(*words: str) -> dict[str, Any]:

@@ -10,29 +10,12 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from typer.testing import CliRunner, Result
 
 from fashion_mnist.cli import app
 from tests.faults.test_hostile_names import ESCAPES, STEERING
-from tests.recordings import Recordings, record_runs
+from tests.recordings import Recordings, fmnist
 
 FMNIST = Path(sys.executable).with_name("fmnist")
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
-    return record_runs(tmp_path_factory.mktemp("recordings"))
-
-
-@pytest.fixture
-def here(recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> Recordings:
-    """The store of the current folder, which needs no option."""
-    monkeypatch.chdir(recordings.folder)
-    return recordings
-
-
-def fmnist(*words: str) -> Result:
-    return CliRunner().invoke(app, list(words))
 
 
 def rows(*words: str) -> list[dict[str, Any]]:

@@ -10,32 +10,14 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from PIL import Image
-from typer.testing import CliRunner, Result
 
 from fashion_mnist.analysis.lookup import score_of
-from fashion_mnist.cli import app
 from fashion_mnist.data.idx import write_idx
 from fashion_mnist.tracking.recorded import SCORE, RecordedRun
 from tests.builders import CLASS_NAMES, load
-from tests.recordings import Recordings, record_runs
+from tests.recordings import Recordings, fmnist
 
 CHILD, SIBLING = "model.width=4 seed=1", "model.width=8 seed=2"  # of a sweep: test set left alone
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
-    return record_runs(tmp_path_factory.mktemp("recordings"))
-
-
-@pytest.fixture
-def here(recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> Recordings:
-    """The store of the current folder, which needs no option."""
-    monkeypatch.chdir(recordings.folder)
-    return recordings
-
-
-def fmnist(*words: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 def said(*words: str | Path) -> dict[str, Any]:

@@ -19,35 +19,17 @@ import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
-from typer.testing import CliRunner, Result
 
 from fashion_mnist.analysis.networks import load_network
-from fashion_mnist.cli import app
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking.uploader import sync
 from fashion_mnist.training.checkpoint import FORMAT, load_model, save_model
 from tests.builders import QUIET, load, make_config, make_data
-from tests.recordings import SMALL, Recordings, record_runs
+from tests.recordings import SMALL, Recordings, fmnist
 
 FMNIST = Path(sys.executable).with_name("fmnist")
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
-    """Two networks are recorded as models: `alone`, and one of a sweep, later."""
-    return record_runs(tmp_path_factory.mktemp("recordings"))
-
-
-@pytest.fixture
-def here(recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> Recordings:
-    monkeypatch.chdir(recordings.folder)
-    return recordings
-
-
-def fmnist(*words: str) -> Result:
-    return CliRunner().invoke(app, list(words))
 
 
 def register(*words: str) -> dict[str, Any]:

@@ -7,30 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
 
 from fashion_mnist.analysis.predictions import stored_predictions
-from fashion_mnist.cli import app
 from tests.builders import CLASS_NAMES
-from tests.recordings import Recordings, record_runs
+from tests.recordings import Recordings, fmnist
 
 PICTURE = re.compile(r'<img alt="([^"]*)"[^>]* src="([^"]{20})')
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
-    return record_runs(tmp_path_factory.mktemp("recordings"))
-
-
-@pytest.fixture
-def here(recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> Recordings:
-    """The store of the current folder, which needs no option."""
-    monkeypatch.chdir(recordings.folder)
-    return recordings
-
-
-def fmnist(*words: str) -> Result:
-    return CliRunner().invoke(app, list(words))
 
 
 def said(*words: str) -> dict[str, Any]:

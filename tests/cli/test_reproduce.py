@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from typer.testing import CliRunner, Result
 
-from fashion_mnist.cli import app
 from fashion_mnist.runs.records import CONFIG_FILE
 from tests.builders import make_data
-from tests.recordings import Recordings, record_runs
+from tests.recordings import Recordings, fmnist, record_runs
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +28,6 @@ def here(recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Re
     before = recordings.reader().runs()
     yield recordings
     assert recordings.reader().runs() == before
-
-
-def fmnist(*words: str) -> Result:
-    return CliRunner().invoke(app, list(words))
 
 
 def reproduce(*words: str, status: int = 0) -> dict[str, Any]:

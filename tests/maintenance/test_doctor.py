@@ -13,9 +13,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from typer.testing import CliRunner, Result
 
-from fashion_mnist.cli import app
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.data.fashion_mnist import NAMES
 from fashion_mnist.maintenance.doctor import (
@@ -37,16 +35,7 @@ from fashion_mnist.runs.events import LOG_FILE
 from fashion_mnist.runs.files import replacing, run_lock
 from fashion_mnist.tracking.store import Store
 from tests.builders import make_data
-from tests.recordings import Recordings, record_runs
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
-    return record_runs(tmp_path_factory.mktemp("recordings"))
-
-
-def fmnist(*words: str) -> Result:
-    return CliRunner().invoke(app, list(words))
+from tests.recordings import Recordings, fmnist
 
 
 def only(check: Iterable[Finding]) -> Finding:
