@@ -10,11 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "fashion_mnist"
 FLOORS = [
     {"process"},
     {"runs.files", "runs.signals"},  # a room each: they know nothing of runs, and all write files
-    {
-        "console",
-        "metrics",
-        "templates",
-    },
+    {"metrics", "templates"},
     {"data", "models", "plots"},
     {"training"},
     {"config"},

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from fashion_mnist.console import disk_trouble, duration
+from fashion_mnist.config.messages import disk_trouble, duration
 
 
 def test_an_error_of_the_disk_names_its_file_and_what_to_do() -> None:

@@ -30,7 +30,7 @@ from fashion_mnist.analysis.predictions import (
 )
 from fashion_mnist.analysis.significance import OTHER_IMAGES
 from fashion_mnist.analysis.stored_leaderboard import identity_of
-from fashion_mnist.config.errors import shown
+from fashion_mnist.config.messages import shown
 from fashion_mnist.metrics import classification
 from fashion_mnist.metrics.bootstrap import SCORES, Difference, Differences, bootstrap
 from fashion_mnist.metrics.calibration import (

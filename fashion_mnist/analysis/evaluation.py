@@ -22,7 +22,7 @@ from fashion_mnist.analysis.networks import (
     read_images,
     require_network,
 )
-from fashion_mnist.console import plural
+from fashion_mnist.config.messages import plural
 from fashion_mnist.data.corruptions import CORRUPTIONS, Corruption
 from fashion_mnist.metrics import calibration, classification
 from fashion_mnist.metrics.calibration import Reliability, Selection, expected_calibration_error

@@ -33,7 +33,8 @@ from fashion_mnist.analysis.significance import (
     ScoredRun,
     compare_with_best,
 )
-from fashion_mnist.console import Column, plural, text_table
+from fashion_mnist.analysis.text_table import Column, text_table
+from fashion_mnist.config.messages import plural
 from fashion_mnist.metrics.statistics import (
     Interval,
     Replicate,

@@ -18,7 +18,7 @@ from fashion_mnist.analysis.labels import (
     lower_is_better,
     metric_name,
 )
-from fashion_mnist.config.errors import did_you_mean, shown
+from fashion_mnist.config.messages import did_you_mean, shown
 from fashion_mnist.metrics.statistics import Replicate
 from fashion_mnist.tracking.recorded import OBJECTIVE_TAG, SCORE, SWEEP_TAG, RecordedRun
 

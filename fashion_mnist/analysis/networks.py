@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fashion_mnist.config.errors import shown
+from fashion_mnist.config.messages import shown
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset, missing_names
 from fashion_mnist.data.idx import DataError, read_pair
 from fashion_mnist.data.images import Inversion, PreprocessedImage, preprocess_file

@@ -26,7 +26,7 @@ from fashion_mnist.analysis.report_text import (
     wall_seconds,
 )
 from fashion_mnist.analysis.sweep_summary import SPREAD_NOTE, effects_context, leaderboard_table
-from fashion_mnist.console import duration, plural
+from fashion_mnist.config.messages import duration, plural
 from fashion_mnist.metrics import classification
 from fashion_mnist.metrics.statistics import Statistic, wilson_interval
 from fashion_mnist.plots.confusion import confusion_figure, difference_figure

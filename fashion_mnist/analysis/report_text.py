@@ -17,7 +17,7 @@ from fashion_mnist.analysis.labels import (
 )
 from fashion_mnist.analysis.leaderboard import FOLD, SEED, Leaderboard, Setting
 from fashion_mnist.analysis.lookup import Selection, recorded_axes
-from fashion_mnist.console import plural
+from fashion_mnist.config.messages import plural
 from fashion_mnist.metrics.statistics import Statistic, statistic
 from fashion_mnist.runs.identity import TRAINING_IMAGES_TAG
 from fashion_mnist.runs.records import OVERRIDES_FILE

@@ -16,7 +16,7 @@ from fashion_mnist.analysis.predictions import (
     stored_predictions,
 )
 from fashion_mnist.config.compose import check
-from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.config.parse import parse
 from fashion_mnist.config.schema import Config, flatten, nested
 from fashion_mnist.config.user_files import plain_tree

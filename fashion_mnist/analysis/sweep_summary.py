@@ -18,7 +18,7 @@ from fashion_mnist.analysis.labels import (
     values_text,
 )
 from fashion_mnist.analysis.leaderboard import Leaderboard, Row, RunResult, Setting, main_effects
-from fashion_mnist.console import plural
+from fashion_mnist.config.messages import plural
 from fashion_mnist.plots.png import write_png
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.markdown import code, markdown_row, plain

@@ -9,8 +9,13 @@ from contextlib import contextmanager
 
 import torch
 
-from fashion_mnist.config.errors import ConfigError
-from fashion_mnist.console import disk_trouble, duration, printable
+from fashion_mnist.config.messages import (
+    ConfigError,
+    PrintableFormatter,
+    disk_trouble,
+    duration,
+    printable,
+)
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.metrics import classification
 from fashion_mnist.runs.artifacts import read_confusion
@@ -164,3 +169,19 @@ def exit_status(error: BaseException) -> int | None:
             return 1
         case _:
             return None
+
+
+@contextmanager
+def lines_on_stdout() -> Iterator[None]:
+    """Within, what the program logs is written to the standard output, `printable`."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(PrintableFormatter("%(message)s"))
+    ours, root = logging.getLogger("fashion_mnist"), logging.getLogger()
+    level = ours.level
+    root.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        ours.setLevel(level)
+        root.removeHandler(handler)

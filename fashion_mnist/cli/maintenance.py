@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from fashion_mnist.analysis.text_table import Column
 from fashion_mnist.cli.output import (
     MAINTENANCE,
     AsJson,
@@ -18,7 +19,6 @@ from fashion_mnist.cli.output import (
     print_text,
 )
 from fashion_mnist.config.store_uri import DEFAULT_STORE
-from fashion_mnist.console import Column
 
 commands = typer.Typer()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fashion_mnist.analysis.text_table import Column
 from fashion_mnist.cli.output import (
     MODELS,
     AsJson,
@@ -26,7 +27,6 @@ from fashion_mnist.cli.output import (
     print_text,
 )
 from fashion_mnist.config.store_uri import DEFAULT_STORE
-from fashion_mnist.console import Column
 
 if TYPE_CHECKING:
     from fashion_mnist.analysis.compare import RegisteredComparison
@@ -354,7 +354,7 @@ def _say_that_the_test_set_is_read(scored: ScoredNetwork, record: bool) -> None:
 
 def _print_scores(scores: Scores) -> None:
     from fashion_mnist.analysis.evaluation import class_rows, coverage_rows, metric_rows
-    from fashion_mnist.console import plural
+    from fashion_mnist.config.messages import plural
     from fashion_mnist.metrics import classification
 
     images = plural(len(scores.result.labels), "image")
@@ -411,7 +411,7 @@ def _print_columns(rows: Sequence[dict[str, Any]], titles: dict[str, str], *, te
 
 
 def _print_files(files: Sequence[Path]) -> None:
-    from fashion_mnist.console import plural
+    from fashion_mnist.config.messages import plural
 
     print_text(f"{plural(len(files), 'file')} in {files[0].parent}")
 
@@ -420,7 +420,7 @@ def _print_ensemble(scored: ScoredEnsemble, files: Sequence[Path], *, as_json: b
     """Print its members, how often each counts, and the scores of all together."""
     from fashion_mnist.analysis.evaluation import content_of
     from fashion_mnist.analysis.networks import VALIDATION
-    from fashion_mnist.console import plural
+    from fashion_mnist.config.messages import plural
     from fashion_mnist.metrics.statistics import ALPHA
 
     test, best = scored.vs_best(), scored.runs[scored.best]
@@ -620,8 +620,7 @@ def _train_again(
     from contextlib import nullcontext
 
     from fashion_mnist.analysis.reproduce import reproduce as train_again
-    from fashion_mnist.cli.console import exit_status, in_words, observe
-    from fashion_mnist.console import lines_on_stdout
+    from fashion_mnist.cli.console import exit_status, in_words, lines_on_stdout, observe
     from fashion_mnist.runs.run_dir import RunError
     from fashion_mnist.runs.signals import StopRequested, stop_requests
 

@@ -15,7 +15,8 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from fashion_mnist.console import Column, duration, printable, text_table
+from fashion_mnist.analysis.text_table import Column, text_table
+from fashion_mnist.config.messages import duration, printable
 
 # panels of `fmnist --help`
 TRAINING = "Training"
@@ -66,7 +67,7 @@ def errors_in_a_line() -> Iterator[None]:
         is_unread = isinstance(error, BrokenPipeError)
         if is_unread or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        from fashion_mnist.console import disk_trouble
+        from fashion_mnist.config.messages import disk_trouble
 
         if isinstance(error, ValueError):
             raise failed(str(error), 2) from None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fashion_mnist.analysis.text_table import Column
 from fashion_mnist.cli.output import (
     RESULTS,
     AsJson,
@@ -26,7 +27,6 @@ from fashion_mnist.cli.output import (
     terminal_width,
 )
 from fashion_mnist.config.store_uri import DEFAULT_STORE
-from fashion_mnist.console import Column
 
 if TYPE_CHECKING:
     from fashion_mnist.analysis.compare import Comparison
@@ -462,7 +462,7 @@ def _sections(details: RunDetails) -> Iterator[tuple[str, list[list[str]]]]:
     from rich.filesize import decimal
 
     from fashion_mnist.analysis.details import sparkline
-    from fashion_mnist.console import plural
+    from fashion_mnist.config.messages import plural
 
     run = details.run
     curves = []

@@ -33,10 +33,9 @@ from fashion_mnist.config.compose import (
     hydra_config,
     job_config,
 )
-from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.messages import ConfigError, printable
 from fashion_mnist.config.store_uri import unread_variables
 from fashion_mnist.config.user_files import plain_tree
-from fashion_mnist.console import printable
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.runs.records import CHOSEN, OVERRIDES_FILE, parameters_of

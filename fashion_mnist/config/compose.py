@@ -26,11 +26,10 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 from yaml.reader import ReaderError
 
-from fashion_mnist.config.errors import ConfigError, did_you_mean, shorten, shown
+from fashion_mnist.config.messages import ConfigError, did_you_mean, first_line_of, shorten, shown
 from fashion_mnist.config.parse import parse, parse_sweep
 from fashion_mnist.config.schema import Config, SweepConfig, flatten, nested
 from fashion_mnist.config.user_files import UserFolder
-from fashion_mnist.console import first_line_of
 
 CONFIG_NAME = "train"
 RECIPE = "experiment"  # the group of named recipes; one may choose a sweep or a launcher too

@@ -31,7 +31,7 @@ import torch
 from annotated_types import Ge, MaxLen, MinLen
 from pydantic import TypeAdapter, ValidationError
 
-from fashion_mnist.config.errors import ConfigError, did_you_mean, shorten, shown
+from fashion_mnist.config.messages import ConfigError, did_you_mean, shorten, shown
 from fashion_mnist.config.schema import (
     MOST,
     Config,

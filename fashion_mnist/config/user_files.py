@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult
 from omegaconf import OmegaConf
 
-from fashion_mnist.console import first_line_of
+from fashion_mnist.config.messages import first_line_of
 
 MOST_BYTES = 200_000  # of a file
 MOST_DEPTH = 50  # of lists and mappings in each other

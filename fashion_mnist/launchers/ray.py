@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fashion_mnist.console import first_line_of
+from fashion_mnist.config.messages import first_line_of
 from fashion_mnist.launchers.base import Capacity, Listener, Task, Update, failure
 from fashion_mnist.launchers.local import visible_devices
 from fashion_mnist.launchers.remote import (

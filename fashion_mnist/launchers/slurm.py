@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from fashion_mnist.console import first_line_of
+from fashion_mnist.config.messages import first_line_of
 from fashion_mnist.launchers.base import Capacity, Listener, Task, Update, failure
 from fashion_mnist.launchers.remote import (
     RemoteResult,

@@ -22,8 +22,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from rich.filesize import decimal
 
+from fashion_mnist.config.messages import disk_trouble, first_line_of, plural
 from fashion_mnist.config.store_uri import absolute_uri, sqlite_path, without_password
-from fashion_mnist.console import disk_trouble, first_line_of, plural
 from fashion_mnist.data.fashion_mnist import (
     CLASS_NAMES,
     FASHION_MNIST,

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.messages import ConfigError, disk_trouble
 from fashion_mnist.config.parse import size_problems
 from fashion_mnist.config.schema import Config, DataConfig, flatten
-from fashion_mnist.console import disk_trouble
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
 from fashion_mnist.runs.identity import FAILURE_TAG, fingerprint, next_folder, run_folders
 from fashion_mnist.runs.run_dir import RunDir, RunError

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from fashion_mnist.config.messages import first_line_of
 from fashion_mnist.config.schema import Config
-from fashion_mnist.console import first_line_of
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.metrics import classification
 from fashion_mnist.models.network import num_parameters

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fashion_mnist.config.messages import first_line_of
 from fashion_mnist.config.schema import Config
-from fashion_mnist.console import first_line_of
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.signals import StopRequested

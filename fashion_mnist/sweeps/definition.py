@@ -16,7 +16,7 @@ from fashion_mnist.config.compose import (
     hydra_config,
     parse_override,
 )
-from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.config.schema import SweepConfig
 from fashion_mnist.sweeps.axes import Axis, text_of
 from fashion_mnist.sweeps.space import Space, read_space, sweep_id

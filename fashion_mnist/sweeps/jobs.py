@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.config.parse import size_problems
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset

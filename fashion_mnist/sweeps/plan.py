@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import torch
 
-from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.analysis.text_table import Column, text_table
+from fashion_mnist.config.messages import ConfigError, duration, plural
 from fashion_mnist.config.schema import Config
-from fashion_mnist.console import Column, duration, plural, text_table
 from fashion_mnist.launchers.base import Capacity, Launcher
 from fashion_mnist.models.network import num_parameters
 from fashion_mnist.models.summary import summarize

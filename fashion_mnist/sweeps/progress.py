@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fashion_mnist.analysis.labels import lower_is_better
-from fashion_mnist.console import duration, printable
+from fashion_mnist.config.messages import duration, printable
 from fashion_mnist.tracking.recorded import SCORE
 
 if TYPE_CHECKING:

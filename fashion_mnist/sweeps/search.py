@@ -38,7 +38,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from fashion_mnist.analysis.labels import DIRECTIONS
-from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.runs.files import cut_torn_line
 from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.sweeps.axes import Axis, text_of

@@ -16,7 +16,7 @@ from fashion_mnist.analysis.leaderboard import (
     split_of,
 )
 from fashion_mnist.analysis.predictions import read_predictions
-from fashion_mnist.console import plural
+from fashion_mnist.config.messages import plural
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.identity import FAILURE_TAG, TRAINING_IMAGES_TAG
 from fashion_mnist.runs.results import PRUNED_TAG

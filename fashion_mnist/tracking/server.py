@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from fashion_mnist.config.messages import printable
 from fashion_mnist.config.store_uri import (
     absolute_uri,
     demand_no_password,
@@ -22,7 +23,6 @@ from fashion_mnist.config.store_uri import (
     sqlite_path,
     without_password,
 )
-from fashion_mnist.console import printable
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.saved_views import VERSION_TAG, view_links
 from fashion_mnist.tracking.uri import check_store

@@ -20,8 +20,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
+from fashion_mnist.config.messages import disk_trouble
 from fashion_mnist.config.store_uri import sqlite_path
-from fashion_mnist.console import disk_trouble
 from fashion_mnist.runs.events import Mark, holds, log_size, rest_after
 from fashion_mnist.runs.files import ProcessLock, is_held, replacing
 from fashion_mnist.runs.run_state import Destination, RunState

@@ -19,6 +19,7 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from fashion_mnist.config.messages import first_line_of
 from fashion_mnist.config.store_uri import (
     DATABASE_PORTS,
     absolute_uri,
@@ -26,7 +27,6 @@ from fashion_mnist.config.store_uri import (
     sqlite_path,
     without_password,
 )
-from fashion_mnist.console import first_line_of
 
 USERNAME, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 TOKEN = "MLFLOW_TRACKING_TOKEN"

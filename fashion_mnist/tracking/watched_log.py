@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID, uuid5
 
-from fashion_mnist.console import first_line_of
+from fashion_mnist.config.messages import first_line_of
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.events import LOG_FILE, damage, holds, log_size
 from fashion_mnist.runs.files import run_lock

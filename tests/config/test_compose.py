@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from fashion_mnist.config.compose import CONFIG_NAME, composed_by_hydra, config_folder
-from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.sweeps.definition import check_sweep
 from fashion_mnist.sweeps.space import read_space
 from tests.builders import composer

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fashion_mnist.config.compose import Composer, check, config_folder
-from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.config.parse import parse
 from fashion_mnist.config.schema import flatten
 from fashion_mnist.models.network import ACTIVATIONS

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fashion_mnist.config.compose import Composer, config_folder
-from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.sweeps.definition import check_sweep, read_sweep
 
 RECIPE = "# @package _global_\n"

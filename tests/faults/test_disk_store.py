@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from fashion_mnist.console import disk_trouble
+from fashion_mnist.config.messages import disk_trouble
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train

@@ -17,7 +17,7 @@ from omegaconf.basecontainer import BaseContainer
 
 from fashion_mnist.cli.train import main
 from fashion_mnist.config.compose import Composer, check, config_folder
-from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.messages import ConfigError
 from tests.builders import data_overrides, make_data
 
 RECIPE = "# @package _global_\n"

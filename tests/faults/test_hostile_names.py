@@ -30,8 +30,7 @@ from fashion_mnist.analysis.report_page import report_page, write_report
 from fashion_mnist.analysis.sweep_summary import write_summary
 from fashion_mnist.cli.console import in_words
 from fashion_mnist.config.compose import check
-from fashion_mnist.config.errors import ConfigError
-from fashion_mnist.console import PrintableFormatter, printable
+from fashion_mnist.config.messages import ConfigError, PrintableFormatter, printable
 from fashion_mnist.plots.confusion import confusion_figure
 from fashion_mnist.runs.artifacts import SplitResult, record_split
 from fashion_mnist.runs.event_log import EventLog
@@ -118,7 +117,7 @@ def test_a_training_logs_harmlessly() -> None:
     folder = yaml.safe_load((Path(__file__).parents[2] / "conf/train.yaml").read_text())["hydra"]
     for name in ("hydra_logging", "job_logging"):
         classes = {each["class"] for each in folder[name]["formatters"].values()}
-        assert classes == {"fashion_mnist.console.PrintableFormatter"}
+        assert classes == {"fashion_mnist.config.messages.PrintableFormatter"}
 
 
 @pytest.mark.parametrize("text", MARKUP)

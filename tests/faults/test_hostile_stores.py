@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from fashion_mnist.cli import app
 from fashion_mnist.cli.console import summarize_run
-from fashion_mnist.console import printable
+from fashion_mnist.config.messages import printable
 from fashion_mnist.runs.events import FORMAT, START, make_event
 from fashion_mnist.runs.events import LOG_FILE as EVENTS
 from fashion_mnist.runs.run_dir import RunDir

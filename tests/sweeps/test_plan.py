@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fashion_mnist.console import duration
+from fashion_mnist.config.messages import duration
 from fashion_mnist.sweeps.plan import (
     Preflight,
     StackPlan,

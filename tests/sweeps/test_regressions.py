@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.sweeps.parent import child_name
 from fashion_mnist.sweeps.space import read_space

@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from fashion_mnist.config.compose import Composer
-from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.sweeps.axes import Axis
 from fashion_mnist.sweeps.definition import read_sweep, search_problems
 from fashion_mnist.sweeps.search import (

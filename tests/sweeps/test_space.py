@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fashion_mnist.config.compose import Composer, config_folder
-from fashion_mnist.config.errors import ConfigError
+from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.sweeps.axes import Axis, text_of
 from fashion_mnist.sweeps.space import Space, read_space, sweep_id
 
