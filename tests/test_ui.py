@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.files import run_lock
-from fashion_mnist.tracking.saved_views import COLUMNS, sweep_link, view_links
+from fashion_mnist.tracking.saved_views import COLUMNS, CURVES, IMAGES, sweep_link, view_links
 from fashion_mnist.tracking.server import mlflow_server, ui, wait_until_ready
 from fashion_mnist.tracking.uploader import sync
 
@@ -257,8 +257,13 @@ def test_charts_view_shows_curves_and_matrices_side_by_side(server: str, browser
     assert x2 >= x1 + width1
     assert width1 >= 450  # ten rows of numbers can be read
     text = browser.run("document.body.innerText")
-    for title in ("train/loss", "val/loss", "val/accuracy", "validation/confusion_matrix"):
+    for title in (*CURVES, IMAGES[0], "the best one last"):
         assert title in text
+    names = browser.run(
+        f"{pictures}.map(img => {{ let box = img; while (!box.innerText?.trim()) "
+        "box = box.parentElement; return box.innerText.trim().split('\\n').pop(); })"
+    )
+    assert names[:2] == ["worse run", "better run"]
 
 
 @needs_chromium
