@@ -4,8 +4,10 @@ import contextlib
 import json
 import math
 import os
+import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -456,6 +458,35 @@ def test_view_changed_again_is_replaced(output_dir: Path, uri: str) -> None:
     state = json.loads(view["state"])
     (parallel,) = [chart for chart in state["compareRunCharts"] if chart["type"] == "PARALLEL"]
     assert parallel["selectedParams"] == ["model.width", "optimizer.lr"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            "UPDATE alembic_version SET version_num = '0123456789ab'",
+            "newer MLflow .* choose another",
+        ),
+        ("UPDATE alembic_version SET version_num = '451aebb31d03'", "older MLflow: .* db upgrade"),
+        ("DROP TABLE experiments", "database of another program"),
+    ],
+    ids=["newer", "older", "foreign"],
+)
+def test_a_database_that_mlflow_must_not_have_is_left_as_it_is(
+    output_dir: Path, uri: str, tmp_path: Path, change: str, reason: str
+) -> None:
+    """One line says why, and what mends it; what was recorded waits."""
+    write_whole_run(make_folder(output_dir), uri)
+    file = tmp_path / "store" / "mlflow.db"
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as database:
+        database.execute("PRAGMA foreign_keys = OFF")
+        database.execute(change)
+    before = file.read_bytes()
+    outcome = sync(output_dir)
+    assert not outcome.is_complete
+    assert outcome.reason is not None
+    assert re.search(reason, outcome.reason)
+    assert file.read_bytes() == before
 
 
 def test_more_than_a_request_holds_is_sent_in_several(output_dir: Path, uri: str) -> None:

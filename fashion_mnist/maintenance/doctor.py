@@ -39,8 +39,9 @@ from fashion_mnist.runs.event_log import is_offline
 from fashion_mnist.runs.files import has_writer
 from fashion_mnist.runs.run_state import Destination
 from fashion_mnist.tracking.artifact_roots import local_path
-from fashion_mnist.tracking.reader import Reader, schema_problem
+from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import ID_TAG, how_to_restore
+from fashion_mnist.tracking.schema import schema_problem
 from fashion_mnist.tracking.upload_state import (
     logged_dirs,
     read_problems,

@@ -56,6 +56,7 @@ from fashion_mnist.tracking.artifact_roots import local_path, make_relative, res
 from fashion_mnist.tracking.packaged_model import save_preview
 from fashion_mnist.tracking.recorded import ID_TAG, MODEL_FOLDER, RecordedRun, how_to_restore
 from fashion_mnist.tracking.saved_views import VIEW_TAG, experiment_tags
+from fashion_mnist.tracking.schema import schema_problem
 from fashion_mnist.tracking.uri import complaint
 
 IMAGES_TAG = "mlflow.loggedImages"  # without it the charts do not look for images
@@ -277,6 +278,9 @@ def at_home(uri: str) -> Iterator[None]:
 
     Without the lock, processes that create one fresh store at once ruin it. A database that is
     not there yet is made.
+
+    Raises:
+        OSError: it is another program's, or of another version of MLflow.
     """
     path = sqlite_path(uri)
     if path is None:
@@ -286,6 +290,9 @@ def at_home(uri: str) -> Iterator[None]:
     with FileLock(f"{path}.lock"), contextlib.chdir(path.parent):
         if not path.exists():
             create_database(path)
+        # MLflow would make its tables beside another program's
+        if problem := schema_problem(path):
+            raise OSError(": ".join(problem))
         yield
 
 
