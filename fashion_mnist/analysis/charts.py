@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from fashion_mnist.analysis.effects import main_effects, pareto_front
 from fashion_mnist.analysis.labels import (
     ABSENT,
     lower_is_better,
@@ -15,7 +16,7 @@ from fashion_mnist.analysis.labels import (
     short_value,
     statistic_text,
 )
-from fashion_mnist.analysis.leaderboard import Leaderboard, Setting, main_effects, pareto_front
+from fashion_mnist.analysis.leaderboard import Leaderboard, Setting
 from fashion_mnist.metrics.statistics import Statistic, statistic
 from fashion_mnist.plots.png import Picture
 from fashion_mnist.plots.sweep_charts import (

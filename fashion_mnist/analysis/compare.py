@@ -1,46 +1,34 @@
-"""Networks compared with a first one by their predictions of the same images.
+"""Networks compared with a first one by their predictions of the same images; the page of that.
 
 N images of a split, C classes; counts `[C, C]` have rows true, columns predicted.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from fashion_mnist.analysis.labels import ABSENT, interval_text, naming_axes, p_text, values_text
-from fashion_mnist.analysis.networks import (
-    SPLITS,
-    TEST,
-    VALIDATION,
-    class_names_of,
-    require_network,
+from fashion_mnist.analysis.labels import (
+    ABSENT,
+    CALIBRATION,
+    interval_text,
+    metric_name,
+    naming_axes,
+    p_text,
+    values_text,
 )
-from fashion_mnist.analysis.pooled import counts_of
-from fashion_mnist.analysis.predictions import (
-    Predictions,
-    PredictionsError,
-    are_comparable,
-    stored_predictions,
-)
-from fashion_mnist.analysis.significance import OTHER_IMAGES
+from fashion_mnist.analysis.lookup import class_names_of
+from fashion_mnist.analysis.networks import SPLITS, VALIDATION, read_images_of, require_network
+from fashion_mnist.analysis.predictions import Predictions, are_comparable, stored_predictions
 from fashion_mnist.analysis.stored_leaderboard import identity_of
 from fashion_mnist.config.messages import shown
-from fashion_mnist.metrics import classification
 from fashion_mnist.metrics.bootstrap import SCORES, Difference, Differences, bootstrap
-from fashion_mnist.metrics.calibration import (
-    Reliability,
-    brier_score,
-    expected_calibration_error,
-    nll_of_probabilities,
-    reliability,
-)
-from fashion_mnist.metrics.classification import absent_classes
+from fashion_mnist.metrics.classification import absent_classes, class_f1
 from fashion_mnist.metrics.statistics import (
     ALPHA,
     Interval,
@@ -49,10 +37,22 @@ from fashion_mnist.metrics.statistics import (
     mcnemar_test,
     wilson_interval,
 )
+from fashion_mnist.plots.confusion import difference_figure
+from fashion_mnist.plots.image_grid import disagreements_figure
+from fashion_mnist.plots.png import Picture, write_png
+from fashion_mnist.plots.run_charts import reliability_figure
+from fashion_mnist.runs.files import replacing
+from fashion_mnist.runs.markdown import plain
+from fashion_mnist.runs.results import DESCRIPTION_TAG
+from fashion_mnist.templates import picture, render, table
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import RecordedRun
+from fashion_mnist.tracking.recorded import COMPARISON_TAG, RecordedRun
 
 MOST_RUNS = 10
+PAGE = "comparison.html"
+KINDS = ("differences", "disagreements", "reliability")  # of pictures
+TEXT = {"", "run", "id", "settings", "F1 of", "result"}  # columns that stand on the left
+Row = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -62,45 +62,17 @@ class ComparedRun:
     letter: str  # A for the first: what tables and pictures call it
     run: RecordedRun
     predictions: Predictions
-    counts: Tensor  # int64 [C, C]
-
-    @property
-    def scores(self) -> dict[str, float]:
-        """Those of `classification.summarize`."""
-        return {key: float(value) for key, value in classification.summarize(self.counts).items()}
 
     @property
     def f1(self) -> list[float | None]:
         """Of each class; None for a class neither true nor predicted."""
-        return classification.class_f1(self.counts)
+        return class_f1(self.predictions.counts)
 
     @property
     def accuracy_interval(self) -> Interval:
         """Wilson's, over images."""
         right = self.predictions.is_right
         return wilson_interval(int(right.sum()), len(right))
-
-    @property
-    def reliability(self) -> Reliability:
-        """How far its confidence is from its accuracy, in bins."""
-        return reliability(self._probabilities, self._labels)
-
-    @property
-    def calibration(self) -> dict[str, float]:
-        """How far its probabilities can be believed; the lower the better."""
-        return {
-            "ece": expected_calibration_error(self.reliability),
-            "brier": brier_score(self._probabilities, self._labels),
-            "nll": nll_of_probabilities(self._probabilities, self._labels),
-        }
-
-    @property
-    def _probabilities(self) -> Tensor:
-        return torch.from_numpy(self.predictions.probabilities)
-
-    @property
-    def _labels(self) -> Tensor:
-        return torch.from_numpy(self.predictions.labels)
 
 
 @dataclass(frozen=True)
@@ -109,13 +81,9 @@ class Pair:
 
     other: ComparedRun
     differences: Differences  # other less first
+    num_disagreements: int  # images that the two take for different classes
     test: McNemarTest  # first and second are the first and the other
     p_holm: float  # corrected for all others
-
-    @property
-    def is_significant(self) -> bool:
-        """Whether the two are significantly different."""
-        return self.p_holm <= ALPHA
 
 
 @dataclass(frozen=True)
@@ -124,7 +92,7 @@ class Comparison:
 
     split: str
     class_names: tuple[str, ...]
-    compared: tuple[ComparedRun, ...]
+    compared: tuple[ComparedRun, ...]  # the others are compared with the first
     pairs: tuple[Pair, ...]  # of all but the first
 
     @property
@@ -133,21 +101,141 @@ class Comparison:
         return self.compared[0]
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """The images' own classes, int64 `[N]`."""
-        return self.first.predictions.labels
-
-    @property
-    def title(self) -> str:
-        """`compare 512-512 relu adamw lr=0.001 seed=0 with …`."""
-        first, *others = (own_run.run.name for own_run in self.compared)
-        return f"compare {first} with {', '.join(others)}"
+    def name(self) -> str:
+        """Of its folder: the same runs on the same split take each other's place."""
+        return "-".join([*(each.run.run_id[:8] for each in self.compared), self.split])
 
     def settings(self) -> list[str]:
         """What each run's parameters are where they differ, in one line each."""
         values = [identity_of(each.run) for each in self.compared]
         axes = naming_axes(values)
         return [values_text(own, axes) or "the same settings" for own in values]
+
+    def result(self, pair: Pair) -> str:
+        """`B is significantly better than A`."""
+        other, first = pair.other.letter, self.first.letter
+        if pair.p_holm > ALPHA:
+            return f"{other} is not significantly different from {first}"
+        better = "better" if pair.test.difference > 0 else "worse"
+        return f"{other} is significantly {better} than {first}"
+
+    def headline(self) -> list[str]:
+        """The result for each of the others, with its numbers."""
+        return [
+            f"{self.result(pair)}: accuracy {_gap_text(pair.differences.scores['accuracy'])}, "
+            f"Holm-adjusted {p_text(pair.p_holm)}"
+            for pair in self.pairs
+        ]
+
+    def notes(self) -> list[str]:
+        """What a reader of the tables must know."""
+        own = self.first.predictions
+        absent = absent_classes(own.counts, self.class_names)
+        return [
+            f"Over the {len(own.labels):,} images of the {self.split} split. In "
+            "brackets: 95 % intervals, paired bootstrap over images, not corrected for their "
+            "number.",
+            "p: McNemar's exact test, Holm-adjusted where there are several. It is about these "
+            "networks on other images and says nothing of other seeds, which fmnist leaderboard "
+            "tests.",
+            *([absent] if absent else []),
+        ]
+
+    def tables(self) -> dict[str, list[Row]]:
+        """The runs; their scores, and how the others' differ from the first's; tests; classes."""
+        first, compared = self.first.letter, self.compared
+        gaps = [{key: pair.differences.scores[key] for key in SCORES} for pair in self.pairs]
+        scores = [
+            {"": metric_name(key)}
+            | {each.letter: f"{each.predictions.metrics[key]:.4f}" for each in compared}
+            | self._gaps([own[key] for own in gaps])
+            for key in SCORES
+        ]
+        interval = {each.letter: interval_text(each.accuracy_interval) for each in compared}
+        scores.insert(1, {"": "accuracy's 95 % interval (Wilson)"} | interval)
+        return {
+            "runs": [
+                {"": each.letter, "run": each.run.name, "id": each.run.run_id, "settings": settings}
+                for each, settings in zip(compared, self.settings(), strict=True)
+            ],
+            "scores": scores,
+            "tests": [
+                {
+                    "": f"{pair.other.letter} and {first}",
+                    "disagree": f"{pair.num_disagreements:,}",
+                    f"{first} alone right": f"{pair.test.first_alone:,}",
+                    "the other alone": f"{pair.test.second_alone:,}",
+                    "McNemar": p_text(pair.test.p),
+                    "Holm-adjusted": p_text(pair.p_holm),
+                    "result": self.result(pair),
+                }
+                for pair in self.pairs
+            ],
+            "classes": self._class_rows(),
+            "calibration": [
+                {"": metric_name(key)}
+                | {each.letter: f"{each.predictions.metrics[key]:.4f}" for each in compared}
+                for key in CALIBRATION
+            ],
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return {
+            "split": self.split,
+            "num_images": len(self.first.predictions.labels),
+            "class_names": self.class_names,
+            "runs": [
+                {
+                    "letter": each.letter,
+                    "id": each.run.run_id,
+                    "name": each.run.name,
+                    "setting": setting,
+                    "scores": {key: each.predictions.metrics[key] for key in SCORES},
+                    "accuracy_interval": each.accuracy_interval,
+                    "calibration": {k: each.predictions.metrics[k] for k in CALIBRATION},
+                    "f1": each.f1,
+                    "confusion": each.predictions.counts.tolist(),
+                }
+                for each, setting in zip(self.compared, self.settings(), strict=True)
+            ],
+            "against_the_first": [
+                {
+                    "letter": pair.other.letter,
+                    "scores": {k: _plain(gap) for k, gap in pair.differences.scores.items()},
+                    "f1": [_plain(gap) for gap in pair.differences.f1],
+                    "first_alone_right": pair.test.first_alone,
+                    "other_alone_right": pair.test.second_alone,
+                    "num_disagreements": pair.num_disagreements,
+                    "p": pair.test.p,
+                    "p_holm": pair.p_holm,
+                    "verdict": self.result(pair),
+                }
+                for pair in self.pairs
+            ],
+        }
+
+    def _class_rows(self) -> list[Row]:
+        """F1 of each class, and how that of the others differs, where both have one."""
+        support = self.first.predictions.counts.sum(1).tolist()
+        columns = {each.letter: each.f1 for each in self.compared}
+        rows = []
+        for k, name in enumerate(self.class_names):
+            f1 = {letter: own[k] for letter, own in columns.items()}
+            has_first = f1[self.first.letter] is not None
+            gaps = [
+                pair.differences.f1[k] if has_first and f1[pair.other.letter] is not None else None
+                for pair in self.pairs
+            ]
+            own = {key: ABSENT if value is None else f"{value:.4f}" for key, value in f1.items()}
+            rows.append({"F1 of": name, "images": f"{support[k]:,}"} | own | self._gaps(gaps))
+        return rows
+
+    def _gaps(self, gaps: Sequence[Difference | None]) -> Row:
+        return {
+            f"{pair.other.letter} − {self.first.letter}": _gap_text(gap) if gap else ABSENT
+            for pair, gap in zip(self.pairs, gaps, strict=True)
+        }
 
 
 def compare(store: Reader, runs: Sequence[RecordedRun], split: str) -> Comparison:
@@ -165,35 +253,33 @@ def compare(store: Reader, runs: Sequence[RecordedRun], split: str) -> Compariso
     if len(names) != num_classes:
         raise ValueError(f"{runs[0].name} names {len(names)} classes and predicts {num_classes}")
     compared = tuple(
-        ComparedRun(letter, run, own, counts_of(own))
+        ComparedRun(letter, run, own)
         for letter, run, own in zip(ascii_uppercase, runs, stored, strict=False)
     )
     return Comparison(split, tuple(names), compared, _pairs(compared, split))
 
 
 def _pairs(compared: Sequence[ComparedRun], split: str) -> tuple[Pair, ...]:
-    first, *others = (own_run.predictions for own_run in compared)
+    first, *others = (each.predictions for each in compared)
     num_classes = first.probabilities.shape[1]
     tests = [mcnemar_test(first.is_right, other.is_right) for other in others]
     # a test set is stratified where its classes are equally large, as Fashion-MNIST's are
     sizes = np.bincount(first.labels, minlength=num_classes)
     is_stratified = split == VALIDATION or bool((sizes == sizes[0]).all())
-    corrected = holm([test.p for test in tests])
-    return tuple(
-        Pair(
-            own_run,
-            bootstrap(
-                first.labels,
-                first.predicted,
-                other.predicted,
-                num_classes=num_classes,
-                is_stratified=is_stratified,
-            ),
-            test,
-            p,
+    differences = [
+        bootstrap(
+            first.labels,
+            first.predicted,
+            other.predicted,
+            num_classes=num_classes,
+            is_stratified=is_stratified,
         )
-        for own_run, other, test, p in zip(compared[1:], others, tests, corrected, strict=True)
-    )
+        for other in others
+    ]
+    disagree = [int((first.predicted != other.predicted).sum()) for other in others]
+    adjusted = holm([test.p for test in tests])
+    columns = (compared[1:], differences, disagree, tests, adjusted)
+    return tuple(Pair(*own) for own in zip(*columns, strict=True))
 
 
 def _check(runs: Sequence[RecordedRun], split: str) -> None:
@@ -230,239 +316,134 @@ def _split_in_words(run: RecordedRun, stored: Predictions) -> str:
     return " ".join([*words, f"SHA-256 {stored.split_sha256[:12]}…"])
 
 
-Row = dict[str, str]
-SCORE_NAMES = {
-    "accuracy": "accuracy",
-    "precision_macro": "macro precision",
-    "recall_macro": "macro recall",
-    "f1_macro": "macro F1",
-}
-CALIBRATION_NAMES = {
-    "ece": "calibration error (ECE)",
-    "brier": "Brier score",
-    "nll": "negative log-likelihood",
-}
-
-
-def run_rows(comparison: Comparison) -> list[Row]:
-    """Which letter is which run, and what makes it differ from the others."""
-    return [
-        {"": each.letter, "run": each.run.name, "id": each.run.run_id, "settings": settings}
-        for each, settings in zip(comparison.compared, comparison.settings(), strict=True)
-    ]
-
-
-def score_rows(comparison: Comparison) -> list[Row]:
-    """Each score of all, and how the others differ from the first."""
-    rows = []
-    for key in SCORES:
-        own = {each.letter: f"{each.scores[key]:.4f}" for each in comparison.compared}
-        gaps = [pair.differences.scores[key] for pair in comparison.pairs]
-        rows.append({"": SCORE_NAMES[key], **own, **_gaps(comparison, gaps)})
-    intervals = {each.letter: interval_text(each.accuracy_interval) for each in comparison.compared}
-    return [rows[0], {"": "accuracy's 95 % interval (Wilson)", **intervals}, *rows[1:]]
-
-
-def mcnemar_rows(comparison: Comparison) -> list[Row]:
-    """McNemar's test of each of the others against the first."""
-    first = comparison.first.letter
-    return [
-        {
-            "": f"{pair.other.letter} and {first}",
-            "disagree": f"{num_disagreements(comparison, pair):,}",
-            f"{first} alone right": f"{pair.test.first_alone:,}",
-            "the other alone": f"{pair.test.second_alone:,}",
-            "McNemar": p_text(pair.test.p),
-            "Holm-adjusted": p_text(pair.p_holm),
-            "result": result_text(comparison, pair),
-        }
-        for pair in comparison.pairs
-    ]
-
-
-def class_rows(comparison: Comparison) -> list[Row]:
-    """F1 of each class, and how that of the others differs, where both have one."""
-    support = comparison.first.counts.sum(1).tolist()
-    rows = []
-    for index, name in enumerate(comparison.class_names):
-        scores = {each.letter: each.f1[index] for each in comparison.compared}
-        own = {key: ABSENT if value is None else f"{value:.4f}" for key, value in scores.items()}
-        is_known = {key: value is not None for key, value in scores.items()}
-        gaps = [
-            pair.differences.f1[index]
-            if is_known[comparison.first.letter] and is_known[pair.other.letter]
-            else None
-            for pair in comparison.pairs
-        ]
-        images = f"{support[index]:,}"
-        rows.append({"F1 of": name, "images": images, **own, **_gaps(comparison, gaps)})
-    return rows
-
-
-def calibration_rows(comparison: Comparison) -> list[Row]:
-    """How far the probabilities of each can be believed."""
-    return [
-        {"": name, **{e.letter: f"{e.calibration[key]:.4f}" for e in comparison.compared}}
-        for key, name in CALIBRATION_NAMES.items()
-    ]
-
-
-def result_text(comparison: Comparison, pair: Pair) -> str:
-    """`B is significantly better than A`."""
-    other, first = pair.other.letter, comparison.first.letter
-    if not pair.is_significant:
-        return f"{other} is not significantly different from {first}"
-    better = "better" if pair.test.difference > 0 else "worse"
-    return f"{other} is significantly {better} than {first}"
-
-
-def headline(comparison: Comparison) -> list[str]:
-    """The result for each of the others, with its numbers."""
-    return [
-        f"{result_text(comparison, pair)}: accuracy "
-        f"{gap_text(pair.differences.scores['accuracy'])}, Holm-adjusted {p_text(pair.p_holm)}"
-        for pair in comparison.pairs
-    ]
-
-
-def notes(comparison: Comparison) -> list[str]:
-    """What a reader of the tables must know."""
-    absent = absent_classes(comparison.first.counts, comparison.class_names)
-    return [
-        f"Over the {len(comparison.labels):,} images of the {comparison.split} split. In "
-        "brackets: 95 % intervals, paired bootstrap over images, not corrected for their number.",
-        "p: McNemar's exact test, Holm-adjusted where there are several. It is about these "
-        "networks on other images and says nothing of other seeds, which fmnist leaderboard tests.",
-        *([absent] if absent else []),
-    ]
-
-
-def num_disagreements(comparison: Comparison, pair: Pair) -> int:
-    """Images that the two take for different classes."""
-    first, other = comparison.first.predictions, pair.other.predictions
-    return int((first.predicted != other.predicted).sum())
-
-
-def content_of(comparison: Comparison) -> dict[str, Any]:
-    """All of it as plain values."""
-    return {
-        "split": comparison.split,
-        "num_images": len(comparison.labels),
-        "class_names": comparison.class_names,
-        "runs": [
-            {
-                "letter": each.letter,
-                "id": each.run.run_id,
-                "name": each.run.name,
-                "setting": setting,
-                "scores": each.scores,
-                "accuracy_interval": each.accuracy_interval,
-                "calibration": each.calibration,
-                "f1": each.f1,
-                "confusion": each.counts.tolist(),
-            }
-            for each, setting in zip(comparison.compared, comparison.settings(), strict=True)
-        ],
-        "against_the_first": [
-            {
-                "letter": pair.other.letter,
-                "scores": {k: _plain(gap) for k, gap in pair.differences.scores.items()},
-                "f1": [_plain(gap) for gap in pair.differences.f1],
-                "first_alone_right": pair.test.first_alone,
-                "other_alone_right": pair.test.second_alone,
-                "num_disagreements": num_disagreements(comparison, pair),
-                "p": pair.test.p,
-                "p_holm": pair.p_holm,
-                "verdict": result_text(comparison, pair),
-            }
-            for pair in comparison.pairs
-        ],
-    }
-
-
-def gap_text(gap: Difference) -> str:
+def _gap_text(gap: Difference) -> str:
     """`+0.0100 (+0.0020 to +0.0180)`."""
     low, high = gap.interval
     return f"{gap.value:+.4f} ({low:+.4f} to {high:+.4f})"
-
-
-def _gaps(comparison: Comparison, gaps: Sequence[Difference | None]) -> Row:
-    first = comparison.first.letter
-    return {
-        f"{pair.other.letter} − {first}": ABSENT if gap is None else gap_text(gap)
-        for pair, gap in zip(comparison.pairs, gaps, strict=True)
-    }
 
 
 def _plain(gap: Difference) -> dict[str, Any]:
     return {"difference": gap.value, "interval": gap.interval}
 
 
-REGISTRY_SPLITS = (TEST, VALIDATION)  # the first one whose predictions both have stored
+def read_pictured(comparison: Comparison) -> tuple[NDArray[np.uint8] | None, str]:
+    """The split's images `[N, H, W]`; or None, and why they cannot be shown."""
+    first = comparison.first
+    images, why = read_images_of(
+        first.run,
+        comparison.class_names,
+        wanted=comparison.split,
+        sha256=first.predictions.split_sha256,
+    )
+    return images, f"The images on which they disagree are not shown: {why}" if why else ""
 
 
-@dataclass(frozen=True)
-class RegisteredComparison:
-    """What the images of a split say of the registered network so far and of the next one."""
+def write_comparison(
+    comparison: Comparison,
+    folder: Path,
+    images: NDArray[np.uint8] | None,
+    *,
+    remark: str = "",
+) -> list[Path]:
+    """Write page, pictures and JSON into the folder, in place of a comparison before; the files.
 
-    registered: RecordedRun
-    test: McNemarTest | None  # the registered one comes first
-    why_untested: str = ""
-    split: str = VALIDATION  # that was compared on
-
-    @property
-    def result(self) -> str:
-        """Of the next one: significantly better or worse, not significantly different, untested."""
-        if self.test is None:
-            return "not tested"
-        if self.test.p > ALPHA:
-            return "not significantly different"
-        return "significantly better" if self.test.difference > 0 else "significantly worse"
-
-    def words(self) -> str:
-        """In a sentence, with what it rests on."""
-        name = f"the registered model so far, {self.registered.name}"
-        if self.test is None:
-            return f"it cannot be compared with {name}: {self.why_untested}"
-        relation = {
-            "not significantly different": "not significantly different from",
-            "significantly better": "significantly better than",
-            "significantly worse": "significantly worse than",
-        }
-        bias = (
-            "; a network that was chosen by its validation accuracy is optimistically biased here"
-            if self.split == VALIDATION
-            else ""
-        )
-        return (
-            f"it is {relation[self.result]} {name}: of {self.test.num_images:,} {self.split} "
-            f"images it alone has {self.test.second_alone:,} right and the other alone "
-            f"{self.test.first_alone:,} (McNemar's exact test, p = {self.test.p:.2g}){bias}"
-        )
-
-
-def compare_registered(
-    store: Reader, registered: RecordedRun, run: RecordedRun
-) -> RegisteredComparison:
-    """Compare two networks by what is stored of their predictions; one test, not adjusted.
-
-    On the test set where both have read it: the validation split, which is used else, is what
-    networks are chosen by, and its scores of a chosen one are optimistically biased. The test is
-    of these two networks on other images of the kind, and not of what another seed would do.
+    Args:
+        images: of the split, `[N, H, W]`; None where they cannot be had.
+        remark: why.
 
     Raises:
-        OSError: the store does not answer.
+        OSError: a file cannot be written.
     """
-    why = OTHER_IMAGES
-    for split in REGISTRY_SPLITS:
-        try:
-            first, second = (stored_predictions(store, each, split) for each in (registered, run))
-        except PredictionsError as error:
-            why = str(error)
-            continue
-        if are_comparable(first, second):
-            return RegisteredComparison(
-                registered, mcnemar_test(first.is_right, second.is_right), split=split
+    for kind in KINDS:  # and nothing else: the folder may be the user's own
+        for left in folder.glob(f"{kind}_[A-Z].png"):
+            left.unlink()
+    pictures = {folder / f"{name}.png": own for name, own in _draw(comparison, images).items()}
+    for path, drawn in pictures.items():
+        write_png(drawn, path)
+    page, figures = folder / PAGE, folder / "comparison.json"
+    with replacing(page) as beside:
+        beside.write_text(comparison_page(comparison, list(pictures), remark), encoding="utf-8")
+    with replacing(figures) as beside:
+        beside.write_text(json.dumps(comparison.as_json(), indent=1), encoding="utf-8")
+    return [page, figures, *pictures]
+
+
+def comparison_page(comparison: Comparison, pictures: Sequence[Path], remark: str) -> str:
+    """The page: results, tables, pictures.
+
+    Args:
+        pictures: PNG files, whose names begin with one of `KINDS`.
+        remark: why pictures are missing; empty where none is.
+    """
+    ids = " ".join(each.run.run_id for each in comparison.compared)
+    shown = {
+        kind: [
+            picture(file.read_bytes(), file.stem.replace("_", " "))
+            for file in pictures
+            if file.name.startswith(kind)
+        ]
+        for kind in KINDS
+    }
+    return render(
+        PAGE,
+        title=f"{len(comparison.compared)} networks on the {comparison.split} split",
+        headline=comparison.headline(),
+        command=f"fmnist compare {ids} --split {comparison.split}",
+        notes=comparison.notes(),
+        remark=remark,
+        **{name: table(rows, text=TEXT) for name, rows in comparison.tables().items()},
+        **shown,
+    )
+
+
+def record_comparison(uri: str, comparison: Comparison, files: Sequence[Path]) -> str:
+    """Make it a run of the first run's experiment, with its files as artifacts; the run's id.
+
+    Raises:
+        OSError: the store did not take it.
+    """
+    from fashion_mnist.tracking.store import record_run  # imports mlflow, which takes seconds
+
+    first, *others = (each.run.name for each in comparison.compared)
+    metrics: dict[str, float] = {}
+    for pair in comparison.pairs:
+        letter, gap = pair.other.letter, pair.differences.scores["accuracy"]
+        metrics |= {f"{letter}/accuracy_difference": gap.value, f"{letter}/p_holm": pair.p_holm}
+    lines = [f"**{plain(words)}**" for words in comparison.headline()]
+    lines += ["", f"On the {comparison.split} split:", ""]
+    lines += [f"- {each.letter}: {plain(each.run.name)}" for each in comparison.compared]
+    return record_run(
+        uri,
+        experiment=comparison.first.run.experiment,
+        name=f"compare {first} with {', '.join(others)}",
+        tags={
+            COMPARISON_TAG: json.dumps([each.run.run_id for each in comparison.compared]),
+            "comparison.split": comparison.split,
+            DESCRIPTION_TAG: "\n".join(lines),
+        },
+        metrics=metrics,
+        files=files,
+    )
+
+
+def _draw(comparison: Comparison, images: NDArray[np.uint8] | None) -> dict[str, Picture]:
+    """Every picture, by its kind and the letter of its run."""
+    first, names = comparison.first, comparison.class_names
+    own, pictures = first.predictions, dict[str, Picture]()
+    for pair in comparison.pairs:
+        other, letters = pair.other.predictions, (first.letter, pair.other.letter)
+        pictures[f"differences_{letters[1]}"] = difference_figure(
+            own.counts.numpy(), other.counts.numpy(), names, letters
+        )
+        if images is not None:
+            probabilities = own.probabilities, other.probabilities
+            pictures[f"disagreements_{letters[1]}"] = disagreements_figure(
+                images, own.labels, probabilities, names, letters
             )
-        why = OTHER_IMAGES
-    return RegisteredComparison(registered, None, why)
+    for each in comparison.compared:
+        pictures[f"reliability_{each.letter}"] = reliability_figure(
+            *each.predictions.reliability,
+            title=f"{each.letter}: calibration error {each.predictions.metrics['ece']:.4f}",
+            caption=each.run.name,
+        )
+    return pictures

@@ -6,6 +6,7 @@ M networks, N images, C classes. Probabilities are `[N, C]`, labels int64 `[N]`.
 import math
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -18,22 +19,30 @@ from torch import Tensor
 from fashion_mnist.analysis.evaluation import (
     Robustness,
     Scores,
-    Share,
     record_first_test,
+    result_of,
     robustness_of,
-    split_result,
 )
-from fashion_mnist.analysis.lookup import Say, score_of, select_runs, without_copies
+from fashion_mnist.analysis.lookup import (
+    Say,
+    class_names_of,
+    score_of,
+    select_runs,
+    without_copies,
+)
 from fashion_mnist.analysis.networks import (
     SPLITS,
     VALIDATION,
     LabelledImages,
-    class_names_of,
     load_network,
     read_images,
     require_network,
 )
-from fashion_mnist.analysis.predictions import PredictionsError, stored_predictions
+from fashion_mnist.analysis.predictions import (
+    Predictions,
+    PredictionsError,
+    stored_predictions,
+)
 from fashion_mnist.metrics.calibration import nll_of_probabilities, num_in_top
 from fashion_mnist.metrics.statistics import McNemarTest, mcnemar_test
 from fashion_mnist.tracking.reader import Reader
@@ -120,7 +129,7 @@ class ScoredEnsemble:
     weights: tuple[int, ...]  # how often each counts; 0: not chosen
     steps: tuple[Step, ...]  # of the greedy selection; empty where all count once
     images: LabelledImages
-    probabilities: tuple[Tensor, ...]  # of each run
+    alone: tuple[Predictions, ...]  # of each run
     scores: Scores  # on all together
 
     @property
@@ -128,16 +137,6 @@ class ScoredEnsemble:
         """Short and the same for the same runs with the same weights."""
         words = [f"{run.run_id}×{n}" for run, n in zip(self.runs, self.weights, strict=True) if n]
         return sha256(" ".join(sorted(words)).encode()).hexdigest()[:8]
-
-    @cached_property
-    def accuracies(self) -> list[Share]:
-        """Of each run alone."""
-        return [Share(int(self._is_right(each).sum()), len(each)) for each in self.probabilities]
-
-    @cached_property
-    def likelihoods(self) -> list[float]:
-        """Negative log likelihood of each run alone."""
-        return [nll_of_probabilities(each, self.images.labels) for each in self.probabilities]
 
     @cached_property
     def best(self) -> int:
@@ -154,11 +153,7 @@ class ScoredEnsemble:
 
     def vs_best(self) -> McNemarTest:
         """The best alone, first, and all together, second."""
-        alone, together = self.probabilities[self.best], self.scores.result.probabilities
-        return mcnemar_test(self._is_right(alone).numpy(), self._is_right(together).numpy())
-
-    def _is_right(self, probabilities: Tensor) -> Tensor:
-        return probabilities.argmax(-1) == self.images.labels
+        return mcnemar_test(self.alone[self.best].is_right, self.scores.predictions.is_right)
 
 
 def find_members(
@@ -223,20 +218,12 @@ def score_ensemble(
     probabilities = [_probabilities(store, run, images) for run in runs]
     if {each.shape[-1] for each in probabilities} != {len(names)}:
         raise ValueError(f"an ensemble's networks must know the same {len(names)} classes")
-    together = average(probabilities, weights).float()
-    result = split_result(
-        images.name,
-        together,
-        images.labels,
-        images.images,
-        images.sha256,
-        loss=nll_of_probabilities(together, images.labels),
-    )
+    result = result_of(images, average(probabilities, weights).float())
     robustness = _robustness(store, runs, weights, images) if with_robustness else {}
     scores = Scores(result, tuple(names), robustness)
-    return ScoredEnsemble(
-        tuple(runs), tuple(weights), tuple(steps), images, tuple(probabilities), scores
-    )
+    labels = images.labels.numpy()
+    alone = tuple(Predictions(each.numpy(), labels, images.sha256) for each in probabilities)
+    return ScoredEnsemble(tuple(runs), tuple(weights), tuple(steps), images, alone, scores)
 
 
 def record_readings(store: Reader, ensemble: ScoredEnsemble) -> None:
@@ -245,36 +232,21 @@ def record_readings(store: Reader, ensemble: ScoredEnsemble) -> None:
     Raises:
         OSError: the store does not take it.
     """
-    images, names = ensemble.images, ensemble.scores.class_names
     for number in ensemble.newly_tested:
-        result = split_result(
-            images.name,
-            ensemble.probabilities[number],
-            images.labels,
-            images.images,
-            images.sha256,
-            loss=ensemble.likelihoods[number],
-        )
-        record_first_test(store, ensemble.runs[number], result, names)
+        own = torch.from_numpy(ensemble.alone[number].probabilities)
+        result = result_of(ensemble.images, own)
+        record_first_test(store, ensemble.runs[number], result, ensemble.scores.class_names)
 
 
 def _probabilities(store: Reader, run: RecordedRun, images: LabelledImages) -> Tensor:
-    """What the run says of the images, float32 `[N, C]`."""
-    stored = _stored(store, run, images)
-    return load_network(store, run).probabilities(images.images) if stored is None else stored
-
-
-def _stored(store: Reader, run: RecordedRun, images: LabelledImages) -> Tensor | None:
-    """What was stored with the run, if it is of these images."""
-    if not images.sha256:
-        return None
-    try:
-        found = stored_predictions(store, run, images.name)
-    except PredictionsError:
-        return None
-    is_same = found.split_sha256 == images.sha256
-    is_same = is_same and np.array_equal(found.labels, images.labels.numpy())
-    return torch.tensor(found.probabilities) if is_same else None
+    """What the run says of the images, float32 `[N, C]`: as stored, if that is of these images."""
+    if images.sha256:
+        with suppress(PredictionsError):
+            stored = stored_predictions(store, run, images.name)
+            is_same = stored.split_sha256 == images.sha256
+            if is_same and np.array_equal(stored.labels, images.labels.numpy()):
+                return torch.from_numpy(stored.probabilities)
+    return load_network(store, run).probabilities(images.images)
 
 
 def _robustness(

@@ -6,7 +6,7 @@ N images, C classes, K bins. Shares have Wilson's interval at 95 %.
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,12 +22,12 @@ from fashion_mnist.analysis.networks import (
     read_images,
     require_network,
 )
+from fashion_mnist.analysis.predictions import Predictions
 from fashion_mnist.config.messages import plural
-from fashion_mnist.data.corruptions import CORRUPTIONS, Corruption
+from fashion_mnist.data.corruptions import CORRUPTIONS
 from fashion_mnist.metrics import calibration, classification
-from fashion_mnist.metrics.calibration import Reliability, Selection, expected_calibration_error
 from fashion_mnist.metrics.statistics import Interval, wilson_interval
-from fashion_mnist.plots.png import write_png
+from fashion_mnist.plots.png import Picture, write_png
 from fashion_mnist.plots.run_charts import (
     Level,
     coverage_figure,
@@ -40,25 +40,8 @@ from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import TEST_SCORE, RecordedRun
 
 COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)  # that tables show
+Row = dict[str, Any]
 Robustness = dict[str, tuple[str, list[Level]]]  # corruption -> unit of its strengths, levels
-
-
-@dataclass(frozen=True)
-class Share:
-    """So many of so many."""
-
-    count: int
-    total: int
-
-    @property
-    def value(self) -> float:
-        """The share, 0 of none."""
-        return self.count / max(self.total, 1)
-
-    @property
-    def interval(self) -> Interval:
-        """Wilson's; of none, all there is."""
-        return wilson_interval(self.count, self.total) if self.total else Interval(0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -70,44 +53,20 @@ class Scores:
     robustness: Robustness  # empty where it was not asked for
 
     @cached_property
-    def accuracy(self) -> Share:
-        """Images whose class was found."""
-        return Share(int(self.result.counts.diagonal().sum()), len(self.result.labels))
-
-    @cached_property
-    def top_two(self) -> Share:
-        """Images whose class is among the two most probable."""
-        found = calibration.num_in_top(self.result.probabilities, self.result.labels, 2)
-        return Share(found, len(self.result.labels))
+    def predictions(self) -> Predictions:
+        """What the scores are of."""
+        own = self.result
+        return Predictions(own.probabilities.numpy(), own.labels.numpy(), own.sha256)
 
     @cached_property
     def metrics(self) -> dict[str, float]:
         """Every score that is a single number."""
-        probabilities, labels = self.result.probabilities, self.result.labels
-        return {
-            **self.result.figures(),
-            "top_2_accuracy": self.top_two.value,
-            "brier": calibration.brier_score(probabilities, labels),
-            "nll": calibration.nll_of_probabilities(probabilities, labels),
-            "area_under_risk": calibration.area_under_risk(self.selection),
-        }
-
-    @cached_property
-    def reliability(self) -> Reliability:
-        """The examples by their confidence."""
-        return calibration.reliability(self.result.probabilities, self.result.labels)
-
-    @cached_property
-    def selection(self) -> Selection:
-        """What is answered where the network may abstain."""
-        return calibration.select(self.result.probabilities, self.result.labels)
+        area = calibration.area_under_risk(self.predictions.selection)
+        return self.result.figures() | self.predictions.metrics | {"area_under_risk": area}
 
 
 def robustness_of(
-    probabilities_of: Callable[[Tensor], Tensor],
-    images: Tensor,
-    labels: Tensor,
-    corruptions: Sequence[Corruption] = CORRUPTIONS,
+    probabilities_of: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor
 ) -> Robustness:
     """Accuracy on images uint8 `[N, H, W]`, corrupted more and more.
 
@@ -115,124 +74,116 @@ def robustness_of(
         probabilities_of: what a network says `[N, C]` of images like these.
     """
     found: Robustness = {}
-    for corruption in corruptions:
+    for corruption in CORRUPTIONS:
         levels = []
         for strength in corruption.strengths:
             corrupted = corruption.apply(images, strength)
             right = int((probabilities_of(corrupted).argmax(-1) == labels).sum())
-            share = Share(right, len(labels))
-            levels.append(Level(strength, share.value, *share.interval))
+            levels.append(Level(strength, right / len(labels), *_wilson(right, len(labels))))
         found[corruption.name] = corruption.unit, levels
     return found
 
 
-def class_rows(scores: Scores) -> list[dict[str, Any]]:
-    """A row for each class: precision and recall with their intervals, F1, support.
+def tables_of(scores: Scores) -> dict[str, list[Row]]:
+    """Rows of every table, by its name; None stands for what is undefined.
 
-    None stands for what is undefined, see `classification_report`.
+    `figures`: each single number, shares with their interval. `classes`: precision and recall with
+    their intervals, F1, support (see `classification_report`). `reliability`: each bin's edges,
+    examples, confidence and accuracy. `coverage`: for each of COVERAGES, what is answered from
+    which confidence on, and how well. `robustness`: each strength of each corruption.
     """
-    counts = scores.result.counts
-    report = classification.classification_report(counts, scores.class_names)
-    rows = []
-    for index, row in enumerate(report[: len(scores.class_names)]):
-        right = int(counts[index, index])
-        precision = Share(right, int(counts[:, index].sum()))
-        recall = Share(right, row["support"])
-        rows.append(
-            {
-                "class": row["class"],
-                **_with_interval("precision", None if row["precision"] is None else precision),
-                **_with_interval("recall", None if row["recall"] is None else recall),
-                "f1": row["f1"],
-                "support": row["support"],
-            }
-        )
-    return rows
+    return {
+        "figures": _metric_rows(scores),
+        "classes": _class_rows(scores),
+        "reliability": _reliability_rows(scores),
+        "coverage": _coverage_rows(scores),
+        "robustness": [
+            {"disturbance": name, "strength": level.strength, "unit": unit}  # as in --json
+            | {"accuracy": level.accuracy, "accuracy_low": level.low, "accuracy_high": level.high}
+            for name, (unit, levels) in scores.robustness.items()
+            for level in levels
+        ],
+    }
 
 
-def reliability_rows(scores: Scores) -> list[dict[str, Any]]:
-    """A row for each bin: its edges, its examples, their confidence and accuracy."""
-    bins = scores.reliability
-    num_bins = len(bins.examples)
-    rows = []
-    for k, (examples, confidence, accuracy) in enumerate(zip(*bins, strict=True)):
-        share = Share(round(float(accuracy) * int(examples)), int(examples))
-        edges = {"above": k / num_bins, "up_to": (k + 1) / num_bins}
-        known = {"examples": share.total, "confidence": float(confidence)}
-        rows.append({**edges, **known, **_with_interval("accuracy", share)})
-    return rows
+def content_of(scores: Scores) -> Row:
+    """All of it, as JSON takes it."""
+    counts, names = scores.result.counts, scores.class_names
+    confused = classification.most_confused(counts, names)
+    return {
+        "split": scores.result.name,
+        "images": len(scores.result.labels),
+        "confusion_matrix": {"labels": list(names), "counts": counts.tolist()},
+        "most_confused": [confusion._asdict() for confusion in confused],
+        **tables_of(scores),
+    }
 
 
-def coverage_rows(scores: Scores) -> list[dict[str, Any]]:
-    """A row for each of COVERAGES: what is answered from which confidence on, and how well."""
-    threshold, accuracy = scores.selection
-    rows = []
-    for coverage in COVERAGES:
-        number = max(round(coverage * len(accuracy)), 1)
-        share = Share(round(float(accuracy[number - 1]) * number), number)
-        known = {"coverage": coverage, "answered": number, "from": float(threshold[number - 1])}
-        rows.append({**known, **_with_interval("accuracy", share)})
-    return rows
-
-
-def robustness_rows(scores: Scores) -> list[dict[str, Any]]:
-    """A row for each strength of each corruption."""
-    return [
-        {
-            "disturbance": name,  # as --json has always called it
-            "strength": level.strength,
-            "unit": unit,
-            "accuracy": level.accuracy,
-            "accuracy_low": level.low,
-            "accuracy_high": level.high,
-        }
-        for name, (unit, levels) in scores.robustness.items()
-        for level in levels
-    ]
-
-
-def metric_rows(scores: Scores) -> list[dict[str, Any]]:
-    """A row for each single figure; a share has its interval."""
-    shares = {"accuracy": scores.accuracy, "top_2_accuracy": scores.top_two}
-    rows = []
+def _metric_rows(scores: Scores) -> list[Row]:
+    total, rows = len(scores.result.labels), []
     for name, value in scores.metrics.items():
-        low, high = shares[name].interval if name in shares else (None, None)
+        is_share = name in ("accuracy", "top_2_accuracy")
+        low, high = _wilson(round(value * total), total) if is_share else (None, None)
         rows.append({"figure": name, "value": value, "low": low, "high": high})
     return rows
 
 
-def content_of(scores: Scores) -> dict[str, Any]:
-    """All of it, as JSON takes it."""
-    confused = classification.most_confused(scores.result.counts, scores.class_names)
-    return {
-        "split": scores.result.name,
-        "images": len(scores.result.labels),
-        "figures": metric_rows(scores),
-        "classes": class_rows(scores),
-        "confusion_matrix": {
-            "labels": list(scores.class_names),
-            "counts": scores.result.counts.tolist(),
-        },
-        "most_confused": [confusion._asdict() for confusion in confused],
-        "reliability": reliability_rows(scores),
-        "coverage": coverage_rows(scores),
-        "robustness": robustness_rows(scores),
-    }
+def _class_rows(scores: Scores) -> list[Row]:
+    counts, names = scores.result.counts, scores.class_names
+    right, true, called = (t.tolist() for t in (counts.diagonal(), counts.sum(1), counts.sum(0)))
+    report = classification.classification_report(counts, names)[: len(names)]
+    return [
+        {"class": row["class"]}
+        | _share("precision", right[k], called[k], is_known=row["precision"] is not None)
+        | _share("recall", right[k], true[k], is_known=row["recall"] is not None)
+        | {"f1": row["f1"], "support": row["support"]}
+        for k, row in enumerate(report)
+    ]
 
 
-def split_result(
-    name: str, probabilities: Tensor, labels: Tensor, images: Tensor, sha256: str, loss: float
-) -> SplitResult:
-    """The result of probabilities float32 `[N, C]` for images uint8 `[N, H, W]` of labels `[N]`."""
-    num_classes = probabilities.shape[-1]
-    predictions = probabilities.argmax(-1)
-    counts = classification.confusion_counts(labels[None], predictions[None], num_classes)[0]
-    return SplitResult(name, counts, loss, probabilities, labels, images, sha256)
+def _reliability_rows(scores: Scores) -> list[Row]:
+    bins = scores.predictions.reliability
+    num_bins = len(bins.examples)
+    return [
+        {"above": k / num_bins, "up_to": (k + 1) / num_bins}
+        | {"examples": number, "confidence": confidence}
+        | _share("accuracy", round(accuracy * number), number)
+        for k, (number, confidence, accuracy) in enumerate(
+            zip(*(each.tolist() for each in bins), strict=True)
+        )
+    ]
 
 
-def _with_interval(name: str, share: Share | None) -> dict[str, float | None]:
-    value, low, high = (None,) * 3 if share is None else (share.value, *share.interval)
+def _coverage_rows(scores: Scores) -> list[Row]:
+    threshold, accuracy = (each.tolist() for each in scores.predictions.selection)
+    rows = []
+    for coverage in COVERAGES:
+        number = max(round(coverage * len(accuracy)), 1)
+        row = {"coverage": coverage, "answered": number, "from": threshold[number - 1]}
+        rows.append(row | _share("accuracy", round(accuracy[number - 1] * number), number))
+    return rows
+
+
+def _share(name: str, count: int, total: int, *, is_known: bool = True) -> Row:
+    """So many of so many, 0 of none, with the interval."""
+    value, low, high = (count / max(total, 1), *_wilson(count, total)) if is_known else (None,) * 3
     return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
+def _wilson(count: int, total: int) -> Interval:
+    """Wilson's interval; of none, all there is."""
+    return wilson_interval(count, total) if total else Interval(0.0, 1.0)
+
+
+def result_of(images: LabelledImages, probabilities: Tensor) -> SplitResult:
+    """The result of probabilities float32 `[N, C]`, of which there are no logits."""
+    labels, num_classes = images.labels, probabilities.shape[-1]
+    predicted = probabilities.argmax(-1)
+    counts = classification.confusion_counts(labels[None], predicted[None], num_classes)[0]
+    loss = calibration.nll_of_probabilities(probabilities, labels)
+    return SplitResult(
+        images.name, counts, loss, probabilities, labels, images.images, images.sha256
+    )
 
 
 def write_scores(folder: Path, scores: Scores) -> list[Path]:
@@ -243,43 +194,31 @@ def write_scores(folder: Path, scores: Scores) -> list[Path]:
     Raises:
         OSError: one cannot be written.
     """
+    split = scores.result.name
     names = [*write_split(folder, scores.result, scores.class_names)]
-    names += _write_tables(folder, scores)
-    names += _write_pictures(folder, scores)
+    for name, rows in tables_of(scores).items():
+        names += write_table(folder, f"{split}/{name}", rows) if rows else []
+    with replacing(folder / split / "scores.json") as path:
+        path.write_text(json.dumps(content_of(scores)), encoding="utf-8")
+    names.append(f"{split}/scores.json")
+    for name, picture in _pictures(scores).items():
+        write_png(picture, folder / split / f"{name}.png")
+        names.append(f"{split}/{name}.png")
     return [folder / name for name in names]
 
 
-def _write_tables(folder: Path, scores: Scores) -> Iterator[str]:
-    split = scores.result.name
-    tables = {
-        "figures": metric_rows(scores),
-        "classes": class_rows(scores),
-        "reliability": reliability_rows(scores),
-        "coverage": coverage_rows(scores),
-        "robustness": robustness_rows(scores),
-    }
-    for name, rows in tables.items():
-        if rows:
-            yield from write_table(folder, f"{split}/{name}", rows)
-    with replacing(folder / split / "scores.json") as path:
-        path.write_text(json.dumps(content_of(scores)), encoding="utf-8")
-    yield f"{split}/scores.json"
-
-
-def _write_pictures(folder: Path, scores: Scores) -> Iterator[str]:
-    split, figures, bins = scores.result.name, scores.metrics, scores.reliability
-    title, images = split.capitalize(), plural(len(scores.result.labels), "image")
-    measured = f"ECE {expected_calibration_error(bins):.4f}, Brier score {figures['brier']:.4f}"
-    pictures = {
+def _pictures(scores: Scores) -> dict[str, Picture]:
+    figures = scores.metrics
+    title, images = scores.result.name.capitalize(), plural(len(scores.result.labels), "image")
+    measured = f"ECE {figures['ece']:.4f}, Brier score {figures['brier']:.4f}"
+    pictures: dict[str, Picture] = {
         "reliability": reliability_figure(
-            bins.examples.numpy(),
-            bins.confidence.numpy(),
-            bins.accuracy.numpy(),
-            f"{title}: calibration",
-            f"{measured}, negative log likelihood {figures['nll']:.4f}; {images}",
+            *scores.predictions.reliability,
+            title=f"{title}: calibration",
+            caption=f"{measured}, negative log likelihood {figures['nll']:.4f}; {images}",
         ),
         "coverage": coverage_figure(
-            scores.selection.accuracy.numpy(),
+            scores.predictions.selection.accuracy,
             f"{title}: accuracy where the network may abstain",
             f"Area under the risk-coverage curve {figures['area_under_risk']:.4f}; {images}",
         ),
@@ -290,9 +229,7 @@ def _write_pictures(folder: Path, scores: Scores) -> Iterator[str]:
             f"{title}: accuracy on corrupted images",
             f"Whiskers: 95 % intervals (Wilson); {images}",
         )
-    for name, picture in pictures.items():
-        write_png(picture, folder / split / f"{name}.png")
-        yield f"{split}/{name}.png"
+    return pictures
 
 
 FOLDER = "evaluation"  # of a run's artifacts

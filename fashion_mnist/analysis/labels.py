@@ -18,7 +18,17 @@ METRIC_NAMES = {
     "test/accuracy": "test accuracy",
     "test/f1_macro": "test macro F1",
     "test/loss": "test loss",
+    "precision_macro": "macro precision",
+    "recall_macro": "macro recall",
+    "f1_macro": "macro F1",
+    "top_2_accuracy": "top-2 accuracy",
+    "ece": "calibration error (ECE)",
+    "brier": "Brier score",
+    "nll": "negative log-likelihood",
+    "area_under_risk": "area under risk-coverage curve",
 }
+# how good probabilities are; the lower the better
+CALIBRATION = ("ece", "brier", "nll")
 # each metric that settings can be ranked by, and the direction that is better
 DIRECTIONS = {
     "final/val_accuracy": "maximize",

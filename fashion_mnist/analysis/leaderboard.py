@@ -3,7 +3,7 @@
 A setting is all runs that differ in nothing but seed and fold.
 """
 
-from __future__ import annotations  # pandas is imported when something is ranked
+from __future__ import annotations
 
 import math
 from collections import Counter
@@ -44,7 +44,6 @@ from fashion_mnist.metrics.statistics import (
     ranking,
     statistic,
 )
-from fashion_mnist.plots.scale import scale_of
 from fashion_mnist.runs.markdown import code, markdown_row, plain
 from fashion_mnist.tracking.recorded import (
     DATA_TAG,
@@ -60,6 +59,13 @@ if TYPE_CHECKING:  # they import sqlalchemy and torch
 SEED, FOLD = REPLICATE_KEYS
 SPEED = "images_per_second"
 Row = dict[str, str]  # of a table: heading -> cell
+# of other settings vs. the best, and what that means
+RESULTS = {
+    "not significantly different": "not significantly different from it: the difference may be "
+    "chance, so each may be as good, or better",
+    "significantly worse": "significantly worse",
+    "not tested": "not tested against it",
+}
 
 
 @dataclass(frozen=True)
@@ -107,12 +113,45 @@ class RunResult:
 class Setting:
     """The runs that differ in nothing but seed and fold, one for each of these."""
 
-    values: Mapping[str, str]
     runs: tuple[RunResult, ...]
-    scored_runs: tuple[RunResult, ...]  # those that finished with a score
-    score: Statistic | None  # of these; None where there are none
-    interval: Interval | None  # at 95 %, of the mean score over seeds
-    metrics: Mapping[str, Statistic]  # of the finished runs
+    score_key: str  # the metric that it is ranked by
+
+    @cached_property
+    def values(self) -> Mapping[str, str]:
+        """What its runs have in common."""
+        return dict(self.runs[0].settings)
+
+    @cached_property
+    def scored_runs(self) -> tuple[RunResult, ...]:
+        """Those that finished with a score."""
+        return tuple(run for run in self.runs if run.has(self.score_key))
+
+    @cached_property
+    def score(self) -> Statistic | None:
+        """Of these; None where there are none."""
+        return self._statistic(self.score_key)
+
+    @cached_property
+    def interval(self) -> Interval | None:
+        """At 95 %, of the mean score over seeds."""
+        runs = self.scored_runs
+        return mean_interval(
+            {run.replicate: run.metrics[self.score_key] for run in runs},
+            num_validation=max((run.num_validation for run in runs), default=0),
+            num_training=min((run.num_training for run in runs), default=0),
+        )
+
+    @cached_property
+    def metrics(self) -> dict[str, Statistic]:
+        """Mean, std (n − 1) and n of every finite metric of the finished runs."""
+        keys = dict.fromkeys(key for run in self.runs for key in run.metrics)
+        found = ((key, self._statistic(key)) for key in keys)
+        return {key: own for key, own in found if own}
+
+    @property
+    def test(self) -> Statistic | None:
+        """Test accuracy, where it was read."""
+        return self._statistic(TEST_SCORE)
 
     @property
     def num_finished(self) -> int:
@@ -125,18 +164,13 @@ class Setting:
         return 0 < self.num_finished < len(self.runs)
 
     @property
-    def test(self) -> Statistic | None:
-        """Test accuracy, where it was read."""
-        return self.metrics.get(TEST_SCORE)
-
-    @property
     def records(self) -> list[RecordedRun]:
         """Its runs as the store has them."""
         return [run.record for run in self.runs if run.record]
 
-    def outcomes(self) -> dict[str, int]:
-        """How many of its runs finished, failed …"""
-        return dict(Counter(run.outcome for run in self.runs))
+    def _statistic(self, key: str) -> Statistic | None:
+        values = [run.metrics[key] for run in self.runs if run.has(key)]
+        return statistic(values) if values else None
 
 
 @dataclass(frozen=True)
@@ -208,6 +242,34 @@ class Leaderboard:
         """`54 runs, 18 settings`."""
         return f"{plural(len(self.runs), 'run')}, {plural(len(self.settings), 'setting')}"
 
+    def answer(self) -> list[str]:
+        """What came out, a sentence each; the first is the main one."""
+        best, name = self.winner, metric_name(self.score)
+        if best is None or best.score is None:
+            return [f"No run has finished with a {name}."]
+        n = best.score.n
+        over = f"mean ± std over {n} runs" if n > 1 else "one run"
+        over += f"; 95 % interval {interval_text(best.interval)}" if best.interval else ""
+        over += f"; {best.num_finished} of {len(best.runs)} finished" if best.is_partial else ""
+        who = f"{self.label(best)} is best" if len(self.settings) > 1 else "The result"
+        lines = [f"{who}: {name} {statistic_text(self.score, best.score)} ({over})."]
+        lines += [f"Test accuracy: {_test_text(best)}."] if best.test else []
+        results = Counter[str](comparison.result for comparison in self.comparisons[1:])
+        total = results.total()
+        for result, words in RESULTS.items():
+            count = results[result]
+            who = f"{count:,} of the other {total:,} settings {'is' if count == 1 else 'are'}"
+            who = "The other setting is" if total == 1 else who
+            lines += [f"{who} {words}."] if count else []
+        if len(self.scored) > 1:
+            lines.append(
+                f"Chosen by this score among {len(self.scored)} settings, so the score is "
+                "optimistically biased."
+            )
+        if n == 1:
+            lines.append("One seed tells little of what another would do: repeat it with others.")
+        return lines
+
     def count_text(self, setting: Setting) -> str:
         """How many runs a score is the mean of: `3`, or `2 of 3` where three were planned."""
         scored = setting.score.n if setting.score else 0
@@ -256,9 +318,9 @@ class Leaderboard:
         ]
         return text_table(self.rows()[:limit], columns, width)
 
-    def markdown(self) -> list[str]:
+    def markdown(self, limit: int | None = None) -> list[str]:
         """The rows as a table of Markdown, for a README or a paper: all columns of `text`."""
-        rows = self.rows()
+        rows = self.rows()[:limit]
         score, test = metric_name(self.score), metric_name(TEST_SCORE)
         wanted = ["", "setting", score, "95 % interval", "runs", "vs. best", "adjusted p", test]
         head = [key for key in wanted if any(row.get(key) for row in rows)]
@@ -342,7 +404,7 @@ def rank(
         known = group.get(run.replicate)
         if known is None or (not known.has(score) and run.has(score)):
             group[run.replicate] = run
-    settings = _settings([list(group.values()) for group in groups.values()], score)
+    settings = [Setting(tuple(group.values()), score) for group in groups.values()]
     scores = [{r.replicate: r.metrics[score] for r in each.scored_runs} for each in settings]
     if num_repetitions is None:
         num_repetitions = common_repetitions([len(own) for own in scores])
@@ -374,40 +436,6 @@ def split_of(tags: Mapping[str, str]) -> str:
     return " ".join(names) if all(names) else ""
 
 
-def main_effects(board: Leaderboard) -> dict[str, dict[str, Statistic]]:
-    """For each axis with several values: value -> mean and std over the settings that have it.
-
-    Each setting counts once, by the mean of its runs; a value that no run finished with is left
-    out.
-    """
-    effects = {}
-    for axis in board.axes:
-        scores: dict[str, list[float]] = {}
-        for setting in board.scored:
-            if axis in setting.values and setting.score:
-                scores.setdefault(setting.values[axis], []).append(setting.score.mean)
-        # an axis that most settings are without may have one value alone: it has no effect to show
-        if len(scores) > 1:
-            effects[axis] = {value: statistic(scores[value]) for value in scale_of(scores).values}
-    return effects
-
-
-def pareto_front(settings: Sequence[Setting], objectives: Sequence[str]) -> list[Setting]:
-    """The settings that no other beats in one objective and equals in the rest, by the second."""
-    import numpy as np
-
-    signs = [1 if lower_is_better(key) else -1 for key in objectives]
-    known = [s for s in settings if all(key in s.metrics for key in objectives)]
-    losses = np.array(
-        [[s * own.metrics[k].mean for s, k in zip(signs, objectives, strict=True)] for own in known]
-    ).reshape(-1, len(objectives))
-    is_on_front = [
-        not ((losses <= own).all(axis=1) & (losses < own).any(axis=1)).any() for own in losses
-    ]
-    front = [setting for setting, is_on in zip(known, is_on_front, strict=True) if is_on]
-    return sorted(front, key=lambda setting: setting.metrics[objectives[1]].mean)
-
-
 def _scored(run: RunResult, score: str) -> ScoredRun:
     read = run.predictions or _no_predictions
     return ScoredRun(run.metrics[score], run.split, read, run.num_validation, run.num_training)
@@ -415,44 +443,6 @@ def _scored(run: RunResult, score: str) -> ScoredRun:
 
 def _no_predictions() -> Predictions:
     raise PredictionsError("its predictions are not known")
-
-
-def _settings(groups: Sequence[Sequence[RunResult]], score: str) -> list[Setting]:
-    all_metrics = _statistics(groups)
-    settings = []
-    for runs, metrics in zip(groups, all_metrics, strict=True):
-        scored = tuple(run for run in runs if run.has(score))
-        interval = mean_interval(
-            {run.replicate: run.metrics[score] for run in scored},
-            num_validation=max((run.num_validation for run in scored), default=0),
-            num_training=min((run.num_training for run in scored), default=0),
-        )
-        settings.append(
-            Setting(
-                dict(runs[0].settings), tuple(runs), scored, metrics.get(score), interval, metrics
-            )
-        )
-    return settings
-
-
-def _statistics(groups: Sequence[Sequence[RunResult]]) -> list[dict[str, Statistic]]:
-    """Mean, std (n − 1) and n of every finite metric of each group's finished runs."""
-    import pandas as pd
-
-    found: list[dict[str, Statistic]] = [{} for _ in groups]
-    values = [
-        (number, key, value)
-        for number, runs in enumerate(groups)
-        for run in runs
-        if run.status == "FINISHED"
-        for key, value in run.metrics.items()
-        if math.isfinite(value)
-    ]
-    frame = pd.DataFrame(values, columns=["setting", "metric", "value"])
-    table = frame.groupby(["setting", "metric"], sort=False)["value"].agg(["mean", "std", "count"])
-    for (number, key), mean, std, n in table.itertuples():
-        found[number][key] = Statistic(float(mean), None if n == 1 else float(std), int(n))
-    return found
 
 
 def _test_text(setting: Setting) -> str:

@@ -75,14 +75,6 @@ def find_run(
     return choose_run(store.runs(experiment), word, say=say)
 
 
-def find_runs(
-    store: Reader, words: Sequence[str], experiment: str | None = None, *, say: Say | None = None
-) -> list[RecordedRun]:
-    """`find_run` for each word, the store being asked once."""
-    runs = store.runs(experiment)
-    return [choose_run(runs, word, say=say) for word in words]
-
-
 def select_runs(
     store: Reader, words: Sequence[str], experiment: str | None = None, *, say: Say | None = None
 ) -> Selection:
@@ -151,10 +143,7 @@ def networks_of(sweep: RecordedRun, runs: Sequence[RecordedRun]) -> list[Recorde
 
 def recorded_axes(sweep: RecordedRun) -> dict[str, list[str]]:
     """What was swept, with its values, as the sweep's record has it; nothing if that is damaged."""
-    try:
-        axes = json.loads(sweep.tags.get(SWEEP_TAG, ""))
-    except (ValueError, RecursionError):
-        return {}
+    axes = parsed(sweep.tags.get(SWEEP_TAG, ""))
     if not isinstance(axes, dict):
         return {}
     lists = {str(axis): values for axis, values in axes.items() if isinstance(values, list)}
@@ -191,6 +180,27 @@ def score_of(run: RecordedRun, metric: str) -> float | None:
 def replicate_of(run: RecordedRun) -> Replicate:
     """The run's seed and fold."""
     return run.parameters.get("seed", ""), run.parameters.get("data.fold", "")
+
+
+def setting(run: RecordedRun, key: str) -> Any:
+    """A parameter's value: what JSON makes of it, else its text; None where the run has none."""
+    return parsed(run.parameters.get(key, "null"))
+
+
+def parsed(text: str) -> Any:
+    """A recorded value: what JSON makes of it, else the text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def class_names_of(run: RecordedRun) -> list[str]:
+    """The names of the run's classes, as its config has them. Raises ValueError for none."""
+    names = setting(run, "data.class_names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{run.name} does not say which classes it knows, got {shown(names)}")
+    return names
 
 
 def short_ids(runs: Sequence[RecordedRun]) -> dict[str, str]:

@@ -3,7 +3,6 @@
 N images of H × W pixels, C classes.
 """
 
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fashion_mnist.analysis.lookup import setting
 from fashion_mnist.config.messages import shown
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset, missing_names
 from fashion_mnist.data.idx import DataError, read_pair
@@ -78,15 +78,6 @@ def load_network(store: Reader, run: RecordedRun) -> Network:
         if tensors_sha256(model.weights) == run.tags.get(WEIGHTS_TAG):
             return Network(run, model, f"the run's folder {path}")
     return Network(run, recorded_model(store, run), f"the run's artifact {MODEL_FOLDER}/")
-
-
-def setting(run: RecordedRun, key: str) -> object:
-    """A parameter's value: what JSON makes of it, else its text; None where the run has none."""
-    text = run.parameters.get(key, "null")
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
 
 
 def _folders(run: RecordedRun) -> Iterator[Path]:
@@ -216,14 +207,6 @@ def read_images_of(
     if found.sha256 != sha256:
         return None, f"{found.source} holds other images"
     return found.images.numpy(), ""
-
-
-def class_names_of(run: RecordedRun) -> list[str]:
-    """The names of the run's classes, as its config has them. Raises ValueError for none."""
-    names = setting(run, "data.class_names")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{run.name} does not say which classes it knows, got {shown(names)}")
-    return names
 
 
 def _own_data(run: RecordedRun, class_names: Sequence[str], folder: Path | None) -> Dataset | None:

@@ -1,9 +1,12 @@
-"""Stored predictions of a run: what its network said of every image of a split.
+"""What networks said of every image of a split: stored with a run, and pooled over a setting.
 
-N images, C classes.
+N images, S networks, C classes; counts `[C, C]` have rows true, columns predicted.
 """
 
+from __future__ import annotations  # torch is imported when predictions are scored
+
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +16,17 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from fashion_mnist.analysis.lookup import class_names_of, replicate_of
+from fashion_mnist.metrics.statistics import Statistic, statistic
 from fashion_mnist.tracking.recorded import TEST_SCORE, RecordedRun
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fashion_mnist.metrics.calibration import Reliability, Selection
     from fashion_mnist.tracking.reader import Reader
+
+MOST_PAIRS = 4  # of classes that are confused
 
 
 class PredictionsError(OSError):
@@ -41,6 +51,54 @@ class Predictions:
         """Whether it is the image's own, bool `[N]`."""
         return np.asarray(self.predicted == self.labels)
 
+    @cached_property
+    def counts(self) -> Tensor:
+        """Confusion counts int64 `[C, C]`."""
+        import torch
+
+        from fashion_mnist.metrics.classification import confusion_counts
+
+        labels, predicted = (torch.from_numpy(x)[None] for x in (self.labels, self.predicted))
+        return confusion_counts(labels, predicted, self.probabilities.shape[1])[0]
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """Those of `classification.summarize`, top-2 accuracy, and how good the probabilities are.
+
+        Of these (`ece`, `brier`, `nll`) the lower is the better.
+        """
+        from fashion_mnist.metrics import calibration, classification
+
+        own = self._tensors
+        scores = {key: float(x) for key, x in classification.summarize(self.counts).items()}
+        return {
+            **scores,
+            "top_2_accuracy": calibration.num_in_top(*own, 2) / len(self.labels),
+            "ece": calibration.expected_calibration_error(self.reliability),
+            "brier": calibration.brier_score(*own),
+            "nll": calibration.nll_of_probabilities(*own),
+        }
+
+    @cached_property
+    def reliability(self) -> Reliability:
+        """How far confidence is from accuracy, in bins."""
+        from fashion_mnist.metrics.calibration import reliability
+
+        return reliability(*self._tensors)
+
+    @cached_property
+    def selection(self) -> Selection:
+        """Accuracy where the network may abstain, the most confident prediction first."""
+        from fashion_mnist.metrics.calibration import select
+
+        return select(*self._tensors)
+
+    @property
+    def _tensors(self) -> tuple[Tensor, Tensor]:
+        import torch
+
+        return torch.from_numpy(self.probabilities), torch.from_numpy(self.labels)
+
 
 def read_predictions(path: Path) -> Predictions:
     """The predictions that a run left; nothing in the file is run.
@@ -62,7 +120,7 @@ def read_predictions(path: Path) -> Predictions:
     return read
 
 
-def stored_predictions(store: "Reader", run: RecordedRun, split: str) -> Predictions:
+def stored_predictions(store: Reader, run: RecordedRun, split: str) -> Predictions:
     """What a recorded run said of its `validation` split, or of the `test` set.
 
     Raises:
@@ -99,3 +157,111 @@ def _fits(read: Predictions) -> bool:
         return False
     is_finite = bool(np.isfinite(read.probabilities).all())
     return is_finite and bool(((labels >= 0) & (labels < shape[1])).all())
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The predictions of one network of a setting or more, of the same classes."""
+
+    split: str
+    class_names: tuple[str, ...]
+    runs: tuple[RecordedRun, ...]
+    predictions: tuple[Predictions, ...]  # of each run
+    missing: tuple[str, ...]  # why other runs of the setting are not in it, a line each
+
+    @cached_property
+    def together(self) -> Predictions:
+        """All of them as if one network had made them: each image as often as it was predicted."""
+        return Predictions(
+            np.concatenate([own.probabilities for own in self.predictions]),
+            np.concatenate([own.labels for own in self.predictions]),
+            split_sha256="",
+        )
+
+    @cached_property
+    def metrics(self) -> dict[str, Statistic]:
+        """Each score as mean and spread over the networks."""
+        rows = [own.metrics for own in self.predictions]
+        return {key: statistic([row[key] for row in rows]) for key in rows[0]}
+
+    @property
+    def on_same_images(self) -> NDArray[np.float32]:
+        """Probabilities `[S, N, C]` of the networks that saw the images of the first."""
+        first = self.predictions[0]
+        own = [each for each in self.predictions if are_comparable(first, each)]
+        return np.stack([each.probabilities for each in own or [first]])
+
+
+def pool(store: Reader, runs: Sequence[RecordedRun], split: str) -> Pooled | str:
+    """The runs' stored predictions of a split; or, where none can be had, why."""
+    found: list[tuple[RecordedRun, Predictions]] = []
+    missing = []
+    for run in runs:
+        try:
+            own = stored_predictions(store, run, split)
+        except PredictionsError as error:
+            missing.append(f"{run.name} ({run.run_id}): {error}")
+            continue
+        if found and own.probabilities.shape[1] != found[0][1].probabilities.shape[1]:
+            missing.append(f"{run.name} ({run.run_id}): its predictions are of other classes")
+            continue
+        found.append((run, own))
+    if not found:
+        return missing[0] if missing else "no run has finished"
+    networks, predictions = zip(*found, strict=True)
+    names = _class_names(networks[0], predictions[0].probabilities.shape[1])
+    return Pooled(split, names, networks, predictions, tuple(missing))
+
+
+def paired_counts(first: Pooled, second: Pooled) -> tuple[Tensor, Tensor, int] | str:
+    """Counts `[C, C]` of both, summed over pairs of networks that saw the same images; how many.
+
+    Pairs have seed and fold in common; two single networks are a pair. Or, where there is none,
+    why.
+    """
+    one, other = (
+        {replicate_of(run): own for run, own in zip(each.runs, each.predictions, strict=True)}
+        for each in (first, second)
+    )
+    pairs = [(one[key], other[key]) for key in one if key in other]
+    if len(first.runs) == len(second.runs) == 1:
+        pairs = [(first.predictions[0], second.predictions[0])]
+    if not pairs:
+        return "they have no seed in common"
+    pairs = [pair for pair in pairs if are_comparable(*pair)]
+    if not pairs:
+        return "they were measured on different images"
+    sums = [sum((pair[k].counts for pair in pairs[1:]), pairs[0][k].counts) for k in (0, 1)]
+    return sums[0], sums[1], len(pairs)
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """Two classes that are taken for each other."""
+
+    classes: tuple[int, int]
+    counts: tuple[int, int]  # the first taken for the second, the second for the first
+    support: tuple[int, int]  # images of each, as often as a network predicted them
+
+
+def worst_pairs(counts: Tensor, limit: int = MOST_PAIRS) -> list[ConfusedPair]:
+    """The pairs with the most mistakes in counts `[C, C]`, both ways together."""
+    table: NDArray[np.int64] = counts.numpy()
+    both = np.triu(table + table.T, k=1)
+    # stable, so that equal ones come in the classes' order on every machine
+    cells = np.argsort(-both, axis=None, kind="stable")[:limit]
+    support = table.sum(axis=1).tolist()
+    return [
+        ConfusedPair((a, b), (int(table[a, b]), int(table[b, a])), (support[a], support[b]))
+        for a, b in (divmod(cell, len(table)) for cell in cells.tolist())
+        if both[a, b]
+    ]
+
+
+def _class_names(run: RecordedRun, num_classes: int) -> tuple[str, ...]:
+    """As the run has them; their numbers where it does not say."""
+    try:
+        names = class_names_of(run)
+    except ValueError:
+        names = []
+    return tuple(names if len(names) == num_classes else map(str, range(num_classes)))

@@ -1,8 +1,11 @@
-"""A report of a sweep, an experiment or some runs: all that its page shows."""
+"""A report of a sweep, an experiment or some runs: all that its page shows, and sentences on it."""
 
+import shlex
 import tempfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,30 +13,46 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fashion_mnist.analysis.importance import importances
-from fashion_mnist.analysis.leaderboard import SPEED, Leaderboard, RunResult, Setting, main_effects
-from fashion_mnist.analysis.lookup import Selection
-from fashion_mnist.analysis.networks import SPLITS, read_images_of
-from fashion_mnist.analysis.pooled import Pooled, paired_counts, pool, worst_pairs
-from fashion_mnist.analysis.report_text import (
-    answer,
-    axes_of,
-    origin_of,
-    question,
-    repetition_of,
-    seconds_of,
-    wall_seconds,
+from fashion_mnist.analysis.effects import importances, main_effects
+from fashion_mnist.analysis.labels import REPLICATE_KEYS, metric_name, short_value
+from fashion_mnist.analysis.leaderboard import (
+    FOLD,
+    SEED,
+    SPEED,
+    Leaderboard,
+    RunResult,
+    Setting,
 )
+from fashion_mnist.analysis.lookup import Selection, recorded_axes
+from fashion_mnist.analysis.networks import SPLITS, read_images_of
+from fashion_mnist.analysis.predictions import Pooled, paired_counts, pool, worst_pairs
 from fashion_mnist.analysis.stored_leaderboard import build_leaderboard
-from fashion_mnist.metrics import calibration
-from fashion_mnist.metrics.statistics import Statistic
+from fashion_mnist.config.messages import first_line_of, plural
+from fashion_mnist.config.user_files import plain_tree
+from fashion_mnist.metrics.statistics import Statistic, statistic
+from fashion_mnist.runs.identity import TRAINING_IMAGES_TAG
+from fashion_mnist.runs.records import OVERRIDES_FILE
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import FINGERPRINT_TAG, TEST_SCORE, RecordedRun
+from fashion_mnist.tracking.recorded import DATA_TAG, FINGERPRINT_TAG, TEST_SCORE, RecordedRun
 from fashion_mnist.training.stack import HistoryRow
 
 MOST_CURVES = 5  # settings whose learning curves are drawn
 MOST_CURVE_RUNS = 20  # of each of them
 CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy", "val/f1_macro", "lr")
+MOST_VALUES = 8  # of an axis, named
+MOST_ORIGINS = 4  # values of a tag, named
+# the tags that a repetition depends on, under the names that people read
+ORIGIN = {
+    "git_commit": "code (git commit)",
+    DATA_TAG: "data (SHA-256)",
+    "torch": "torch",
+    "python": "Python",
+    "cpu": "processor",
+    "device": "device",
+    "precision": "precision",
+    "threads": "threads",
+    "host": "host",
+}
 
 
 @dataclass(frozen=True)
@@ -61,15 +80,76 @@ class Report:
     no_images: str  # why
     commands: tuple[tuple[str, str], ...]  # of each setting shown: command, or nothing and why not
 
+    @cached_property
+    def axes(self) -> dict[str, list[str]]:
+        """What was varied, with its values: as a sweep says, else as its networks differ.
+
+        Keys with one value alone are not varied.
+        """
+        sweeps = self.subject.sweeps
+        axes = recorded_axes(sweeps[0]) if len(sweeps) == 1 else {}
+        if not axes:
+            for axis in self.board.axes:
+                own = (setting.values.get(axis) for setting in self.board.settings)
+                axes[axis] = [value for value in dict.fromkeys(own) if value is not None]
+            for key in REPLICATE_KEYS:
+                axes[key] = list(dict.fromkeys(run.parameters.get(key, "") for run in self.runs))
+        return {axis: values for axis, values in axes.items() if len(values) > 1}
+
+    @cached_property
+    def origin(self) -> dict[str, str]:
+        """What the runs were made of and on: each thing's name and its value, or values' counts."""
+        found = {}
+        for tag, name in ORIGIN.items():
+            values = Counter(run.tags.get(tag, "") for run in self.runs)
+            known = [(value, count) for value, count in values.most_common() if value]
+            if len(known) == len(values) == 1:
+                found[name] = known[0][0]
+            elif known:
+                words = [f"{value} ({count})" for value, count in known[:MOST_ORIGINS]]
+                hidden = len(known) - MOST_ORIGINS
+                found[name] = ", ".join(words) + (f" and {hidden} more" if hidden > 0 else "")
+        return found
+
+    @property
+    def wall_seconds(self) -> float | None:
+        """Seconds from the first start to the last end; None where no run has ended."""
+        starts = [run.start for run in self.runs if run.start]
+        ends = [run.end for run in self.runs if run.end]
+        return (max(ends) - min(starts)).total_seconds() if starts and ends else None
+
     @property
     def is_one_run(self) -> bool:
         """Whether there is nothing to compare."""
         return len(self.runs) == 1
 
-    @property
+    @cached_property
     def runs(self) -> list[RecordedRun]:
         """Every run once."""
         return [run for setting in self.board.settings for run in setting.records]
+
+    def question(self) -> list[str]:
+        """What was asked, of which networks, on which data: a paragraph each."""
+        words = "; ".join(_axis_text(axis, values) for axis, values in self.axes.items())
+        lines = [f"{self._asked()} {self._size()}", f"Varied: {words}." if words else ""]
+        return list(filter(None, [*lines, _data(self.runs), _when(self.runs)]))
+
+    def _asked(self) -> str:
+        if self.is_one_run:
+            return "How often is this network right, and where is it wrong?"
+        if len(self.board.settings) == 1:
+            return "How far do repetitions of this setting lie apart?"
+        return (
+            f"Which setting is the best by {metric_name(self.board.score)}, is it significantly "
+            "better than the others, and where is it wrong?"
+        )
+
+    def _size(self) -> str:
+        outcomes = Counter(run.status.lower() for run in self.runs).most_common()
+        if self.is_one_run:
+            return f"It has {outcomes[0][0]}." if outcomes[0][0] else ""
+        words = ", ".join(f"{count:,} {status}" for status, count in outcomes)
+        return f"{self.board.size()}: {words}."
 
 
 def build_report(
@@ -109,26 +189,8 @@ def build_report(
         second=_second(store, board, best),
         images=images,
         no_images=no_images,
-        commands=tuple(repetition_of(store, setting) for setting, _ in board.shown),
+        commands=tuple(_repetition_of(store, setting) for setting, _ in board.shown),
     )
-
-
-def check_output(path: Path) -> None:
-    """Whether a page can be written there.
-
-    Raises:
-        ValueError: there is no such folder, or the path is one.
-        OSError: the folder cannot be written to.
-    """
-    if path.is_dir():
-        raise ValueError(f"--output must be a file, got the folder {path}")
-    if not path.parent.is_dir():
-        raise ValueError(f"--output must be in a folder that is there, got {path}")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path.parent)) from error
 
 
 def content_of(report: Report) -> dict[str, Any]:
@@ -136,9 +198,9 @@ def content_of(report: Report) -> dict[str, Any]:
     board = report.board
     return {
         "title": report.subject.title,
-        "question": question(board, report.subject),
-        "answer": answer(board),
-        "axes": axes_of(board, report.subject),
+        "question": report.question(),
+        "answer": board.answer(),
+        "axes": report.axes,
         "leaderboard": board.as_json(),
         "main_effects": {
             axis: {value: _plain(metric) for value, metric in effect.items()}
@@ -148,7 +210,7 @@ def content_of(report: Report) -> dict[str, Any]:
         "best": [_pooled(own) for own in report.best],
         "best_less_second": _gap(report.second),
         "costs": {
-            "wall_seconds": wall_seconds(report.runs),
+            "wall_seconds": report.wall_seconds,
             "settings": [
                 {
                     "setting": board.label(setting),
@@ -168,8 +230,56 @@ def content_of(report: Report) -> dict[str, Any]:
             }
             for (setting, _), (command, why) in zip(board.shown, report.commands, strict=True)
         ],
-        "origin": origin_of(report.runs),
+        "origin": report.origin,
     }
+
+
+def seconds_of(runs: Iterable[RecordedRun]) -> Statistic | None:
+    """How long finished runs took, from first start to last end."""
+    known = [run.duration for run in runs if run.status == "FINISHED" and run.duration]
+    return statistic([each.total_seconds() for each in known]) if known else None
+
+
+def read_overrides(store: Reader, run: RecordedRun) -> list[str] | str:
+    """What was typed to have the run; or why that is not known."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            words = plain_tree(store.download(run, OVERRIDES_FILE, Path(folder)))
+        except (OSError, ValueError) as error:
+            return f"{OVERRIDES_FILE} of {run.name} cannot be read: {first_line_of(error)}"
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        return f"{OVERRIDES_FILE} of {run.name} is no list of overrides"
+    return words
+
+
+def command_of(overrides: Sequence[str], replicates: Sequence[tuple[str, str]]) -> str:
+    """The command that trains these seeds and folds, of one run's overrides.
+
+    Where they are no grid, it is one command for each. The fold is left out where it is 0, the
+    default, and was not typed.
+    """
+    seeds, folds = (list(dict.fromkeys(own)) for own in zip(*replicates, strict=True))
+    own = [word for word in overrides if not word.lstrip("+").startswith((f"{SEED}=", f"{FOLD}="))]
+    is_typed = any(word.lstrip("+").startswith(f"{FOLD}=") for word in overrides)
+    has_folds = is_typed or any(fold not in ("", "0") for fold in folds)
+
+    def line(seeds: Sequence[str], folds: Sequence[str]) -> str:
+        words = ["-m"] if len(seeds) > 1 or len(folds) > 1 else []
+        words += [*own, *_given(SEED, seeds)]
+        words += _given(FOLD, folds) if has_folds else []
+        return f"fmnist train {shlex.join(words)}"
+
+    if len(seeds) * len(folds) == len(replicates):
+        return line(seeds, folds)
+    return "\n".join(line([seed], [fold]) for seed, fold in replicates)
+
+
+def _repetition_of(store: Reader, setting: Setting) -> tuple[str, str]:
+    """The command that trains all runs of a setting; or nothing, and why it is not known."""
+    words = read_overrides(store, setting.records[0])
+    if isinstance(words, str):
+        return "", words
+    return command_of(words, [run.replicate for run in setting.runs]), ""
 
 
 def fingerprints(setting: Setting) -> list[tuple[str, str]]:
@@ -216,15 +326,17 @@ def _images(best: Sequence[Pooled], folder: Path | None) -> tuple[NDArray[np.uin
 def _with_curves(store: Reader, board: Leaderboard) -> Leaderboard:
     """The best settings with the learning curves of their first runs, which are read now."""
 
-    def read(run: RunResult) -> RunResult:
+    def read(setting: Setting) -> Setting:
+        shown = {run.number for run in setting.scored_runs[:MOST_CURVE_RUNS]}
+        runs = (with_curve(run) if run.number in shown else run for run in setting.runs)
+        return replace(setting, runs=tuple(runs))
+
+    def with_curve(run: RunResult) -> RunResult:
         return replace(run, history=_history(store, run.record) if run.record else [])
 
-    best = []
-    for setting in board.scored[:MOST_CURVES]:
-        runs = setting.scored_runs
-        own = (*map(read, runs[:MOST_CURVE_RUNS]), *runs[MOST_CURVE_RUNS:])
-        best.append(replace(setting, scored_runs=own))
-    return replace(board, settings=(*best, *board.settings[len(best) :]))
+    best = len(board.scored[:MOST_CURVES])
+    settings = (*map(read, board.settings[:best]), *board.settings[best:])
+    return replace(board, settings=settings)
 
 
 def _history(store: Reader, run: RecordedRun) -> list[HistoryRow]:
@@ -238,18 +350,19 @@ def _history(store: Reader, run: RecordedRun) -> list[HistoryRow]:
 
 
 def _pooled(own: Pooled) -> dict[str, Any]:
-    bins = own.reliability
+    bins = own.together.reliability
+    counts = own.together.counts
     return {
         "split": own.split,
         "runs": [run.run_id for run in own.runs],
         "left_out": own.missing,
         "figures": {key: _plain(metric) for key, metric in own.metrics.items()},
-        "confusion_matrix": {"labels": own.class_names, "counts": own.counts.tolist()},
+        "confusion_matrix": {"labels": own.class_names, "counts": counts.tolist()},
         "worst_pairs": [
             {**asdict(pair), "classes": [own.class_names[each] for each in pair.classes]}
-            for pair in worst_pairs(own.counts)
+            for pair in worst_pairs(counts)
         ],
-        "pooled_ece": calibration.expected_calibration_error(bins),
+        "pooled_ece": own.together.metrics["ece"],
         "reliability": {key: each.tolist() for key, each in bins._asdict().items()},
     }
 
@@ -263,3 +376,52 @@ def _gap(second: SecondBest | str) -> dict[str, Any]:
 
 def _plain(metric: Statistic | None) -> dict[str, Any] | None:
     return asdict(metric) | {"interval": metric.interval} if metric else None
+
+
+def _axis_text(axis: str, values: Sequence[str]) -> str:
+    some = ", ".join(map(short_value, values[:MOST_VALUES]))
+    more = f" … {len(values):,} in all" if len(values) > MOST_VALUES else ""
+    repeats = ", which repeats a setting" if axis in REPLICATE_KEYS else ""
+    return f"{axis} ({some}{more}{repeats})"
+
+
+def _data(runs: Sequence[RecordedRun]) -> str:
+    """The data that the runs had; of what differs, how many runs had each."""
+    trained = [
+        run.tags.get(TRAINING_IMAGES_TAG) or run.parameters.get("data.train_size", "")
+        for run in runs
+    ]
+    parts = {
+        "{}": [run.parameters.get("data.name", "") for run in runs],
+        "{} training images": trained,
+        "{} for validation": [run.parameters.get("data.validation_size", "") for run in runs],
+        "epochs: {}": [run.parameters.get("training.epochs", "") for run in runs],
+    }
+    words = []
+    for form, values in parts.items():
+        counts = Counter(value for value in values if value and value != "null").most_common()
+        if len(counts) == 1:
+            words.append(form.format(_counted(counts[0][0])))
+        elif counts:
+            named = [f"{_counted(value)} ({plural(n, 'run')})" for value, n in counts[:MOST_VALUES]]
+            words.append(form.format(" or ".join(named)))
+    return f"Data: {', '.join(words)}." if words else ""
+
+
+def _when(runs: Sequence[RecordedRun]) -> str:
+    starts = sorted(run.start for run in runs if run.start)
+    if not starts:
+        return ""
+    first, last = (f"{time.astimezone():%Y-%m-%d %H:%M}" for time in (starts[0], starts[-1]))
+    names = list(dict.fromkeys(run.experiment for run in runs))
+    span = f"on {first}" if first == last else f"between {first} and {last}"
+    kind = "experiment" if len(names) == 1 else "experiments"
+    return f"Started {span}; recorded in {kind} {', '.join(names)}."
+
+
+def _given(key: str, values: Sequence[str]) -> list[str]:
+    return [f"{key}={','.join(values)}"] if any(values) else []
+
+
+def _counted(value: str) -> str:
+    return f"{int(value):,}" if value.isascii() and value.isdigit() and len(value) < 16 else value

@@ -1,6 +1,5 @@
 """Trains a recorded run again from what its store has, and compares the two."""
 
-import json
 import math
 import tempfile
 from collections.abc import Mapping
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from fashion_mnist.analysis.lookup import parsed
 from fashion_mnist.analysis.networks import TEST, VALIDATION, require_network
 from fashion_mnist.analysis.predictions import (
     PredictionsError,
@@ -189,7 +189,7 @@ def stored_config(
     """
     try:
         node = _own_settings() | {k: v for k, v in _stored(store, run).items() if k in PARTS}
-        _set(node, "training", {key: _value(run.tags[key]) for key in MACHINE if key in run.tags})
+        _set(node, "training", {key: parsed(run.tags[key]) for key in MACHINE if key in run.tags})
         _set(node, "data", _data_dir(node, data_dir))
         node["output_dir"] = str(output_dir)
         node["evaluation"]["test"] = "always" if reads_test else "never"
@@ -230,19 +230,11 @@ def _from_file(store: Reader, run: RecordedRun) -> dict[str, Any]:
 def _from_parameters(parameters: Mapping[str, str]) -> dict[str, Any]:
     # a group's own name says which file was chosen, and no value
     keys = [key for key in parameters if key.startswith(PARTS) and key not in PARTS[1:]]
-    own = {key: _value(parameters[key]) for key in keys}
+    own = {key: parsed(parameters[key]) for key in keys}
     try:
         return nested(own)
     except (AttributeError, TypeError) as error:
         raise ConfigError(["its parameters contradict each other"]) from error
-
-
-def _value(text: str) -> Any:
-    """A parameter's value: JSON, or words as they are."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
 
 
 def _set(node: dict[str, Any], part: str, values: Mapping[str, Any]) -> None:
@@ -260,15 +252,6 @@ def _data_dir(node: Mapping[str, Any], data_dir: Path | None) -> dict[str, Any]:
     return {"dir": check([]).data.dir} if is_published else {}
 
 
-@dataclass(frozen=True)
-class Reproduction:
-    """A run, and where the second training of it is."""
-
-    run: RecordedRun
-    folder: Path
-    comparison: TrainingComparison
-
-
 def reproduce(
     store: Reader,
     run: RecordedRun,
@@ -276,8 +259,10 @@ def reproduce(
     *,
     output_dir: Path,
     data_dir: Path | None = None,
-) -> Reproduction:
+) -> tuple[Path, TrainingComparison]:
     """Train a finished run again below `output_dir`; its store is told nothing.
+
+    Returns the folder of the second training, and what the two have in common.
 
     Where this was begun and stopped before, it goes on. The test set is left alone, unless it is
     all that the run was measured on.
@@ -305,22 +290,19 @@ def reproduce(
     request = Request(config, name=f"again: {run.name}")
     [result] = train([request], dataset, observer, start_uploader=begin_uploading)
     outcome_of(result)
-    comparison = _compare(store, run, result.folder, VALIDATION if has_validation else TEST)
-    return Reproduction(run, result.folder.path, comparison)
-
-
-def _compare(store: Reader, run: RecordedRun, again: RunDir, split: str) -> TrainingComparison:
+    again, split = result.folder, VALIDATION if has_validation else TEST
     losses = store.history(run, ["train/loss"]).get("train/loss", {})
     first = {FIRST_LOSS: losses[1]} if 1 in losses else {}
     rows = [row for row in again.history() if row["epoch"] == 1]
     second = {FIRST_LOSS: rows[0]["train/loss"]} if rows else {}
-    return compare(
+    comparison = compare(
         {**run.metrics, **first},
         {**again.metrics(), **second},
         (run.tags, again.tags()),
-        prefix="final/val_" if split == VALIDATION else "test/",
+        prefix="final/val_" if has_validation else "test/",
         test=_test(store, run, again, split),
     )
+    return again.path, comparison
 
 
 def _test(store: Reader, run: RecordedRun, again: RunDir, split: str) -> McNemarTest | None:

@@ -4,6 +4,7 @@ from __future__ import annotations  # the reader imports sqlalchemy
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -104,10 +105,8 @@ def build_leaderboard(
     board = rank(recorded_results(networks, store), score=score, num_repetitions=planned)
     read = [run for run in all_runs if run.is_network and TEST_SCORE in run.metrics]
     tested = rank(recorded_results(read, store), score=score)
-    return Leaderboard(
-        score,
-        board.settings,
-        board.num_repetitions,
+    return replace(
+        board,
         title=title,
         limit=limit,
         most_read=max(limit or len(board.settings), MOST_READ),

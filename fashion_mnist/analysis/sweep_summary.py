@@ -1,15 +1,15 @@
 """What is kept of a sweep: two tables, charts, a page of it all, its description in MLflow."""
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from fashion_mnist.analysis.charts import sweep_charts
-from fashion_mnist.analysis.importance import importances
+from fashion_mnist.analysis.effects import importances, main_effects
 from fashion_mnist.analysis.labels import (
-    ABSENT,
     BEST_METRICS,
     metric_name,
     short_names,
@@ -17,14 +17,15 @@ from fashion_mnist.analysis.labels import (
     statistic_text,
     values_text,
 )
-from fashion_mnist.analysis.leaderboard import Leaderboard, Row, RunResult, Setting, main_effects
+from fashion_mnist.analysis.leaderboard import Leaderboard, Row, RunResult
 from fashion_mnist.config.messages import plural
 from fashion_mnist.plots.png import write_png
 from fashion_mnist.runs.files import replacing
-from fashion_mnist.runs.markdown import code, markdown_row, plain
+from fashion_mnist.runs.markdown import code, plain
 from fashion_mnist.templates import Table, picture, render, table
 
 MOST_ROWS = 100  # of a table on the page; the CSV files have them all
+MOST_DESCRIBED = 5  # settings and failed runs, in the description
 MOST_AXES = 6  # as columns; more are one text
 LONGEST_DESCRIPTION = 7500  # characters: MLflow cuts a tag at 8000
 CAPTIONS = {
@@ -45,7 +46,6 @@ EFFECTS_NOTE = (
     "Mean ± std over the settings that have the value, each counted once by the mean of its runs. "
     "Where runs failed or a search chose the settings, the other axes are not balanced."
 )
-BIAS = "Chosen by this score among {} settings, so the score is optimistically biased."
 
 
 def write_summary(
@@ -82,29 +82,27 @@ def write_summary(
     for path in (folder / "plots").glob("[!.]*.png"):
         if path not in charts.values():
             path.unlink()
-    shown = [board.label(setting) for setting in board.scored[:1]]
+    winner = board.winner
     page = render(
         "sweep.html",
         title=title,
         counts=f"{board.size()}: {_outcomes(board)}{_doubles(num_doubles, '; ')}",
-        best=_best(board) if shown else None,
+        answer=board.answer(),
         leaderboard=leaderboard_table(board, MOST_ROWS),
         notes=[SPREAD_NOTE, *_hidden(len(board.settings), "leaderboard.csv"), *board.notes()],
         pictures=[picture(path.read_bytes(), CAPTIONS[name]) for name, path in charts.items()],
         note_of_tests=note_of_tests,
         listings=list(_listings(board.runs)),
         command=command,
-        run_commands="\n".join(run.command for run in board.winner.scored_runs)
-        if board.winner
-        else "",
+        run_commands="\n".join(run.command for run in winner.scored_runs) if winner else "",
         **effects_context(board),
     )
-    tables = {"summary": run_rows(board.runs), "leaderboard": setting_rows(board)}
-    files = [folder / "summary.html", *(folder / f"{name}.csv" for name in tables)]
+    files = [folder / name for name in ("summary.html", "summary.csv", "leaderboard.csv")]
     with replacing(files[0]) as beside:
         beside.write_text(page, encoding="utf-8")
-    for path, rows in zip(files[1:], tables.values(), strict=True):
-        _write_csv(path, rows)
+    for path, rows in zip(files[1:], (_run_rows(board.runs), _setting_rows(board)), strict=True):
+        with replacing(path) as beside:
+            pd.DataFrame(rows).to_csv(beside, index=False)
     return [*files, *charts.values()]
 
 
@@ -145,7 +143,7 @@ def effects_context(board: Leaderboard) -> dict[str, Any]:
     return {"effects": effects, "effects_note": EFFECTS_NOTE}
 
 
-def run_rows(runs: Sequence[RunResult]) -> list[dict[str, object]]:
+def _run_rows(runs: Sequence[RunResult]) -> list[dict[str, object]]:
     """A row for each run: its values, what became of it, its metrics, how to repeat it."""
     keys = _metric_keys(run.metrics for run in runs)
     rows: list[dict[str, object]] = []
@@ -158,7 +156,7 @@ def run_rows(runs: Sequence[RunResult]) -> list[dict[str, object]]:
     return rows
 
 
-def setting_rows(board: Leaderboard) -> list[dict[str, object]]:
+def _setting_rows(board: Leaderboard) -> list[dict[str, object]]:
     """A row for each setting, the best first: its values, mean, std and n of each metric."""
     keys = _metric_keys(setting.metrics for setting in board.settings)
     rows: list[dict[str, object]] = []
@@ -209,37 +207,24 @@ def describe(
         num_doubles: jobs that are the same run as another.
     """
     # MLflow shows the first lines and folds the rest
-    lines = [*_best_lines(board), "", f"{board.size()}: {_outcomes(board)}."]
+    first, *others = map(plain, board.answer())
+    lines = [f"**{first}**", *others, "", f"{board.size()}: {_outcomes(board)}."]
     lines += [f"{_doubles(num_doubles, '')}."] if num_doubles else []
-    lines += ["", *_top_lines(board), ""]
+    lines += ["", *(board.markdown(MOST_DESCRIBED) if board.scored else []), ""]
     lines += [f"Swept ({plain(title)}):", ""]
     lines += [f"- {code(axis)}: {_some(values)}" for axis, values in axes.items()]
     lines += ["", "Test scores that were read:", ""] if note_of_tests else []
     lines += [f"- {plain(note)}" for note in note_of_tests]
     failed = [run for run in board.runs if run.status == "FAILED"]
     lines += ["", "Failed:", ""] if failed else []
-    for run in failed[:5]:
+    for run in failed[:MOST_DESCRIBED]:
         lines.append(f"- {run.number} ({code(_label(run))}): {plain(run.failure)[:200]}")
-    lines += [f"- and {len(failed) - 5} more"] if len(failed) > 5 else []
+    hidden = len(failed) - MOST_DESCRIBED
+    lines += [f"- and {hidden} more"] if hidden > 0 else []
     lines += ["", "How to repeat each, and all charts: Artifacts, `summary.html`."]
     own = command.replace("\n", "\n    ")
     lines += ["", "Again, or on from here:", "", f"    {own}"] if command else []
     return _bounded(lines)
-
-
-def _best(board: Leaderboard) -> dict[str, str]:
-    best = board.winner
-    assert best is not None
-    assert best.score is not None
-    n, count = best.score.n, len(board.scored)
-    return {
-        "who": f"Best: {board.label(best)}, {metric_name(board.score)}"
-        if board.axes
-        else f"All runs: {metric_name(board.score)}",
-        "score": statistic_text(board.score, best.score),
-        "over": f"mean ± std over {n} runs" if n > 1 else "one run: one seed tells little",
-        "bias": BIAS.format(count) if count > 1 else "",
-    }
 
 
 def _listings(runs: Sequence[RunResult]) -> Iterable[tuple[str, Table | None, str]]:
@@ -268,47 +253,6 @@ def _listings(runs: Sequence[RunResult]) -> Iterable[tuple[str, Table | None, st
 
 def _hidden(count: int, file: str) -> list[str]:
     return [f"and {count - MOST_ROWS} more in {file}"] if count > MOST_ROWS else []
-
-
-def _best_lines(board: Leaderboard) -> list[str]:
-    best = board.winner
-    if best is None or best.score is None:
-        return ["No run has a score."]
-    name, n = metric_name(board.score), best.score.n
-    score = statistic_text(board.score, best.score)
-    runs = f"mean ± std (n − 1) over {n} runs" if n > 1 else "one run"
-    who = f"Best: {code(board.label(best))}" if board.axes else "All runs"
-    lines = [f"**{who}: {name} {score}** ({runs})."]
-    if best.is_partial:
-        lines.append(f"Of its {len(best.runs)} runs {best.num_finished} finished.")
-    if n == 1:
-        lines.append("One seed tells little: repeat it with others, `seed=range(5)`.")
-    lines += [BIAS.format(len(board.scored))] if len(board.scored) > 1 else []
-    return lines
-
-
-def _top_lines(board: Leaderboard, limit: int = 5) -> list[str]:
-    """The best settings as a table."""
-    if not board.scored:
-        return []
-    names = [plain(name) for name in short_names(board.axes).values()]
-    tested = any(setting.test for setting in board.scored[:limit])
-    last = [metric_name(board.score), "runs", *(["test accuracy"] if tested else [])]
-    lines = [
-        markdown_row(["", *names, *last]),
-        markdown_row(["--:", *["---"] * len(names), *["--:"] * len(last)]),
-    ]
-    for number, setting in enumerate(board.scored[:limit], start=1):
-        values = [code(short_value(setting.values.get(axis, ABSENT))) for axis in board.axes]
-        cells = [statistic_text(board.score, setting.score), board.count_text(setting)]
-        cells += [_test_text(setting)] if tested else []
-        lines.append(markdown_row([str(number), *values, *cells]))
-    return lines
-
-
-def _test_text(setting: Setting) -> str:
-    test = setting.test
-    return f"{statistic_text('test/accuracy', test)} (n = {test.n})" if test else ABSENT
 
 
 def _outcomes(board: Leaderboard) -> str:
@@ -349,12 +293,3 @@ def _metric_keys(all_metrics: Iterable[Mapping[str, object]]) -> list[str]:
     """The metrics worth a column, those of the validation split before those of the test set."""
     keys = sorted({key for metrics in all_metrics for key in metrics})
     return [key for key in keys if key.startswith(("final/", "test/")) or key == "parameters"]
-
-
-def _write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write the rows under all columns that one of them has, in the order they come in."""
-    columns = dict.fromkeys(column for row in rows for column in row)
-    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(columns), restval="")
-        writer.writeheader()
-        writer.writerows(rows)

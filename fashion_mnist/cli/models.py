@@ -2,7 +2,6 @@
 
 from __future__ import annotations  # what takes time to import is imported by each command
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +21,7 @@ from fashion_mnist.cli.output import (
     errors_in_a_line,
     failed,
     note,
+    open_run,
     print_json,
     print_table,
     print_text,
@@ -29,27 +29,17 @@ from fashion_mnist.cli.output import (
 from fashion_mnist.config.store_uri import DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from fashion_mnist.analysis.compare import RegisteredComparison
     from fashion_mnist.analysis.ensemble import ScoredEnsemble
     from fashion_mnist.analysis.evaluation import ScoredNetwork, Scores
     from fashion_mnist.analysis.networks import Prediction
-    from fashion_mnist.analysis.reproduce import Reproduction, TrainingComparison
+    from fashion_mnist.analysis.reproduce import TrainingComparison
     from fashion_mnist.tracking.reader import Reader
     from fashion_mnist.tracking.recorded import RecordedRun
-    from fashion_mnist.tracking.registry import Version
 
 commands = typer.Typer()
 EVALUATIONS = Path("outputs/evaluations")
 MODEL_NAME, ALIAS = "fashion-mnist-mlp", "champion"
 MOST_CLASSES = 15  # of a confusion matrix on the terminal
-# what people call a score, where its key does not say it
-SCORE_NAMES = {
-    "top_2_accuracy": "top-2 accuracy",
-    "ece": "calibration error (ECE)",
-    "brier": "Brier score",
-    "nll": "negative log-likelihood",
-    "area_under_risk": "area under risk-coverage curve",
-}
 SAME = {True: "yes", False: "no", None: "not known"}
 RESULTS = {
     "identical": "identical to the bit: the weights are the same",
@@ -96,11 +86,8 @@ def evaluate(
             score_network,
             write_scores,
         )
-        from fashion_mnist.analysis.lookup import find_run
-        from fashion_mnist.tracking.reader import Reader
 
-        store = Reader(uri)
-        found = find_run(store, run, experiment, say=note)
+        store, found = open_run(uri, run, experiment)
         scored = score_network(store, found, wanted=split, folder=data, with_robustness=robustness)
         _say_that_the_test_set_is_read(scored, record)
         files = write_scores(output or EVALUATIONS / found.run_id[:8], scored.scores)
@@ -146,12 +133,9 @@ def predict(
     Example: fmnist predict best shirt.jpg drawings.npy
     """
     with errors_in_a_line():
-        from fashion_mnist.analysis.lookup import find_run
         from fashion_mnist.analysis.networks import predict as predict_files
-        from fashion_mnist.tracking.reader import Reader
 
-        store = Reader(uri)
-        found = find_run(store, run, experiment, say=note)
+        store, found = open_run(uri, run, experiment)
         predictions = predict_files(store, found, images, invert=invert)
         if as_json:
             print_json({"run": _identity(found), "images": list(map(_prediction, predictions))})
@@ -243,14 +227,10 @@ def reproduce(
     Example: fmnist reproduce best
     """
     with errors_in_a_line():
-        from fashion_mnist.analysis.lookup import find_run
-        from fashion_mnist.tracking.reader import Reader
-
-        store = Reader(uri)
-        found = find_run(store, run, experiment, say=note)
-        again = _train_again(found, store, data, output_dir, is_silent=as_json)
-        _print_reproduction(again, as_json=as_json)
-    if again.comparison.result == "different":
+        store, found = open_run(uri, run, experiment)
+        folder, comparison = _train_again(found, store, data, output_dir, is_silent=as_json)
+        _print_reproduction(found, folder, comparison, as_json=as_json)
+    if comparison.result == "different":
         raise typer.Exit(1)
 
 
@@ -272,28 +252,37 @@ def register(
     Example: fmnist register best --alias champion
     """
     with errors_in_a_line():
-        from fashion_mnist.analysis import compare
-        from fashion_mnist.analysis.lookup import find_run
-        from fashion_mnist.analysis.networks import recorded_model, require_network
+        from fashion_mnist.analysis.registered import register as register_network
         from fashion_mnist.config.store_uri import unread_variables
-        from fashion_mnist.tracking.reader import Reader
-        from fashion_mnist.tracking.recorded import MODEL_FOLDER
-        from fashion_mnist.tracking.registry import Registry
 
         for variable in unread_variables():
             note(variable)
-        store = Reader(uri)
-        found = require_network(find_run(store, run, experiment, say=note))
-        if not store.artifacts(found, MODEL_FOLDER):
-            raise OSError(_unrecorded(store, found))
-        recorded_model(store, found)  # or it says that these are not the run's weights
-        registry = Registry(uri)
-        before = registry.with_alias(name, alias)
-        other = before and before.run_id != found.run_id and store.run(before.run_id)
-        comparison = compare.compare_registered(store, other, found) if other else None
-        version = registry.register(name, found)
-        registry.give_alias(version, alias)
-        _print_registration(found, version, alias, before, comparison, as_json=as_json)
+        store, found = open_run(uri, run, experiment)
+        version, before, comparison = register_network(store, found, name=name, alias=alias)
+        if as_json:
+            test = comparison.test if comparison else None
+            print_json(
+                {
+                    "name": version.name,
+                    "version": version.number,
+                    "run": found.run_id,
+                    "alias": alias,
+                    "before": vars(before) if before else None,
+                    "verdict": comparison.result if comparison else None,
+                    "split": comparison.split if test and comparison else None,
+                    "test": vars(test) if test else None,
+                    "why_untested": (comparison.why_untested or None) if comparison else None,
+                }
+            )
+            return
+        print_text(f"{version.name} version {version.number} is {found.name} ({found.run_id})")
+        if before == version:
+            print_text(f"it had the alias {alias} already")
+            return
+        was = f", and version {before.number} no longer" if before else ""
+        print_text(f"it has the alias {alias}{was}")
+        if comparison is not None:
+            print_text(comparison.words())
 
 
 @commands.command(rich_help_panel=MODELS)
@@ -320,18 +309,17 @@ def serve(
     with errors_in_a_line():
         import tempfile
 
-        from fashion_mnist.analysis.lookup import find_run
         from fashion_mnist.analysis.networks import load_network, require_network
+        from fashion_mnist.analysis.registered import registered_run
         from fashion_mnist.tracking.packaged_model import serve as serve_model
         from fashion_mnist.tracking.reader import Reader
         from fashion_mnist.training.checkpoint import save_model
 
-        store = Reader(uri)
-        found = (
-            find_run(store, run, experiment, say=note)
-            if run
-            else _registered(store, uri, name, alias)
-        )
+        if run:
+            store, found = open_run(uri, run, experiment)
+        else:
+            store = Reader(uri)
+            found = registered_run(store, name, alias)
         network = load_network(store, require_network(found))
         with tempfile.TemporaryDirectory() as folder:
             save_model(Path(folder, "model.safetensors"), network.model)
@@ -353,40 +341,22 @@ def _say_that_the_test_set_is_read(scored: ScoredNetwork, record: bool) -> None:
 
 
 def _print_scores(scores: Scores) -> None:
-    from fashion_mnist.analysis.evaluation import class_rows, coverage_rows, metric_rows
+    from fashion_mnist.analysis.evaluation import tables_of
+    from fashion_mnist.analysis.labels import metric_name
     from fashion_mnist.config.messages import plural
     from fashion_mnist.metrics import classification
 
+    tables, counts, names = tables_of(scores), scores.result.counts, scores.class_names
     images = plural(len(scores.result.labels), "image")
     print_text(f"\n{scores.result.name}: {images}; low and high: 95 % intervals (Wilson)")
-    rows = []
-    for row in metric_rows(scores):
-        key = row["figure"]
-        rows.append(row | {"figure": SCORE_NAMES.get(key, key.replace("_", " "))})
+    rows = [row | {"figure": metric_name(row["figure"])} for row in tables["figures"]]
     _print_columns(rows, {"figure": "", "value": "", "low": "low", "high": "high"}, text=1)
     print_text("")
     titles = {"class": "class", "precision": "precision", "recall": "recall"}
     titles |= {"recall_low": "low", "recall_high": "high", "f1": "F1", "support": "images"}
-    _print_columns(class_rows(scores), titles, text=1)
-    if absent := classification.absent_classes(scores.result.counts, scores.class_names):
+    _print_columns(tables["classes"], titles, text=1)
+    if absent := classification.absent_classes(counts, names):
         print_text(absent)
-    _print_confusion(scores)
-    print_text("\nwhere the network may abstain, the most confident predictions first")
-    titles = {"coverage": "coverage", "from": "from confidence", "accuracy": "accuracy"}
-    titles |= {"accuracy_low": "low", "accuracy_high": "high"}
-    _print_columns(coverage_rows(scores), titles, text=0)
-    if scores.robustness:
-        print_text("\naccuracy on corrupted images")
-        for name, (unit, levels) in scores.robustness.items():
-            print_text(f"  {name} ({unit})")
-            words = (f"{level.strength:g}: {cell(level.accuracy)}" for level in levels)
-            print_text(f"    {'   '.join(words)}")
-
-
-def _print_confusion(scores: Scores) -> None:
-    from fashion_mnist.metrics import classification
-
-    counts, names = scores.result.counts, scores.class_names
     if len(names) <= MOST_CLASSES:
         print_text("\nrows true, columns predicted, by the numbers of the classes")
         rows = [
@@ -397,6 +367,16 @@ def _print_confusion(scores: Scores) -> None:
     print_text("")
     for confusion in classification.most_confused(counts, names):
         print_text(f"  {classification.confusion_in_words(confusion)}")
+    print_text("\nwhere the network may abstain, the most confident predictions first")
+    titles = {"coverage": "coverage", "from": "from confidence", "accuracy": "accuracy"}
+    titles |= {"accuracy_low": "low", "accuracy_high": "high"}
+    _print_columns(tables["coverage"], titles, text=0)
+    if scores.robustness:
+        print_text("\naccuracy on corrupted images")
+    for name, (unit, levels) in scores.robustness.items():
+        print_text(f"  {name} ({unit})")
+        words = (f"{level.strength:g}: {cell(level.accuracy)}" for level in levels)
+        print_text(f"    {'   '.join(words)}")
 
 
 def _print_columns(rows: Sequence[dict[str, Any]], titles: dict[str, str], *, text: int) -> None:
@@ -424,10 +404,10 @@ def _print_ensemble(scored: ScoredEnsemble, files: Sequence[Path], *, as_json: b
     from fashion_mnist.metrics.statistics import ALPHA
 
     test, best = scored.vs_best(), scored.runs[scored.best]
-    parts = zip(scored.runs, scored.weights, scored.accuracies, scored.likelihoods, strict=True)
     members: list[dict[str, Any]] = [
-        {**_identity(run), "weight": weight, "accuracy": accuracy.value, "nll": nll}
-        for run, weight, accuracy, nll in parts
+        _identity(run)
+        | {"weight": weight, "accuracy": float(own.is_right.mean()), "nll": own.metrics["nll"]}
+        for run, weight, own in zip(scored.runs, scored.weights, scored.alone, strict=True)
     ]
     if as_json:
         steps = [{**asdict(step), "added": scored.runs[step.added].run_id} for step in scored.steps]
@@ -465,63 +445,67 @@ def _print_ensemble(scored: ScoredEnsemble, files: Sequence[Path], *, as_json: b
     _print_files(files)
 
 
-def _print_reproduction(again: Reproduction, *, as_json: bool) -> None:
+def _print_reproduction(
+    run: RecordedRun, folder: Path, comparison: TrainingComparison, *, as_json: bool
+) -> None:
     """Print the result, and what it rests on."""
     from fashion_mnist.analysis.labels import short_value
     from fashion_mnist.tracking.links import short_path
 
-    comparison = again.comparison
-    metrics = [
-        {**vars(own), "is_near": own.is_near, "near": own.is_near} for own in comparison.metrics
-    ]
-    origins: list[dict[str, Any]] = [
-        {
-            "name": each.name,
-            "recorded": each.recorded or None,
-            "here": each.here or None,
-            "same": each.is_same,
-        }
-        for each in comparison.origins
-    ]
+    metrics = [vars(own) | {"is_near": own.is_near} for own in comparison.metrics]
+    test = comparison.test
     if as_json:
         recorded, here = comparison.weights
         print_json(
             {
-                "run": again.run.run_id,
-                "name": again.run.name,
-                "folder": str(again.folder),
+                "run": run.run_id,
+                "name": run.name,
+                "folder": str(folder),
                 "verdict": comparison.result,
                 "weights_sha256": {"recorded": recorded or None, "here": here or None},
-                "figures": [{k: v for k, v in row.items() if k != "near"} for row in metrics],
-                "test": vars(comparison.test) if comparison.test else None,
-                "origins": origins,
+                "figures": metrics,
+                "test": vars(test) if test else None,
+                "origins": [
+                    {
+                        "name": each.name,
+                        "recorded": each.recorded or None,
+                        "here": each.here or None,
+                        "same": each.is_same,
+                    }
+                    for each in comparison.origins
+                ],
             }
         )
         return
+    numbers = {"recorded": "recorded", "here": "here", "allowed": "may differ by"}
     print_text("")
     print_table(
         metrics,
         [
             Column("name", ""),
-            Column("recorded", "recorded", is_number=True),
-            Column("here", "here", is_number=True),
-            Column("allowed", "may differ by", is_number=True),
-            Column("near", "near"),
+            *(Column(key, title, is_number=True) for key, title in numbers.items()),
+            Column("is_near", "near"),
         ],
     )
     print_text("")
-    for row in origins:
-        row |= {key: short_value(str(row[key] or "")) or None for key in ("recorded", "here")}
-        row["same"] = SAME[row["same"]]
+    origins = [
+        {
+            "name": each.name,
+            "recorded": short_value(each.recorded) or None,
+            "here": short_value(each.here) or None,
+            "same": SAME[each.is_same],
+        }
+        for each in comparison.origins
+    ]
     shrinking = [Column(key, key, can_shrink=True) for key in ("recorded", "here")]
     print_table(origins, [Column("name", ""), *shrinking, Column("same", "the same")])
-    if test := comparison.test:
+    if test:
         print_text(
             f"\nof {test.num_images:,} images the recorded network alone has {test.first_alone:,} "
             f"right and this one alone {test.second_alone:,} (McNemar's exact test, "
             f"p = {test.p:.2g})"
         )
-    print_text(f"\n{_result(comparison)}\nthe second training is in {short_path(again.folder)}")
+    print_text(f"\n{_result(comparison)}\nthe second training is in {short_path(folder)}")
 
 
 def _result(comparison: TrainingComparison) -> str:
@@ -541,81 +525,9 @@ def _result(comparison: TrainingComparison) -> str:
     return "; ".join(words)
 
 
-def _print_registration(
-    run: RecordedRun,
-    version: Version,
-    alias: str,
-    before: Version | None,
-    comparison: RegisteredComparison | None,
-    *,
-    as_json: bool,
-) -> None:
-    """Say what has the alias now, what had it before, and how the two compare."""
-    if as_json:
-        test = comparison.test if comparison else None
-        print_json(
-            {
-                "name": version.name,
-                "version": version.number,
-                "run": run.run_id,
-                "alias": alias,
-                "before": vars(before) if before else None,
-                "verdict": comparison.result if comparison else None,
-                "split": comparison.split if test and comparison else None,
-                "test": vars(test) if test else None,
-                "why_untested": (comparison.why_untested or None) if comparison else None,
-            }
-        )
-        return
-    print_text(f"{version.name} version {version.number} is {run.name} ({run.run_id})")
-    if before == version:
-        print_text(f"it had the alias {alias} already")
-        return
-    was = f", and version {before.number} no longer" if before else ""
-    print_text(f"it has the alias {alias}{was}")
-    if comparison is not None:
-        print_text(comparison.words())
-
-
-def _unrecorded(store: Reader, run: RecordedRun) -> str:
-    """Why a run's network cannot be registered, and what to do about it."""
-    from fashion_mnist.analysis.networks import was_recorded
-    from fashion_mnist.analysis.report_text import read_overrides
-    from fashion_mnist.tracking.links import program
-
-    if was_recorded(store, run):
-        return (
-            f"the files of {run.name} ({run.run_id}) are not in {run.artifact_uri}: fmnist sync "
-            "sends them again from the folder in which it was trained, if all are gone; otherwise "
-            "restore them from a backup, or train the run again with rerun=true"
-        )
-    typed, always = read_overrides(store, run), "tracking.model=always"
-    is_known = not isinstance(typed, str)
-    command = f": {program('train')} {shlex.join([*typed, always])}" if is_known and typed else ""
-    return (
-        f"the network of {run.name} ({run.run_id}) is not recorded, only its metrics: the same "
-        f"command again with {always} records it, without training{command}"
-    )
-
-
-def _registered(store: Reader, uri: str, name: str, alias: str) -> RecordedRun:
-    """The run whose network has the alias."""
-    from fashion_mnist.tracking.registry import Registry
-
-    version = Registry(uri).with_alias(name, alias)
-    if version is None:
-        raise ValueError(
-            f"no version of {name!r} has the alias {alias!r}: fmnist register RUN --alias {alias}"
-        )
-    found = store.run(version.run_id)
-    if found is None:
-        raise OSError(f"version {version.number} of {name!r} is of a run that is gone")
-    return found
-
-
 def _train_again(
     run: RecordedRun, store: Reader, data: Path | None, output_dir: Path, *, is_silent: bool
-) -> Reproduction:
+) -> tuple[Path, TrainingComparison]:
     """Its second training, whose progress is printed unless JSON is wanted."""
     from contextlib import nullcontext
 

@@ -1,5 +1,7 @@
 """What commands have in common: options, panels of the help, errors, tables, JSON, streams."""
 
+from __future__ import annotations  # what takes time to import is imported by each command
+
 import io
 import json
 import math
@@ -11,12 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from fashion_mnist.analysis.text_table import Column, text_table
 from fashion_mnist.config.messages import duration, printable
+
+if TYPE_CHECKING:
+    from fashion_mnist.tracking.reader import Reader
+    from fashion_mnist.tracking.recorded import RecordedRun
 
 # panels of `fmnist --help`
 TRAINING = "Training"
@@ -72,6 +78,15 @@ def errors_in_a_line() -> Iterator[None]:
         if isinstance(error, ValueError):
             raise failed(str(error), 2) from None
         raise failed(disk_trouble(error) if error.filename else str(error)) from None
+
+
+def open_run(uri: str, word: str, experiment: str | None) -> tuple[Reader, RecordedRun]:
+    """The store of this address and the run that the word means, see `lookup.find_run`."""
+    from fashion_mnist.analysis.lookup import find_run
+    from fashion_mnist.tracking.reader import Reader
+
+    store = Reader(uri)
+    return store, find_run(store, word, experiment, say=note)
 
 
 def note(text: str) -> None:

@@ -20,6 +20,7 @@ from fashion_mnist.cli.output import (
     cell,
     errors_in_a_line,
     note,
+    open_run,
     print_json,
     print_lines,
     print_table,
@@ -153,11 +154,8 @@ def show(
     """
     with errors_in_a_line():
         from fashion_mnist.analysis.details import read_details
-        from fashion_mnist.analysis.lookup import find_run
-        from fashion_mnist.tracking.reader import Reader
 
-        store = Reader(uri)
-        found = find_run(store, run, experiment, say=note)
+        store, found = open_run(uri, run, experiment)
         details = read_details(store, found, every_curve=as_json)
         if as_json:
             print_json(details.as_json())
@@ -230,8 +228,7 @@ def compare(
     """
     with errors_in_a_line():
         from fashion_mnist.analysis.compare import compare as build
-        from fashion_mnist.analysis.comparison_page import (
-            comparison_name,
+        from fashion_mnist.analysis.compare import (
             read_pictured,
             record_comparison,
             write_comparison,
@@ -243,7 +240,7 @@ def compare(
         selected = select_runs(store, runs, experiment, say=note)
         comparison = build(store, selected.runs, split)
         images, remark = read_pictured(comparison)
-        folder = output or COMPARISONS / comparison_name(comparison)
+        folder = output or COMPARISONS / comparison.name
         files = write_comparison(comparison, folder, images, remark=remark)
         run_id, problem = "", None
         try:
@@ -268,10 +265,11 @@ def diff(
     Example: fmnist diff best latest
     """
     with errors_in_a_line():
-        from fashion_mnist.analysis.lookup import find_runs
+        from fashion_mnist.analysis.lookup import choose_run
         from fashion_mnist.tracking.reader import Reader
 
-        one, other = find_runs(Reader(uri), [first, second], experiment, say=note)
+        found = Reader(uri).runs(experiment)
+        one, other = (choose_run(found, word, say=note) for word in (first, second))
         print_differences(one, other, as_json=as_json)
 
 
@@ -298,14 +296,12 @@ def report(
     Example: fmnist report widths -o report.html
     """
     with errors_in_a_line():
-        from fashion_mnist.analysis.report import build_report, check_output, content_of
-
-        check_output(output)
         from fashion_mnist.analysis.lookup import select_runs
-        from fashion_mnist.analysis.report_page import write_report
-        from fashion_mnist.analysis.report_text import answer
+        from fashion_mnist.analysis.report import build_report, content_of
+        from fashion_mnist.analysis.report_page import check_output, write_report
         from fashion_mnist.tracking.reader import Reader
 
+        check_output(output)
         store = Reader(uri)
         subject = select_runs(store, what, experiment, say=note)
         found = build_report(store, subject, limit=limit or None, folder=data)
@@ -313,7 +309,7 @@ def report(
         if as_json:
             print_json({**content_of(found), "file": str(output)})
             return
-        for line in answer(found.board):
+        for line in found.board.answer():
             print_text(line)
         print_text(str(output))
 
@@ -327,20 +323,13 @@ def print_comparison(
         files: the page first.
         run_id: of the run that it was recorded as; empty for none.
     """
-    from fashion_mnist.analysis import compare as comparing
     from fashion_mnist.tracking.links import short_path
 
     if as_json:
         places = {"files": list(map(str, files)), "run_id": run_id or None}
-        print_json({**comparing.content_of(comparison), **places})
+        print_json({**comparison.as_json(), **places})
         return
-    for rows in (
-        comparing.run_rows(comparison),
-        comparing.score_rows(comparison),
-        comparing.mcnemar_rows(comparison),
-        comparing.class_rows(comparison),
-        comparing.calibration_rows(comparison),
-    ):
+    for rows in comparison.tables().values():
         keys = list(dict.fromkeys(key for row in rows for key in row))
         names = ("run", "settings")
         # where there is no room differences are left out, the last first: the page has them all
@@ -352,7 +341,7 @@ def print_comparison(
             ],
         )
         print_text("")
-    for line in (*comparing.notes(comparison), "", *comparing.headline(comparison)):
+    for line in (*comparison.notes(), "", *comparison.headline()):
         print_text(line)
     print_text(f"page: {short_path(files[0])}")
     if run_id:

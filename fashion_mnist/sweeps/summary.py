@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from fashion_mnist.analysis.effects import pareto_front
 from fashion_mnist.analysis.labels import metric_name, statistic_text
 from fashion_mnist.analysis.leaderboard import (
     Leaderboard,
     RunResult,
-    pareto_front,
     planned_by_jobs,
     rank,
     split_of,

@@ -11,17 +11,13 @@ from scipy.stats import binomtest
 
 from fashion_mnist.analysis.evaluation import (
     Scores,
-    Share,
-    class_rows,
     content_of,
-    coverage_rows,
-    metric_rows,
-    reliability_rows,
+    result_of,
     robustness_of,
-    robustness_rows,
-    split_result,
+    tables_of,
     write_scores,
 )
+from fashion_mnist.analysis.networks import LabelledImages
 
 NAMES = ("Trouser", "Bag", "Shirt")
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2, 2, 0])
@@ -42,7 +38,7 @@ IMAGES = torch.arange(8 * 6 * 5, dtype=torch.int64).to(torch.uint8).view(8, 6, 5
 
 def scores(*, with_robustness: bool = True) -> Scores:
     """Of eight images, five of them right."""
-    result = split_result("test", PROBABILITIES, LABELS, IMAGES, "digest", loss=0.7)
+    result = result_of(LabelledImages("test", IMAGES, LABELS, "digest", "here"), PROBABILITIES)
     robustness = robustness_of(lambda _: PROBABILITIES, IMAGES, LABELS) if with_robustness else {}
     return Scores(result, NAMES, robustness)
 
@@ -53,22 +49,14 @@ def wilson(count: int, total: int) -> tuple[float, float]:
     return interval.low, interval.high
 
 
-def test_shares_have_wilsons_interval() -> None:
-    """scipy's; of none, all there is."""
-    assert Share(5, 8).value == 5 / 8
-    assert Share(5, 8).interval == pytest.approx(wilson(5, 8))
-    assert Share(0, 0).value == 0
-    assert Share(0, 0).interval == (0, 1)
-
-
 def test_single_scores_by_hand() -> None:
     """Five right at once, seven with the second guess; shares alone have intervals."""
-    rows = {row["figure"]: row for row in metric_rows(scores())}
+    rows = {row["figure"]: row for row in tables_of(scores())["figures"]}
     assert rows["accuracy"]["value"] == 5 / 8
     assert (rows["accuracy"]["low"], rows["accuracy"]["high"]) == pytest.approx(wilson(5, 8))
     assert rows["top_2_accuracy"]["value"] == 7 / 8
     assert rows["top_2_accuracy"]["high"] == pytest.approx(wilson(7, 8)[1])
-    assert rows["loss"]["value"] == 0.7
+    assert rows["loss"]["value"] == pytest.approx(rows["nll"]["value"])
     assert rows["brier"]["low"] is None
     assert rows["nll"]["value"] == pytest.approx(
         -torch.tensor([0.9, 0.5, 0.7, 0.4, 0.8, 0.1, 0.95, 0.35]).log().mean().item()
@@ -77,7 +65,7 @@ def test_single_scores_by_hand() -> None:
 
 def test_classes_by_hand() -> None:
     """Three trousers of which two are found; three are called so, of which two are some."""
-    trouser, bag, shirt = class_rows(scores())
+    trouser, bag, shirt = tables_of(scores())["classes"]
     assert trouser["class"] == "Trouser"
     assert (trouser["precision"], trouser["recall"], trouser["f1"]) == pytest.approx([2 / 3] * 3)
     assert (trouser["recall_low"], trouser["recall_high"]) == pytest.approx(wilson(2, 3))
@@ -87,7 +75,7 @@ def test_classes_by_hand() -> None:
 
 def test_coverage_by_hand() -> None:
     """The surest four of eight are right; all are five of eight, from 0.4 on."""
-    rows = {row["coverage"]: row for row in coverage_rows(scores())}
+    rows = {row["coverage"]: row for row in tables_of(scores())["coverage"]}
     assert rows[1.0]["accuracy"] == 5 / 8
     assert rows[1.0]["from"] == pytest.approx(0.4)
     half = rows[0.5]
@@ -98,7 +86,7 @@ def test_coverage_by_hand() -> None:
 
 def test_bins_say_where_they_are() -> None:
     """Fifteen of them, from 0 to 1; an empty one has the widest interval."""
-    rows = reliability_rows(scores())
+    rows = tables_of(scores())["reliability"]
     assert [rows[0]["above"], rows[-1]["up_to"]] == [0, 1]
     assert sum(row["examples"] for row in rows) == 8
     assert (rows[0]["accuracy_low"], rows[0]["accuracy_high"]) == (0, 1)
@@ -133,7 +121,7 @@ def test_everything_is_json() -> None:
     assert content["images"] == 8
     assert content["confusion_matrix"]["counts"] == [[2, 1, 0], [1, 1, 0], [0, 1, 2]]
     assert content["most_confused"][0]["count"] == 1
-    assert len(content["robustness"]) == len(robustness_rows(scores())) == 16
+    assert len(content["robustness"]) == len(tables_of(scores())["robustness"]) == 16
 
 
 def test_files_are_written_and_whole(tmp_path: Path) -> None:

@@ -9,12 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fashion_mnist.analysis.networks import (
-    class_names_of,
-    load_network,
-    read_images,
-    require_network,
-)
+from fashion_mnist.analysis.lookup import class_names_of
+from fashion_mnist.analysis.networks import load_network, read_images, require_network
 from fashion_mnist.data.idx import DataError, write_idx
 from fashion_mnist.runs.artifacts import SplitResult
 from fashion_mnist.runs.request import Request

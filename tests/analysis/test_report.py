@@ -10,11 +10,9 @@ import pytest
 import torch
 
 from fashion_mnist.analysis.lookup import Selection
-from fashion_mnist.analysis.pooled import Pooled, paired_counts, worst_pairs
-from fashion_mnist.analysis.predictions import Predictions
-from fashion_mnist.analysis.report import build_report, check_output, content_of
-from fashion_mnist.analysis.report_page import write_report
-from fashion_mnist.analysis.report_text import command_of
+from fashion_mnist.analysis.predictions import Pooled, Predictions, paired_counts, worst_pairs
+from fashion_mnist.analysis.report import build_report, command_of, content_of
+from fashion_mnist.analysis.report_page import check_output, write_report
 from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.store import Store
@@ -46,12 +44,12 @@ def pooled(*own: Predictions, seeds: tuple[int, ...] = (0, 1)) -> Pooled:
 def test_networks_of_a_setting_are_summed() -> None:
     """Counts over both; scores as mean and spread over the two; all predictions by confidence."""
     both = pooled(said([0, 1, 2, 2], [0, 1, 2, 2]), said([0, 1, 2, 2], [1, 1, 2, 0]))
-    assert both.counts.tolist() == [[1, 1, 0], [0, 2, 0], [1, 0, 3]]
+    assert both.together.counts.tolist() == [[1, 1, 0], [0, 2, 0], [1, 0, 3]]
     accuracy = both.metrics["accuracy"]
     assert (accuracy.mean, accuracy.n) == (0.75, 2)
     assert accuracy.std == pytest.approx(np.std([1, 0.5], ddof=1))
-    assert both.num_predictions == 8
-    assert int(both.reliability.examples.sum()) == 8
+    assert len(both.together.labels) == 8
+    assert int(both.together.reliability.examples.sum()) == 8
     assert both.on_same_images.shape == (2, 4, 3)
     other = pooled(said([0, 1], [0, 1]), said([0, 1], [0, 1], "other"))
     assert other.on_same_images.shape == (1, 2, 3)

@@ -13,13 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from fashion_mnist.analysis.charts import history_chart, pareto_chart, sweep_charts
-from fashion_mnist.analysis.importance import importances
+from fashion_mnist.analysis.effects import importances, main_effects, pareto_front
 from fashion_mnist.analysis.labels import short_names
 from fashion_mnist.analysis.leaderboard import (
     Leaderboard,
     RunResult,
-    main_effects,
-    pareto_front,
     planned_by_jobs,
     rank,
 )
@@ -119,8 +117,8 @@ def test_failed_replicates_are_said_and_settings_without_a_score_come_last() -> 
     board = ranked(results)
     assert [setting.values["w"] for setting in board.settings] == ["2", "1", "3", "4"]
     assert board.settings[0].is_partial
-    assert board.settings[0].outcomes() == {"finished": 1, "failed": 1}
-    assert board.settings[3].outcomes() == {"pruned": 1}
+    assert [run.outcome for run in board.settings[0].runs] == ["finished", "failed"]
+    assert [run.outcome for run in board.settings[3].runs] == ["pruned"]
     assert len(board.scored) == 1
     metrics = best_metrics(board)
     assert metrics["failed_runs"] == 2
@@ -338,7 +336,9 @@ def test_the_description_says_n_and_what_failed() -> None:
     axes = {"w": ["1", "2"], "seed": ["0", "1"]}
     text = describe(ranked([*results, job(2, None, w=2, seed=0)]), axes, title="s")
     assert "3 runs, 2 settings: 2 finished, 1 failed." in text
-    assert "`w=1`: validation accuracy 0.8500 ± 0.0707** (mean ± std (n − 1) over 2 runs)" in text
+    assert text.startswith(
+        "**w=1 is best: validation accuracy 0.8500 ± 0.0707 (mean ± std over 2 runs;"
+    )
     assert "ValueError: &lt;b&gt;why" in text
     assert "tells little" not in text
     assert "One seed tells little" in describe(ranked(results[:1]), axes, title="s")

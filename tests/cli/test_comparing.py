@@ -16,8 +16,7 @@ import pytest
 from mlflow import MlflowClient
 from scipy import stats
 
-from fashion_mnist.analysis.compare import compare
-from fashion_mnist.analysis.comparison_page import comparison_page
+from fashion_mnist.analysis.compare import compare, comparison_page
 from fashion_mnist.analysis.stored_leaderboard import build_leaderboard
 from fashion_mnist.cli.runs import print_comparison, print_differences
 from fashion_mnist.runs.request import Request
@@ -315,7 +314,7 @@ def test_names_of_others_stay_names(here: Recordings) -> None:
     name = "<script>alert(1)</script>\x1b[2J"
     runs = [replace(here.run(each), name=name) for each in ("narrow", "broad")]
     comparison = compare(here.reader(), runs, "validation")
-    assert "<script" not in comparison_page(comparison, {}, remark=name)
+    assert "<script" not in comparison_page(comparison, [], remark=name)
     assert name not in _printed(
         lambda: print_comparison(comparison, [Path("x")], "", as_json=False)
     )

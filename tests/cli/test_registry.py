@@ -135,7 +135,7 @@ def test_the_alias_moves_only_after_the_comparison(
     def fails(*_words: object) -> None:
         raise OSError("the store does not answer")
 
-    monkeypatch.setattr("fashion_mnist.analysis.compare.compare_registered", fails)
+    monkeypatch.setattr("fashion_mnist.analysis.registered.compare_registered", fails)
     assert fmnist("register", other.run_id, "--name", "kept").exit_code == 1
     version = MlflowClient(here.uri).get_model_version_by_alias("kept", "champion")
     assert str(version.version) == registered["version"]

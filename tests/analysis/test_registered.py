@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from scipy.stats import binomtest
 
-from fashion_mnist.analysis.compare import RegisteredComparison, compare_registered
 from fashion_mnist.analysis.predictions import stored_predictions
+from fashion_mnist.analysis.registered import RegisteredComparison, compare_registered
 from fashion_mnist.metrics.statistics import McNemarTest
 from fashion_mnist.tracking.recorded import RecordedRun
 from tests.recordings import Recordings

@@ -1,0 +1,151 @@
+"""The registered network: which run it is, and how the next one compares with it."""
+
+import shlex
+from dataclasses import dataclass
+
+from fashion_mnist.analysis.networks import (
+    TEST,
+    VALIDATION,
+    recorded_model,
+    require_network,
+    was_recorded,
+)
+from fashion_mnist.analysis.predictions import (
+    PredictionsError,
+    are_comparable,
+    stored_predictions,
+)
+from fashion_mnist.analysis.significance import OTHER_IMAGES
+from fashion_mnist.metrics.statistics import ALPHA, McNemarTest, mcnemar_test
+from fashion_mnist.tracking.links import program
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import MODEL_FOLDER, RecordedRun
+from fashion_mnist.tracking.registry import Registry, Version
+
+REGISTRY_SPLITS = (TEST, VALIDATION)  # the first one whose predictions both have stored
+
+
+@dataclass(frozen=True)
+class RegisteredComparison:
+    """What the images of a split say of the registered network so far and of the next one."""
+
+    registered: RecordedRun
+    test: McNemarTest | None  # the registered one comes first
+    why_untested: str = ""
+    split: str = VALIDATION  # that was compared on
+
+    @property
+    def result(self) -> str:
+        """Of the next one: significantly better or worse, not significantly different, untested."""
+        if self.test is None:
+            return "not tested"
+        if self.test.p > ALPHA:
+            return "not significantly different"
+        return "significantly better" if self.test.difference > 0 else "significantly worse"
+
+    def words(self) -> str:
+        """In a sentence, with what it rests on."""
+        name = f"the registered model so far, {self.registered.name}"
+        if self.test is None:
+            return f"it cannot be compared with {name}: {self.why_untested}"
+        relation = self.result + (" from" if self.test.p > ALPHA else " than")
+        bias = (
+            "; a network that was chosen by its validation accuracy is optimistically biased here"
+            if self.split == VALIDATION
+            else ""
+        )
+        return (
+            f"it is {relation} {name}: of {self.test.num_images:,} {self.split} "
+            f"images it alone has {self.test.second_alone:,} right and the other alone "
+            f"{self.test.first_alone:,} (McNemar's exact test, p = {self.test.p:.2g}){bias}"
+        )
+
+
+def compare_registered(
+    store: Reader, registered: RecordedRun, run: RecordedRun
+) -> RegisteredComparison:
+    """Compare two networks by what is stored of their predictions; one test, not adjusted.
+
+    On the test set where both have read it: the validation split, which is used else, is what
+    networks are chosen by, and its scores of a chosen one are optimistically biased. The test is
+    of these two networks on other images of the kind, and not of what another seed would do.
+
+    Raises:
+        OSError: the store does not answer.
+    """
+    why = OTHER_IMAGES
+    for split in REGISTRY_SPLITS:
+        try:
+            first, second = (stored_predictions(store, each, split) for each in (registered, run))
+        except PredictionsError as error:
+            why = str(error)
+            continue
+        if are_comparable(first, second):
+            return RegisteredComparison(
+                registered, mcnemar_test(first.is_right, second.is_right), split=split
+            )
+        why = OTHER_IMAGES
+    return RegisteredComparison(registered, None, why)
+
+
+def register(
+    store: Reader, run: RecordedRun, *, name: str, alias: str
+) -> tuple[Version, Version | None, RegisteredComparison | None]:
+    """Register a run's network and give it the alias, after a comparison with the one that had it.
+
+    Returns:
+        The version; that which had the alias, if any; and, if that is another network, the
+        comparison.
+
+    Raises:
+        ValueError: the run has no network, or a name is none.
+        OSError: the network is not recorded, or is not the run's; the store does not answer.
+    """
+    require_network(run)
+    if not store.artifacts(run, MODEL_FOLDER):
+        raise OSError(_unrecorded(store, run))
+    recorded_model(store, run)  # or it says that these are not the run's weights
+    registry = Registry(store.uri)
+    before = registry.with_alias(name, alias)
+    other = store.run(before.run_id) if before and before.run_id != run.run_id else None
+    comparison = compare_registered(store, other, run) if other else None
+    version = registry.register(name, run)
+    registry.give_alias(version, alias)
+    return version, before, comparison
+
+
+def registered_run(store: Reader, name: str, alias: str) -> RecordedRun:
+    """The run whose network has the alias.
+
+    Raises:
+        ValueError: no version has it.
+        OSError: the run is gone, or the store does not answer.
+    """
+    version = Registry(store.uri).with_alias(name, alias)
+    if version is None:
+        raise ValueError(
+            f"no version of {name!r} has the alias {alias!r}: fmnist register RUN --alias {alias}"
+        )
+    found = store.run(version.run_id)
+    if found is None:
+        raise OSError(f"version {version.number} of {name!r} is of a run that is gone")
+    return found
+
+
+def _unrecorded(store: Reader, run: RecordedRun) -> str:
+    """Why a run's network cannot be registered, and what to do about it."""
+    if was_recorded(store, run):
+        return (
+            f"the files of {run.name} ({run.run_id}) are not in {run.artifact_uri}: fmnist sync "
+            "sends them again from the folder in which it was trained, if all are gone; otherwise "
+            "restore them from a backup, or train the run again with rerun=true"
+        )
+    from fashion_mnist.analysis.report import read_overrides  # imports matplotlib
+
+    typed, always = read_overrides(store, run), "tracking.model=always"
+    is_known = not isinstance(typed, str)
+    command = f": {program('train')} {shlex.join([*typed, always])}" if is_known and typed else ""
+    return (
+        f"the network of {run.name} ({run.run_id}) is not recorded, only its metrics: the same "
+        f"command again with {always} records it, without training{command}"
+    )
