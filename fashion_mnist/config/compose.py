@@ -6,8 +6,8 @@ where Hydra itself composes a job (for another launcher, or to show it) it gets 
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Mapping, Sequence
+from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -515,13 +515,15 @@ def _typed(words: Sequence[Word]) -> dict[str, str]:
 
 
 def _set_values(tree: dict[str, Any], words: Sequence[Word]) -> tuple[dict[str, Any], list[str]]:
-    """A copy of a tree with values set on it as Hydra does it, and the words for Hydra to do it.
+    """A tree with values set on it as Hydra does it, and the words for Hydra to do the same.
+
+    What is not set is shared with the tree that was given, which stays as it is.
 
     Raises:
         ConfigError: a key is below one that has a value, or interpolations lead nowhere.
     """
     try:
-        tree, texts = deepcopy(tree), list[str]()
+        tree, texts = copy(tree), list[str]()
         for word in words:
             texts += [] if word.kind == "hydra" else [_apply(word, tree)]
         return _resolved(tree), texts
@@ -530,19 +532,22 @@ def _set_values(tree: dict[str, Any], words: Sequence[Word]) -> tuple[dict[str, 
 
 
 def _apply(word: Word, tree: dict[str, Any]) -> str:
-    """Set a value, or take a key away; the word with which Hydra does the same."""
+    """Set a value on copies of what it is in, or take a key away; the word for Hydra."""
     if word.kind == "file":
         return word.text
     *path, name = word.key.split(".")
     node: Any = tree
     for part in path:
-        if isinstance(node, dict) and node.get(part) is None and word.kind == "value":
-            node[part] = {}
-        node = _child(node, part)
-        if not isinstance(node, dict | list):
+        inner = _child(node, part)
+        if inner is None and isinstance(node, dict) and word.kind == "value":
+            inner = {}
+        if not isinstance(inner, dict | list):
             raise ConfigError(
                 [f"{shorten(word.key)} is not a key, for {shorten(part)} has a value"]
             )
+        inner = copy(inner)
+        node[int(part) if isinstance(node, list) else part] = inner
+        node = inner
     if word.kind == "deletion":
         if not isinstance(node, dict) or name not in node:
             raise ConfigError([f"{shorten(word.text)} takes away a key that is not there"])
@@ -578,7 +583,7 @@ def _merged(before: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
 
 def _resolved(tree: dict[str, Any]) -> dict[str, Any]:
     """The tree with its interpolations resolved. Raises ConfigError where one cannot be."""
-    count = sum(text.count("${") for text in _texts(tree))
+    count = str(tree).count("${")
     if count == 0:
         return tree
     if count > MOST_INTERPOLATIONS:
@@ -589,15 +594,6 @@ def _resolved(tree: dict[str, Any]) -> dict[str, Any]:
     except _NO_CONFIG as error:
         raise ConfigError([first_line(error)]) from None
     return dict(resolved)
-
-
-def _texts(node: Any) -> Iterator[str]:
-    match node:
-        case str():
-            yield node
-        case dict() | list():
-            for inner in node.values() if isinstance(node, dict) else node:
-                yield from _texts(inner)
 
 
 def _with_jobs(problem: str, numbers: Sequence[int], jobs: Sequence[Sequence[str]]) -> str:

@@ -107,7 +107,7 @@ def parse(
         *_data_problems(config),
         *_device_problems(config),
         *_place_problems(config),
-        *_unknown(unknown, flatten(used)),
+        *(_unknown(unknown, flatten(used)) if unknown else ()),
     ]
     if problems:
         raise ConfigError(problems)
@@ -180,6 +180,12 @@ def _fields(kind: Any) -> dict[str, Any]:
     return {each.name: hints[each.name] for each in dataclasses.fields(kind)}
 
 
+@cache
+def _groups(kind: Any) -> dict[str, Any]:
+    """Those of a dataclass's fields that are dataclasses themselves."""
+    return {name: each for name, each in _fields(kind).items() if dataclasses.is_dataclass(each)}
+
+
 def _prepared(kind: Any, node: Any) -> Any:
     """A tree whose keys are text, with what a group does not list under its `options`."""
     if not isinstance(node, Mapping):
@@ -191,9 +197,8 @@ def _prepared(kind: Any, node: Any) -> Any:
     if "options" in fields:
         options = {key: own.pop(key) for key in list(own) if key not in fields or key == "options"}
         own["options"] = options
-    for name in fields.keys() & own.keys():
-        if dataclasses.is_dataclass(fields[name]):
-            own[name] = _prepared(fields[name], own[name])
+    for name in _groups(kind).keys() & own.keys():
+        own[name] = _prepared(fields[name], own[name])
     return own
 
 
@@ -424,7 +429,7 @@ def _optimizer_options(optimizer: OptimizerConfig, typed: Mapping[str, str]) -> 
 def _activation_options(model: ModelConfig) -> _Options:
     """Arguments of an activation, which its constructor judges."""
     name, given = model.activation, model.activation_options
-    if name is None or given is None:
+    if name is None or not given:
         return _Reading({}, [], [])
     defaults = {
         key: each.default for key, each in inspect.signature(ACTIVATIONS[name]).parameters.items()
@@ -549,12 +554,18 @@ def _model_problems(model: ModelConfig, typed: Mapping[str, str]) -> Iterator[st
     # weights, gradients and two moments in float32, of the hidden layers alone
     sizes = model.sizes()
     needed = 16 * sum(num_inputs * num_outputs for num_inputs, num_outputs in pairwise(sizes))
-    available = psutil.virtual_memory().total
+    available = _memory_of_machine()
     if needed > available:
         yield (
             f"model.width and model.depth, or model.hidden_sizes, must fit this machine's "
             f"{available / 2**30:.0f} GiB of memory, got a model of {needed / 2**30:,.0f} GiB"
         )
+
+
+@cache
+def _memory_of_machine() -> int:
+    """Bytes."""
+    return psutil.virtual_memory().total
 
 
 def _data_problems(config: Config) -> Iterator[str]:

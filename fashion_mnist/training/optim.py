@@ -7,6 +7,7 @@ core for each step, whatever its size: there AdamW and SGD update a whole stack 
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -339,6 +340,7 @@ def view_of(tensor: Tensor, network: int, num_networks: int) -> Tensor:
     return tensor if num_networks == 1 else tensor[network]
 
 
+@cache
 def _classes() -> dict[str, type[torch.optim.Optimizer]]:
     return {
         name.lower(): kind
