@@ -145,6 +145,10 @@ class Composer:
             )
 
     @cached_property
+    def _packaged(self) -> "Composer":
+        return Composer()
+
+    @cached_property
     def hydra(self) -> Hydra:
         """Hydra, which looks into the user's folder first."""
         version.setbase("1.3")
@@ -233,7 +237,10 @@ class Composer:
 
     def files(self, words: Sequence[Word]) -> Files:
         """What the files that these words choose make. Raises ConfigError where that is nothing."""
-        texts = tuple(word.text for word in words if word.kind in ("file", "hydra"))
+        return self._composed(tuple(w.text for w in words if w.kind in ("file", "hydra")))
+
+    def _composed(self, texts: tuple[str, ...]) -> Files:
+        """What `_compose` makes of these words, once."""
         if texts not in self._files:
             try:
                 self._files[texts] = self._compose(texts)
@@ -349,12 +356,12 @@ class Composer:
 
         Compared with what the packaged files make of the same words, and of that launcher.
         """
-        packaged, launcher = Composer(), files.launcher
+        packaged, launcher = self._packaged, files.launcher
         installed = packaged.options(LAUNCHER)
         if launcher not in installed:
             return [f"{LAUNCHER} must be one of {', '.join(installed)}, got {shown(launcher)}"]
         typed = [text for text in texts if re.match(r"\W*hydra\b", text) and LAUNCHER not in text]
-        alone = packaged._compose((*typed, f"{LAUNCHER}={launcher}")).config
+        alone = packaged._composed((*typed, f"{LAUNCHER}={launcher}")).config
         known: Any = OmegaConf.to_container(alone.hydra, resolve=False)
         for own in (known, hydra):
             for name in ("runtime", "overrides", "searchpath"):

@@ -5,7 +5,6 @@ The dataclasses are plain ones, which pydantic reads: a field's type is what it 
 activation have their types and ranges where those are defined.
 """
 
-import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -264,9 +263,8 @@ class Config(Group):
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     """Dotted keys and plain values; the keys of `options` stand beside the others."""
     flat: dict[str, Any] = {}
-    for name in (each.name for each in dataclasses.fields(config)):
-        value = getattr(config, name)
-        if dataclasses.is_dataclass(value):
+    for name, value in vars(config).items():
+        if isinstance(value, Group):
             flat |= flatten(value, f"{prefix}{name}.")
         elif name == "options":
             flat |= {f"{prefix}{key}": _as_list(option) for key, option in value.items()}

@@ -149,17 +149,32 @@ def last_attempt(config: Config, dataset: Dataset) -> RunDir | None:
     return RunDir(folders[-1]) if folders else None
 
 
+@dataclass(frozen=True)
+class Attempts:
+    """What is there of a request's run, and the attempt that the request is for."""
+
+    run_dir: RunDir  # that is shown, gone on with or to be begun
+    last: RunDir | None = None  # that is there; another one than `run_dir` is to be begun
+    last_status: str = ""
+
+
+def find_attempts(request: Request, fingerprint: str) -> Attempts:
+    """The last attempt at a run, and a new folder if there is none or another one is wanted."""
+    output_dir = Path(request.config.output_dir).absolute()
+    folders = run_folders(output_dir, fingerprint)
+    if not folders:
+        return Attempts(RunDir(next_folder(output_dir, fingerprint)))
+    last = RunDir(folders[-1])
+    status = last.status()
+    is_repeated = request.config.rerun and status in ENDED
+    if is_repeated or (request.retry_failed and status == "FAILED"):
+        return Attempts(RunDir(next_folder(output_dir, fingerprint)), last, status)
+    return Attempts(last, last, status)
+
+
 def find_run(request: Request, fingerprint: str) -> RunDir:
     """The last attempt at this run; a new folder where there is none, or another one is wanted."""
-    config, output_dir = request.config, Path(request.config.output_dir).absolute()
-    if folders := run_folders(output_dir, fingerprint):
-        last = RunDir(folders[-1])
-        status = last.status()
-        is_repeated = config.rerun and status in ENDED
-        is_retried = request.retry_failed and status == "FAILED"
-        if not is_repeated and not is_retried:
-            return last
-    return RunDir(next_folder(output_dir, fingerprint))
+    return find_attempts(request, fingerprint).run_dir
 
 
 def machine_of(folder: RunDir, machine: Machine) -> Machine:

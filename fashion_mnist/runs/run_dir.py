@@ -99,7 +99,7 @@ class RunDir:
 
     def has_recorded_model(self) -> bool:
         """Whether the network itself is among what is recorded."""
-        return bool(RunState.read(self.path, kinds=("model",)).files)
+        return RunState.read(self.path, kinds=("model",)).has_model
 
     def load_model(self) -> Model:
         """The trained network. Raises CheckpointError where the file is damaged."""

@@ -127,6 +127,11 @@ class RunState:
             case "status":
                 self.status, self.status_ms = content["status"], event.time_ms
 
+    @property
+    def has_model(self) -> bool:
+        """Whether the network itself is among what is recorded."""
+        return any(kind == "model" for kind, _ in self.files)
+
     def metrics(self, step: int = 0) -> dict[str, float]:
         """The values of one step; those of the finished run are at step 0."""
         return {key: value for (at, key), (value, _) in self.points.items() if at == step}

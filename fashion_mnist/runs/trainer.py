@@ -96,7 +96,7 @@ def train(
         begun = []
         for number, (request, result) in enumerate(zip(requests, results, strict=True)):
             try:
-                if _is_recorded(request, result.folder):
+                if is_recorded(request, result.folder, result.folder.state()):
                     result.was_known = True
                     continue
                 held.enter_context(locked(result.folder.path, "run", patience_seconds))
@@ -126,13 +126,15 @@ def train(
     return results
 
 
-def _is_recorded(request: Request, folder: RunDir) -> bool:
+def is_recorded(request: Request, folder: RunDir, state: RunState) -> bool:
     """Whether the run has ended and its log holds all that is asked for.
 
     Such a run needs no lock, and its log need not be opened, which repairs and seals it: that takes
     most of the time of a sweep that is started again.
+
+    Args:
+        state: by the event log in the folder.
     """
-    state = folder.state()
     if state.status not in ENDED or folder.checkpoints() or _missing(request, folder, state):
         return False
     tracking = request.config.tracking
@@ -153,7 +155,7 @@ def _missing(request: Request, folder: RunDir, state: RunState) -> set[str]:
     if state.status != "FINISHED":
         return set()
     missing = {
-        "model": request.wants_model and not folder.has_recorded_model(),
+        "model": request.wants_model and not state.has_model,
         "test": request.wants_test and "test/loss" not in state.metrics(),
         "pictures": request.wants_pictures and not (folder.artifacts / CURVES_FILE).exists(),
     }

@@ -5,20 +5,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 
 from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.config.parse import size_problems
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.launchers.base import Capacity
-from fashion_mnist.runs.identity import run_folders
 from fashion_mnist.runs.records import run_name
 from fashion_mnist.runs.request import (
     ENDED,
+    Attempts,
     Datasets,
     Request,
-    find_run,
+    find_attempts,
     identify,
     machine_of,
     resolve_machine_of,
@@ -40,14 +39,18 @@ class Job:
     request: Request
     dataset: Dataset
     fingerprint: str
-    run_dir: RunDir  # of the attempt that is shown, gone on with or to be begun
-    status: str  # of that attempt when the job was made; empty: it is to be begun
+    attempts: Attempts  # when the job was made
     values: Mapping[str, str] = field(default_factory=dict)  # of each axis, where it is known
 
     @property
     def config(self) -> Config:
         """What is trained."""
         return self.request.config
+
+    @property
+    def run_dir(self) -> RunDir:
+        """Of the attempt that is shown, gone on with or to be begun."""
+        return self.attempts.run_dir
 
     @property
     def name(self) -> str:
@@ -64,12 +67,7 @@ class Job:
     @property
     def has_ended(self) -> bool:
         """Whether the run finished or failed before, and is not to be trained again."""
-        return self.status in ENDED
-
-    def last_attempt(self) -> RunDir | None:
-        """The last attempt at its run, also where another one is to be begun."""
-        folders = run_folders(Path(self.config.output_dir).absolute(), self.fingerprint)
-        return RunDir(folders[-1]) if folders else None
+        return self.attempts.last_status in ENDED and self.attempts.last == self.run_dir
 
 
 def make_jobs(
@@ -88,8 +86,8 @@ def make_jobs(
         sizes = len(dataset.train_labels), len(dataset.test_labels)
         problems |= dict.fromkeys(size_problems(request.config, *sizes))
         fingerprint = identify(request.config, dataset)
-        run_dir = find_run(request, fingerprint)
-        jobs.append(Job(number, request, dataset, fingerprint, run_dir, run_dir.status()))
+        attempts = find_attempts(request, fingerprint)
+        jobs.append(Job(number, request, dataset, fingerprint, attempts))
     if problems:
         raise ConfigError(list(problems))
     return jobs

@@ -270,7 +270,7 @@ def _preflight(
     num_for_workers = sum(stack.is_for_workers for stack in stacks)
     num_workers = min(capacity.number, max(1, num_for_workers))
     runs = unique_runs(jobs)
-    statuses = [job.status or _earlier_status(job) for job in runs]
+    statuses = [job.attempts.last_status for job in runs]
     repeated = [
         job.config.rerun and status in ENDED for job, status in zip(runs, statuses, strict=True)
     ]
@@ -295,12 +295,6 @@ def _preflight(
         seconds_to_start=capacity.seconds_to_start if num_for_workers else 0.0,
         axes=sweep.words(),
     )
-
-
-def _earlier_status(job: Job) -> str:
-    """What became of the attempt before the one that is to be begun."""
-    before = job.last_attempt()
-    return before.status() if before else ""
 
 
 def _search_preflight(sweep: Sweep, examples: Preflight, trials_done: int) -> Preflight:

@@ -123,13 +123,12 @@ class Progress:
     def finish_run(self, label: str, status: str, metrics: Mapping[str, float]) -> None:
         """A run ended: FINISHED, FAILED, or KILLED where it was pruned or stopped."""
         self.counts[status] = self.counts.get(status, 0) + 1
-        if status == "FINISHED":
-            self.compare(label, metrics)
+        self.compare(label, status, metrics)
 
-    def compare(self, label: str, metrics: Mapping[str, float]) -> None:
+    def compare(self, label: str, status: str, metrics: Mapping[str, float]) -> None:
         """Keep the score of a finished run if it is the best, whenever the run was trained."""
         score = metrics.get(self.score)
-        if score is None:
+        if score is None or status != "FINISHED":
             return
         sign = -1 if lower_is_better(self.score) else 1
         if self.best is None or sign * score > sign * self.best[0]:

@@ -16,6 +16,7 @@ from itertools import groupby
 from statistics import fmean
 from typing import TYPE_CHECKING, Protocol
 
+from fashion_mnist.analysis import leaderboard
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.launchers.base import Capacity, Launcher, Listener, Task, Update, Workers
 from fashion_mnist.launchers.local import LocalLauncher
@@ -24,8 +25,9 @@ from fashion_mnist.runs.events import LOG_FILE
 from fashion_mnist.runs.request import ENDED, Datasets, RunResult, resolve_machine_of
 from fashion_mnist.runs.results import PRUNED_TAG
 from fashion_mnist.runs.run_dir import RunError
+from fashion_mnist.runs.run_state import RunState
 from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
-from fashion_mnist.runs.trainer import train
+from fashion_mnist.runs.trainer import is_recorded, train
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.sweeps.benchmark import Benchmark
 from fashion_mnist.sweeps.definition import EPOCH_METRICS, Sweep
@@ -42,11 +44,12 @@ from fashion_mnist.sweeps.plan import (
 )
 from fashion_mnist.sweeps.progress import Progress, show
 from fashion_mnist.sweeps.summary import (
+    Results,
     SweepResult,
     final_report,
-    read_again,
     read_result,
     read_results,
+    result_of,
     write_results,
 )
 from fashion_mnist.tracking.links import pages, run_link, short_path
@@ -157,9 +160,16 @@ def _publish(sweep: Sweep, trained: "Trained", parent: EventLog, stop: StopReque
         RunError, OSError: something cannot be read or written.
     """
     is_cut_short = trained.is_stopped or trained.error is not None
-    result = read_results(sweep, trained.jobs, is_stopped=is_cut_short)
+    result = read_results(sweep, trained.jobs, trained.results, is_stopped=is_cut_short)
     if not is_cut_short and result.winners:
-        result = _record_winners(result, parent.id, stop)
+        is_stopped = _record_winners(result.winners, parent.id, stop)
+        again = {job.fingerprint for job in result.winners}
+        others = {
+            job.number: own
+            for job, own in zip(result.jobs, result.results, strict=True)
+            if job.fingerprint not in again
+        }
+        result = read_results(sweep, trained.jobs, others, is_stopped=is_stopped)
     write_results(parent, result)
     return result
 
@@ -178,6 +188,7 @@ class Trained:
     """The jobs of a sweep after training."""
 
     jobs: Sequence[Job]
+    results: Results  # of those that had ended before
     is_stopped: bool = False  # by a signal
     error: Exception | None = None  # that ended training
 
@@ -202,7 +213,7 @@ def _train_all(
     stop: StopRequests,
 ) -> Trained:
     """Train the jobs of a grid, or those that a search asks for."""
-    jobs = list[Job]()
+    jobs, results = list[Job](), dict[int, leaderboard.RunResult]()
     preflight = plan.preflight
     progress = Progress(
         None if sweep.is_search else sum(each.num_stacks for each in preflight.stacks),
@@ -229,37 +240,21 @@ def _train_all(
             )
             for batch in batches:
                 jobs += batch.jobs
-                _run_batch(batch, setup, hydra)
+                # to record these here takes a tenth of the time that Hydra takes to compose a job
+                ended = [job for job in batch.jobs if job.has_ended]
+                for job, state in _record_further(ended, stop.check):
+                    results[job.number] = result = result_of(sweep, job, state)
+                    progress.compare(job.name, result.status, result.metrics)
+                new = [job for job in batch.to_run if not job.has_ended]
+                if new and launcher is None:
+                    hydra.launch(new)
+                elif new:
+                    hydra.report(new, train_jobs(new, setup, batch.should_prune))
     except (StopRequested, KeyboardInterrupt):
-        return Trained(jobs, is_stopped=True)
+        return Trained(jobs, results, is_stopped=True)
     except Exception as error:  # raised again, once what has finished is published
-        return Trained(jobs, error=error)
-    return Trained(jobs)
-
-
-def _run_batch(batch: Batch, setup: TrainingSetup, hydra: HydraJobs) -> None:
-    """Train what has not ended; record further what has, if that is asked for.
-
-    A run that has ended is no job for a launcher: to record it here takes a tenth of the time that
-    Hydra takes to compose a job.
-    """
-    new = [job for job in batch.to_run if not job.has_ended]
-    numbers = {job.number for job in new}
-    _record_known([job for job in batch.to_run if job.number not in numbers], setup.check_for_stop)
-    if not new:
-        return
-    _compare(setup.progress, [job for job in batch.to_run if job.number not in numbers])
-    if hydra.launcher is None:
-        hydra.launch(new)
-    else:
-        hydra.report(new, train_jobs(new, setup, batch.should_prune))
-
-
-def _compare(progress: Progress, jobs: Sequence[Job]) -> None:
-    """Have the display know the scores of runs of before: its best is that of the whole sweep."""
-    for job in jobs:
-        if job.status == "FINISHED":
-            progress.compare(job.name, job.run_dir.metrics())
+        return Trained(jobs, results, error=error)
+    return Trained(jobs, results)
 
 
 def _grid_batch(plan: Plan, parent: str) -> Generator[Batch, None, None]:
@@ -293,7 +288,6 @@ def _search_batches(
         if settings.retry_failed:
             search.retry_failed()
         known = compose(search.known(), 0)
-        _compare(progress, known)
         missing = [job for job in known if _is_open(job)]  # of seeds that are new
         runs_left = search.remaining * num_replicates + len(missing)
         progress.begin_trials(settings.n_trials - search.remaining, settings.n_trials, runs_left)
@@ -333,8 +327,9 @@ def _trial_jobs(
 
 def _is_open(job: Job) -> bool:
     """Whether a run has neither ended nor been pruned."""
-    last = job.last_attempt()
-    return last is None or (last.status() not in ENDED and PRUNED_TAG not in last.tags())
+    last = job.attempts.last
+    is_pruned = last is not None and PRUNED_TAG in last.tags()
+    return job.attempts.last_status not in ENDED and not is_pruned
 
 
 def _batch_size(sweep: Sweep, capacity: Capacity) -> int:
@@ -361,7 +356,7 @@ def _should_prune(
 def _tell(search: "Search", trial: "Trial", jobs: Sequence[Job], sweep: Sweep) -> None:
     """Tell a trial's objectives, each as the mean over its replicates; a failure without them."""
     objectives = sweep.settings.objectives
-    results = [read_result(job, sweep.composer.config_dir) for job in jobs]
+    results = [read_result(sweep, job) for job in jobs]
     is_complete = all(name in result.metrics for result in results for name in objectives)
     search.tell(
         trial.number,
@@ -401,8 +396,10 @@ def train_jobs(
         in_process += undone
     for stack in in_process:
         results |= _train_in_process(stack, setup, should_prune)
-    known = [job for job in unique_runs(jobs) if job.fingerprint not in results]
-    return results | _record_known(known, setup.check_for_stop)
+    known = [job for job in jobs if job.fingerprint not in results]
+    for job, _ in _record_further(known, setup.check_for_stop):
+        results[job.fingerprint] = RunResult(job.run_dir, was_known=True)
+    return results
 
 
 def _train_on_workers(
@@ -480,7 +477,10 @@ def _train_in_process(
     _begin(own, IN_PROCESS, progress)
     observer = Observer(on_step, on_epoch, gives_up, setup.check_for_stop)
     requests = [job.request for job in jobs]
-    results = train(requests, jobs[0].dataset, observer, start_uploader=begin_uploading)
+    folders = [job.run_dir for job in jobs]
+    results = train(
+        requests, jobs[0].dataset, observer, folders=folders, start_uploader=begin_uploading
+    )
     return _finish(jobs, results, IN_PROCESS, progress)
 
 
@@ -511,11 +511,24 @@ def _log_error(job: Job, result: RunResult) -> None:
         log.error("%s: %s", job.name, result.error)
 
 
-def _record_known(jobs: Sequence[Job], check_for_stop: Callable[[], None]) -> dict[str, RunResult]:
-    """Record runs that have ended under this sweep, with what is asked for and was not done."""
-    results = dict[str, RunResult]()
+def _record_further(
+    jobs: Sequence[Job], check_for_stop: Callable[[], None]
+) -> Iterator[tuple[Job, RunState]]:
+    """Record runs that have ended under this sweep, with what is asked for and was not done.
+
+    Yields:
+        Each run's first job, and what its event log says then: it is read once.
+    """
+    unrecorded = []
+    for job in unique_runs(jobs):
+        check_for_stop()
+        state = job.run_dir.state()
+        if is_recorded(job.request, job.run_dir, state):
+            yield job, state
+        else:
+            unrecorded.append(job)
     observer = Observer(lambda _stack, _step: check_for_stop(), lambda _stack, _rows: None)
-    for part in _parts(unique_runs(jobs)):
+    for part in _parts(unrecorded):
         check_for_stop()
         own = train(
             [job.request for job in part],
@@ -526,8 +539,7 @@ def _record_known(jobs: Sequence[Job], check_for_stop: Callable[[], None]) -> di
         )
         for job, result in zip(part, own, strict=True):
             _log_error(job, result)
-            results[job.fingerprint] = result
-    return results
+            yield job, job.run_dir.state()
 
 
 def _parts(jobs: Sequence[Job]) -> Iterator[list[Job]]:
@@ -539,8 +551,8 @@ def _parts(jobs: Sequence[Job]) -> Iterator[list[Job]]:
             yield same[first : first + MAX_OPEN]
 
 
-def _record_winners(result: SweepResult, parent: str, stop: StopRequests) -> SweepResult:
-    """Evaluate the winner's runs on the test set and record their networks; the new result.
+def _record_winners(jobs: Sequence[Job], parent: str, stop: StopRequests) -> bool:
+    """Evaluate the winner's runs on the test set and record their networks; whether it was stopped.
 
     For these runs `auto` means yes. A replicate that has not finished is trained to its end first.
     """
@@ -548,7 +560,6 @@ def _record_winners(result: SweepResult, parent: str, stop: StopRequests) -> Swe
     def on_epoch(stack: Stack, _rows: Sequence[HistoryRow]) -> None:
         log.info("winner's runs: epoch %s of %s", stack.epoch, stack.num_epochs)
 
-    jobs, is_stopped = result.winners, False
     requests = [
         replace(
             job.request,
@@ -562,13 +573,13 @@ def _record_winners(result: SweepResult, parent: str, stop: StopRequests) -> Swe
     observer = Observer(lambda _stack, _step: stop.check(), on_epoch, check_for_stop=stop.check)
     try:
         winners = train(requests, jobs[0].dataset, observer, start_uploader=begin_uploading)
-        for job, winner in zip(jobs, winners, strict=True):
-            if winner.error is not None:
-                log.error("%s: %s", job.name, winner.error)
     except StopRequested as error:
         log.error("%s; the same command goes on", error)
-        is_stopped = True
-    return read_again(result, jobs, is_stopped=is_stopped)
+        return True
+    for job, winner in zip(jobs, winners, strict=True):
+        if winner.error is not None:
+            log.error("%s: %s", job.name, winner.error)
+    return False
 
 
 def _links(plan: Plan, result: SweepResult, stop: StopRequests) -> list[str]:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,6 +20,7 @@ from fashion_mnist.config.messages import plural
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.identity import FAILURE_TAG, TRAINING_IMAGES_TAG
 from fashion_mnist.runs.results import PRUNED_TAG
+from fashion_mnist.runs.run_state import RunState
 from fashion_mnist.sweeps.definition import Sweep, sweep_command, train_command
 from fashion_mnist.sweeps.jobs import Job
 from fashion_mnist.sweeps.parent import record_results
@@ -32,6 +33,9 @@ MISSING = {  # why there is no result, where the run does not say it
     "KILLED": "not trained to its end: the same command again goes on",
     "FAILED": "failed",
 }
+
+
+Results = Mapping[int, RunResult]  # by the jobs' numbers
 
 
 @dataclass(frozen=True)
@@ -62,38 +66,27 @@ class SweepResult:
         return [job for job in self.jobs if job.number in numbers]
 
 
-def read_results(sweep: Sweep, jobs: Sequence[Job], *, is_stopped: bool) -> SweepResult:
-    """Read what came of the jobs from their run directories, whatever trained them."""
-    results = [read_result(job, sweep.composer.config_dir) for job in jobs]
-    return rank_results(sweep, jobs, results, is_stopped=is_stopped)
-
-
-def read_again(result: SweepResult, jobs: Sequence[Job], *, is_stopped: bool) -> SweepResult:
-    """The result after these jobs have been recorded further."""
-    again, config_dir = {job.fingerprint for job in jobs}, result.sweep.composer.config_dir
-    results = [
-        read_result(job, config_dir) if job.fingerprint in again else before
-        for job, before in zip(result.jobs, result.results, strict=True)
-    ]
-    return rank_results(result.sweep, result.jobs, results, is_stopped=is_stopped)
-
-
-def rank_results(
-    sweep: Sweep, jobs: Sequence[Job], results: Sequence[RunResult], *, is_stopped: bool
+def read_results(
+    sweep: Sweep, jobs: Sequence[Job], known: Results, *, is_stopped: bool
 ) -> SweepResult:
-    """The results with their leaderboard."""
+    """Read what came of the jobs from their run directories, whatever trained them.
+
+    Args:
+        known: results that are not to be read again, by the numbers of their jobs.
+    """
+    results = [known.get(job.number) or read_result(sweep, job) for job in jobs]
     board = rank(results, score=sweep.score, num_repetitions=planned_by_jobs(results))
     return SweepResult(sweep, jobs, results, board, is_stopped)
 
 
-def read_result(job: Job, config_dir: str | None) -> RunResult:
-    """What came of the last attempt at a job's run.
+def read_result(sweep: Sweep, job: Job) -> RunResult:
+    """What came of a job's run; of an earlier attempt at it where this one has not begun."""
+    state, last = job.run_dir.state(), job.attempts.last
+    return result_of(sweep, job, last.state() if last is not None and not state.id else state)
 
-    Args:
-        config_dir: the user's own YAML, for the command that trains the run alone.
-    """
-    run_dir = job.last_attempt() or job.run_dir
-    state = run_dir.state()
+
+def result_of(sweep: Sweep, job: Job, state: RunState) -> RunResult:
+    """What the event log of a job's run says came of it."""
     status, tags, history = state.status, state.tags, state.history()
     is_pruned = status == "KILLED" and PRUNED_TAG in tags
     again = ["rerun=true"] if status == "FAILED" else []
@@ -105,12 +98,14 @@ def read_result(job: Job, config_dir: str | None) -> RunResult:
         pruned_at=int(history[-1]["epoch"]) if is_pruned and history else None,
         metrics=state.metrics(),
         history=history,
-        folder=run_dir.path,
-        command=train_command([*job.request.overrides, *again], config_dir),
+        folder=state.run_dir,
+        command=train_command([*job.request.overrides, *again], sweep.composer.config_dir),
         split=split_of(tags),
         num_validation=job.config.data.validation_size,
         num_training=int(tags.get(TRAINING_IMAGES_TAG, 0)),
-        predictions=partial(read_predictions, run_dir.artifacts / "validation" / "predictions.npz"),
+        predictions=partial(
+            read_predictions, state.run_dir / "artifacts" / "validation" / "predictions.npz"
+        ),
     )
 
 

@@ -101,8 +101,9 @@ def test_a_stack_whose_worker_died_is_not_shown() -> None:
 def test_the_best_so_far_knows_runs_that_were_trained_before() -> None:
     """They are not counted as runs of this command."""
     progress = Progress()
-    progress.compare("old", {SCORE: 0.9})
-    progress.compare("without a score", {})
+    progress.compare("old", "FINISHED", {SCORE: 0.9})
+    progress.compare("without a score", "FINISHED", {})
+    progress.compare("pruned", "KILLED", {SCORE: 1.0})
     progress.finish_run("new", "FINISHED", {SCORE: 0.8})
     assert progress.best == (0.9, "old")
     assert progress.counts == {"FINISHED": 1}
