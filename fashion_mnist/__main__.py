@@ -25,7 +25,7 @@ def main() -> None:
     # importing torch makes a million objects that stay: looking for garbage among them costs a
     # second between the command and the first step
     gc.disable()
-    from fashion_mnist.cli import app
+    from fashion_mnist.cli.app import app
 
     app()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
-from fashion_mnist.cli import app
+from fashion_mnist.cli.app import app
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train

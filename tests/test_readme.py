@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from fashion_mnist.cli import app
+from fashion_mnist.cli.app import app
 from fashion_mnist.data.fashion_mnist import missing_names, system_folders
 
 ROOT = Path(__file__).parents[1]

@@ -7,13 +7,12 @@ import os
 import platform
 import shutil
 import sqlite3
-import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
-from statistics import median
 from typing import Literal
 from urllib.parse import quote
 
@@ -40,7 +39,7 @@ from fashion_mnist.runs.files import has_writer
 from fashion_mnist.runs.run_state import Destination
 from fashion_mnist.tracking.artifact_roots import local_path
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import ID_TAG, how_to_restore
+from fashion_mnist.tracking.recorded import ID_TAG, RecordedRun, how_to_restore
 from fashion_mnist.tracking.schema import schema_problem
 from fashion_mnist.tracking.upload_state import (
     logged_dirs,
@@ -58,10 +57,11 @@ BUSY_SECONDS = 2  # that a locked database is waited for
 BACKUP = "restore a backup; or move it away, and `fmnist sync` sends again what is in outputs"
 LITTLE_BYTES, TOO_LITTLE_BYTES = 5_000_000_000, 500_000_000
 FEW_FILES = 10_000  # that a disk can still take
-MATRIX_SIZE, NUM_SAMPLES, SAMPLE_SECONDS = 768, 9, 0.02  # of the products that are timed
+MATRIX_SIZE, SAMPLE_SECONDS = 768, 0.2  # of the products that are timed
 FAIR_SHARE = 0.65  # of the speed of so many cores: with less, other programs use them
 
 State = Literal["OK", "warning", "error"]
+Runs = Callable[[], list[RecordedRun]]  # of the store; raises OSError where it cannot be read
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,13 @@ def examine(uri: str, *, output_dir: Path, data_dir: Path) -> Iterator[Finding]:
         ValueError: `uri` cannot be the address of a store.
     """
     uri = absolute_uri(uri, name="--uri")
+    runs = cache(lambda: Reader(uri).runs())
     checks = {
         "environment": check_packages(),
         "data": check_data(data_dir),
-        "store": check_tracking(uri),
-        "paths in the store": check_artifacts(uri),
-        "event logs": check_event_logs(output_dir, lambda: known_logs(uri)),
+        "store": check_tracking(uri, runs),
+        "paths in the store": check_artifacts(uri, runs),
+        "event logs": check_event_logs(output_dir, runs),
         "leftovers": check_leftovers(output_dir),
         "disk": check_disk(output_dir),
         "threads": check_threads(),
@@ -166,39 +167,32 @@ def check_data(folder: Path) -> Iterator[Finding]:
         yield Finding("data", "warning", "Fashion-MNIST is not on this machine yet", "fmnist fetch")
 
 
-def check_tracking(uri: str) -> Iterator[Finding]:
+def check_tracking(uri: str, runs: Runs) -> Iterator[Finding]:
     """Whether runs can be recorded in the store with this absolute address, and read."""
-    database = sqlite_path(uri)
-    if database is not None:
-        yield from _check_database(database)
+    path = sqlite_path(uri)
+    if path is None:
+        kept = "until then runs are kept, and fmnist sync sends them"
+        if problem := check_store(uri, logs_in=True):
+            advice = "log in" if "login" in problem or "password" in problem else "start it"
+            yield Finding("store", "error", problem, f"{advice}; {kept}")
+        else:
+            yield Finding("store", "OK", f"{without_password(uri)} answers")
         return
-    kept = "until then runs are kept, and fmnist sync sends them"
-    if problem := check_store(uri, logs_in=True):
-        advice = "log in" if "login" in problem or "password" in problem else "start it"
-        yield Finding("store", "error", problem, f"{advice}; {kept}")
-    else:
-        yield Finding("store", "OK", f"{without_password(uri)} answers")
-
-
-def _check_database(path: Path) -> Iterator[Finding]:
     if not path.exists():
         yield Finding("store", "warning", f"there is no {path} yet: the first run makes it")
         return
     try:
-        problem = _database_problem(path)
-        other = None if problem else schema_problem(path)
-        num_runs = 0 if problem or other else len(Reader(f"sqlite:///{path}").runs())
+        if problem := _database_problem(path):
+            yield Finding("store", "error", f"{path} is damaged: {problem}", BACKUP)
+            return
+        if other := schema_problem(path):
+            yield Finding("store", "error", *other)
+            return
+        number = plural(len(runs()), "run")
     except (sqlite3.Error, OSError) as error:
         yield _unusable(path, error)
         return
-    if problem:
-        yield Finding("store", "error", f"{path} is damaged: {problem}", BACKUP)
-        return
-    if other:
-        yield Finding("store", "error", *other)
-        return
-    words = f"{path} is whole and can be written to, {plural(num_runs, 'run')}"
-    yield Finding("store", "OK", words)
+    yield Finding("store", "OK", f"{path} is whole and can be written to, {number}")
     yield from (each for each in check_disk(path.parent) if each.state != "OK")
 
 
@@ -222,44 +216,28 @@ def _unusable(path: Path, error: Exception) -> Finding:
     return Finding("store", "error", words if str(path) in words else f"{path}: {words}", advice)
 
 
-def check_artifacts(uri: str) -> Iterator[Finding]:
+def check_artifacts(uri: str, runs: Runs) -> Iterator[Finding]:
     """Whether every finished network of a local store has the folder of its files."""
     topic, database = "paths in the store", sqlite_path(uri)
     if database is None or not database.exists():
         return
-    try:
-        runs = [run for run in Reader(uri).runs() if run.is_network and run.status == "FINISHED"]
-        folders = [(run, local_path(run.artifact_uri)) for run in runs]
-    except (sqlite3.Error, OSError) as error:
-        words = f"{database}: {first_line_of(error)}"
-        yield Finding(topic, "error", words, "try again when no program uses it")
-        return
+    finished = (run for run in runs() if run.is_network and run.status == "FINISHED")
+    folders = ((run, local_path(run.artifact_uri)) for run in finished)
     lost = [run for run, folder in folders if folder is not None and not folder.is_dir()]
-    if lost:
-        words = f"the files of {plural(len(lost), 'run')} are gone, for example {lost[0].run_id}"
-        advice = "fmnist sync sends them again, if outputs has the runs; or restore a backup; "
-        advice += "otherwise fmnist train with rerun=true"
-        yield Finding(topic, "error", words, advice)
-    else:
+    if not lost:
         yield Finding(topic, "OK", "they lead to the files that are here")
+        return
+    words = f"the files of {plural(len(lost), 'run')} are gone, for example {lost[0].run_id}"
+    advice = "fmnist sync sends them again, if outputs has the runs; or restore a backup; "
+    yield Finding(topic, "error", words, advice + "otherwise fmnist train with rerun=true")
 
 
-def known_logs(uri: str) -> set[str]:
-    """The ids of the event logs that the store has runs of; none where it cannot be read."""
-    try:
-        return {run.tags.get(ID_TAG, "") for run in Reader(uri).runs()}
-    except (OSError, ValueError):
-        return set()
-
-
-def check_event_logs(
-    output_dir: Path, known_logs: Callable[[], Collection[str]]
-) -> Iterator[Finding]:
+def check_event_logs(output_dir: Path, runs: Runs) -> Iterator[Finding]:
     """Which runs below a folder their stores do not have whole.
 
     Args:
-        known_logs: gives the ids of event logs that the present store has runs of: those whose
-            own store is gone were moved together with it.
+        runs: of the present store: logs that it has runs of, and whose own store is gone, were
+            moved together with it.
     """
     topic = "event logs"
     logs = [WatchedLog(folder) for folder in logged_dirs(output_dir)]
@@ -277,7 +255,7 @@ def check_event_logs(
         if watched.is_behind(place)
     ]
     gone = [(watched, place) for watched, place in behind if _is_gone(watched, place)]
-    known = known_logs() if gone else ()
+    known = _known_logs(runs) if gone else set()
     lost = [(watched, place) for watched, place in gone if watched.state.id not in known]
     unsent = [pair for pair in behind if pair not in gone]
     if lost:
@@ -289,6 +267,14 @@ def check_event_logs(
     if not lost and not unsent and not damaged:
         words = f"{plural(len(logs), 'run')} below {output_dir}, all recorded"
         yield Finding(topic, "OK", words)
+
+
+def _known_logs(runs: Runs) -> set[str]:
+    """The ids of the event logs that the store has runs of; none where it cannot be read."""
+    try:
+        return {run.tags.get(ID_TAG, "") for run in runs()}
+    except (OSError, ValueError):
+        return set()
 
 
 def _unsent(output_dir: Path, unsent: Sequence[tuple[WatchedLog, Destination]]) -> Finding:
@@ -384,7 +370,8 @@ def check_threads() -> Iterator[Finding]:
     if cores == 1:
         yield Finding("threads", "OK", words)
         return
-    speedup = _speedup(cores)
+    seconds = [_product_seconds(threads) for threads in (1, cores)]
+    speedup = seconds[0] / seconds[1]
     words += f"; {cores} threads are {speedup:.1f} times as fast as one"
     if speedup >= FAIR_SHARE * cores:
         yield Finding("threads", "OK", words)
@@ -394,29 +381,13 @@ def check_threads() -> Iterator[Finding]:
     yield Finding("threads", "warning", words, advice)
 
 
-def _speedup(threads: int) -> float:
-    """How many times as fast a product of matrices is with so many threads as with one."""
-    before = torch.get_num_threads()
+def _product_seconds(threads: int) -> float:
+    """What a product of matrices takes, the median of a fifth of a second."""
+    from torch.utils.benchmark import Timer
+
     matrix = torch.ones(MATRIX_SIZE, MATRIX_SIZE)
-    seconds: dict[int, list[float]] = {1: [], threads: []}
-    try:
-        for _ in range(NUM_SAMPLES):  # in turn: what slows one down slows down the other
-            for number, own in seconds.items():
-                torch.set_num_threads(number)
-                own.append(_product_seconds(matrix))
-    finally:
-        torch.set_num_threads(before)
-    return median(seconds[1]) / median(seconds[threads])
-
-
-def _product_seconds(matrix: torch.Tensor) -> float:
-    """The mean of as many products as fit the sample; the first is not counted."""
-    matrix @ matrix
-    began, count = time.perf_counter(), 0
-    while count == 0 or time.perf_counter() - began < SAMPLE_SECONDS:
-        matrix @ matrix
-        count += 1
-    return (time.perf_counter() - began) / count
+    timer = Timer("matrix @ matrix", globals={"matrix": matrix}, num_threads=threads)
+    return float(timer.blocked_autorange(min_run_time=SAMPLE_SECONDS).median)
 
 
 def check_gpu() -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fashion_mnist.cli import app
+from fashion_mnist.cli.app import app
 from fashion_mnist.cli.console import summarize_run
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.data.fashion_mnist import load_dataset

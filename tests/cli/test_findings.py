@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from fashion_mnist.cli import app
+from fashion_mnist.cli.app import app
 from tests.faults.test_hostile_names import ESCAPES, STEERING
 from tests.recordings import Recordings, fmnist
 
@@ -167,7 +167,7 @@ def test_the_help_has_panels_and_examples() -> None:
     said = fmnist("--help").stdout
     assert said.index("Training") < said.index("What recorded runs say")
     rooms = [group.typer_instance for group in app.registered_groups if group.typer_instance]
-    commands = [command.callback for room in rooms for command in room.registered_commands]
+    commands = [each.callback for own in (app, *rooms) for each in own.registered_commands]
     names = [command.__name__.replace("_", "-") for command in commands if command]
     assert {"train", "runs", "show", "clean"} <= set(names)
     for name in set(names) - {"train"}:  # hands --help over to Hydra
@@ -176,7 +176,7 @@ def test_the_help_has_panels_and_examples() -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     """It must come at once."""
-    code = "import sys; from fashion_mnist.cli import app; print(*sorted(sys.modules))"
+    code = "import sys; from fashion_mnist.cli.app import app; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"torch", "mlflow", "numpy", "sqlalchemy", "matplotlib", "hydra", "sklearn"}
     assert not heavy & set(done.stdout.split())

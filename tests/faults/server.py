@@ -53,7 +53,7 @@ def _import_everything() -> None:
     """What a run, a sweep and a search import by and by; torch's threads are not started."""
     gc.disable()
     for name in (
-        "fashion_mnist.cli",
+        "fashion_mnist.cli.app",
         "fashion_mnist.cli.train",
         "fashion_mnist.sweeps.runner",
         "fashion_mnist.sweeps.search",

@@ -17,7 +17,7 @@ import pytest
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
-from fashion_mnist.cli import app
+from fashion_mnist.cli.app import app
 from fashion_mnist.cli.console import summarize_run
 from fashion_mnist.config.messages import printable
 from fashion_mnist.runs.events import FORMAT, START, make_event

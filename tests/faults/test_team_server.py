@@ -21,7 +21,7 @@ import pytest
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
-from fashion_mnist.cli import app
+from fashion_mnist.cli.app import app
 from fashion_mnist.maintenance.doctor import check_tracking
 from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.tracking.server import mlflow_server, wait_until_ready
@@ -207,10 +207,10 @@ def test_reading_with_a_login(team: Team, tmp_path: Path) -> None:
 
 def test_doctor_tells_of_a_refused_login(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server answers, and runs would not be recorded all the same."""
-    [refused] = check_tracking(team.uri)
+    [refused] = check_tracking(team.uri, list)
     assert (refused.state, "wants a login" in refused.words) == ("error", True)
     log_in(monkeypatch, "ann", ANN)
-    [let_in] = check_tracking(team.uri)
+    [let_in] = check_tracking(team.uri, list)
     assert let_in.state == "OK"
 
 

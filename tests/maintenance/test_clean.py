@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fashion_mnist.cli import app
+from fashion_mnist.cli.app import app
 from fashion_mnist.maintenance.clean import (
     DAMAGED,
     EMPTY,

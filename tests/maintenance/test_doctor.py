@@ -4,7 +4,7 @@ import json
 import shutil
 import socket
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.data.fashion_mnist import NAMES
@@ -28,14 +27,19 @@ from fashion_mnist.maintenance.doctor import (
     check_packages,
     check_threads,
     check_tracking,
-    known_logs,
 )
 from fashion_mnist.runs.event_log import EventLog, set_offline
 from fashion_mnist.runs.events import LOG_FILE
 from fashion_mnist.runs.files import replacing, run_lock
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import RecordedRun
 from fashion_mnist.tracking.store import Store
 from tests.builders import make_data
 from tests.recordings import Recordings, fmnist
+
+
+def runs_of(uri: str) -> Callable[[], list[RecordedRun]]:
+    return lambda: Reader(uri).runs()
 
 
 def only(check: Iterable[Finding]) -> Finding:
@@ -120,31 +124,31 @@ def test_stores_that_cannot_be_used_are_errors(recordings: Recordings, tmp_path:
     """No database, another program's, a damaged one, a locked one, a server that is down."""
     path = tmp_path / "mlflow.db"
     uri = f"sqlite:///{path}"
-    assert only(check_tracking(uri)).state == "warning"
+    assert only(check_tracking(uri, runs_of(uri))).state == "warning"
     path.write_text("no database" * 1000)
-    assert "not a database" in only(check_tracking(uri)).words
+    assert "not a database" in only(check_tracking(uri, runs_of(uri))).words
     path.unlink()
     with closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE mine (x)")
-    assert "another program (its tables: mine)" in only(check_tracking(uri)).words
+    assert "another program (its tables: mine)" in only(check_tracking(uri, runs_of(uri))).words
     shutil.copy(recordings.folder / "mlflow.db", path)
-    assert only(check_tracking(uri)).state == "OK"
+    assert only(check_tracking(uri, runs_of(uri))).state == "OK"
     for revision, said in (("0123456789ab", "newer MLflow"), ("451aebb31d03", "older MLflow")):
         with closing(sqlite3.connect(path)) as database, database:
             database.execute("UPDATE alembic_version SET version_num = ?", (revision,))
-        with pytest.raises(MlflowException):
-            Store(uri)  # MLflow refuses it too
-        found = only(check_tracking(uri))
+        with pytest.raises(OSError, match=said):
+            Store(uri)  # nor is anything recorded there
+        found = only(check_tracking(uri, runs_of(uri)))
         assert (found.state, said in found.words) == ("error", True)
         assert ("mlflow db upgrade" in found.advice) is (said == "older MLflow")
     shutil.copy(recordings.folder / "mlflow.db", path)
     content = bytearray(path.read_bytes())
     content[8192:20480] = bytes(12288)
     path.write_bytes(content)
-    assert only(check_tracking(uri)).state == "error"
+    assert only(check_tracking(uri, runs_of(uri))).state == "error"
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        down = only(check_tracking(f"http://127.0.0.1:{taken.getsockname()[1]}"))
+        down = only(check_tracking(f"http://127.0.0.1:{taken.getsockname()[1]}", list))
     assert (down.state, "does not answer" in down.words) == ("error", True)
 
 
@@ -153,7 +157,7 @@ def test_a_locked_store_is_said_to_be(recordings: Recordings, tmp_path: Path) ->
     path = shutil.copy(recordings.folder / "mlflow.db", tmp_path / "mlflow.db")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        finding = only(check_tracking(f"sqlite:///{path}"))
+        finding = only(check_tracking(f"sqlite:///{path}", runs_of(f"sqlite:///{path}")))
     assert finding.state == "error"
     assert "another program" in finding.advice
 
@@ -171,7 +175,7 @@ def test_runs_that_no_store_has_are_told_of(tmp_path: Path) -> None:
     outputs, uri = tmp_path / "outputs", absolute_uri("sqlite:///mlflow.db", tmp_path)
 
     def look() -> list[Finding]:
-        return list(check_event_logs(outputs, set))
+        return list(check_event_logs(outputs, list))
 
     assert only(look()).state == "OK"
     for name in ("a-1", "b-1"):
@@ -200,7 +204,7 @@ def test_an_experiment_in_the_trash_is_named(tmp_path: Path) -> None:
         event_log.destination(uri, "fashion-mnist")
         event_log.start("a run", {}, {})
         event_log.status("FINISHED")
-    found = only(check_event_logs(tmp_path, set))
+    found = only(check_event_logs(tmp_path, list))
     assert found.state == "error"
     assert "'fashion-mnist' was deleted" in found.words
     assert f"mlflow experiments restore --experiment-id {number}" in found.advice
@@ -215,8 +219,8 @@ def test_runs_whose_store_is_gone_may_have_moved_with_it(
     hidden = recordings.folder.rename(tmp_path / "hidden")
     try:
         uri = absolute_uri("sqlite:///mlflow.db", hidden)
-        [found] = check_event_logs(tmp_path / "outputs", lambda: known_logs(uri))
-        [lost] = check_event_logs(tmp_path / "outputs", set)
+        [found] = check_event_logs(tmp_path / "outputs", runs_of(uri))
+        [lost] = check_event_logs(tmp_path / "outputs", list)
     finally:
         hidden.rename(recordings.folder)
     assert found.state == "OK"
@@ -260,10 +264,10 @@ def test_lost_files_are_noticed(
     uri = f"sqlite:///{tmp_path}/copy/mlflow.db"
     monkeypatch.chdir(tmp_path / "copy")
     Store(uri)  # as a run that is recorded here opens it: its files are those of the copy
-    assert only(check_artifacts(uri)).state == "OK"
+    assert only(check_artifacts(uri, runs_of(uri))).state == "OK"
     run = recordings.run("alone")
     [folder] = (tmp_path / "copy" / "mlruns").glob(f"*/{run.run_id}")
     shutil.rmtree(folder)
-    found = only(check_artifacts(uri))
+    found = only(check_artifacts(uri, runs_of(uri)))
     assert found.state == "error"
     assert run.run_id in found.words

@@ -1,4 +1,7 @@
-"""Commands that train, fetch the images and open the UI."""
+"""The program `fmnist`, put together, with the commands that train, fetch images and open the UI.
+
+Each command imports what it needs when it is called.
+"""
 
 import gc
 from pathlib import Path
@@ -6,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fashion_mnist.cli import maintenance, models, runs
 from fashion_mnist.cli.output import (
     RESULTS,
     TRAINING,
@@ -16,10 +20,15 @@ from fashion_mnist.cli.output import (
 )
 from fashion_mnist.config.store_uri import DEFAULT_STORE
 
-commands = typer.Typer()
+app = typer.Typer(
+    name="fmnist",
+    help="Multilayer perceptrons on Fashion-MNIST: described in YAML, recorded in MLflow.",
+    no_args_is_help=True,
+    add_completion=True,
+)
 
 
-@commands.command(
+@app.command(
     rich_help_panel=TRAINING,
     context_settings={
         "allow_extra_args": True,
@@ -40,7 +49,7 @@ def train(context: typer.Context) -> None:
     train_main(context.args)
 
 
-@commands.command(rich_help_panel=TRAINING)
+@app.command(rich_help_panel=TRAINING)
 def fetch(
     folder: Annotated[Path, typer.Option(help="Where it is looked for first.")] = Path(
         "data/fashion_mnist"
@@ -60,7 +69,7 @@ def fetch(
     typer.echo(f"Fashion-MNIST is in {dataset.source}")
 
 
-@commands.command(rich_help_panel=RESULTS)
+@app.command(rich_help_panel=RESULTS)
 def ui(
     uri: Uri = DEFAULT_STORE,
     port: Annotated[int, typer.Option(help="On 127.0.0.1.", min=1, max=65535)] = 5000,
@@ -75,3 +84,7 @@ def ui(
 
     with errors_in_a_line():
         serve(uri, port)
+
+
+for module in (runs, models, maintenance):
+    app.add_typer(module.commands)  # without a name of its own: its commands become the program's
