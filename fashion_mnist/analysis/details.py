@@ -1,66 +1,62 @@
-"""Everything that a store has of one run: curves, scores, confused classes, files."""
+"""What a store has of one run, and what differs between two."""
 
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fashion_mnist.runs.identity import NUMERICS_TAG
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import ArtifactFile, RecordedRun
+from fashion_mnist.tracking.recorded import DATA_TAG, WEIGHTS_TAG, ArtifactFile, RecordedRun
 
 CURVES = ("train/loss", "val/loss", "val/accuracy")
 SPLITS = ("validation", "test")  # the first that was recorded is told of
+# tags by what they tell of
+TAGS = {
+    "code": ("code_sha256",),
+    "data": (DATA_TAG,),
+    "versions": ("python", "torch", NUMERICS_TAG),
+    "machine": ("host", "cpu", "device", "precision", "threads", "stack_size"),
+}
+RESULTS = ("final/", "test/", "best/", "parameters")  # how metrics begin that are no curves
+Value = str | float | None  # None where the run does not say
+BARS = "▁▂▃▄▅▆▇█"
+GAP = " "  # where a value is no finite number
 
 
-@dataclass(frozen=True)
-class RunDetails:
-    """A run and what belongs to it."""
+def read_details(store: Reader, run: RecordedRun, *, every_curve: bool = False) -> dict[str, Any]:
+    """Configuration, curves, scores, most confused classes and files, as plain values.
 
-    run: RecordedRun
-    curves: Mapping[str, Mapping[int, float]]  # metric -> epoch -> value
-    confused_split: str  # whose mistakes are told; empty for none
-    confused: Sequence[Mapping[str, str | int]]  # true, predicted, count, support
-    files: Sequence[ArtifactFile]
-    files_missing: str  # why the files could not be listed; empty if they were
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything, as plain values."""
-        run = self.run
-        return {
-            "id": run.run_id,
-            "name": run.name,
-            "status": run.status,
-            "experiment": run.experiment,
-            "started": run.start,
-            "ended": run.end,
-            "duration": run.duration,
-            "parent": run.parent_id or None,
-            "parameters": run.parameters,
-            "metrics": run.metrics,
-            "tags": run.tags,
-            "artifact_uri": run.artifact_uri,
-            "curves": self.curves,
-            "most_confused": {"split": self.confused_split or None, "pairs": self.confused},
-            "files": [{"path": file.path, "bytes": file.num_bytes} for file in self.files],
-            "files_missing": self.files_missing or None,
-        }
-
-
-def read_details(store: Reader, run: RecordedRun, *, every_curve: bool = False) -> RunDetails:
-    """Read what the store has of the run; files that are gone are said to be.
+    Files that are gone are said to be.
 
     Raises:
         OSError: the store does not answer.
     """
     curves = store.history(run, None if every_curve else CURVES)
     try:
-        files, reason = store.artifacts(run), ""
+        files, reason = store.artifacts(run), None
     except OSError as error:  # a folder that was moved: the rest is worth telling
         files, reason = [], str(error)
-    split, confused = _confused(store, run, files)
-    return RunDetails(run, curves, split, confused, files, reason)
+    return {
+        "id": run.run_id,
+        "name": run.name,
+        "status": run.status,
+        "experiment": run.experiment,
+        "started": run.start,
+        "ended": run.end,
+        "duration": run.duration,
+        "parent": run.parent_id or None,
+        "parameters": run.parameters,
+        "metrics": run.metrics,
+        "tags": run.tags,
+        "artifact_uri": run.artifact_uri,
+        "curves": curves,
+        "most_confused": _confused(store, run, files),
+        "files": [{"path": file.path, "bytes": file.num_bytes} for file in files],
+        "files_missing": reason,
+    }
 
 
 def grouped(parameters: Mapping[str, str]) -> list[list[str]]:
@@ -72,9 +68,19 @@ def grouped(parameters: Mapping[str, str]) -> list[list[str]]:
     return [[group, "  ".join(words)] for group, words in groups.items() if words]
 
 
-def _confused(
-    store: Reader, run: RecordedRun, files: Sequence[ArtifactFile]
-) -> tuple[str, list[dict[str, str | int]]]:
+def sparkline(values: Sequence[float], width: int = 40) -> str:
+    """The values from the lowest to the highest bar; of more than `width`, evenly chosen ones."""
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return GAP * min(len(values), width)
+    low, high = min(finite), max(finite)
+    if len(values) > width:
+        last, places = len(values) - 1, max(width - 1, 1)
+        values = [values[round(place * last / places)] for place in range(width)]
+    return "".join(_bar(value, low, high) for value in values)
+
+
+def _confused(store: Reader, run: RecordedRun, files: Sequence[ArtifactFile]) -> dict[str, Any]:
     """The split, and its most frequent mistakes."""
     there = {file.path for file in files}
     for split in SPLITS:
@@ -92,29 +98,8 @@ def _confused(
             confusion = read_confusion(Path(folder), split)
         if confusion is not None:
             worst = classification.most_confused(torch.tensor(confusion[0]), confusion[1])
-            return split, [each._asdict() for each in worst]
-    return "", []
-
-
-BARS = "▁▂▃▄▅▆▇█"
-GAP = " "  # where a value is no finite number
-
-
-def sparkline(values: Sequence[float], width: int = 40) -> str:
-    """The values from the lowest to the highest bar; of more than `width`, evenly chosen ones."""
-    finite = [value for value in values if math.isfinite(value)]
-    if not finite:
-        return GAP * min(len(values), width)
-    low, high = min(finite), max(finite)
-    return "".join(_bar(value, low, high) for value in _chosen(values, width))
-
-
-def _chosen(values: Sequence[float], width: int) -> list[float]:
-    """At most `width` of the values, the first and the last among them."""
-    if len(values) <= width:
-        return list(values)
-    last, places = len(values) - 1, max(width - 1, 1)
-    return [values[round(place * last / places)] for place in range(width)]
+            return {"split": split, "pairs": [each._asdict() for each in worst]}
+    return {"split": None, "pairs": []}
 
 
 def _bar(value: float, low: float, high: float) -> str:
@@ -123,3 +108,66 @@ def _bar(value: float, low: float, high: float) -> str:
     # halves, for the range may exceed the largest number
     share = (value / 2 - low / 2) / (high / 2 - low / 2) if high / 2 > low / 2 else 0.0
     return BARS[min(int(share * len(BARS)), len(BARS) - 1)]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing in which two runs differ."""
+
+    part: str  # configuration, results or a key of TAGS
+    key: str
+    first: Value
+    second: Value
+
+
+def differences(first: RecordedRun, second: RecordedRun) -> list[Difference]:
+    """Everything in which they differ, part by part; what is equal is left out."""
+    return [each for each in _all(first, second) if not _are_equal(each.first, each.second)]
+
+
+def in_short(first: RecordedRun, second: RecordedRun) -> str:
+    """Whether they are the same network, and whether it was to be expected.
+
+    Two runs of one fingerprint are asked for in the same words.
+    """
+    found = differences(first, second)
+    if not found:
+        return "nothing differs"
+    weights = [run.tags.get(WEIGHTS_TAG) for run in (first, second)]
+    is_same = weights[0] is not None and weights[0] == weights[1]
+    parts = dict.fromkeys(each.part for each in found)
+    where = ", ".join(part for part in parts if part != "results") or "nothing but results"
+    if None in weights:
+        network = "the weights of one of them are not known" if any(weights) else "no weights"
+    else:
+        network = "the same weights, to the bit" if is_same else "other weights"
+    return f"{network}; what differs: {where}"
+
+
+def _all(first: RecordedRun, second: RecordedRun) -> Iterator[Difference]:
+    yield from _pairs("configuration", first.parameters, second.parameters)
+    for part, keys in TAGS.items():
+        yield from _pairs(
+            part, *({k: run.tags[k] for k in keys if k in run.tags} for run in (first, second))
+        )
+    yield from _pairs("results", _results(first), _results(second))
+
+
+def _pairs(
+    part: str, first: Mapping[str, Value], second: Mapping[str, Value]
+) -> Iterator[Difference]:
+    for key in sorted({*first, *second}):
+        yield Difference(part, key, first.get(key), second.get(key))
+
+
+def _results(run: RecordedRun) -> dict[str, Value]:
+    figures: dict[str, Value] = {
+        key: value for key, value in run.metrics.items() if key.startswith(RESULTS)
+    }
+    weights = {WEIGHTS_TAG: run.tags[WEIGHTS_TAG]} if WEIGHTS_TAG in run.tags else {}
+    return {"status": run.status, **figures, **weights}
+
+
+def _are_equal(first: Value, second: Value) -> bool:
+    both_nan = all(isinstance(value, float) and math.isnan(value) for value in (first, second))
+    return both_nan or first == second

@@ -421,10 +421,10 @@ def unique_runs(results: Iterable[RunResult]) -> list[RunResult]:
     return list(runs.values())
 
 
-def planned_by_jobs(results: Iterable[RunResult]) -> int:
-    """The largest number of seeds and folds that a setting of a sweep has, finished or not."""
-    counts = Counter(frozenset(run.settings) for run in unique_runs(results))
-    return max(counts.values(), default=0)
+def begun_repetitions(results: Iterable[RunResult]) -> int:
+    """The largest number of seeds and folds that a setting has, finished or not."""
+    pairs = {(frozenset(run.settings), run.replicate) for run in results}
+    return max(Counter(own for own, _ in pairs).values(), default=0)
 
 
 def split_of(tags: Mapping[str, str]) -> str:

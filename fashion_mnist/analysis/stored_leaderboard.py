@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 from fashion_mnist.analysis.labels import REPLICATE_KEYS
 from fashion_mnist.analysis.leaderboard import (
-    FOLD,
-    SEED,
     SPEED,
     Leaderboard,
     RunResult,
+    begun_repetitions,
     rank,
     split_of,
 )
@@ -29,7 +28,6 @@ from fashion_mnist.analysis.lookup import (
 )
 from fashion_mnist.analysis.predictions import stored_predictions
 from fashion_mnist.analysis.significance import MOST_READ
-from fashion_mnist.metrics.statistics import Replicate
 from fashion_mnist.runs.identity import (
     FAILURE_TAG,
     NUMERICS_TAG,
@@ -100,17 +98,18 @@ def build_leaderboard(
     if not networks:
         raise ChoiceError(f"{title} has no trained networks")
     score, sweeps = objective_of(runs), [run for run in runs if run.is_sweep]
-    own = [run for run in networks if len(sweeps) == 1 and run.parent_id == sweeps[0].run_id]
-    planned = planned_repetitions(sweeps[0], networks) if len(own) == len(networks) else None
-    board = rank(recorded_results(networks, store), score=score, num_repetitions=planned)
-    read = [run for run in all_runs if run.is_network and TEST_SCORE in run.metrics]
-    tested = rank(recorded_results(read, store), score=score)
+    results = recorded_results(networks, store)
+    planned = None
+    if len(sweeps) == 1 and all(run.parent_id == sweeps[0].run_id for run in networks):
+        planned = max(planned_repetitions(sweeps[0]), begun_repetitions(results))
+    readers = [run for run in all_runs if run.is_network and TEST_SCORE in run.metrics]
+    read = {(run.settings, run.replicate) for run in recorded_results(readers, store)}
     return replace(
-        board,
+        rank(results, score=score, num_repetitions=planned),
         title=title,
         limit=limit,
-        most_read=max(limit or len(board.settings), MOST_READ),
-        num_tested=(len(tested.runs), len(tested.settings)),
+        most_read=max(limit or len(results), MOST_READ),
+        num_tested=(len(read), len({settings for settings, _ in read})),
     )
 
 
@@ -119,19 +118,10 @@ def recorded_results(runs: Sequence[RecordedRun], store: Reader) -> list[RunResu
     return [_result(number, run, store) for number, run in enumerate(sorted(runs, key=_start))]
 
 
-def planned_repetitions(sweep: RecordedRun, members: Sequence[RecordedRun]) -> int:
-    """How many seeds and folds each setting of a sweep is to have.
-
-    Where the sweep's record does not list them, the largest number that a setting has begun.
-    """
+def planned_repetitions(sweep: RecordedRun) -> int:
+    """How many seeds and folds each setting of a sweep is to have; 1 where it does not say."""
     axes = recorded_axes(sweep)
-    sizes = [len(axes[key]) for key in REPLICATE_KEYS if key in axes]
-    begun: dict[frozenset[tuple[str, str]], set[Replicate]] = {}
-    for run in members:
-        values = identity_of(run)
-        replicate = values.pop(SEED, ""), values.pop(FOLD, "")
-        begun.setdefault(frozenset(values.items()), set()).add(replicate)
-    return max([math.prod(sizes), *map(len, begun.values())])
+    return math.prod(len(axes[key]) for key in REPLICATE_KEYS if key in axes)
 
 
 def identity_of(run: RecordedRun) -> dict[str, str]:

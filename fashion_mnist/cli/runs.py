@@ -31,7 +31,6 @@ from fashion_mnist.config.store_uri import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from fashion_mnist.analysis.compare import Comparison
-    from fashion_mnist.analysis.details import RunDetails
     from fashion_mnist.tracking.recorded import RecordedRun
 
 commands = typer.Typer()
@@ -158,9 +157,9 @@ def show(
         store, found = open_run(uri, run, experiment)
         details = read_details(store, found, every_curve=as_json)
         if as_json:
-            print_json(details.as_json())
+            print_json(details)
             return
-        _print_details(details)
+        _print_details(found, details)
 
 
 @commands.command(rich_help_panel=RESULTS)
@@ -350,7 +349,7 @@ def print_comparison(
 
 def print_differences(first: RecordedRun, second: RecordedRun, *, as_json: bool) -> None:
     """Print in what two runs differ."""
-    from fashion_mnist.analysis.diff import differences, in_short
+    from fashion_mnist.analysis.details import differences, in_short
     from fashion_mnist.analysis.labels import short_value
 
     runs, found = {"A": first, "B": second}, differences(first, second)
@@ -418,10 +417,9 @@ def _columns(keys: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[Col
     return columns
 
 
-def _print_details(details: RunDetails) -> None:
+def _print_details(run: RecordedRun, details: Mapping[str, Any]) -> None:
     from fashion_mnist.analysis.details import grouped
 
-    run = details.run
     words = [run.status, f"started {cell(run.start)}"]
     words += [f"took {cell(run.duration)}"] if run.duration else []
     words += [f"experiment {run.experiment}"]
@@ -432,52 +430,61 @@ def _print_details(details: RunDetails) -> None:
     print_text("\nconfiguration")
     for group, settings in grouped(run.parameters):
         # a setting is not broken, and where there is no room goes on in the next line
-        head = f"{group:<12}" if group else " " * 12
-        width = max((terminal_width() or 10_000) - len(head), 40)
-        lines = textwrap.wrap(settings, width, break_long_words=False, break_on_hyphens=False)
-        print_text("\n".join([head + lines[0], *(" " * len(head) + line for line in lines[1:])]))
-    for title, rows in _sections(details):
+        head = f"{group:<12}"
+        lines = textwrap.wrap(
+            settings,
+            max(terminal_width() or 10_000, len(head) + 40),
+            initial_indent=head,
+            subsequent_indent=" " * len(head),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        print_text("\n".join(lines))
+    for title, rows in _sections(run, details):
         if rows:
             print_text(f"\n{title}")
             width = max(map(len, rows))
             named = [{str(k): text for k, text in enumerate(row)} for row in rows]
             print_table(named, [Column(str(place), "") for place in range(width)])
-    if details.files_missing:
-        print_text(f"\nits files cannot be listed: {details.files_missing}")
+    if details["files_missing"]:
+        print_text(f"\nits files cannot be listed: {details['files_missing']}")
 
 
-def _sections(details: RunDetails) -> Iterator[tuple[str, list[list[str]]]]:
+def _sections(
+    run: RecordedRun, details: Mapping[str, Any]
+) -> Iterator[tuple[str, list[list[str]]]]:
     """Title and rows of each part; the rows of a part are of one length."""
     from rich.filesize import decimal
 
     from fashion_mnist.analysis.details import sparkline
     from fashion_mnist.config.messages import plural
 
-    run = details.run
     curves = []
-    for key, points in details.curves.items():
+    for key, points in details["curves"].items():
         values = list(points.values())
         if values:
             course = f"{cell(float(values[0]))} to {cell(float(values[-1]))}"
             curves.append([key, sparkline(values), f"{course}, {plural(len(values), 'epoch')}"])
     yield "curves", curves
     starts = ("final/", "test/", "best/")  # of metrics that are no curves
+    scores = [[key, cell(value)] for key, value in run.metrics.items() if key.startswith(starts)]
+    yield "scores", scores
+    confused = details["most_confused"]
     yield (
-        "scores",
-        [[key, cell(value)] for key, value in run.metrics.items() if key.startswith(starts)],
-    )
-    yield (
-        f"most confused ({details.confused_split})",
+        f"most confused ({confused['split']})",
         [
             [f"{each['true']} taken for {each['predicted']}", f"{each['count']}/{each['support']}"]
-            for each in details.confused
+            for each in confused["pairs"]
         ],
     )
-    # images/ holds copies of the pictures, with long names, for MLflow's charts
-    own = [file for file in details.files if not file.path.startswith("images/")]
-    sizes = {file.path: file.num_bytes for file in own}
+    sizes = {file["path"]: file["bytes"] for file in details["files"]}
     yield (
         "files",
-        [[path, cell(None) if size is None else decimal(size)] for path, size in sizes.items()],
+        [
+            [path, cell(None) if size is None else decimal(size)]
+            for path, size in sizes.items()
+            # images/ holds copies of the pictures, with long names, for MLflow's charts
+            if not path.startswith("images/")
+        ],
     )
     yield "origin", [[name, run.tags[tag]] for tag, name in TAGS.items() if run.tags.get(tag)]

@@ -11,7 +11,7 @@ from fashion_mnist.analysis.labels import metric_name, statistic_text
 from fashion_mnist.analysis.leaderboard import (
     Leaderboard,
     RunResult,
-    planned_by_jobs,
+    begun_repetitions,
     rank,
     split_of,
 )
@@ -75,7 +75,7 @@ def read_results(
         known: results that are not to be read again, by the numbers of their jobs.
     """
     results = [known.get(job.number) or read_result(sweep, job) for job in jobs]
-    board = rank(results, score=sweep.score, num_repetitions=planned_by_jobs(results))
+    board = rank(results, score=sweep.score, num_repetitions=begun_repetitions(results))
     return SweepResult(sweep, jobs, results, board, is_stopped)
 
 

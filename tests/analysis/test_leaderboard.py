@@ -12,7 +12,6 @@ from fashion_mnist.analysis.leaderboard import Leaderboard, Setting, rank, split
 from fashion_mnist.analysis.lookup import ChoiceError
 from fashion_mnist.analysis.stored_leaderboard import (
     build_leaderboard,
-    planned_repetitions,
     recorded_results,
 )
 from fashion_mnist.tracking.reader import Reader
@@ -136,14 +135,14 @@ def test_a_lucky_run_does_not_lead(store: Reader) -> None:
     assert any("fewer than 2 finished runs" in note for note in board.notes())
 
 
-def test_a_sweeps_repetitions_are_the_planned_ones() -> None:
+def test_a_sweeps_repetitions_are_the_planned_ones(store: Reader) -> None:
     """As its record lists seeds and folds; where it does not, the most that a setting has begun."""
-    members = [run(seed, status="RUNNING", seed=seed, width=1) for seed in range(2)]
-    tags = {
-        "sweep.axes": json.dumps({"seed": ["0", "1", "2"], "data.fold": ["0", "1"], "w": ["1"]})
-    }
-    assert planned_repetitions(replace(run(9), tags=tags), members) == 6
-    assert planned_repetitions(replace(run(9), tags={"sweep.axes": "no JSON"}), members) == 2
+    axes = json.dumps({"seed": ["0", "1", "2"], "data.fold": ["0", "1"], "w": ["1"]})
+    for text, planned in ((axes, 6), ("no JSON", 2)):
+        sweep = replace(run(9), tags={"sweep.axes": text})
+        parent = {"mlflow.parentRunId": sweep.run_id, "fingerprint": "f"}
+        members = [replace(run(seed, status="RUNNING", seed=seed), tags=parent) for seed in (0, 1)]
+        assert board_of(store, [sweep, *members]).num_repetitions == planned
 
 
 def test_the_leaderboard_names_what_differs(store: Reader) -> None:

@@ -18,7 +18,7 @@ from fashion_mnist.analysis.labels import short_names
 from fashion_mnist.analysis.leaderboard import (
     Leaderboard,
     RunResult,
-    planned_by_jobs,
+    begun_repetitions,
     rank,
 )
 from fashion_mnist.analysis.sweep_summary import best_metrics, describe, write_summary
@@ -55,7 +55,7 @@ def job(
 
 def ranked(results: Sequence[RunResult], score: str = SCORE) -> Leaderboard:
     """As a sweep ranks them at its end."""
-    return rank(results, score=score, num_repetitions=planned_by_jobs(results))
+    return rank(results, score=score, num_repetitions=begun_repetitions(results))
 
 
 def write(folder: Path, results: Sequence[RunResult], **options: str) -> str:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fashion_mnist.analysis.diff import differences, in_short
+from fashion_mnist.analysis.details import differences, in_short
 from fashion_mnist.analysis.labels import short_value
 from fashion_mnist.tracking.recorded import RecordedRun
 
