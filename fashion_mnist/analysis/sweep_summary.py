@@ -5,8 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from fashion_mnist.analysis.charts import sweep_charts
 from fashion_mnist.analysis.effects import importances, main_effects
 from fashion_mnist.analysis.labels import (
@@ -73,6 +71,8 @@ def write_summary(
     Raises:
         OSError: where a file cannot be written.
     """
+    import pandas as pd  # the page of a report uses this module too
+
     charts = {}
     shares = importances(board)
     drawn = sweep_charts(board, shares=shares, objectives=objectives, is_search=is_search)
