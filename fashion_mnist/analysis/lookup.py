@@ -9,7 +9,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from fashion_mnist.analysis.labels import (
@@ -244,10 +244,9 @@ def _best(runs: Sequence[RecordedRun], kind: str, objective: str) -> RecordedRun
     if not scored:
         name = metric_name(objective)
         raise ChoiceError(f"there is no best {kind}: none has finished with a {name}")
-    scores = [score for score, _ in scored]
-    top = min(scores) if lower_is_better(objective) else max(scores)
-    equal = [run for score, run in scored if score == top]
-    return min(equal, key=lambda run: run.start.timestamp() if run.start else math.inf)
+    sign = 1 if lower_is_better(objective) else -1
+    oldest = datetime.max.replace(tzinfo=UTC)
+    return min(scored, key=lambda pair: (sign * pair[0], pair[1].start or oldest))[1]
 
 
 def _tell(word: str, found: RecordedRun, runs: Sequence[RecordedRun], say: Say | None) -> None:
@@ -261,12 +260,10 @@ def _tell(word: str, found: RecordedRun, runs: Sequence[RecordedRun], say: Say |
 
 def _listed(runs: Sequence[RecordedRun]) -> str:
     ids = short_ids(runs)
-    words = [
-        f"{ids[run.run_id]} ({run.name}, {run.start:%Y-%m-%d %H:%M})"
-        if run.start
-        else f"{ids[run.run_id]} ({run.name})"
-        for run in runs[:MOST_NAMED]
-    ]
+    words = []
+    for run in runs[:MOST_NAMED]:
+        when = f", {run.start:%Y-%m-%d %H:%M}" if run.start else ""
+        words.append(f"{ids[run.run_id]} ({run.name}{when})")
     more = f" and {len(runs) - MOST_NAMED} more" if len(runs) > MOST_NAMED else ""
     return ", ".join(words) + more
 
@@ -344,19 +341,23 @@ def ordered(runs: Sequence[RecordedRun], key: str, *, descending: bool) -> list[
 
     Equal ones stay as they were.
     """
-    pairs = [(value_of(run, key), run) for run in runs]
-    numbers = [(number, run) for value, run in pairs if (number := as_number(value)) is not None]
-    texts = [(v, run) for v, run in pairs if isinstance(v, str) and as_number(v) is None]
-    placed = [
-        *(run for _, run in sorted(numbers, key=lambda pair: pair[0], reverse=descending)),
-        *(run for _, run in sorted(texts, key=lambda pair: pair[0], reverse=descending)),
-    ]
-    there = {run.run_id for run in placed}
-    return [*placed, *(run for run in runs if run.run_id not in there)]
+    numbers, texts, others = [], [], []
+    for run in runs:
+        value = value_of(run, key)
+        if (number := as_number(value)) is not None:
+            numbers.append((number, run))
+        elif isinstance(value, str):
+            texts.append((value, run))
+        else:
+            others.append(run)
+    numbers.sort(key=lambda pair: pair[0], reverse=descending)
+    texts.sort(key=lambda pair: pair[0], reverse=descending)
+    return [*(run for _, run in numbers), *(run for _, run in texts), *others]
 
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
+    "==": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
     "<=": operator.le,
@@ -366,59 +367,39 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 _CONDITION = re.compile(r"\s*([^=!<>]+?)\s*(==|!=|<=|>=|=|<|>)\s*(.*?)\s*", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Condition:
-    """What is wanted of the value under a key."""
-
-    key: str
-    sign: str  # of _COMPARE
-    wanted: str
-
-    def holds(self, run: RecordedRun) -> bool:
-        """Whether the run's value is as wanted; one that it does not have is unlike anything."""
-        value = value_of(run, self.key)
-        if value is None:
-            return self.sign == "!="
-        own, wanted = as_number(value), _number_like(value, self.wanted)
-        if own is not None and wanted is not None:
-            return _COMPARE[self.sign](own, wanted)
-        return self.sign in ("=", "!=") and _COMPARE[self.sign](str(value), self.wanted)
-
-
-def parse_condition(text: str) -> Condition:
-    """`KEY=VALUE`, also with `!=`, `<`, `<=`, `>`, `>=`.
-
-    Raises:
-        ValueError: it is none, or orders what is no number and no date.
-    """
-    match = _CONDITION.fullmatch(text)
-    if match is None:
-        raise ValueError(
-            f"a condition must be KEY=VALUE, or with !=, <, <=, > or >=, got {shown(text)}"
-        )
-    key, sign, wanted = match.groups()
-    condition = Condition(key, "=" if sign == "==" else sign, wanted)
-    if sign[0] in "<>" and as_number(wanted) is None and _date(wanted) is None:
-        raise ValueError(f"{sign} needs a number, or a date as 2026-01-31, got {shown(text)}")
-    return condition
-
-
 def fulfil(runs: Sequence[RecordedRun], conditions: Sequence[str]) -> list[RecordedRun]:
     """The runs for which all of these conditions hold.
 
+    A condition is `KEY=VALUE`, also with `!=`, `<`, `<=`, `>`, `>=`; what a run does not have is
+    unlike anything.
+
     Raises:
-        ValueError: one is no condition, or no run has its key.
+        ValueError: one is none, or orders what is no number and no date; or no run has its key.
     """
-    parsed = [parse_condition(text) for text in conditions]
-    for condition in parsed:
-        check_key(condition.key, runs)
-    return [run for run in runs if all(condition.holds(run) for condition in parsed)]
+    kept = list(runs)
+    for text in conditions:
+        match = _CONDITION.fullmatch(text)
+        if match is None:
+            raise ValueError(
+                f"a condition must be KEY=VALUE, or with !=, <, <=, > or >=, got {shown(text)}"
+            )
+        key, sign, wanted = match.groups()
+        if sign[0] in "<>" and as_number(wanted) is None and _date(wanted) is None:
+            raise ValueError(f"{sign} needs a number, or a date as 2026-01-31, got {shown(text)}")
+        check_key(key, runs)
+        kept = [run for run in kept if _holds(value_of(run, key), sign, wanted)]
+    return kept
 
 
-def _number_like(value: Value, wanted: str) -> float | None:
-    """What is wanted as a number that can be compared with the value's."""
+def _holds(value: Value, sign: str, wanted: str) -> bool:
+    """Whether a run's value is as wanted: as numbers where both are some, else as texts."""
+    if value is None:
+        return sign == "!="
     date = _date(wanted) if isinstance(value, datetime) else None
-    return date.timestamp() if date else as_number(wanted)
+    pair = as_number(value), date.timestamp() if date else as_number(wanted)
+    if None not in pair:
+        return _COMPARE[sign](*pair)
+    return sign in ("=", "==", "!=") and _COMPARE[sign](str(value), wanted)
 
 
 def _date(text: str) -> datetime | None:

@@ -15,14 +15,14 @@ from fashion_mnist.analysis.labels import (
     statistic_text,
     values_text,
 )
-from fashion_mnist.analysis.leaderboard import Leaderboard, Row, RunResult
+from fashion_mnist.analysis.leaderboard import Leaderboard, RunResult
 from fashion_mnist.config.messages import plural
 from fashion_mnist.plots.png import write_png
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.markdown import code, plain
 from fashion_mnist.templates import Table, picture, render, table
 
-MOST_ROWS = 100  # of a table on the page; the CSV files have them all
+MOST_ROWS = 100  # of a table on the page, which names the CSV files that have them all
 MOST_DESCRIBED = 5  # settings and failed runs, in the description
 MOST_AXES = 6  # as columns; more are one text
 LONGEST_DESCRIPTION = 7500  # characters: MLflow cuts a tag at 8000
@@ -86,13 +86,13 @@ def write_summary(
     page = render(
         "sweep.html",
         title=title,
-        counts=f"{board.size()}: {_outcomes(board)}{_doubles(num_doubles, '; ')}",
+        counts=_counts(board, num_doubles),
         answer=board.answer(),
         leaderboard=leaderboard_table(board, MOST_ROWS),
-        notes=[SPREAD_NOTE, *_hidden(len(board.settings), "leaderboard.csv"), *board.notes()],
+        notes=[SPREAD_NOTE, *board.notes()],
         pictures=[picture(path.read_bytes(), CAPTIONS[name]) for name, path in charts.items()],
         note_of_tests=note_of_tests,
-        listings=list(_listings(board.runs)),
+        unfinished=_unfinished(board.runs),
         command=command,
         run_commands="\n".join(run.command for run in winner.scored_runs) if winner else "",
         **effects_context(board),
@@ -102,7 +102,7 @@ def write_summary(
         beside.write_text(page, encoding="utf-8")
     for path, rows in zip(files[1:], (_run_rows(board.runs), _setting_rows(board)), strict=True):
         with replacing(path) as beside:
-            pd.DataFrame(rows).to_csv(beside, index=False)
+            pd.DataFrame(rows, dtype=object).to_csv(beside, index=False)
     return [*files, *charts.values()]
 
 
@@ -146,14 +146,13 @@ def effects_context(board: Leaderboard) -> dict[str, Any]:
 def _run_rows(runs: Sequence[RunResult]) -> list[dict[str, object]]:
     """A row for each run: its values, what became of it, its metrics, how to repeat it."""
     keys = _metric_keys(run.metrics for run in runs)
-    rows: list[dict[str, object]] = []
-    for run in runs:
-        metrics = {key: run.metrics.get(key, "") for key in keys}
-        pruned = "" if run.pruned_at is None else run.pruned_at
-        head = {"number": run.number, **run.values, "status": run.status, "outcome": run.outcome}
-        tail = {"epochs": len(run.history), "command": run.command, "folder": run.folder.name}
-        rows.append({**head, "failure": run.failure, "pruned_at": pruned, **metrics, **tail})
-    return rows
+    return [
+        {"number": run.number, **run.values, "status": run.status, "outcome": run.outcome}
+        | {"failure": run.failure, "pruned_at": run.pruned_at}
+        | {key: run.metrics.get(key) for key in keys}
+        | {"epochs": len(run.history), "command": run.command, "folder": run.folder.name}
+        for run in runs
+    ]
 
 
 def _setting_rows(board: Leaderboard) -> list[dict[str, object]]:
@@ -161,12 +160,12 @@ def _setting_rows(board: Leaderboard) -> list[dict[str, object]]:
     keys = _metric_keys(setting.metrics for setting in board.settings)
     rows: list[dict[str, object]] = []
     for number, setting in enumerate(board.settings, start=1):
-        row: dict[str, object] = {"rank": number if setting.score else "", **setting.values}
+        row: dict[str, object] = {"rank": number if setting.score else None, **setting.values}
         row |= {"runs": len(setting.runs), "finished": setting.num_finished}
         for key in keys:
             metric = setting.metrics.get(key)
-            row[f"{key}_mean"] = metric.mean if metric else ""
-            row[f"{key}_std"] = metric.std if metric else ""
+            row[f"{key}_mean"] = metric.mean if metric else None
+            row[f"{key}_std"] = metric.std if metric else None
             row[f"{key}_n"] = metric.n if metric else 0
         rows.append(row)
     return rows
@@ -208,8 +207,7 @@ def describe(
     """
     # MLflow shows the first lines and folds the rest
     first, *others = map(plain, board.answer())
-    lines = [f"**{first}**", *others, "", f"{board.size()}: {_outcomes(board)}."]
-    lines += [f"{_doubles(num_doubles, '')}."] if num_doubles else []
+    lines = [f"**{first}**", *others, "", plain(f"{_counts(board, num_doubles)}.")]
     lines += ["", *(board.markdown(MOST_DESCRIBED) if board.scored else []), ""]
     lines += [f"Swept ({plain(title)}):", ""]
     lines += [f"- {code(axis)}: {_some(values)}" for axis, values in axes.items()]
@@ -224,48 +222,34 @@ def describe(
     lines += ["", "How to repeat each, and all charts: Artifacts, `summary.html`."]
     own = command.replace("\n", "\n    ")
     lines += ["", "Again, or on from here:", "", f"    {own}"] if command else []
-    return _bounded(lines)
+    return _bounded("\n".join(lines))
 
 
-def _listings(runs: Sequence[RunResult]) -> Iterable[tuple[str, Table | None, str]]:
-    """Title, table and remark of each kind of run without a result."""
-    failed = [run for run in runs if run.status == "FAILED"]
-    pruned = [run for run in runs if run.outcome == "pruned"]
-    done = ("finished", "failed", "pruned")
-    others = [run for run in runs if run.outcome not in done]
-    kinds: list[tuple[str, list[RunResult], list[Row]]] = [
-        (
-            "Failed",
-            failed,
-            [{"why": r.failure, "the command that repeats it": r.command} for r in failed],
-        ),
-        ("Stopped by the search", pruned, [{"after epoch": str(r.pruned_at)} for r in pruned]),
-        ("Stopped or not begun", others, [{"outcome": r.outcome} for r in others]),
+def _unfinished(runs: Sequence[RunResult]) -> Table | None:
+    """The runs without a result: what became of each, and how to repeat those that failed."""
+    rows = [
+        {
+            "job": str(run.number),
+            "setting": _label(run),
+            "outcome": run.outcome,
+            "after epoch": "" if run.pruned_at is None else str(run.pruned_at),
+            "why": run.failure,
+            "the command that repeats it": run.command if run.status == "FAILED" else "",
+        }
+        for run in runs
+        if run.status != "FINISHED"
     ]
-    for title, own, cells in kinds:
-        rows = [
-            {"job": str(run.number), "setting": _label(run), **cell}
-            for run, cell in zip(own[:MOST_ROWS], cells, strict=False)
-        ]
-        text = {"setting", "why", "the command that repeats it", "outcome"}
-        yield title, table(rows, text=text), "".join(_hidden(len(own), "summary.csv"))
+    text = {"setting", "outcome", "why", "the command that repeats it"}
+    return table(rows[:MOST_ROWS], text=text)
 
 
-def _hidden(count: int, file: str) -> list[str]:
-    return [f"and {count - MOST_ROWS} more in {file}"] if count > MOST_ROWS else []
-
-
-def _outcomes(board: Leaderboard) -> str:
-    """`12 finished, 2 failed`."""
-    counts = Counter(run.outcome for run in board.runs).most_common()
-    return ", ".join(f"{count} {plain(word)}" for word, count in counts)
-
-
-def _doubles(number: int, before: str) -> str:
-    if not number:
-        return ""
-    verb = "is" if number == 1 else "are"
-    return f"{before}{plural(number, 'job')} {verb} the same as another and count once"
+def _counts(board: Leaderboard, num_doubles: int) -> str:
+    """`14 runs, 7 settings: 12 finished, 2 failed`."""
+    outcomes = Counter(run.outcome for run in board.runs).most_common()
+    words = f"{board.size()}: {', '.join(f'{count} {word}' for word, count in outcomes)}"
+    if num_doubles:
+        words += f"; {plural(num_doubles, 'job')} the same as another, which count once"
+    return words
 
 
 def _label(run: RunResult) -> str:
@@ -277,16 +261,12 @@ def _some(values: Sequence[str], limit: int = 12) -> str:
     return ", ".join(code(short_value(value)) for value in values[:limit]) + more
 
 
-def _bounded(lines: Sequence[str]) -> str:
-    """The lines as one text, without the last ones where they are too many."""
-    kept: list[str] = []
-    length = 0
-    for line in lines:
-        length += len(line) + 1
-        if length > LONGEST_DESCRIPTION:
-            return "\n".join([*kept, "", "… (cut; all of it: Artifacts, `summary.html`)"])
-        kept.append(line)
-    return "\n".join(kept)
+def _bounded(text: str) -> str:
+    """The text without the last lines where it is too long."""
+    if len(text) <= LONGEST_DESCRIPTION:
+        return text
+    kept = text[:LONGEST_DESCRIPTION].rpartition("\n")[0]
+    return f"{kept}\n\n… (cut; all of it: Artifacts, `summary.html`)"
 
 
 def _metric_keys(all_metrics: Iterable[Mapping[str, object]]) -> list[str]:

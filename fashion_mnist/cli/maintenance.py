@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from fashion_mnist.analysis.text_table import Column
 from fashion_mnist.cli.output import (
     MAINTENANCE,
     AsJson,
@@ -89,21 +88,13 @@ def clean(
         rows = [
             {
                 "what": kind,
-                "number": f"{len(files):,}",
+                "number": len(files),
                 "size": decimal(sum(file.num_bytes for file in files)),
-                "example": str(files[0].path.relative_to(output_dir)),
+                "for example": str(files[0].path.relative_to(output_dir)),
             }
             for kind, files in [*kinds.items(), *([("all", found)] if len(kinds) > 1 else [])]
         ]
-        print_table(
-            rows,
-            [
-                Column("what", "what"),
-                Column("number", "number", is_number=True),
-                Column("size", "size", is_number=True),
-                Column("example", "for example", can_shrink=True),
-            ],
-        )
+        print_table(rows)
         total = decimal(sum(file.num_bytes for file in found))
         if delete:
             print_text(f"deleted, {total} are free")

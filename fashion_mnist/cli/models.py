@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fashion_mnist.analysis.text_table import Column
 from fashion_mnist.cli.output import (
     MODELS,
     AsJson,
@@ -143,19 +142,11 @@ def predict(
         shown = predictions[: limit or None]
         rows = []
         for each in shown:
-            others = ", ".join(f"{name} {cell(share)}" for name, share in each.ranked[1:top])
-            name, share = each.ranked[0]
-            done = each.image.description
+            (name, share), *others = each.ranked[:top]
             row = {"image": each.image.source, "class": name, "probability": share}
-            rows.append(row | {"else": others, "done": done})
-        columns = [
-            Column("image", "image", can_shrink=True),
-            Column("class", "class"),
-            Column("probability", "probability", is_number=True),
-            *([Column("else", "or", can_shrink=True, priority=1)] if top > 1 else []),
-            Column("done", "preprocessing", can_shrink=True, priority=2),
-        ]
-        print_table(rows, columns)
+            row |= {"or": ", ".join(f"{name} {cell(share)}" for name, share in others)}
+            rows.append(row | {"preprocessing": each.image.description})
+        print_table(rows, drop=("preprocessing", "or"))
         if len(shown) < len(predictions):
             print_text(f"{len(shown):,} of {len(predictions):,}; --limit 0 for all")
 
@@ -350,44 +341,33 @@ def _print_scores(scores: Scores) -> None:
     images = plural(len(scores.result.labels), "image")
     print_text(f"\n{scores.result.name}: {images}; low and high: 95 % intervals (Wilson)")
     rows = [row | {"figure": metric_name(row["figure"])} for row in tables["figures"]]
-    _print_columns(rows, {"figure": "", "value": "", "low": "low", "high": "high"}, text=1)
+    print_table(rows, {"figure": "", "value": "", "low": "low", "high": "high"})
     print_text("")
     titles = {"class": "class", "precision": "precision", "recall": "recall"}
     titles |= {"recall_low": "low", "recall_high": "high", "f1": "F1", "support": "images"}
-    _print_columns(tables["classes"], titles, text=1)
+    print_table(tables["classes"], titles)
     if absent := classification.absent_classes(counts, names):
         print_text(absent)
     if len(names) <= MOST_CLASSES:
         print_text("\nrows true, columns predicted, by the numbers of the classes")
-        rows = [
-            {"class": f"{number} {name}", **{str(n): count for n, count in enumerate(own)}}
-            for number, (name, own) in enumerate(zip(names, counts.tolist(), strict=True))
-        ]
-        _print_columns(rows, {"class": ""} | {str(n): str(n) for n in range(len(names))}, text=1)
+        print_table(
+            [
+                {"": f"{number} {name}"} | {str(n): count for n, count in enumerate(own)}
+                for number, (name, own) in enumerate(zip(names, counts.tolist(), strict=True))
+            ]
+        )
     print_text("")
     for confusion in classification.most_confused(counts, names):
         print_text(f"  {classification.confusion_in_words(confusion)}")
     print_text("\nwhere the network may abstain, the most confident predictions first")
     titles = {"coverage": "coverage", "from": "from confidence", "accuracy": "accuracy"}
-    titles |= {"accuracy_low": "low", "accuracy_high": "high"}
-    _print_columns(tables["coverage"], titles, text=0)
+    print_table(tables["coverage"], titles | {"accuracy_low": "low", "accuracy_high": "high"})
     if scores.robustness:
         print_text("\naccuracy on corrupted images")
     for name, (unit, levels) in scores.robustness.items():
         print_text(f"  {name} ({unit})")
         words = (f"{level.strength:g}: {cell(level.accuracy)}" for level in levels)
         print_text(f"    {'   '.join(words)}")
-
-
-def _print_columns(rows: Sequence[dict[str, Any]], titles: dict[str, str], *, text: int) -> None:
-    """Print these columns of a table, the first `text` of them names."""
-    print_table(
-        rows,
-        [
-            Column(key, title, is_number=place >= text, can_shrink=place < text)
-            for place, (key, title) in enumerate(titles.items())
-        ],
-    )
 
 
 def _print_files(files: Sequence[Path]) -> None:
@@ -423,14 +403,9 @@ def _print_ensemble(scored: ScoredEnsemble, files: Sequence[Path], *, as_json: b
             }
         )
         return
-    columns = [
-        Column("id", "id"),
-        Column("name", "name", can_shrink=True),
-        Column("weight", "counts", is_number=True),
-        Column("accuracy", "accuracy alone", is_number=True),
-        Column("nll", "neg. log-likelihood alone", is_number=True, priority=1),
-    ]
-    print_table([row | {"id": row["id"][:8]} for row in members], columns)
+    titles = {"id": "id", "name": "name", "weight": "counts", "accuracy": "accuracy alone"}
+    titles |= {"nll": "neg. log-likelihood alone"}
+    print_table([row | {"id": row["id"][:8]} for row in members], titles, drop=["nll"])
     if scored.steps:
         is_biased = scored.images.name == VALIDATION
         biased = ", so its scores are optimistically biased" if is_biased else ""
@@ -477,16 +452,9 @@ def _print_reproduction(
             }
         )
         return
-    numbers = {"recorded": "recorded", "here": "here", "allowed": "may differ by"}
+    titles = {"name": "", "recorded": "recorded", "here": "here"}
     print_text("")
-    print_table(
-        metrics,
-        [
-            Column("name", ""),
-            *(Column(key, title, is_number=True) for key, title in numbers.items()),
-            Column("is_near", "near"),
-        ],
-    )
+    print_table(metrics, titles | {"allowed": "may differ by", "is_near": "near"})
     print_text("")
     origins = [
         {
@@ -497,8 +465,7 @@ def _print_reproduction(
         }
         for each in comparison.origins
     ]
-    shrinking = [Column(key, key, can_shrink=True) for key in ("recorded", "here")]
-    print_table(origins, [Column("name", ""), *shrinking, Column("same", "the same")])
+    print_table(origins, titles | {"same": "the same"})
     if test:
         print_text(
             f"\nof {test.num_images:,} images the recorded network alone has {test.first_alone:,} "

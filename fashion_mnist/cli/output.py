@@ -9,7 +9,7 @@ import os
 import select
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -99,8 +99,32 @@ def print_text(text: str) -> None:
     typer.echo(printable(text))
 
 
-def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
-    """Print the rows as a table that fits the terminal; into a pipe or a file, as wide as it is."""
+def print_table(
+    rows: Sequence[Mapping[str, Any]],
+    titles: Mapping[str, str] | None = None,
+    *,
+    shrink: Container[str] | None = None,
+    drop: Sequence[str] = (),
+) -> None:
+    """Print the rows as a table that fits the terminal; into a pipe or a file, as wide as it is.
+
+    Numbers stand on the right, also as texts.
+
+    Args:
+        titles: of each column, by its key; None for the keys of the rows.
+        shrink: columns that may be cut in the middle; None for all texts.
+        drop: columns that may be left out where there is no room, the first one first.
+    """
+    from fashion_mnist.analysis.lookup import as_number
+
+    columns = []
+    for key, title in (titles or {key: key for row in rows for key in row}).items():
+        values = [row[key] for row in rows if row.get(key) is not None]
+        is_number = all(type(own) is not bool and as_number(own) is not None for own in values)
+        is_text = not is_number and any(isinstance(own, str) for own in values)
+        can_shrink = is_text if shrink is None else key in shrink
+        priority = len(drop) - drop.index(key) if key in drop else 0
+        columns.append(Column(key, title, is_number, can_shrink, priority))
     cells = [{column.key: cell(row.get(column.key)) for column in columns} for row in rows]
     print_lines(
         text_table(cells, columns, terminal_width()), has_heading=any(c.title for c in columns)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fashion_mnist.analysis.text_table import Column
 from fashion_mnist.cli.output import (
     RESULTS,
     AsJson,
@@ -132,7 +131,10 @@ def runs(
             return
         short = [row | {"id": ids[run.run_id]} for row, run in zip(rows, shown, strict=True)]
         if rows:
-            print_table(short, _columns(keys, rows))
+            titles = {"id": "id"} | {key: TITLES.get(key, key) for key in keys}
+            # what was asked for explicitly is all shown, as far as names can be cut
+            may_go = [key for key in ("duration", "sweep", "status") if key in keys[1:]]
+            print_table(short, titles, drop=may_go)
         if not found:
             print_text("there are no runs yet: fmnist train")
         elif not chosen:
@@ -329,16 +331,9 @@ def print_comparison(
         print_json({**comparison.as_json(), **places})
         return
     for rows in comparison.tables().values():
-        keys = list(dict.fromkeys(key for row in rows for key in row))
-        names = ("run", "settings")
         # where there is no room differences are left out, the last first: the page has them all
-        print_table(
-            rows,
-            [
-                Column(key, key, can_shrink=key in names, priority=place if " − " in key else 0)
-                for place, key in enumerate(keys)
-            ],
-        )
+        gaps = [key for key in reversed(rows[0]) if " − " in key]
+        print_table(rows, shrink=("run", "settings"), drop=gaps)
         print_text("")
     for line in (*comparison.notes(), "", *comparison.headline()):
         print_text(line)
@@ -372,9 +367,8 @@ def print_differences(first: RecordedRun, second: RecordedRun, *, as_json: bool)
         own = (each.first, each.second)
         a, b = (short_value(value) if isinstance(value, str) else value for value in own)
         rows.append({"part": part, "key": each.key, "A": a, "B": b})
-    shrinking = [Column(key, key, can_shrink=True) for key in ("A", "B")]
     if rows:
-        print_table(rows, [Column("part", ""), Column("key", ""), *shrinking])
+        print_table(rows, {"part": "", "key": "", "A": "A", "B": "B"}, shrink=("A", "B"))
     print_text(in_short(first, second))
 
 
@@ -398,23 +392,6 @@ def _filtered(
         chosen = [run for run in chosen if run.status == status.upper()]
     chosen = fulfil(chosen, conditions)
     return chosen if everything else without_copies(chosen)
-
-
-def _columns(keys: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[Column]:
-    """Numbers on the right; names are cut and the last columns left out where there is no room."""
-    from fashion_mnist.analysis.lookup import as_number
-
-    columns = [Column("id", "id")]
-    for place, key in enumerate(key for key in keys if key != "id"):
-        values = [row[key] for row in rows if row[key] is not None]
-        is_number = bool(values) and all(as_number(value) is not None for value in values)
-        is_text = any(isinstance(value, str) for value in values) and not is_number
-        # what was asked for explicitly is all shown, as far as names can be cut
-        priority = {"status": 1, "sweep": 2, "duration": 3}.get(key, 0)
-        shrinks = is_text and key != "status"
-        title = TITLES.get(key, key)
-        columns.append(Column(key, title, is_number, shrinks, priority if place else 0))
-    return columns
 
 
 def _print_details(run: RecordedRun, details: Mapping[str, Any]) -> None:
@@ -443,9 +420,8 @@ def _print_details(run: RecordedRun, details: Mapping[str, Any]) -> None:
     for title, rows in _sections(run, details):
         if rows:
             print_text(f"\n{title}")
-            width = max(map(len, rows))
             named = [{str(k): text for k, text in enumerate(row)} for row in rows]
-            print_table(named, [Column(str(place), "") for place in range(width)])
+            print_table(named, dict.fromkeys(named[0], ""), shrink=())
     if details["files_missing"]:
         print_text(f"\nits files cannot be listed: {details['files_missing']}")
 
