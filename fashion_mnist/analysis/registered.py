@@ -19,7 +19,7 @@ from fashion_mnist.analysis.significance import OTHER_IMAGES
 from fashion_mnist.metrics.statistics import ALPHA, McNemarTest, mcnemar_test
 from fashion_mnist.tracking.links import program
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import MODEL_FOLDER, RecordedRun
+from fashion_mnist.tracking.recorded import LOST_FILES, MODEL_FOLDER, RecordedRun
 from fashion_mnist.tracking.registry import Registry, Version
 
 REGISTRY_SPLITS = (TEST, VALIDATION)  # the first one whose predictions both have stored
@@ -135,11 +135,7 @@ def registered_run(store: Reader, name: str, alias: str) -> RecordedRun:
 def _unrecorded(store: Reader, run: RecordedRun) -> str:
     """Why a run's network cannot be registered, and what to do about it."""
     if was_recorded(store, run):
-        return (
-            f"the files of {run.name} ({run.run_id}) are not in {run.artifact_uri}: fmnist sync "
-            "sends them again from the folder in which it was trained, if all are gone; otherwise "
-            "restore them from a backup, or train the run again with rerun=true"
-        )
+        return f"the files of {run.name} ({run.run_id}) are not in {run.artifact_uri}: {LOST_FILES}"
     from fashion_mnist.analysis.report import read_overrides  # imports matplotlib
 
     typed, always = read_overrides(store, run), "tracking.model=always"

@@ -19,7 +19,13 @@ from sqlalchemy.pool import NullPool
 
 from fashion_mnist.config.store_uri import absolute_uri, demand_no_password, sqlite_path
 from fashion_mnist.tracking.artifact_roots import resolved_root
-from fashion_mnist.tracking.recorded import ArtifactFile, RecordedRun, in_one_line, time_of
+from fashion_mnist.tracking.recorded import (
+    LOST_FILES,
+    ArtifactFile,
+    RecordedRun,
+    in_one_line,
+    time_of,
+)
 from fashion_mnist.tracking.upload_state import ANSWER_SECONDS
 from fashion_mnist.tracking.uri import check_store, complaint
 
@@ -143,7 +149,8 @@ class Reader:
             there = Path(repository.download_artifacts(path, str(folder.resolve())))  # type: ignore[no-untyped-call] # MLflow's are untyped
         except Exception as error:  # the boundary, as below: MLflow tells the reason last
             reason = str(error).strip().rpartition("\n")[2] or type(error).__name__
-            raise OSError(f"the run {run.name!r} gives no file {path!r}: {reason}") from error
+            words = f"the run {run.name!r} gives no file {path!r}: {reason}; {LOST_FILES}"
+            raise OSError(words) from error
         if not there.resolve().is_relative_to(folder.resolve()):
             raise OSError(f"the store put {path!r} outside of {folder}")
         return there

@@ -22,6 +22,10 @@ OBJECTIVE_TAG = "sweep.objective"  # the metric that the settings of a sweep are
 SWEEP_COMMAND_TAG = "sweep.command"  # what starts the sweep, or goes on with it
 COMPARISON_TAG = "comparison.runs"  # of the run that stands for a comparison: whose, by id
 SCORE = "final/val_accuracy"
+LOST_FILES = (  # what to do about files of a run that are not in its store
+    "fmnist sync sends them again from the folder in which the run was trained, if all are gone; "
+    "otherwise restore them from a backup, or train the run again with rerun=true"
+)
 TEST_SCORE = "test/accuracy"  # what says that a run has read its test set
 
 
