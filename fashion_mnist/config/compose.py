@@ -22,7 +22,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 from yaml.reader import ReaderError
 
@@ -203,7 +203,7 @@ class Composer:
         words, problems = self.read(_of_the_sweep(overrides))
         try:
             files = self.sweep_files(overrides)
-            tree, _ = _set_values(files.tree, words)
+            tree, _ = _set_values(files.tree, words, self._user_files())
             settings = parse_sweep(tree.get("sweep"), typed=_typed(words))
         except ConfigError as error:
             raise ConfigError([*problems, *error.problems]) from None
@@ -254,11 +254,15 @@ class Composer:
     def notes(self) -> list[str]:
         """What is to be known of the files that were read: which replace packaged ones."""
         return [
-            f"{Path(str(self.config_dir), name)} is read, and not the packaged file of that name"
-            for source in self._user_folders()
-            for name in sorted(source.loaded)
-            if (config_folder() / name).exists()
+            f"{file} is read, and not the packaged file of that name"
+            for file in self._user_files()
+            if (config_folder() / file.relative_to(str(self.config_dir))).exists()
         ]
+
+    def _user_files(self) -> list[Path]:
+        """The files of the user's folder that were read."""
+        names = {name for source in self._user_folders() for name in source.loaded}
+        return [Path(str(self.config_dir), name) for name in sorted(names)]
 
     def _user_folders(self) -> list[UserFolder]:
         sources = self.hydra.config_loader.get_sources()
@@ -266,7 +270,7 @@ class Composer:
 
     def _job(self, words: Sequence[Word]) -> Composed:
         files = self.files(words)
-        tree, texts = _set_values(files.tree, words)
+        tree, texts = _set_values(files.tree, words, self._user_files())
         problems = []
         if RECIPE in tree:  # there an experiment is that says nothing of its package
             del tree[RECIPE]
@@ -331,7 +335,9 @@ class Composer:
             return None
         known = f"one of {_listed(options)}" if options else "a file of yours in --config-dir"
         nearest = did_you_mean(strange[0], options)
-        return f"{group} must be {known}{nearest}, got {shown(value)}"
+        is_named = isinstance(strange[0], str) and not nearest and self.config_dir is None
+        advice = "; a file of your own wants --config-dir FOLDER" if options and is_named else ""
+        return f"{group} must be {known}{nearest}, got {shown(value)}{advice}"
 
     def _compose(self, texts: tuple[str, ...]) -> Files:
         try:
@@ -521,10 +527,15 @@ def _typed(words: Sequence[Word]) -> dict[str, str]:
     return {word.key: (word.override.input_line or "").partition("=")[2] for word in own}
 
 
-def _set_values(tree: dict[str, Any], words: Sequence[Word]) -> tuple[dict[str, Any], list[str]]:
+def _set_values(
+    tree: dict[str, Any], words: Sequence[Word], files: Sequence[Path]
+) -> tuple[dict[str, Any], list[str]]:
     """A tree with values set on it as Hydra does it, and the words for Hydra to do the same.
 
     What is not set is shared with the tree that was given, which stays as it is.
+
+    Args:
+        files: the user's, of which one may have an interpolation that cannot be resolved.
 
     Raises:
         ConfigError: a key is below one that has a value, or interpolations lead nowhere.
@@ -533,7 +544,7 @@ def _set_values(tree: dict[str, Any], words: Sequence[Word]) -> tuple[dict[str, 
         tree, texts = copy(tree), list[str]()
         for word in words:
             texts += [] if word.kind == "hydra" else [_apply(word, tree)]
-        return _resolved(tree), texts
+        return _resolved(tree, files), texts
     except RecursionError:
         raise ConfigError([_TOO_DEEP]) from None
 
@@ -588,7 +599,7 @@ def _merged(before: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
     return before | both
 
 
-def _resolved(tree: dict[str, Any]) -> dict[str, Any]:
+def _resolved(tree: dict[str, Any], files: Sequence[Path]) -> dict[str, Any]:
     """The tree with its interpolations resolved. Raises ConfigError where one cannot be."""
     count = str(tree).count("${")
     if count == 0:
@@ -598,9 +609,27 @@ def _resolved(tree: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError([f"a config must have {most}"])
     try:
         resolved: Any = OmegaConf.to_container(OmegaConf.create(tree), resolve=True)
+    except InterpolationResolutionError as error:
+        raise ConfigError([_unresolved(error, tree, files)]) from None
     except _NO_CONFIG as error:
         raise ConfigError([first_line(error)]) from None
     return dict(resolved)
+
+
+def _unresolved(
+    error: InterpolationResolutionError, tree: dict[str, Any], files: Sequence[Path]
+) -> str:
+    """Which key's interpolation cannot be resolved, why, and in which file it is."""
+    text: Any = tree
+    for name in re.split(r"[.\[\]]+", str(error.full_key).rstrip("]")):
+        text = _child(text, name)
+    # of a resolver, as `oc.env`, OmegaConf names the class of the error too
+    reason = first_line_of(error).rpartition("raised while resolving interpolation: ")[2].strip('"')
+    if "${hydra:" in str(text):
+        reason = "Hydra's own settings are not known where a config is checked"
+    sources = [file for file in files if str(text) in file.read_text(encoding="utf-8")]
+    place = f" (in {sources[0]})" if sources else ""
+    return f"{error.full_key}: {shown(text)} cannot be resolved: {reason}{place}"
 
 
 def _with_jobs(problem: str, numbers: Sequence[int], jobs: Sequence[Sequence[str]]) -> str:

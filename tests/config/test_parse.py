@@ -196,6 +196,10 @@ def test_a_users_own_folder_adds_choices(tmp_path: Path) -> None:
     assert problem == "model.widht is not a key (did you mean model.width?)"
     own.write_text("width: [1\n")
     assert problems("model=mine", config_dir=str(tmp_path))
+    (tmp_path / "model/mine.yaml").write_text("defaults: [mlp]\nactivation: ${hydra:job.name}\n")
+    [problem] = problems("model=mine", config_dir=str(tmp_path))
+    assert problem.startswith("model.activation: '${hydra:job.name}' cannot be resolved: Hydra")
+    assert problem.endswith(f"(in {tmp_path}/model/mine.yaml)")
     assert "--config-dir" in problems(config_dir=str(tmp_path / "none"))[0]
 
 
