@@ -486,6 +486,7 @@ def test_a_database_that_mlflow_must_not_have_is_left_as_it_is(
     assert not outcome.is_complete
     assert outcome.reason is not None
     assert re.search(reason, outcome.reason)
+    assert re.search(reason, str(check_store(uri, for_writing=True)))
     assert file.read_bytes() == before
 
 

@@ -172,7 +172,7 @@ def check_tracking(uri: str, runs: Runs) -> Iterator[Finding]:
     path = sqlite_path(uri)
     if path is None:
         kept = "until then runs are kept, and fmnist sync sends them"
-        if problem := check_store(uri, logs_in=True):
+        if problem := check_store(uri, for_writing=True):
             advice = "log in" if "login" in problem or "password" in problem else "start it"
             yield Finding("store", "error", problem, f"{advice}; {kept}")
         else:

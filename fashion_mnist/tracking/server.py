@@ -49,7 +49,7 @@ def ui(uri: str, port: int = 5000, say: Callable[[str], None] = print) -> None:
         OSError: the store does not answer, or MLflow does not start.
     """
     uri = absolute_uri(uri)
-    problem = check_store(uri, logs_in=True)
+    problem = check_store(uri, for_writing=True)
     if problem:
         raise OSError(problem)
     if uri.startswith("http"):

@@ -27,6 +27,7 @@ from fashion_mnist.config.store_uri import (
     sqlite_path,
     without_password,
 )
+from fashion_mnist.tracking.schema import schema_problem
 
 USERNAME, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 TOKEN = "MLFLOW_TRACKING_TOKEN"
@@ -41,18 +42,21 @@ _MLFLOWS_WORDS = {
 _API = "api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
 
 
-def check_store(uri: str, timeout_seconds: float = 10, *, logs_in: bool = False) -> str | None:
+def check_store(uri: str, timeout_seconds: float = 10, *, for_writing: bool = False) -> str | None:
     """None if a store answers at this absolute address, else the reason in one line.
 
     A database file must be one in a writable folder, a server must answer as MLflow does, a
     database's port must be open. The time is kept, whatever the network does.
 
     Args:
-        logs_in: the server must also accept the login that is set; without, a refusal is an answer.
+        for_writing: a server must also accept the login that is set (without, a refusal is an
+            answer), and a database must be of the installed MLflow.
     """
     reasons: list[str | None] = []
     # sockets bound each step alone: a name that is looked up, a server that sends byte by byte
-    asking = Thread(target=lambda: reasons.append(_ask(uri, timeout_seconds, logs_in)), daemon=True)
+    asking = Thread(
+        target=lambda: reasons.append(_ask(uri, timeout_seconds, for_writing)), daemon=True
+    )
     asking.start()
     asking.join(timeout_seconds)
     return reasons[0] if reasons else _silence(uri, f"nothing within {timeout_seconds:g} s")
@@ -63,7 +67,7 @@ def demand_store(uri: str | None, offline: str) -> None:
     from fashion_mnist.runs.run_dir import RunError  # with torch, which the uploader does without
 
     if uri is not None and offline == "never":
-        reason = check_store(absolute_uri(uri), timeout_seconds=5, logs_in=True)
+        reason = check_store(absolute_uri(uri), timeout_seconds=5, for_writing=True)
         if reason is not None:
             raise RunError(f"{reason} (tracking.offline=never wants a store before training)")
 
@@ -72,18 +76,19 @@ def _silence(uri: str, reason: str) -> str:
     return f"{without_password(uri)} does not answer: {reason}"
 
 
-def _ask(uri: str, timeout_seconds: float, logs_in: bool) -> str | None:
+def _ask(uri: str, timeout_seconds: float, for_writing: bool) -> str | None:
     """None if a store answers, else the reason; each step may take the time."""
     try:
         path = sqlite_path(uri)
         if path is not None:
             _check_sqlite(path)
-        elif uri.startswith("http"):
-            return _ask_server(uri, timeout_seconds, logs_in)
-        else:
-            parts = urlsplit(uri)
-            port = parts.port or DATABASE_PORTS[parts.scheme.split("+")[0]]
-            socket.create_connection((parts.hostname, port), timeout_seconds).close()
+            problem = schema_problem(path) if for_writing and path.exists() else None
+            return None if problem is None else ": ".join(problem)
+        if uri.startswith("http"):
+            return _ask_server(uri, timeout_seconds, for_writing)
+        parts = urlsplit(uri)
+        port = parts.port or DATABASE_PORTS[parts.scheme.split("+")[0]]
+        socket.create_connection((parts.hostname, port), timeout_seconds).close()
     except (OSError, sqlite3.Error, HTTPException, ValueError, LookupError) as error:
         return _silence(uri, f"{first_line_of(error)}{_proxy(uri)}")
     return None
@@ -100,7 +105,7 @@ def _check_sqlite(path: Path) -> None:
     tempfile.TemporaryFile(dir=existing).close()  # has no name that could be taken
 
 
-def _ask_server(uri: str, timeout_seconds: float, logs_in: bool) -> str | None:
+def _ask_server(uri: str, timeout_seconds: float, for_writing: bool) -> str | None:
     """None if MLflow's API answers. Raises what the request raises."""
     parts = urlsplit(uri)
     # urllib would take a login for a part of the host's name
@@ -112,7 +117,7 @@ def _ask_server(uri: str, timeout_seconds: float, logs_in: bool) -> str | None:
     except urllib.error.HTTPError as error:
         status, content = error.code, error.read(100_000)
     if status == UNKNOWN:
-        knows_us_not = logs_in and not any(os.environ.get(way) for way in _OTHER_LOGINS)
+        knows_us_not = for_writing and not any(os.environ.get(way) for way in _OTHER_LOGINS)
         return refusal(uri) if knows_us_not else None
     with suppress(ValueError, RecursionError):
         said = json.loads(content)
