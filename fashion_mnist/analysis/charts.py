@@ -1,4 +1,4 @@
-"""Charts of ranked settings, and what is written in them.
+"""Charts of ranked settings and of predictions, and what is written in them.
 
 A chart that there is nothing to draw for is None.
 """
@@ -17,8 +17,12 @@ from fashion_mnist.analysis.labels import (
     statistic_text,
 )
 from fashion_mnist.analysis.leaderboard import Leaderboard, Setting
+from fashion_mnist.analysis.predictions import Predictions
+from fashion_mnist.config.messages import plural
+from fashion_mnist.metrics.calibration import area_under_risk
 from fashion_mnist.metrics.statistics import Statistic, statistic
 from fashion_mnist.plots.png import Picture
+from fashion_mnist.plots.run_charts import coverage_figure, reliability_figure
 from fashion_mnist.plots.sweep_charts import (
     Curve,
     Effect,
@@ -245,6 +249,30 @@ def pareto_chart(board: Leaderboard, objectives: Sequence[str]) -> Picture | Non
         f"{len(front)} of {len(found)} settings, in orange: no other is better in "
         + ("both" if len(objectives) == 2 else f"all {len(objectives)} objectives"),
         is_joined=len(objectives) == 2,
+    )
+
+
+def reliability_chart(predictions: Predictions, title: str) -> Picture:
+    """How far the probabilities can be believed: accuracy over confidence, in bins."""
+    own = predictions.metrics
+    measured = f"ECE {own['ece']:.4f}, Brier score {own['brier']:.4f}, "
+    measured += f"negative log-likelihood {own['nll']:.4f}"
+    number = plural(len(predictions.labels), "prediction")
+    return reliability_figure(
+        *predictions.reliability,
+        title=f"{title}: calibration",
+        caption=f"{measured}; {number} in bins by confidence",
+    )
+
+
+def coverage_chart(predictions: Predictions, title: str) -> Picture:
+    """Accuracy where a network may abstain."""
+    area = area_under_risk(predictions.selection)
+    number = plural(len(predictions.labels), "prediction")
+    return coverage_figure(
+        predictions.selection.accuracy,
+        f"{title}: accuracy where it may abstain",
+        f"The most confident of {number} first; area under the risk-coverage curve {area:.4f}",
     )
 
 

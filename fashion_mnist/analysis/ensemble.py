@@ -246,18 +246,17 @@ def _probabilities(store: Reader, run: RecordedRun, images: LabelledImages) -> T
             is_same = stored.split_sha256 == images.sha256
             if is_same and np.array_equal(stored.labels, images.labels.numpy()):
                 return torch.from_numpy(stored.probabilities)
-    return load_network(store, run).probabilities(images.images)
+    return load_network(store, run).model.probabilities(images.images)
 
 
 def _robustness(
     store: Reader, runs: Sequence[RecordedRun], weights: Sequence[int], images: LabelledImages
 ) -> Robustness:
-    chosen = [(run, n) for run, n in zip(runs, weights, strict=True) if n]
-    networks = [load_network(store, run) for run, _ in chosen]
-    counts = [n for _, n in chosen]
+    counts = [n for n in weights if n]
+    models = [load_network(store, r).model for r, n in zip(runs, weights, strict=True) if n]
 
     def probabilities_of(pictures: Tensor) -> Tensor:
-        return average([network.probabilities(pictures) for network in networks], counts)
+        return average([model.probabilities(pictures) for model in models], counts)
 
     return robustness_of(probabilities_of, images.images, images.labels)
 

@@ -12,8 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from fashion_mnist.analysis.charts import coverage_chart, reliability_chart
 from fashion_mnist.analysis.networks import (
     TEST,
     LabelledImages,
@@ -28,12 +30,7 @@ from fashion_mnist.data.corruptions import CORRUPTIONS
 from fashion_mnist.metrics import calibration, classification
 from fashion_mnist.metrics.statistics import Interval, wilson_interval
 from fashion_mnist.plots.png import Picture, write_png
-from fashion_mnist.plots.run_charts import (
-    Level,
-    coverage_figure,
-    reliability_figure,
-    robustness_figure,
-)
+from fashion_mnist.plots.run_charts import Level, robustness_figure
 from fashion_mnist.runs.artifacts import SplitResult, write_split, write_table
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.tracking.reader import Reader
@@ -208,26 +205,16 @@ def write_scores(folder: Path, scores: Scores) -> list[Path]:
 
 
 def _pictures(scores: Scores) -> dict[str, Picture]:
-    figures = scores.metrics
-    title, images = scores.result.name.capitalize(), plural(len(scores.result.labels), "image")
-    measured = f"ECE {figures['ece']:.4f}, Brier score {figures['brier']:.4f}"
+    title, own = scores.result.name.capitalize(), scores.predictions
     pictures: dict[str, Picture] = {
-        "reliability": reliability_figure(
-            *scores.predictions.reliability,
-            title=f"{title}: calibration",
-            caption=f"{measured}, negative log likelihood {figures['nll']:.4f}; {images}",
-        ),
-        "coverage": coverage_figure(
-            scores.predictions.selection.accuracy,
-            f"{title}: accuracy where the network may abstain",
-            f"Area under the risk-coverage curve {figures['area_under_risk']:.4f}; {images}",
-        ),
+        "reliability": reliability_chart(own, title),
+        "coverage": coverage_chart(own, title),
     }
     if scores.robustness:
         pictures["robustness"] = robustness_figure(
             scores.robustness,
             f"{title}: accuracy on corrupted images",
-            f"Whiskers: 95 % intervals (Wilson); {images}",
+            f"Whiskers: 95 % intervals (Wilson); {plural(len(own.labels), 'image')}",
         )
     return pictures
 
@@ -278,12 +265,11 @@ def score_network(
     images = read_images(
         run, model.class_names, image_shape=model.image_shape, wanted=wanted, folder=folder
     )
-    evaluation = network.evaluate(images.images, images.labels)
+    index = torch.arange(len(images.labels))
+    evaluation = model.evaluate(images.images.flatten(1), images.labels, index=index)
     result = SplitResult.of(images.name, evaluation, images.images, images.sha256)
     robustness = (
-        robustness_of(network.probabilities, images.images, images.labels)
-        if with_robustness
-        else {}
+        robustness_of(model.probabilities, images.images, images.labels) if with_robustness else {}
     )
     return ScoredNetwork(network, images, Scores(result, model.class_names, robustness))
 

@@ -25,7 +25,6 @@ from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import DATA_TAG, MODEL_FOLDER, WEIGHTS_TAG, RecordedRun
 from fashion_mnist.training.checkpoint import CheckpointError, Model, load_model, tensors_sha256
-from fashion_mnist.training.loop import Evaluation
 
 OUTPUT_DIR = Path("outputs")  # where the runs of this folder are, if theirs was moved here
 SUFFIX = ".safetensors"  # of a recorded network's weights
@@ -38,14 +37,6 @@ class Network:
     run: RecordedRun
     model: Model
     source: str  # where it was read from, in words
-
-    def evaluate(self, images: Tensor, labels: Tensor) -> Evaluation:
-        """What it says of images uint8 `[N, H, W]` with labels int64 `[N]`, as a stack of one."""
-        return self.model.evaluate(images.flatten(1), labels, index=torch.arange(len(labels)))
-
-    def probabilities(self, images: Tensor) -> Tensor:
-        """Of images uint8 `[N, H, W]`: float32 `[N, C]`, the same as in `evaluate`."""
-        return self.model.probabilities(images)
 
 
 def require_network(run: RecordedRun) -> RecordedRun:
@@ -240,9 +231,8 @@ def _split(run: RecordedRun, data: Dataset, name: str) -> LabelledImages:
         return LabelledImages(TEST, tests, data.test_labels, data.sha256, data.source)
     sizes = {key: setting(run, f"data.{key}") for key in ("validation_size", "fold", "train_size")}
     validation_size, fold, train_size = sizes.values()
-    if type(validation_size) is not int or type(fold) is not int:
-        raise ValueError(f"{run.name} does not say what it was validated on: {sizes}")
-    if train_size is not None and type(train_size) is not int:
+    known = (validation_size, fold, 0 if train_size is None else train_size)
+    if any(type(size) is not int for size in known):
         raise ValueError(f"{run.name} does not say what it was validated on: {sizes}")
     if validation_size == 0:
         raise ValueError(f"{run.name} has no validation split (data.validation_size=0)")
@@ -292,32 +282,21 @@ def predict(
     inversion = next((each for each in allowed if each == invert), None)
     if inversion is None:
         raise ValueError(f"--invert must be {', '.join(allowed)}, got {shown(invert)}")
-    network = load_network(store, require_network(run))
-    taken = _preprocess_all(paths, network.model.image_shape, inversion)
-    found: list[Prediction] = []
-    for start in range(0, len(taken), BATCH):
-        part = taken[start : start + BATCH]
-        images = np.stack([one.image for one in part])
-        rows = network.model.probabilities(torch.from_numpy(images)).numpy()
-        pairs = zip(part, rows, strict=True)
-        found += [Prediction(one, _ranked(network, row)) for one, row in pairs]
-    return found
-
-
-def _preprocess_all(
-    paths: Sequence[Path], image_shape: tuple[int, int], inversion: Inversion
-) -> list[PreprocessedImage]:
+    network = load_network(store, require_network(run)).model
     taken, problems = list[PreprocessedImage](), list[str]()
     for path in paths:
         try:
-            taken += preprocess_file(path, image_shape, inversion)
+            taken += preprocess_file(path, network.image_shape, inversion)
         except DataError as error:
             problems.append(str(error))
     if problems:
         raise DataError("\n".join(problems))
-    return taken
-
-
-def _ranked(network: Network, row: NDArray[np.float32]) -> tuple[tuple[str, float], ...]:
-    names, order = network.model.class_names, np.argsort(-row, kind="stable")
-    return tuple((names[place], float(row[place])) for place in order)
+    found: list[Prediction] = []
+    for start in range(0, len(taken), BATCH):
+        part = taken[start : start + BATCH]
+        images = torch.from_numpy(np.stack([one.image for one in part]))
+        for one, row in zip(part, network.probabilities(images).tolist(), strict=True):
+            # stable: of equally probable classes the first
+            ranked = sorted(zip(network.class_names, row, strict=True), key=lambda pair: -pair[1])
+            found.append(Prediction(one, tuple(ranked)))
+    return found

@@ -213,8 +213,18 @@ def pool(store: Reader, runs: Sequence[RecordedRun], split: str) -> Pooled | str
     return Pooled(split, names, networks, predictions, tuple(missing))
 
 
-def paired_counts(first: Pooled, second: Pooled) -> tuple[Tensor, Tensor, int] | str:
-    """Counts `[C, C]` of both, summed over pairs of networks that saw the same images; how many.
+@dataclass(frozen=True)
+class PairedCounts:
+    """Confusion counts `[C, C]` of two settings on the same images."""
+
+    first: Tensor
+    second: Tensor
+    class_names: tuple[str, ...]
+    num_pairs: int  # of networks, whose counts are summed
+
+
+def paired_counts(first: Pooled, second: Pooled) -> PairedCounts | str:
+    """Counts of both, summed over pairs of networks that saw the same images.
 
     Pairs have seed and fold in common; two single networks are a pair. Or, where there is none,
     why.
@@ -231,8 +241,8 @@ def paired_counts(first: Pooled, second: Pooled) -> tuple[Tensor, Tensor, int] |
     pairs = [pair for pair in pairs if are_comparable(*pair)]
     if not pairs:
         return "they were measured on different images"
-    sums = [sum((pair[k].counts for pair in pairs[1:]), pairs[0][k].counts) for k in (0, 1)]
-    return sums[0], sums[1], len(pairs)
+    ours, theirs = (sum((pair[k].counts for pair in pairs[1:]), pairs[0][k].counts) for k in (0, 1))
+    return PairedCounts(ours, theirs, first.class_names, len(pairs))
 
 
 @dataclass(frozen=True)

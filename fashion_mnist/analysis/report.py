@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fashion_mnist.analysis.effects import importances, main_effects
 from fashion_mnist.analysis.labels import REPLICATE_KEYS, metric_name, short_value
@@ -25,7 +24,13 @@ from fashion_mnist.analysis.leaderboard import (
 )
 from fashion_mnist.analysis.lookup import Selection, recorded_axes
 from fashion_mnist.analysis.networks import SPLITS, read_images_of
-from fashion_mnist.analysis.predictions import Pooled, paired_counts, pool, worst_pairs
+from fashion_mnist.analysis.predictions import (
+    PairedCounts,
+    Pooled,
+    paired_counts,
+    pool,
+    worst_pairs,
+)
 from fashion_mnist.analysis.stored_leaderboard import build_leaderboard
 from fashion_mnist.config.messages import first_line_of, plural
 from fashion_mnist.config.user_files import plain_tree
@@ -56,16 +61,6 @@ ORIGIN = {
 
 
 @dataclass(frozen=True)
-class SecondBest:
-    """Confusion counts `[C, C]` of the best setting and of the second, on the same images."""
-
-    best: Tensor
-    second: Tensor
-    class_names: tuple[str, ...]
-    num_pairs: int  # of networks, whose counts are summed
-
-
-@dataclass(frozen=True)
 class Report:
     """Everything on the page."""
 
@@ -75,7 +70,7 @@ class Report:
     history: list[HistoryRow]  # of a single run
     best: tuple[Pooled, ...]  # predictions of the best setting's networks: validation, test
     no_predictions: str  # why these are not known
-    second: SecondBest | str  # or why there is none
+    second: PairedCounts | str  # the best and the second; or why there is none
     images: NDArray[np.uint8] | None  # `[N, H, W]` of the best setting's first split
     no_images: str  # why
     commands: tuple[tuple[str, str], ...]  # of each setting shown: command, or nothing and why not
@@ -127,6 +122,21 @@ class Report:
     def runs(self) -> list[RecordedRun]:
         """Every run once."""
         return [run for setting in self.board.settings for run in setting.records]
+
+    def repeats(self) -> list[dict[str, Any]]:
+        """How to train each setting shown again; and which of its runs had which fingerprint."""
+        return [
+            {
+                "setting": self.board.label(setting),
+                "command": command or None,
+                "why_not": why or None,
+                "runs": [
+                    {"id": run.run_id, "fingerprint": run.tags.get(FINGERPRINT_TAG, "")}
+                    for run in setting.records
+                ],
+            }
+            for (setting, _), (command, why) in zip(self.board.shown, self.commands, strict=True)
+        ]
 
     def question(self) -> list[str]:
         """What was asked, of which networks, on which data: a paragraph each."""
@@ -221,15 +231,7 @@ def content_of(report: Report) -> dict[str, Any]:
                 for setting, _ in board.shown
             ],
         },
-        "repeat": [
-            {
-                "setting": board.label(setting),
-                "command": command or None,
-                "why_not": why or None,
-                "runs": [{"id": own, "fingerprint": mark} for own, mark in fingerprints(setting)],
-            }
-            for (setting, _), (command, why) in zip(board.shown, report.commands, strict=True)
-        ],
+        "repeat": report.repeats(),
         "origin": report.origin,
     }
 
@@ -282,11 +284,6 @@ def _repetition_of(store: Reader, setting: Setting) -> tuple[str, str]:
     return command_of(words, [run.replicate for run in setting.runs]), ""
 
 
-def fingerprints(setting: Setting) -> list[tuple[str, str]]:
-    """Id and fingerprint of each run of a setting."""
-    return [(run.run_id, run.tags.get(FINGERPRINT_TAG, "")) for run in setting.records]
-
-
 def _best(store: Reader, setting: Setting) -> tuple[tuple[Pooled, ...], str]:
     """Its networks' predictions of the validation split, and of the test set where it was read."""
     finished = [run for run in setting.records if run.status == "FINISHED"]
@@ -297,17 +294,12 @@ def _best(store: Reader, setting: Setting) -> tuple[tuple[Pooled, ...], str]:
     return found, "; ".join(each for each in pools if isinstance(each, str))
 
 
-def _second(store: Reader, board: Leaderboard, best: Sequence[Pooled]) -> SecondBest | str:
+def _second(store: Reader, board: Leaderboard, best: Sequence[Pooled]) -> PairedCounts | str:
     if len(board.scored) < 2 or not best:
         return "there is no second setting" if len(board.scored) < 2 else "the best is not known"
     others = [run for run in board.scored[1].records if run.status == "FINISHED"]
     second = pool(store, others, best[0].split)
-    if isinstance(second, str):
-        return second
-    counts = paired_counts(best[0], second)
-    if isinstance(counts, str):
-        return counts
-    return SecondBest(*counts[:2], best[0].class_names, counts[2])
+    return second if isinstance(second, str) else paired_counts(best[0], second)
 
 
 def _images(best: Sequence[Pooled], folder: Path | None) -> tuple[NDArray[np.uint8] | None, str]:
@@ -367,10 +359,10 @@ def _pooled(own: Pooled) -> dict[str, Any]:
     }
 
 
-def _gap(second: SecondBest | str) -> dict[str, Any]:
+def _gap(second: PairedCounts | str) -> dict[str, Any]:
     if isinstance(second, str):
         return {"why_not": second}
-    change = (second.best - second.second).tolist()
+    change = (second.first - second.second).tolist()
     return {"labels": second.class_names, "counts": change, "num_pairs": second.num_pairs}
 
 

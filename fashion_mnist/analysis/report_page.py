@@ -6,18 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from fashion_mnist.analysis.charts import (
+    coverage_chart,
     curves_chart,
     effects_chart,
     heat_map_chart,
     importance_chart,
     leaderboard_chart,
     pareto_chart,
+    reliability_chart,
 )
 from fashion_mnist.analysis.details import grouped
 from fashion_mnist.analysis.labels import ABSENT, CALIBRATION, interval_text, metric_name
 from fashion_mnist.analysis.leaderboard import SPEED, Row, Setting
-from fashion_mnist.analysis.predictions import Pooled, worst_pairs
-from fashion_mnist.analysis.report import Report, SecondBest, fingerprints, seconds_of
+from fashion_mnist.analysis.predictions import PairedCounts, Pooled, worst_pairs
+from fashion_mnist.analysis.report import Report, seconds_of
 from fashion_mnist.analysis.sweep_summary import SPREAD_NOTE, effects_context, leaderboard_table
 from fashion_mnist.config.messages import duration, plural
 from fashion_mnist.metrics import classification
@@ -27,7 +29,7 @@ from fashion_mnist.plots.confusion import confusion_figure, difference_figure
 from fashion_mnist.plots.image_grid import pair_figure
 from fashion_mnist.plots.png import Picture as Drawn
 from fashion_mnist.plots.png import png_bytes
-from fashion_mnist.plots.run_charts import coverage_figure, curves_figure, reliability_figure
+from fashion_mnist.plots.run_charts import curves_figure
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.identity import FAILURE_TAG
 from fashion_mnist.templates import Picture, Table, picture, render, table
@@ -93,16 +95,8 @@ def report_page(report: Report) -> str:
         **_best(report),
         **_second(report),
         **_costs(report),
-        repeats=[
-            {
-                "label": board.label(setting),
-                "command": command,
-                "why": why,
-                "runs": fingerprints(setting)[:MOST_LISTED],
-                "more": _more(len(setting.records)),
-            }
-            for (setting, _), (command, why) in zip(board.shown, report.commands, strict=True)
-        ],
+        repeats=report.repeats(),
+        most_listed=MOST_LISTED,
         sweep_commands=[
             (sweep.name, sweep.tags[SWEEP_COMMAND_TAG])
             for sweep in report.subject.sweeps
@@ -146,17 +140,19 @@ def _best(report: Report) -> dict[str, Any]:
     several = len(first.runs) > 1
     summed = f" of {len(first.runs)} networks, summed" if several else ""
     pairs, names = worst_pairs(together.counts), first.class_names
+    for own in pools:
+        title = _title(own)
+        matrix = confusion_figure(own.together.counts.numpy(), names, title)
+        for key, figure, caption in (
+            ("confusion", matrix, "Confusion matrix"),
+            ("reliability", reliability_chart(own.together, title), "Reliability diagram"),
+            ("coverage", coverage_chart(own.together, title), "Accuracy over coverage"),
+        ):
+            context.setdefault(key, []).append(_shown(figure, f"{caption}, {own.split}"))
     return context | {
         "scores": _table(_score_rows(pools)),
         "scores_note": "Mean ± std (n − 1) over its networks." if several else "",
         "calibration": _table(_split_rows(CALIBRATION, pools)),
-        "confusion": [_shown(_confusion(own), f"Confusion matrix, {own.split}") for own in pools],
-        "reliability": [
-            _shown(_reliability(own), f"Reliability diagram, {own.split}") for own in pools
-        ],
-        "coverage": [
-            _shown(_coverage(own), f"Accuracy over coverage, {own.split}") for own in pools
-        ],
         "classes_title": f"Classes: predictions of the {first.split} split{summed}",
         "classes": table(_class_rows(first), text=TEXT, is_sorted=True),
         "absent": classification.absent_classes(together.counts, names),
@@ -190,15 +186,15 @@ def _best(report: Report) -> dict[str, Any]:
 def _second(report: Report) -> dict[str, Any]:
     """The best setting and the second, class by class."""
     found, board = report.second, report.board
-    if not isinstance(found, SecondBest):
+    if not isinstance(found, PairedCounts):
         is_missing = len(board.settings) > 1
         words = f"Their confusion matrices cannot be compared: {found}." if is_missing else ""
         return {"second": "", "no_second": words}
     several = f", summed over {found.num_pairs} seeds that both have" if found.num_pairs > 1 else ""
     figure = difference_figure(
-        found.second.numpy(), found.best.numpy(), found.class_names, ("second", "best")
+        found.second.numpy(), found.first.numpy(), found.class_names, ("second", "best")
     )
-    scores = (classification.class_f1(counts) for counts in (found.best, found.second))
+    scores = (classification.class_f1(counts) for counts in (found.first, found.second))
     rows = [
         {
             "F1 of": name,
@@ -274,31 +270,6 @@ def _class_rows(pooled: Pooled) -> list[Row]:
         }
         for row in classification.classification_report(pooled.together.counts, names)[: len(names)]
     ]
-
-
-def _confusion(pooled: Pooled) -> Drawn:
-    return confusion_figure(pooled.together.counts.numpy(), pooled.class_names, _title(pooled))
-
-
-def _reliability(pooled: Pooled) -> Drawn:
-    return reliability_figure(
-        *pooled.together.reliability,
-        title=f"{_title(pooled)}: calibration",
-        caption=f"{_predictions(pooled)} in bins by their confidence; stroke: how far that is from "
-        "their accuracy",
-    )
-
-
-def _coverage(pooled: Pooled) -> Drawn:
-    return coverage_figure(
-        pooled.together.selection.accuracy,
-        f"{_title(pooled)}: accuracy where it may abstain",
-        f"the most confident of {_predictions(pooled)} first",
-    )
-
-
-def _predictions(pooled: Pooled) -> str:
-    return plural(len(pooled.together.labels), "prediction")
 
 
 def _title(pooled: Pooled) -> str:

@@ -32,6 +32,11 @@ from fashion_mnist.tracking.recorded import SCORE, RecordedRun
 from fashion_mnist.tracking.upload_state import begin_uploading
 
 Result = Literal["identical", "within tolerance", "different"]
+RESULTS: dict[Result, str] = {
+    "identical": "identical to the bit: the weights are the same",
+    "within tolerance": "within tolerance, but not to the bit",
+    "different": "different",
+}
 FIRST_LOSS = "train/loss after epoch 1"
 # relative: of the defaults, one epoch, another seed moved the loss by 0.4 and 1.1 %, pixels without
 # normalisation by 14 %
@@ -107,6 +112,41 @@ class TrainingComparison:
         if self.has_same_weights:
             return "identical"
         return "within tolerance" if self.is_tested else "different"
+
+    def words(self) -> str:
+        """Which of the three it is, and what may be why."""
+        words = [RESULTS[self.result]]
+        if self.result == "different" and self.has_same_weights:
+            words.append("the weights are the same, but the recorded metrics are not theirs")
+        elif self.result == "different" and not self.is_tested:
+            words.append("other weights, and neither predictions nor a first loss to compare")
+        if self.result != "identical":
+            different, unknown = (
+                ", ".join(each.name for each in self.origins if each.is_same is same)
+                for same in (False, None)
+            )
+            words.append(f"what differs: {different or 'nothing that is recorded'}")
+            words += [f"not known of: {unknown}"] if unknown else []
+        return "; ".join(words)
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as plain values; None for what is not known."""
+        recorded, here = self.weights
+        return {
+            "verdict": self.result,
+            "weights_sha256": {"recorded": recorded or None, "here": here or None},
+            "figures": [vars(each) | {"is_near": each.is_near} for each in self.metrics],
+            "test": vars(self.test) if self.test else None,
+            "origins": [
+                {
+                    "name": each.name,
+                    "recorded": each.recorded or None,
+                    "here": each.here or None,
+                    "same": each.is_same,
+                }
+                for each in self.origins
+            ],
+        }
 
     @property
     def is_tested(self) -> bool:

@@ -31,66 +31,43 @@ log = logging.getLogger("fashion_mnist")
 WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"  # Hydra's own variable
 
 
-class Progress:
-    """A line for each epoch, and on a terminal a bar for the epoch that is under way."""
-
-    def __init__(self) -> None:
-        self.started, self.first_epoch = time.monotonic(), -1
-
-    def epoch_line(self, stack: Stack, rows: Sequence[HistoryRow]) -> str:
-        """The metrics of the epoch that ended; of several runs, the means."""
-        mean = {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
-        width = len(str(stack.num_epochs))
-        words = [
-            f"epoch {stack.epoch:>{width}}/{stack.num_epochs}",
-            f"loss {mean['train/loss']:.4f}",
-            f"val accuracy {mean['val/accuracy']:.4f}" if "val/accuracy" in mean else "",
-            f"{mean['images_per_second'] * len(rows):,.0f} images/s",
-            f"{duration(self._seconds_left(stack))} left",
-        ]
-        return "   ".join(filter(None, words))
-
-    def _seconds_left(self, stack: Stack) -> float:
-        done = stack.epoch - self.first_epoch
-        return (time.monotonic() - self.started) / done * (stack.num_epochs - stack.epoch)
-
-    def note_start(self, stack: Stack) -> None:
-        """At the first step log the amount of work, and note the time: time left counts from it."""
-        if self.first_epoch < 0:
-            self.started, self.first_epoch = time.monotonic(), stack.epoch
-            loader = stack.loader
-            log.info(
-                "training on %s images, %s steps an epoch",
-                f"{loader.num_examples:,}",
-                loader.num_steps,
-            )
-
-
 @contextmanager
 def observe(check_for_stop: Callable[[], None]) -> Iterator[Observer]:
-    """An observer that shows progress: on a terminal with a bar, elsewhere with plain lines.
+    """An observer of a run alone that shows progress: a line for each epoch, on a terminal a bar.
 
     Args:
         check_for_stop: called before each step, and before the charts are drawn.
     """
-    progress = Progress()
+    began, first_epoch = 0.0, -1  # of this process: the time left counts from there
 
     def on_plain_step(stack: Stack, _step: int) -> None:
+        nonlocal began, first_epoch
         check_for_stop()
-        progress.note_start(stack)
+        if first_epoch < 0:
+            began, first_epoch = time.monotonic(), stack.epoch
+            images, steps = f"{stack.loader.num_examples:,}", stack.loader.num_steps
+            log.info("training on %s images, %s steps an epoch", images, steps)
 
     def on_epoch(stack: Stack, rows: list[HistoryRow]) -> None:
-        log.info(progress.epoch_line(stack, rows))
+        [row] = rows
+        seconds = (time.monotonic() - began) / (stack.epoch - first_epoch)
+        words = [
+            f"epoch {stack.epoch:>{len(str(stack.num_epochs))}}/{stack.num_epochs}",
+            f"loss {row['train/loss']:.4f}",
+            f"val accuracy {row['val/accuracy']:.4f}" if "val/accuracy" in row else "",
+            f"{row['images_per_second']:,.0f} images/s",
+            f"{duration(seconds * (stack.num_epochs - stack.epoch))} left",
+        ]
+        log.info("   ".join(filter(None, words)))
 
     if not (sys.stdout.isatty() and log.isEnabledFor(logging.INFO)):
         yield Observer(on_plain_step, on_epoch, check_for_stop=check_for_stop)
         return
 
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = [TextColumn("epoch {task.fields[epoch]}"), BarColumn(None), TimeRemainingColumn()]
-    with Bar(*columns, transient=True) as bar, lines_above_the_display():
+    with Progress(*columns, transient=True) as bar, lines_above_the_display():
         task = bar.add_task("training", total=None, epoch="")
 
         def on_step(stack: Stack, step: int) -> None:
@@ -126,15 +103,12 @@ def summarize_run(folder: RunDir, *, note: str, where: Sequence[str]) -> str:
 
 
 def _scores(metrics: dict[str, float], split: str) -> str:
-    if split == "test":
-        names = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
-        keys = [f"test/{name}" for name in names]
-    else:
-        keys = ["final/val_accuracy", "final/val_f1_macro"]
+    names = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
+    prefix = "test/" if split == "test" else "final/val_"
     words = [
-        f"{key.rpartition('/')[2].removeprefix('val_').replace('_', ' ')} {metrics[key]:.4f}"
-        for key in keys
-        if key in metrics
+        f"{name.replace('_', ' ')} {metrics[prefix + name]:.4f}"
+        for name in names
+        if prefix + name in metrics
     ]
     return ", ".join(words) or "not evaluated: there is no validation split, and no test was asked"
 

@@ -126,12 +126,11 @@ def doctor(
 
         found = list(examine(uri, output_dir=output_dir, data_dir=data))
         if as_json:
-            print_json({"findings": [vars(finding) for finding in found]})
+            print_json({"findings": [{"topic": topic, **vars(own)} for topic, own in found]})
         else:
-            for finding in found:
-                head = f"{finding.state:<7}  {finding.topic}: "
-                print_text(f"{head}{finding.words}")
+            for topic, finding in found:
+                print_text(f"{finding.state:<7}  {topic}: {finding.words}")
                 if finding.advice:
                     print_text(f"{'':<7}  {finding.advice}")
-    if any(finding.state == "error" for finding in found):
+    if any(finding.state == "error" for _, finding in found):
         raise typer.Exit(1)

@@ -39,12 +39,6 @@ commands = typer.Typer()
 EVALUATIONS = Path("outputs/evaluations")
 MODEL_NAME, ALIAS = "fashion-mnist-mlp", "champion"
 MOST_CLASSES = 15  # of a confusion matrix on the terminal
-SAME = {True: "yes", False: "no", None: "not known"}
-RESULTS = {
-    "identical": "identical to the bit: the weights are the same",
-    "within tolerance": "within tolerance, but not to the bit",
-    "different": "different",
-}
 Split = Annotated[
     str | None, typer.Option("--split", help="validation (if nothing is said) or test.")
 ]
@@ -220,7 +214,11 @@ def reproduce(
     with errors_in_a_line():
         store, found = open_run(uri, run, experiment)
         folder, comparison = _train_again(found, store, data, output_dir, is_silent=as_json)
-        _print_reproduction(found, folder, comparison, as_json=as_json)
+        if as_json:
+            identity = {"run": found.run_id, "name": found.name, "folder": str(folder)}
+            print_json({**identity, **comparison.as_json()})
+        else:
+            _print_reproduction(folder, comparison)
     if comparison.result == "different":
         raise typer.Exit(1)
 
@@ -420,76 +418,30 @@ def _print_ensemble(scored: ScoredEnsemble, files: Sequence[Path], *, as_json: b
     _print_files(files)
 
 
-def _print_reproduction(
-    run: RecordedRun, folder: Path, comparison: TrainingComparison, *, as_json: bool
-) -> None:
+def _print_reproduction(folder: Path, comparison: TrainingComparison) -> None:
     """Print the result, and what it rests on."""
     from fashion_mnist.analysis.labels import short_value
     from fashion_mnist.tracking.links import short_path
 
-    metrics = [vars(own) | {"is_near": own.is_near} for own in comparison.metrics]
-    test = comparison.test
-    if as_json:
-        recorded, here = comparison.weights
-        print_json(
-            {
-                "run": run.run_id,
-                "name": run.name,
-                "folder": str(folder),
-                "verdict": comparison.result,
-                "weights_sha256": {"recorded": recorded or None, "here": here or None},
-                "figures": metrics,
-                "test": vars(test) if test else None,
-                "origins": [
-                    {
-                        "name": each.name,
-                        "recorded": each.recorded or None,
-                        "here": each.here or None,
-                        "same": each.is_same,
-                    }
-                    for each in comparison.origins
-                ],
-            }
-        )
-        return
+    content = comparison.as_json()
     titles = {"name": "", "recorded": "recorded", "here": "here"}
     print_text("")
-    print_table(metrics, titles | {"allowed": "may differ by", "is_near": "near"})
+    print_table(content["figures"], titles | {"allowed": "may differ by", "is_near": "near"})
     print_text("")
     origins = [
-        {
-            "name": each.name,
-            "recorded": short_value(each.recorded) or None,
-            "here": short_value(each.here) or None,
-            "same": SAME[each.is_same],
-        }
-        for each in comparison.origins
+        row | {key: row[key] and short_value(row[key]) for key in ("recorded", "here")}
+        for row in content["origins"]
     ]
-    print_table(origins, titles | {"same": "the same"})
-    if test:
+    same = {True: "yes", False: "no", None: "not known"}
+    rows = [row | {"same": same[row["same"]]} for row in origins]
+    print_table(rows, titles | {"same": "the same"})
+    if test := comparison.test:
         print_text(
             f"\nof {test.num_images:,} images the recorded network alone has {test.first_alone:,} "
             f"right and this one alone {test.second_alone:,} (McNemar's exact test, "
             f"p = {test.p:.2g})"
         )
-    print_text(f"\n{_result(comparison)}\nthe second training is in {short_path(folder)}")
-
-
-def _result(comparison: TrainingComparison) -> str:
-    """Which of the three it is, and what may be why."""
-    words = [RESULTS[comparison.result]]
-    if comparison.result == "different" and comparison.has_same_weights:
-        words.append("the weights are the same, but the recorded metrics are not theirs")
-    elif comparison.result == "different" and not comparison.is_tested:
-        words.append("other weights, and neither predictions nor a first loss to compare")
-    if comparison.result != "identical":
-        names = {
-            same: ", ".join(each.name for each in comparison.origins if each.is_same is same)
-            for same in (False, None)
-        }
-        words.append(f"what differs: {names[False] or 'nothing that is recorded'}")
-        words += [f"not known of: {names[None]}"] if names[None] else []
-    return "; ".join(words)
+    print_text(f"\n{comparison.words()}\nthe second training is in {short_path(folder)}")
 
 
 def _train_again(

@@ -174,8 +174,9 @@ def _run_alone(composer: Composer, overrides: Sequence[str]) -> None:
         _print_notes([f"{LAUNCHER}={files.launcher} is for sweeps (-m): this run is trained here"])
     hydra = hydra_config(files, job.overrides, RunMode.RUN)
 
-    def task(_: DictConfig) -> float | None:
-        return _train_alone(Request(job.config, job.overrides, job.choices), composer.config_dir)
+    def task(_: DictConfig) -> None:
+        with _errors_in_log():
+            _train_alone(Request(job.config, job.overrides, job.choices), composer.config_dir)
 
     returned = run_job(
         hydra_context=_context(composer),
@@ -206,19 +207,60 @@ def _job(config: DictConfig) -> float | None:
         request = child_request(
             job, context.parent, context.axes, retry_failed=context.retry_failed
         )
+    dataset = _load_data(request)
     try:
-        return _train(request, is_alone=False)
+        with stop_requests() as stop:
+            result = _train(request, dataset, stop)
+            accuracy = _report(result, where=[])  # it is sent while the others are trained
+            stop.check()
     except StopRequested as error:
         raise KeyboardInterrupt from error  # Hydra's launchers go on after an Exception
+    return accuracy
 
 
-def _train_alone(request: Request, config_dir: str | None) -> float | None:
-    """Train a run alone; ends the program with an exit status where it has no result."""
-    try:
-        with _errors_in_log():
-            return _train(request, is_alone=True, config_dir=config_dir)
-    except StopRequested as error:  # which is reported
-        raise SystemExit(error.exit_status) from None
+def _train_alone(request: Request, config_dir: str | None) -> None:
+    """Train a run, and say what came of it and where it is.
+
+    Raises:
+        SystemExit: a signal has asked to stop.
+    """
+    dataset = _load_data(request)
+    _print_notes(_interrupted_run(request, dataset, config_dir))
+    with stop_requests() as stop:
+        try:
+            result = _train(request, dataset, stop)
+        except StopRequested as error:
+            log.error(in_words(error))
+            folder = find_run(request, identify(request.config, dataset))
+            outcome = _wait_for_upload(folder, request, stop)
+            if outcome is not None and not outcome.is_complete:
+                log.info("\n".join(_links(folder, outcome)))
+            raise SystemExit(error.exit_status) from None
+        outcome = _wait_for_upload(result.folder, request, stop)
+        _report(result, where=_links(result.folder, outcome))
+        if stop.request is not None:
+            log.info("stopped by %s: the run is finished", stop.request)
+            raise SystemExit(stop.request.exit_status)
+
+
+def _load_data(request: Request) -> Dataset:
+    """The run's data; until here nothing is begun, and a signal ends the program."""
+    demand_store(request.config.tracking.uri, request.config.tracking.offline)
+    return load_data(request.config)
+
+
+def _train(request: Request, dataset: Dataset, stop: StopRequests) -> RunResult:
+    with observe(stop.check) as observer:
+        [result] = train([request], dataset, observer, start_uploader=begin_uploading)
+    return result
+
+
+def _report(result: RunResult, *, where: Sequence[str]) -> float | None:
+    """Say what came of a run; its validation accuracy."""
+    accuracy = outcome_of(result)
+    known = "was trained before; rerun=true trains it again" if result.was_known else ""
+    log.info(summarize_run(result.folder, note=known, where=where))
+    return accuracy
 
 
 @contextmanager
@@ -231,26 +273,6 @@ def _errors_in_log() -> Iterator[None]:
             raise
         log.error(in_words(error))
         raise SystemExit(exit_status(error)) from None
-
-
-def _train(request: Request, *, is_alone: bool, config_dir: str | None = None) -> float | None:
-    # until here nothing is begun, and a signal ends the program
-    demand_store(request.config.tracking.uri, request.config.tracking.offline)
-    dataset = load_data(request.config)
-    if is_alone:
-        _print_notes(_interrupted_run(request, dataset, config_dir))
-    with stop_requests() as stop:
-        try:
-            with observe(stop.check) as observer:
-                [result] = train([request], dataset, observer, start_uploader=begin_uploading)
-        except StopRequested as error:
-            if is_alone:
-                run_dir = find_run(request, identify(request.config, dataset))
-                _report_stop(run_dir, request, stop, in_words(error))
-            raise
-        accuracy = _report(result, request, stop, is_alone)
-        stop.check()
-    return accuracy
 
 
 def _interrupted_run(request: Request, dataset: Dataset, config_dir: str | None) -> list[str]:
@@ -274,29 +296,6 @@ def _interrupted_run(request: Request, dataset: Dataset, config_dir: str | None)
             f"  {train_command(typed, config_dir)}",
         ]
     return []
-
-
-def _report(
-    result: RunResult, request: Request, stop: StopRequests, is_alone: bool
-) -> float | None:
-    folder = result.folder
-    # the jobs of a sweep are sent while the others are trained
-    outcome = _wait_for_upload(folder, request, stop) if is_alone else None
-    accuracy = outcome_of(result)
-    known = "was trained before; rerun=true trains it again" if result.was_known else ""
-    where = _links(folder, outcome) if is_alone else []
-    log.info(summarize_run(folder, note=known, where=where))
-    if stop.request and is_alone:
-        log.info("stopped by %s: the run is finished", stop.request)
-    return accuracy
-
-
-def _report_stop(folder: RunDir, request: Request, stop: StopRequests, words: str) -> None:
-    """Say that a run is stopped, and have its store told before this process ends."""
-    log.error(words)
-    outcome = _wait_for_upload(folder, request, stop)
-    if outcome is not None and not outcome.is_complete:
-        log.info("\n".join(_links(folder, outcome)))
 
 
 def _wait_for_upload(folder: RunDir, request: Request, stop: StopRequests) -> Outcome | None:

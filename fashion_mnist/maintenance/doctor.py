@@ -71,14 +71,13 @@ class Finding:
     A warning is worth knowing and needs nothing done; an error keeps something from working.
     """
 
-    topic: str
     state: State
     words: str
     advice: str = ""
 
 
-def examine(uri: str, *, output_dir: Path, data_dir: Path) -> Iterator[Finding]:
-    """Run every check in turn.
+def examine(uri: str, *, output_dir: Path, data_dir: Path) -> Iterator[tuple[str, Finding]]:
+    """Run every check in turn: what each is of, and what it found.
 
     Raises:
         ValueError: `uri` cannot be the address of a store.
@@ -98,9 +97,10 @@ def examine(uri: str, *, output_dir: Path, data_dir: Path) -> Iterator[Finding]:
     }
     for topic, check in checks.items():
         try:
-            yield from check
+            for finding in check:
+                yield topic, finding
         except OSError as error:
-            yield Finding(topic, "error", disk_trouble(error), "see what it says")
+            yield topic, Finding("error", disk_trouble(error), "see what it says")
 
 
 def check_packages() -> Iterator[Finding]:
@@ -111,20 +111,20 @@ def check_packages() -> Iterator[Finding]:
         own = metadata.metadata(PACKAGE)
         required = [Requirement(text) for text in metadata.requires(PACKAGE) or []]
     except metadata.PackageNotFoundError:
-        yield Finding("environment", "error", f"{PACKAGE} itself is not installed", advice)
+        yield Finding("error", f"{PACKAGE} itself is not installed", advice)
         return
     running, wanted = platform.python_version(), own["Requires-Python"] or ""
     if running not in SpecifierSet(wanted):
         words = f"Python {running}, and {wanted} is needed"
-        yield Finding("environment", "error", words, advice)
+        yield Finding("error", words, advice)
     needed = [each for each in required if each.marker is None or each.marker.evaluate()]
     problems = [problem for each in needed if (problem := _version_problem(each))]
     if problems:
-        yield Finding("environment", "error", "; ".join(problems), advice)
+        yield Finding("error", "; ".join(problems), advice)
         return
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in SHOWN_VERSIONS)
     words = f"Python {running}, {versions}, and all else of {len(needed)} packages"
-    yield Finding("environment", "OK", words)
+    yield Finding("OK", words)
 
 
 def _version_problem(requirement: Requirement) -> str:
@@ -158,13 +158,13 @@ def check_data(folder: Path) -> Iterator[Finding]:
             advice = "install the package that brought it again; until then another copy is taken"
             if place == folder:
                 advice = "fmnist fetch: it sets damaged files aside and downloads a good copy"
-            yield Finding("data", "error", str(error), advice)
+            yield Finding("error", str(error), advice)
             continue
         words = f"Fashion-MNIST is in {place}, digest {dataset.sha256[:16]} as published"
-        yield Finding("data", "OK", words)
+        yield Finding("OK", words)
         return
     if not is_damaged:
-        yield Finding("data", "warning", "Fashion-MNIST is not on this machine yet", "fmnist fetch")
+        yield Finding("warning", "Fashion-MNIST is not on this machine yet", "fmnist fetch")
 
 
 def check_tracking(uri: str, runs: Runs) -> Iterator[Finding]:
@@ -174,25 +174,25 @@ def check_tracking(uri: str, runs: Runs) -> Iterator[Finding]:
         kept = "until then runs are kept, and fmnist sync sends them"
         if problem := check_store(uri, for_writing=True):
             advice = "log in" if "login" in problem or "password" in problem else "start it"
-            yield Finding("store", "error", problem, f"{advice}; {kept}")
+            yield Finding("error", problem, f"{advice}; {kept}")
         else:
-            yield Finding("store", "OK", f"{without_password(uri)} answers")
+            yield Finding("OK", f"{without_password(uri)} answers")
         return
     if not path.exists():
-        yield Finding("store", "warning", f"there is no {path} yet: the first run makes it")
+        yield Finding("warning", f"there is no {path} yet: the first run makes it")
         return
     try:
         if problem := _database_problem(path):
-            yield Finding("store", "error", f"{path} is damaged: {problem}", BACKUP)
+            yield Finding("error", f"{path} is damaged: {problem}", BACKUP)
             return
         if other := schema_problem(path):
-            yield Finding("store", "error", *other)
+            yield Finding("error", *other)
             return
         number = plural(len(runs()), "run")
     except (sqlite3.Error, OSError) as error:
         yield _unusable(path, error)
         return
-    yield Finding("store", "OK", f"{path} is whole and can be written to, {number}")
+    yield Finding("OK", f"{path} is whole and can be written to, {number}")
     yield from (each for each in check_disk(path.parent) if each.state != "OK")
 
 
@@ -213,23 +213,23 @@ def _unusable(path: Path, error: Exception) -> Finding:
         advice = "another program is writing to it: wait, or end it"
     elif "readonly" in words or "unable to open" in words:
         advice = "let it and its folder be written to, or choose another tracking.uri"
-    return Finding("store", "error", words if str(path) in words else f"{path}: {words}", advice)
+    return Finding("error", words if str(path) in words else f"{path}: {words}", advice)
 
 
 def check_artifacts(uri: str, runs: Runs) -> Iterator[Finding]:
     """Whether every finished network of a local store has the folder of its files."""
-    topic, database = "paths in the store", sqlite_path(uri)
+    database = sqlite_path(uri)
     if database is None or not database.exists():
         return
     finished = (run for run in runs() if run.is_network and run.status == "FINISHED")
     folders = ((run, local_path(run.artifact_uri)) for run in finished)
     lost = [run for run, folder in folders if folder is not None and not folder.is_dir()]
     if not lost:
-        yield Finding(topic, "OK", "they lead to the files that are here")
+        yield Finding("OK", "they lead to the files that are here")
         return
     words = f"the files of {plural(len(lost), 'run')} are gone, for example {lost[0].run_id}"
     advice = "fmnist sync sends them again, if outputs has the runs; or restore a backup; "
-    yield Finding(topic, "error", words, advice + "otherwise fmnist train with rerun=true")
+    yield Finding("error", words, advice + "otherwise fmnist train with rerun=true")
 
 
 def check_event_logs(output_dir: Path, runs: Runs) -> Iterator[Finding]:
@@ -239,14 +239,13 @@ def check_event_logs(output_dir: Path, runs: Runs) -> Iterator[Finding]:
         runs: of the present store: logs that it has runs of, and whose own store is gone, were
             moved together with it.
     """
-    topic = "event logs"
     logs = [WatchedLog(folder) for folder in logged_dirs(output_dir)]
     for watched in logs:
         watched.look()
     damaged = [watched for watched in logs if watched.damage]
     for watched in damaged:
         words = f"{watched.run_dir} {watched.damage}"
-        yield Finding(topic, "error", words, "the run's own command repairs it")
+        yield Finding("error", words, "the run's own command repairs it")
     behind = [
         (watched, place)
         for watched in logs
@@ -261,12 +260,12 @@ def check_event_logs(output_dir: Path, runs: Runs) -> Iterator[Finding]:
     if lost:
         words = f"{_runs(lost)} recorded in {without_password(lost[0][1].address)}, which is gone"
         advice = "fmnist sync creates it again; or bring it back"
-        yield Finding(topic, "error", words, advice)
+        yield Finding("error", words, advice)
     if unsent:
         yield _unsent(output_dir, unsent)
     if not lost and not unsent and not damaged:
         words = f"{plural(len(logs), 'run')} below {output_dir}, all recorded"
-        yield Finding(topic, "OK", words)
+        yield Finding("OK", words)
 
 
 def _known_logs(runs: Runs) -> set[str]:
@@ -285,12 +284,12 @@ def _unsent(output_dir: Path, unsent: Sequence[tuple[WatchedLog, Destination]]) 
         if number := _in_the_trash(place):
             words = f"{_runs(unsent)} not recorded: the experiment {place.experiment!r} was deleted"
             advice = f"{how_to_restore(number, place.address)}; then {command}"
-            return Finding("event logs", "error", words, advice)
+            return Finding("error", words, advice)
     words = f"{_runs(unsent)} not recorded yet in {without_password(unsent[0][1].address)}{why}"
     if all(is_offline(watched.run_dir) for watched, _ in unsent):
         words = f"{words} (tracking.offline=always)"
-        return Finding("event logs", "warning", words, command)
-    return Finding("event logs", "error", words, command)
+        return Finding("warning", words, command)
+    return Finding("error", words, command)
 
 
 def _runs(pairs: Sequence[tuple[WatchedLog, Destination]]) -> str:
@@ -318,12 +317,12 @@ def check_leftovers(output_dir: Path) -> Iterator[Finding]:
     """What `fmnist clean` would free."""
     found = clean(output_dir, unfinished=False, delete=False)
     if not found:
-        yield Finding("leftovers", "OK", f"nothing to clean up below {output_dir}")
+        yield Finding("OK", f"nothing to clean up below {output_dir}")
         return
     total = decimal(sum(leftover.num_bytes for leftover in found))
     words = f"{plural(len(found), 'file')} to clean up, {total}"
     command = f"fmnist clean --delete{_output_option(output_dir)}"
-    yield Finding("leftovers", "warning", words, command)
+    yield Finding("warning", words, command)
 
 
 def check_disk(folder: Path) -> Iterator[Finding]:
@@ -331,20 +330,20 @@ def check_disk(folder: Path) -> Iterator[Finding]:
     place = next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
     reason = why_unwritable(place)
     if reason is not None:
-        yield Finding("disk", "error", reason, "let it be written, or start in another folder")
+        yield Finding("error", reason, "let it be written, or start in another folder")
         return
     free = shutil.disk_usage(place).free
     words = f"{decimal(free)} free for {folder}"
     if free < TOO_LITTLE_BYTES:
-        yield Finding("disk", "error", words, "make room; fmnist clean shows what can be deleted")
+        yield Finding("error", words, "make room; fmnist clean shows what can be deleted")
     elif _num_free_files(place) < FEW_FILES:
         words = f"{words}, but hardly any more files"
-        yield Finding("disk", "error", words, "delete some; see `df -i`")
+        yield Finding("error", words, "delete some; see `df -i`")
     elif free < LITTLE_BYTES:
         advice = "a run of 784-512-512-10 takes 6 MB, a wide one ten times as much"
-        yield Finding("disk", "warning", words, advice)
+        yield Finding("warning", words, advice)
     else:
-        yield Finding("disk", "OK", words)
+        yield Finding("OK", words)
 
 
 def _num_free_files(place: Path) -> float:
@@ -368,17 +367,17 @@ def check_threads() -> Iterator[Finding]:
     if os.environ.get("OMP_NUM_THREADS"):
         words += f", as OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']} says"
     if cores == 1:
-        yield Finding("threads", "OK", words)
+        yield Finding("OK", words)
         return
     seconds = [_product_seconds(threads) for threads in (1, cores)]
     speedup = seconds[0] / seconds[1]
     words += f"; {cores} threads are {speedup:.1f} times as fast as one"
     if speedup >= FAIR_SHARE * cores:
-        yield Finding("threads", "OK", words)
+        yield Finding("OK", words)
         return
     words += ": other programs use the cores, or they are not physical ones"
     advice = "see what else runs here; until it has ended, training.threads=1 may be faster"
-    yield Finding("threads", "warning", words, advice)
+    yield Finding("warning", words, advice)
 
 
 def _product_seconds(threads: int) -> float:
@@ -393,13 +392,13 @@ def _product_seconds(threads: int) -> float:
 def check_gpu() -> Iterator[Finding]:
     """What `training.device=auto` finds."""
     if torch.cuda.is_available():
-        yield Finding("GPU", "OK", torch.cuda.get_device_name())
+        yield Finding("OK", torch.cuda.get_device_name())
     elif torch.backends.mps.is_available():
-        yield Finding("GPU", "OK", "Apple's, as training.device=mps")
+        yield Finding("OK", "Apple's, as training.device=mps")
     elif shutil.which("nvidia-smi"):
         is_cpu_build = torch.version.cuda is None
         reason = "torch is built without CUDA" if is_cpu_build else "torch cannot use it"
         advice = "install torch with CUDA, and a driver for it; `nvidia-smi` shows the driver"
-        yield Finding("GPU", "warning", f"there is one of NVIDIA's, but {reason}", advice)
+        yield Finding("warning", f"there is one of NVIDIA's, but {reason}", advice)
     else:
-        yield Finding("GPU", "OK", "none: training runs on the processor")
+        yield Finding("OK", "none: training runs on the processor")

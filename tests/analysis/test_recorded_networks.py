@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from fashion_mnist.analysis.lookup import class_names_of
 from fashion_mnist.analysis.networks import load_network, read_images, require_network
@@ -67,7 +68,9 @@ def test_figures_are_those_that_training_recorded(
     run = recordings.run(name)
     network = load_network(recordings.reader(), run)
     images = read_images(run, network.model.class_names, wanted=split)
-    evaluation = network.evaluate(images.images, images.labels)
+    index = torch.arange(len(images.labels))
+    pixels = images.images.flatten(1)
+    evaluation = network.model.evaluate(pixels, images.labels, index=index)
     figures = SplitResult.of(split, evaluation, images.images, images.sha256).figures()
     for key in ("loss", "accuracy", "f1_macro"):
         assert figures[key] == pytest.approx(run.metrics[prefix + key], rel=1e-6)

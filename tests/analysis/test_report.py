@@ -61,10 +61,11 @@ def test_settings_are_set_against_each_other_seed_by_seed() -> None:
     first = pooled(right, right)
     counts = paired_counts(first, pooled(wrong, wrong, seeds=(1, 2)))
     assert not isinstance(counts, str)
-    assert (counts[0].sum().item(), counts[1].tolist()[0], counts[2]) == (2, [0, 1, 0], 1)
+    assert (counts.first.sum().item(), counts.second.tolist()[0]) == (2, [0, 1, 0])
+    assert counts.num_pairs == 1
     single = paired_counts(pooled(right), pooled(wrong, seeds=(5,)))
     assert not isinstance(single, str)
-    assert single[2] == 1
+    assert single.num_pairs == 1
     assert paired_counts(first, pooled(wrong, wrong, seeds=(7, 8))) == "they have no seed in common"
     elsewhere = paired_counts(first, pooled(said([0, 1], [0, 0], "other")))
     assert elsewhere == "they were measured on different images"

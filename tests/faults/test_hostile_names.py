@@ -23,8 +23,8 @@ from rich.console import Console
 
 from fashion_mnist.analysis.leaderboard import RunResult, rank
 from fashion_mnist.analysis.lookup import Selection
-from fashion_mnist.analysis.predictions import Pooled, Predictions
-from fashion_mnist.analysis.report import SecondBest, build_report
+from fashion_mnist.analysis.predictions import PairedCounts, Pooled, Predictions
+from fashion_mnist.analysis.report import build_report
 from fashion_mnist.analysis.report_page import report_page, write_report
 from fashion_mnist.analysis.sweep_summary import write_summary
 from fashion_mnist.cli.console import in_words
@@ -212,7 +212,7 @@ def test_the_page_of_a_report_runs_nothing(tmp_path: Path) -> None:
     own = tuple(
         Pooled(split, (HTML, "Bag"), runs[:1], (stored,), (HTML,)) for split in (HTML, "test")
     )
-    second = SecondBest(own[0].together.counts, own[0].together.counts, (HTML, "Bag"), 2)
+    second = PairedCounts(own[0].together.counts, own[0].together.counts, (HTML, "Bag"), 2)
     report = replace(
         built, best=own, second=second, images=np.zeros((2, 4, 4), np.uint8), no_images=HTML
     )
