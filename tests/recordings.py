@@ -1,8 +1,10 @@
 """A real MLflow store with real runs in it, and the commands that read it."""
 
+import json
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from typer.testing import CliRunner, Result
 
@@ -40,6 +42,14 @@ class Recordings:
 def fmnist(*words: str | Path) -> Result:
     """A command of the console script, run in this process."""
     return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def fmnist_json(*words: str | Path, status: int = 0) -> dict[str, Any]:
+    """What a command says as JSON, which is all that it prints."""
+    result = fmnist(*words, "--json")
+    assert result.exit_code == status, result.output
+    content: dict[str, Any] = json.loads(result.stdout)
+    return content
 
 
 def record_runs(folder: Path) -> Recordings:

@@ -117,11 +117,7 @@ def effects_chart(board: Leaderboard, shares: Mapping[str, float]) -> Picture | 
             name=names[axis],
             note=f"{shares[axis]:.0%} of the differences" if axis in shares else "",
             scores=effects[axis],
-            settings=[
-                (setting.values[axis], setting.score.mean)
-                for setting in board.scored
-                if setting.score and axis in setting.values
-            ],
+            settings=[(s.values[axis], s.mean) for s in board.scored if axis in s.values],
         )
         for axis in axes
     ]
@@ -136,13 +132,13 @@ def effects_chart(board: Leaderboard, shares: Mapping[str, float]) -> Picture | 
 
 def parallel_chart(board: Leaderboard) -> Picture | None:
     """A line for each setting through its values, to its score."""
-    settings = [setting for setting in board.scored if setting.score]
+    settings = board.scored
     if not board.axes or len(settings) < 2:
         return None
     return parallel_figure(
         [*short_names(board.axes).values(), metric_name(board.score)],
         [[s.values.get(axis, ABSENT) for s in settings] for axis in board.axes],
-        [setting.score.mean for setting in settings if setting.score],
+        [setting.mean for setting in settings],
         f"Every setting to its {metric_name(board.score)}",
         f"{len(settings)} settings, means over their runs; the thick line is the best",
         lower_is_better=lower_is_better(board.score),
@@ -156,9 +152,9 @@ def heat_map_chart(board: Leaderboard, shares: Mapping[str, float]) -> Picture |
         return None
     cells: dict[tuple[str, str], list[float]] = {}
     for setting in board.scored:
-        if setting.score and all(axis in setting.values for axis in axes):
+        if all(axis in setting.values for axis in axes):
             pair = (setting.values[axes[0]], setting.values[axes[1]])
-            cells.setdefault(pair, []).append(setting.score.mean)
+            cells.setdefault(pair, []).append(setting.mean)
     if len(cells) < 2:
         return None
     first, second = short_names(axes).values()
@@ -197,9 +193,7 @@ def curves_chart(board: Leaderboard, limit: int = 5) -> Picture | None:
 def history_chart(board: Leaderboard) -> Picture | None:
     """The score of each trial of a search, in the order of its trials, and the best so far."""
     ordered = sorted(board.settings, key=lambda own: min(run.number for run in own.runs))
-    scores = {
-        trial: setting.score.mean for trial, setting in enumerate(ordered, start=1) if setting.score
-    }
+    scores = {k: setting.mean for k, setting in enumerate(ordered, start=1) if setting.score}
     if len(scores) < 2:
         return None
     name = metric_name(board.score)

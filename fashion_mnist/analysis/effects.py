@@ -27,8 +27,8 @@ def main_effects(board: Leaderboard) -> dict[str, dict[str, Statistic]]:
     for axis in board.axes:
         scores: dict[str, list[float]] = {}
         for setting in board.scored:
-            if axis in setting.values and setting.score:
-                scores.setdefault(setting.values[axis], []).append(setting.score.mean)
+            if axis in setting.values:
+                scores.setdefault(setting.values[axis], []).append(setting.mean)
         # an axis that most settings are without may have one value alone: it has no effect to show
         if len(scores) > 1:
             effects[axis] = {value: statistic(scores[value]) for value in scale_of(scores).values}
@@ -61,7 +61,7 @@ def importances(board: Leaderboard) -> dict[str, float]:
     Source: PED-ANOVA (Watanabe, Bansal and Hutter 2023, "PED-ANOVA: Efficiently quantifying
     hyperparameter importance in arbitrary subspaces"), Optuna's default.
     """
-    scores = [setting.score.mean for setting in board.scored if setting.score]
+    scores = [setting.mean for setting in board.scored]
     if len(scores) < FEWEST_SETTINGS or min(scores) == max(scores):
         return {}
     columns = {

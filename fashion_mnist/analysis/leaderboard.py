@@ -75,12 +75,12 @@ class RunResult:
     number: int  # of a sweep's job; of a stored run its place by start
     values: Mapping[str, str]  # what makes its setting, and its seed and fold
     status: str  # FINISHED, FAILED, KILLED (stopped or pruned), RUNNING; empty: never begun
-    failure: str  # why it has no result, in one line; empty where it has
-    pruned_at: int | None  # the epoch after which a search pruned it
     metrics: Mapping[str, float]  # final/…, test/… and parameters
-    history: Sequence[HistoryRow]  # a row an epoch
-    folder: Path  # the run directory: equal for jobs that are one run
-    command: str  # that trains it alone
+    failure: str = ""  # why it has no result, in one line; empty where it has
+    pruned_at: int | None = None  # the epoch after which a search pruned it
+    history: Sequence[HistoryRow] = ()  # a row an epoch
+    folder: Path = Path()  # the run directory: equal for jobs that are one run
+    command: str = ""  # that trains it alone
     split: str = ""  # names its validation images; empty where they are not known
     num_validation: int = 0  # images that it was validated on; 0 where that is not known
     num_training: int = 0
@@ -130,6 +130,12 @@ class Setting:
     def score(self) -> Statistic | None:
         """Of these; None where there are none."""
         return self._statistic(self.score_key)
+
+    @property
+    def mean(self) -> float:
+        """Of the score, which there must be."""
+        assert self.score is not None
+        return self.score.mean
 
     @cached_property
     def interval(self) -> Interval | None:

@@ -246,18 +246,12 @@ def _own_settings() -> dict[str, Any]:
 
 
 def _stored(store: Reader, run: RecordedRun) -> dict[str, Any]:
-    """The tree that was recorded as a file; of a run without one, that of its parameters."""
-    folder = CONFIG_FILE.partition("/")[0]
-    try:
-        is_there = any(file.path == CONFIG_FILE for file in store.artifacts(run, folder))
-    except OSError:  # a folder that was moved: the parameters say the same
-        is_there = False
-    return _from_file(store, run) if is_there else _from_parameters(run.parameters)
-
-
-def _from_file(store: Reader, run: RecordedRun) -> dict[str, Any]:
+    """The tree that was recorded as a file; where that is gone, that of the run's parameters."""
     with tempfile.TemporaryDirectory() as folder:
-        path = store.download(run, CONFIG_FILE, Path(folder))
+        try:
+            path = store.download(run, CONFIG_FILE, Path(folder))
+        except OSError:
+            return _from_parameters(run.parameters)
         try:
             tree = plain_tree(path)
         except ValueError as error:

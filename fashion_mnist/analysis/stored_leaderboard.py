@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fashion_mnist.analysis.labels import REPLICATE_KEYS
@@ -58,14 +57,12 @@ def leaderboard(
         OSError: the store does not answer.
     """
     names = store.experiments()
-    if word in names and experiment is None:
-        runs = store.runs(word)
-        return build_leaderboard(store, f"experiment {word}", runs, runs, limit=limit)
-    runs = store.runs(experiment)
-    if word is None:
-        latest = next((run for run in runs if run.is_network), None)
-        own = [run for run in runs if latest and run.experiment == latest.experiment]
-        title = f"experiment {latest.experiment}" if latest else "the store"
+    is_experiment = experiment is None and word in names
+    runs = store.runs(word if is_experiment else experiment)
+    if word is None or is_experiment:
+        newest = next((run.experiment for run in runs if run.is_network), None)
+        own = [run for run in runs if word or run.experiment == newest]
+        title = f"experiment {word or newest}" if word or newest else "the store"
         return build_leaderboard(store, title, own, own, limit=limit)
     try:
         sweep = choose_sweep(runs, word)
@@ -144,16 +141,12 @@ def _result(number: int, run: RecordedRun, store: Reader) -> RunResult:
         number=number,
         values=identity_of(run),
         status=run.status,
-        failure=run.tags.get(FAILURE_TAG, ""),
-        pruned_at=None,
         metrics={
             key: value
             for key, value in run.metrics.items()
             if key.startswith(("final/", "test/")) or key in ("parameters", SPEED)
         },
-        history=[],
-        folder=Path(str(number)),  # an id in a store may be anything
-        command="",
+        failure=run.tags.get(FAILURE_TAG, ""),
         split=split_of(run.tags),
         num_validation=num_validation,
         num_training=num_training,

@@ -24,7 +24,7 @@ from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking.recorded import COMPARISON_TAG
 from fashion_mnist.tracking.uploader import sync
 from tests.builders import QUIET, load, make_config
-from tests.recordings import SMALL, Recordings, fmnist, record_runs
+from tests.recordings import SMALL, Recordings, fmnist, fmnist_json, record_runs
 
 
 @pytest.fixture(scope="module")
@@ -51,20 +51,12 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
 def compared(recordings: Recordings) -> dict[str, Any]:
     """What `compare narrow broad 'model.width=8 seed=1'` says and leaves, recorded."""
     with contextlib.chdir(recordings.folder):
-        return said("compare", "narrow", "broad", "model.width=8 seed=1")
-
-
-def said(*words: str) -> dict[str, Any]:
-    """What the command says as JSON."""
-    result = fmnist(*words, "--json")
-    assert result.exit_code == 0, result.output
-    content: dict[str, Any] = json.loads(result.stdout)
-    return content
+        return fmnist_json("compare", "narrow", "broad", "model.width=8 seed=1")
 
 
 def test_a_sweeps_settings_are_ranked_with_their_intervals(here: Recordings) -> None:
     """Means, t intervals and the paired test are scipy's of the recorded scores."""
-    board = said("leaderboard", "widths")
+    board = fmnist_json("leaderboard", "widths")
     runs = {run.run_id: run for run in here.reader().runs()}
     scores = []
     for row in board["settings"]:
@@ -87,7 +79,7 @@ def test_a_sweeps_settings_are_ranked_with_their_intervals(here: Recordings) -> 
 @pytest.mark.usefixtures("here")
 def test_an_experiment_counts_each_run_once() -> None:
     """Copies of a second sweep add nothing; the failed run is last; one test score was read."""
-    board = said("leaderboard", "fashion-mnist")
+    board = fmnist_json("leaderboard", "fashion-mnist")
     assert (board["num_settings"], board["num_runs"]) == (4, 6)
     assert board["test_set_read_by"] == {"num_runs": 1, "num_settings": 1}
     last = board["settings"][-1]
@@ -95,13 +87,13 @@ def test_an_experiment_counts_each_run_once() -> None:
     assert [row["setting"]["model.width"] for row in board["settings"] if row["test_accuracy"]] == [
         "6"
     ]
-    assert said("leaderboard", "wide")["num_runs"] == 2
+    assert fmnist_json("leaderboard", "wide")["num_runs"] == 2
 
 
 @pytest.mark.usefixtures("here")
 def test_without_a_word_the_newest_experiment_is_ranked() -> None:
     """A fold is a repetition: two runs of one setting stand against one of the other."""
-    board = said("leaderboard")
+    board = fmnist_json("leaderboard")
     assert board["title"] == "experiment pair"
     by_width = {row["setting"]["model.width"]: row for row in board["settings"]}
     assert by_width["16"]["val_accuracy"]["n"] == 2
@@ -113,7 +105,9 @@ def test_single_networks_are_compared_by_their_images(here: Recordings) -> None:
     runs = [here.run(name) for name in ("narrow", "broad")]
     board = build_leaderboard(here.reader(), "two", runs, runs, limit=None)
     best, other = (setting.records[0] for setting in board.settings)
-    [contrast] = said("compare", best.run_id, other.run_id, "--no-record")["against_the_first"]
+    [contrast] = fmnist_json("compare", best.run_id, other.run_id, "--no-record")[
+        "against_the_first"
+    ]
     comparison = board.comparisons[1]
     assert (comparison.test, comparison.n) == ("McNemar", 20)
     assert comparison.p == contrast["p"]
@@ -140,7 +134,7 @@ def test_a_leaderboard_can_be_had_as_markdown() -> None:
     assert len(table) == 4
     assert len({line.count("|") for line in table}) == 1
     assert set(table[1]) <= set("|-: ")
-    board = said("leaderboard", "widths")["settings"]
+    board = fmnist_json("leaderboard", "widths")["settings"]
     for line, row in zip(table[2:], board, strict=True):
         assert f"`width={row['setting']['model.width']}`" in line
         assert f"{row['val_accuracy']['mean']:.4f}" in line
@@ -263,7 +257,7 @@ def test_what_cannot_be_compared_is_refused(
 @pytest.mark.usefixtures("here")
 def test_a_sweep_stands_for_its_networks() -> None:
     """Each of them is compared with the first."""
-    found = said("compare", "narrow", "widths", "--no-record")
+    found = fmnist_json("compare", "narrow", "widths", "--no-record")
     names = [own["name"] for own in found["runs"]]
     assert names[0] == "narrow"
     assert sorted(names[1:]) == sorted(
@@ -274,7 +268,7 @@ def test_a_sweep_stands_for_its_networks() -> None:
 @pytest.mark.usefixtures("here")
 def test_runs_with_other_training_images_can_be_compared() -> None:
     """`data.train_size` leaves the validation images as they are."""
-    assert said("compare", "broad", "few")["split"] == "validation"
+    assert fmnist_json("compare", "broad", "few")["split"] == "validation"
 
 
 def test_images_that_are_gone_are_missed_and_no_more(here: Recordings, tmp_path: Path) -> None:
@@ -324,7 +318,7 @@ def test_names_of_others_stay_names(here: Recordings) -> None:
 @pytest.mark.usefixtures("here")
 def test_diff_tells_what_differs_and_nothing_else() -> None:
     """Width and results; seed, data and machine are the same."""
-    found = said("diff", "narrow", "broad")["differences"]
+    found = fmnist_json("diff", "narrow", "broad")["differences"]
     parts = {each["part"] for each in found}
     assert parts <= {"configuration", "results", "machine"}
     configuration = [each for each in found if each["part"] == "configuration"]

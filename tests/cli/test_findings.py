@@ -13,16 +13,14 @@ from mlflow import MlflowClient
 
 from fashion_mnist.cli.app import app
 from tests.faults.test_hostile_names import ESCAPES, STEERING
-from tests.recordings import Recordings, fmnist
+from tests.recordings import Recordings, fmnist, fmnist_json
 
 FMNIST = Path(sys.executable).with_name("fmnist")
 
 
 def rows(*words: str) -> list[dict[str, Any]]:
     """What `fmnist runs` lists."""
-    said = fmnist("runs", *words, "--json")
-    assert said.exit_code == 0, said.output
-    found: list[dict[str, Any]] = json.loads(said.stdout)["runs"]
+    found: list[dict[str, Any]] = fmnist_json("runs", *words)["runs"]
     return found
 
 

@@ -15,17 +15,9 @@ from fashion_mnist.analysis.lookup import score_of
 from fashion_mnist.data.idx import write_idx
 from fashion_mnist.tracking.recorded import SCORE, RecordedRun
 from tests.builders import CLASS_NAMES, load
-from tests.recordings import Recordings, fmnist
+from tests.recordings import Recordings, fmnist, fmnist_json
 
 CHILD, SIBLING = "model.width=4 seed=1", "model.width=8 seed=2"  # of a sweep: test set left alone
-
-
-def said(*words: str | Path) -> dict[str, Any]:
-    """What a command says as JSON, which is all that it prints."""
-    result = fmnist(*words, "--json")
-    assert result.exit_code == 0, result.output
-    content: dict[str, Any] = json.loads(result.stdout)
-    return content
 
 
 def figures(content: dict[str, Any]) -> dict[str, float]:
@@ -42,7 +34,7 @@ def files_of(here: Recordings, name: str, folder: str) -> set[str]:
 def test_evaluation_says_what_training_recorded_and_more(here: Recordings) -> None:
     """The scores are the run's own; all kinds of tables are there, and files in a folder."""
     run = here.run(CHILD)
-    content = said("evaluate", CHILD)
+    content = fmnist_json("evaluate", CHILD)
     assert content["run"] == {"id": run.run_id, "name": CHILD}
     assert content["split"] == "validation"
     assert content["images"] == 20
@@ -62,7 +54,7 @@ def test_evaluation_is_recorded_with_the_run(here: Recordings) -> None:
     """Below evaluation/; a second time replaces; nothing else of the run changes."""
     before = here.run(CHILD)
     for _ in range(2):
-        content = said("evaluate", CHILD, "--no-robustness")
+        content = fmnist_json("evaluate", CHILD, "--no-robustness")
         assert content["recorded_below"] == ["evaluation/validation"]
     names = files_of(here, CHILD, "evaluation/validation")
     assert {"reliability.png", "coverage.png", "classes.csv", "scores.json"} <= names
@@ -177,7 +169,7 @@ def test_pictures_are_named_whatever_their_files_are(here: Recordings, tmp_path:
     np.savez(tmp_path / "d.npz", images=images[:3])
     write_idx(tmp_path / "e.gz", images[:2])
     files = [tmp_path / name for name in ("a.png", "b.jpg", "c.npy", "d.npz", "e.gz")]
-    content = said("predict", "alone", *files, "--invert", "never")
+    content = fmnist_json("predict", "alone", *files, "--invert", "never")
     rows = content["images"]
     assert [row["image"] for row in rows] == [
         *(str(file) for file in files[:3]),
@@ -198,7 +190,7 @@ def test_predictions_are_those_of_the_recorded_network(here: Recordings, tmp_pat
     """The test images as an IDX file: the classes are those that the run recorded of them."""
     data, run = load(here.data), here.run("alone")
     write_idx(tmp_path / "images", data.test_images.view(-1, 6, 5).numpy())
-    rows = said("predict", "alone", tmp_path / "images", "--invert", "never")["images"]
+    rows = fmnist_json("predict", "alone", tmp_path / "images", "--invert", "never")["images"]
     right = [
         row["class"] == CLASS_NAMES[label]
         for row, label in zip(rows, data.test_labels.tolist(), strict=True)
@@ -221,7 +213,7 @@ def test_predictions_as_a_table(here: Recordings, tmp_path: Path) -> None:
 
 def test_ensemble_of_a_sweep(here: Recordings) -> None:
     """All its networks count once; the scores are those of the mean of stored probabilities."""
-    content = said("ensemble", "widths")
+    content = fmnist_json("ensemble", "widths")
     assert len(content["runs"]) == 4
     assert {row["weight"] for row in content["runs"]} == {1}
     store, stored = here.reader(), []
@@ -272,8 +264,8 @@ def test_an_ensemble_is_chosen_on_its_own_data_and_scored_on_other(
         (tmp_path / name).mkdir()
         write_idx(tmp_path / name / "t10k-images-idx3-ubyte", own)
         write_idx(tmp_path / name / "t10k-labels-idx1-ubyte", np.zeros(10, np.uint8))
-    chosen = said("ensemble", "widths", "--greedy")
-    other = said("ensemble", "widths", "--greedy", "--data", tmp_path / "mine")
+    chosen = fmnist_json("ensemble", "widths", "--greedy")
+    other = fmnist_json("ensemble", "widths", "--greedy", "--data", tmp_path / "mine")
     assert (other["split"], other["images"]) == ("other-mine", 10)
     weights = [[row["weight"] for row in content["runs"]] for content in (chosen, other)]
     assert weights[0] == weights[1]
@@ -311,7 +303,7 @@ def test_ensemble_as_a_table() -> None:
 
 def test_an_ensembles_readings_of_the_test_set_are_counted(here: Recordings) -> None:
     """What is printed of each member is recorded with it; the best one is chosen on validation."""
-    content = said("ensemble", CHILD, SIBLING, "--split", "test")
+    content = fmnist_json("ensemble", CHILD, SIBLING, "--split", "test")
     members = [here.reader().run(row["id"]) for row in content["runs"]]
     for row, run in zip(content["runs"], members, strict=True):
         assert run is not None

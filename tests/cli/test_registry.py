@@ -26,17 +26,14 @@ from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking.uploader import sync
 from fashion_mnist.training.checkpoint import FORMAT, load_model, save_model
 from tests.builders import QUIET, load, make_config, make_data
-from tests.recordings import SMALL, Recordings, fmnist
+from tests.recordings import SMALL, Recordings, fmnist, fmnist_json
 
 FMNIST = Path(sys.executable).with_name("fmnist")
 JSON = {"Content-Type": "application/json"}
 
 
 def register(*words: str) -> dict[str, Any]:
-    said = fmnist("register", *words, "--json")
-    assert said.exit_code == 0, said.output
-    content: dict[str, Any] = json.loads(said.stdout)
-    return content
+    return fmnist_json("register", *words)
 
 
 def record_model(recordings: Recordings, *words: str) -> None:

@@ -1,26 +1,16 @@
 """`fmnist report` on a real store."""
 
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from fashion_mnist.analysis.predictions import stored_predictions
 from tests.builders import CLASS_NAMES
-from tests.recordings import Recordings, fmnist
+from tests.recordings import Recordings, fmnist, fmnist_json
 
 PICTURE = re.compile(r'<img alt="([^"]*)"[^>]* src="([^"]{20})')
-
-
-def said(*words: str) -> dict[str, Any]:
-    """What `fmnist report` says as JSON."""
-    result = fmnist("report", *words, "--json")
-    assert result.exit_code == 0, result.output
-    content: dict[str, Any] = json.loads(result.stdout)
-    return content
 
 
 def headings(page: str) -> list[str]:
@@ -30,7 +20,7 @@ def headings(page: str) -> list[str]:
 def test_a_sweeps_page_has_every_part(here: Recordings, tmp_path: Path) -> None:
     """All pictures are in the file, nothing is fetched, the best setting's counts are summed."""
     page_file = tmp_path / "a page.html"
-    report = said("widths", "-o", str(page_file))
+    report = fmnist_json("report", "widths", "-o", str(page_file))
     page = page_file.read_text()
     assert headings(page) == [
         "The question",
@@ -68,7 +58,7 @@ def test_a_sweeps_page_has_every_part(here: Recordings, tmp_path: Path) -> None:
 def test_a_single_run_has_a_page_without_a_leaderboard(tmp_path: Path) -> None:
     """Its test set was read: that stands beside its validation split, with images of mistakes."""
     page_file = tmp_path / "one.html"
-    report = said("alone", "-o", str(page_file))
+    report = fmnist_json("report", "alone", "-o", str(page_file))
     page = page_file.read_text()
     assert "Leaderboard" not in headings(page)
     assert headings(page)[1:3] == ["Scores", "Confusion"]
@@ -85,11 +75,11 @@ def test_a_single_run_has_a_page_without_a_leaderboard(tmp_path: Path) -> None:
 def test_several_words_make_one_report(tmp_path: Path) -> None:
     """Runs and sweeps together; a copy counts once; an experiment is all of its networks."""
     where = ("-o", str(tmp_path / "r.html"))
-    both = said("wide", "alone", "diverged", *where)
+    both = fmnist_json("report", "wide", "alone", "diverged", *where)
     assert both["leaderboard"]["num_settings"] == 3
     assert "<h3>Failed</h3>" in (tmp_path / "r.html").read_text()
-    assert said("fashion-mnist", *where)["leaderboard"]["num_runs"] == 6
-    assert said("fashion-mnist", "alone", *where)["leaderboard"]["num_runs"] == 6
+    assert fmnist_json("report", "fashion-mnist", *where)["leaderboard"]["num_runs"] == 6
+    assert fmnist_json("report", "fashion-mnist", "alone", *where)["leaderboard"]["num_runs"] == 6
 
 
 @pytest.mark.usefixtures("here")
@@ -107,9 +97,9 @@ def test_images_come_from_where_the_data_is(here: Recordings, tmp_path: Path) ->
     """Where it was moved, the page says so, and `--data` names the folder."""
     page_file, moved = tmp_path / "r.html", here.data.rename(here.folder / "moved")
     try:
-        said("widths", "-o", str(page_file))
+        fmnist_json("report", "widths", "-o", str(page_file))
         without = page_file.read_text()
-        said("widths", "-o", str(page_file), "--data", str(moved))
+        fmnist_json("report", "widths", "-o", str(page_file), "--data", str(moved))
     finally:
         moved.rename(here.data)
     assert "The images are not shown" in without

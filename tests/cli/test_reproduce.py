@@ -1,6 +1,5 @@
 """`fmnist reproduce` on real runs: its three answers, and that nothing else changes."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from mlflow import MlflowClient
 
 from fashion_mnist.runs.records import CONFIG_FILE
 from tests.builders import make_data
-from tests.recordings import Recordings, fmnist, record_runs
+from tests.recordings import Recordings, fmnist, fmnist_json, record_runs
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +30,7 @@ def here(recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Re
 
 
 def reproduce(*words: str, status: int = 0) -> dict[str, Any]:
-    """What it says in JSON."""
-    said = fmnist("reproduce", *words, "--json")
-    assert said.exit_code == status, said.output
-    content: dict[str, Any] = json.loads(said.stdout)
-    return content
+    return fmnist_json("reproduce", *words, status=status)
 
 
 @pytest.mark.usefixtures("here")

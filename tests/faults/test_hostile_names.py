@@ -83,8 +83,7 @@ def job(number: int, value: str, *, status: str = "FINISHED") -> RunResult:
     """A run of a sweep over an axis, with that value."""
     metrics = {"final/val_accuracy": 0.5 + number / 10} if status == "FINISHED" else {}
     values = {"model.x": value, "other.y": str(number)}
-    folder = Path("runs") / str(number)
-    return RunResult(number, values, status, value, None, metrics, [], folder, f"train '{value}'")
+    return RunResult(number, values, status, metrics, failure=value, command=f"train '{value}'")
 
 
 @pytest.mark.parametrize("text", ESCAPES.values(), ids=ESCAPES)
