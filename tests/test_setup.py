@@ -373,6 +373,20 @@ def test_test_installs_for_train_too(ready: Project) -> None:
     assert ready.run()[2] == ""
 
 
+@pytest.mark.parametrize(("typed", "selected"), [((), "not long"), (("--all",), "")])
+def test_test_leaves_out_the_long_tests_unless_all_are_wanted(
+    ready: Project, typed: tuple[str, ...], selected: str
+) -> None:
+    """Both after the linters, which a test alone does without."""
+    for program in ("ruff", "mypy", "pytest"):
+        ready.replace(program, f'echo "{program} $*"')
+    ready.edit("pyproject.toml", PYPROJECT)
+    status, output, errors = ready.run(*typed, script=ready.root / "scripts" / "test")
+    assert status == 0, errors
+    linters = "ruff check\nruff format --check\nmypy \n"
+    assert output == f"{linters}pytest --numprocesses auto --dist loadfile -m {selected}\n"
+
+
 def test_ci_gets_what_tests_start_where_it_can(ready: Project) -> None:
     """In CI root has apt-get install a browser and a database; without them tests begin too."""
     asked = ready.programs / "asked"

@@ -83,7 +83,7 @@ class Browser:
         result = self.tell("Runtime.evaluate", expression=script, returnByValue=True)["result"]
         return result.get("value")
 
-    def wait_for(self, script: str, seconds: float = 60) -> bool:
+    def wait_for(self, script: str, seconds: float = 180) -> bool:
         """Whether the expression becomes true in time."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
