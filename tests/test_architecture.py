@@ -1,4 +1,4 @@
-"""The rooms of the house: who may import whom, and who may see a config."""
+"""Which packages may import which, and which may see a config."""
 
 import ast
 from pathlib import Path
@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "fashion_mnist"
-# from the ground up: a module imports from its own floor or from floors below
-FLOORS = [
-    {"process"},
-    {"runs.files", "runs.signals"},  # a room each: they know nothing of runs, and all write files
+# from the lowest: a module imports from its own layer or from layers below
+LAYERS = [
+    {"runs.files", "runs.signals"},  # know nothing of runs; all packages write files
     {"metrics", "templates"},
     {"data", "models", "plots"},
     {"training"},
@@ -38,26 +37,26 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-def room(name: str) -> str:
-    """The room of a dotted name in the package: its first word, or a room of its own in `runs`."""
+def part_of(name: str) -> str:
+    """The package, or the module with a layer of its own, that a dotted name belongs to."""
     words = name.removeprefix("fashion_mnist.").split(".")
     own = ".".join(words[:2])
-    return own if any(own in rooms for rooms in FLOORS) else words[0]
+    return own if any(own in layer for layer in LAYERS) else words[0]
 
 
-def floor(name: str) -> int:
-    """The floor that a room is on."""
-    return next(number for number, rooms in enumerate(FLOORS) if name in rooms)
+def layer_of(part: str) -> int:
+    """The number of its layer."""
+    return next(number for number, layer in enumerate(LAYERS) if part in layer)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_go_down_only(path: Path) -> None:
-    """No module imports from a floor above its own."""
-    own = room(".".join(path.relative_to(PACKAGE).with_suffix("").parts))
+    """No module imports from a layer above its own."""
+    own = part_of(".".join(path.relative_to(PACKAGE).with_suffix("").parts))
     if own == "__init__":
         return
     runtime = {name for name in imports(path) if name.startswith("fashion_mnist.")}
-    above = {name for name in runtime if floor(room(name)) > floor(own)}
+    above = {name for name in runtime if layer_of(part_of(name)) > layer_of(own)}
     assert not above
 
 
@@ -72,8 +71,8 @@ def test_text_files_name_their_encoding(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_libraries_stay_in_their_rooms(path: Path) -> None:
-    """MLflow in tracking, Hydra at the door; nothing below the runs knows of configs."""
+def test_libraries_stay_in_their_packages(path: Path) -> None:
+    """MLflow in tracking, Hydra where a command is composed; configs stop at the runs."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     own = "fmnist train" if parts == ("cli", "train") else parts[0]
     libraries = {name.partition(".")[0] for name in imports(path)}
