@@ -5,9 +5,10 @@ Each command imports what it needs when it is called.
 
 import gc
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from fashion_mnist.cli import maintenance, models, runs
 from fashion_mnist.cli.output import (
@@ -20,7 +21,34 @@ from fashion_mnist.cli.output import (
 )
 from fashion_mnist.config.store_uri import DEFAULT_STORE
 
+
+def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
+    """The same, with flags whose help is their name alone: typer writes `<bool>` beside them."""
+    for each in parameters:
+        if getattr(each, "is_flag", False):
+            each.metavar = ""
+    return parameters
+
+
+class Command(TyperCommand):
+    """One of the program's commands."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its parameters, `--help` among them."""
+        return _without_types_of_flags(super().get_params(ctx))
+
+
+class Program(TyperGroup):
+    """The program without a command."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its options, `--help` among them."""
+        return _without_types_of_flags(super().get_params(ctx))
+
+
 app = typer.Typer(
+    cls=Program,
+    rich_markup_mode="markdown",  # its paragraphs are as wide as the terminal
     name="fmnist",
     help="Multilayer perceptrons on Fashion-MNIST: described in YAML, recorded in MLflow.",
     no_args_is_help=True,
@@ -88,3 +116,6 @@ def ui(
 
 for module in (runs, models, maintenance):
     app.add_typer(module.commands)  # without a name of its own: its commands become the program's
+for commands in (app, runs.commands, models.commands, maintenance.commands):
+    for command in commands.registered_commands:
+        command.cls = Command
