@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # for what it shares with th
 
 from tests.builders import data_overrides, make_data
 from tests.faults.kills import (
-    Campaign,
     Kill,
+    KilledCommands,
     Victim,
     trainer,
     trainer_and_uploader,
@@ -79,18 +79,18 @@ def kill_in(folder: Path, number: int, draws: random.Random, *, is_real: bool) -
     """One kind of command in a fresh folder, until so many kills have hit."""
     own = REAL if is_real else (*data_overrides(make_data(folder / "data")), *SMALL)
     words = ["train", *COMMON, *own]
-    campaign = Campaign(folder, words, start_console_script, draws)
+    killed = KilledCommands(folder, words, start_console_script, draws)
     kind = draws.choice(list(KINDS))
     try:
-        campaign.outlive(draws.choices(KINDS[kind], k=number), *kind, first_seed=0)
-        campaign.check()
+        killed.kill_and_restart(draws.choices(KINDS[kind], k=number), *kind, first_seed=0)
+        killed.check()
     finally:
-        kill_uploaders(campaign.output_dir)
-    return campaign.kills
+        kill_uploaders(killed.output_dir)
+    return killed.kills
 
 
 def table(hits: Sequence[Kill]) -> str:
-    """How often who was killed in which phase."""
+    """How often each process was killed in each phase."""
     counts = Counter((hit.phase, hit.victim) for hit in hits)
     victims = sorted({hit.victim for hit in hits})
     rows = [["phase", *victims]]

@@ -1,6 +1,6 @@
 """Commands that are killed at random moments, and started again until they end by themselves.
 
-Afterwards everything must be as if nobody had killed them: `assert_undisturbed`.
+Afterwards everything must be as if no process had been killed: `assert_undisturbed`.
 """
 
 import random
@@ -77,7 +77,7 @@ def workers(child: Child, output_dir: Path) -> list[psutil.Process]:
 
 @dataclass(frozen=True)
 class Kill:
-    """One that hit."""
+    """A process that was killed."""
 
     victim: str
     seconds: float  # after the start of the command
@@ -85,7 +85,7 @@ class Kill:
 
 
 @dataclass
-class Campaign:
+class KilledCommands:
     """Starts commands in one folder, and kills each at a moment of its life, drawn uniformly."""
 
     folder: Path
@@ -104,7 +104,7 @@ class Campaign:
         """A command."""
         return self.starter([*self.words, *words], self.folder)
 
-    def outlive(self, plan: Sequence[Victim], *words: str, first_seed: int) -> None:
+    def kill_and_restart(self, plan: Sequence[Victim], *words: str, first_seed: int) -> None:
         """Kill as planned: one command until it ends in spite of it, then one with the next seed.
 
         Raises:
@@ -114,13 +114,13 @@ class Campaign:
         for seed in count(first_seed):
             if not left:
                 return
-            child = self._outlive(left, [*words, f"seed={seed}"])
+            child = self._restart(left, [*words, f"seed={seed}"])
             assert child.wait() == 0, child.text()
             assert "Traceback" not in child.text(), child.text()
             child.wait_for_session()
 
-    def _outlive(self, left: list[Victim], words: Sequence[str]) -> Child:
-        """Start a command again and again; the child that ended by itself."""
+    def _restart(self, left: list[Victim], words: Sequence[str]) -> Child:
+        """Start a command until it ends without being killed; that process."""
         is_whole = True  # and does not go on with what an earlier one began
         while True:
             child = self.start(*words)
@@ -133,7 +133,7 @@ class Campaign:
                 return child
 
     def _kill(self, child: Child, left: list[Victim]) -> bool:
-        """Kill whoever is next, and take it off the list; False if nobody is there any more."""
+        """Kill the next process of the list and remove it; False if it is not there any more."""
         victim, seconds, before = left[0], child.age(), phase(self.output_dir, child)
         if child.poll() is not None or not victim(child, self.output_dir, self.random):
             return False
@@ -221,7 +221,7 @@ def _rows(run: RunDir) -> list[dict[str, float]]:
 
 
 def _assert_sound(uri: str, num_runs: int) -> None:
-    """The database is whole, and holds no run that nobody knows of."""
+    """The database is whole, and holds these runs alone."""
     with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert database.execute("PRAGMA foreign_key_check").fetchall() == []
@@ -231,7 +231,7 @@ def _assert_sound(uri: str, num_runs: int) -> None:
 
 
 def wait_until_sent(output_dir: Path) -> None:
-    """Until the store has all that was said."""
+    """Wait until the store has all events."""
     folders = [run.path for kind in ("runs", "sweeps") for run in runs_in(output_dir, kind)]
     wait_for(
         lambda: all(known.is_complete for folder in folders for known in uploads(folder)),

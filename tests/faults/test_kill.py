@@ -7,7 +7,7 @@ import pytest
 
 from tests.builders import data_overrides, make_data
 from tests.faults.kills import (
-    Campaign,
+    KilledCommands,
     trainer,
     trainer_and_uploader,
     uploader,
@@ -35,48 +35,48 @@ SEARCH = (
 
 
 @pytest.fixture(scope="module")
-def campaign(
+def killed(
     the_server: ForkServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Campaign]:
+) -> Iterator[KilledCommands]:
     """One for all tests: an uploader takes longer to start than many commands to be killed."""
     folder = tmp_path_factory.mktemp("killed")
     words = ["train", *data_overrides(make_data(folder / "data")), *SMALL]
-    campaign = Campaign(folder, words, the_server.start, random.Random(0))
-    yield campaign
-    kill_uploaders(campaign.output_dir)
+    killed = KilledCommands(folder, words, the_server.start, random.Random(0))
+    yield killed
+    kill_uploaders(killed.output_dir)
 
 
-def test_a_run_is_killed_with_its_sender(campaign: Campaign) -> None:
+def test_a_run_is_killed_with_its_sender(killed: KilledCommands) -> None:
     """Both at once, also while the store is created; and the uploader alone."""
-    campaign.outlive([*[trainer_and_uploader] * 3, uploader], first_seed=0)
-    campaign.check()
+    killed.kill_and_restart([*[trainer_and_uploader] * 3, uploader], first_seed=0)
+    killed.check()
 
 
-def test_a_run_is_killed(campaign: Campaign) -> None:
+def test_a_run_is_killed(killed: KilledCommands) -> None:
     """Wherever it is: it starts, makes a checkpoint, draws its figures, waits for the store."""
-    campaign.outlive([trainer] * 34, first_seed=100)
-    campaign.check()
+    killed.kill_and_restart([trainer] * 34, first_seed=100)
+    killed.check()
 
 
-def test_a_sweep_is_killed(campaign: Campaign) -> None:
+def test_a_sweep_is_killed(killed: KilledCommands) -> None:
     """With its workers, and so that they are orphans."""
-    campaign.outlive([whole_group, trainer] * 2, *SWEEP, first_seed=200)
-    campaign.check()
+    killed.kill_and_restart([whole_group, trainer] * 2, *SWEEP, first_seed=200)
+    killed.check()
 
 
-def test_workers_of_a_sweep_are_killed(campaign: Campaign) -> None:
+def test_workers_of_a_sweep_are_killed(killed: KilledCommands) -> None:
     """The sweep does not even stop for it."""
     words = ("-m", "model.width=5,6,7,8", "sweep.processes=4", "training.epochs=200")
-    child = campaign.start(*words, "seed=300")
-    wait_for(lambda: len(workers(child, campaign.output_dir)) == 4, "four workers at work")
+    child = killed.start(*words, "seed=300")
+    wait_for(lambda: len(workers(child, killed.output_dir)) == 4, "four workers at work")
     for _ in range(3):
-        assert worker(child, campaign.output_dir, campaign.random), child.text()
+        assert worker(child, killed.output_dir, killed.random), child.text()
     assert child.wait() == 0, child.text()
     assert child.text().count("a process died") == 3
-    campaign.check()
+    killed.check()
 
 
-def test_a_search_is_killed(campaign: Campaign) -> None:
+def test_a_search_is_killed(killed: KilledCommands) -> None:
     """It has as many trials as were wanted, and each is what it would be alone."""
-    campaign.outlive([trainer] * 5, *SEARCH, first_seed=400)
-    campaign.check()
+    killed.kill_and_restart([trainer] * 5, *SEARCH, first_seed=400)
+    killed.check()
