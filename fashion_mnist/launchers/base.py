@@ -69,9 +69,11 @@ def failure(task: Task, reason: str) -> Update:
 
 @dataclass(frozen=True)
 class Listener:
-    """Callbacks for the progress of stacks; what `check_for_stop` raises ends all of them."""
+    """Callbacks for the progress of stacks; what `check_for_stop` raises ends all of them.
 
-    on_begin: Callable[[Task], None]
+    A stack's first update says that it has begun.
+    """
+
     on_update: Callable[[Update], None]
     check_for_stop: Callable[[], None]
 

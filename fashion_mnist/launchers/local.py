@@ -19,7 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from fashion_mnist.launchers.base import Capacity, Listener, Task, Update, Workers
+from fashion_mnist.launchers.base import Capacity, Listener, Task, Update
 from fashion_mnist.runs.signals import StopRequested, held_back, ignore_signals
 
 if TYPE_CHECKING:
@@ -63,9 +63,30 @@ class LocalLauncher:
             return gpu_capacity(visible_devices(), num_runs, wanted, room=room)
         return Capacity()
 
-    def open(self, capacity: Capacity, folder: Path) -> AbstractContextManager[Workers]:
-        """Processes that get ready at once, where there is more than one worker."""
-        return open_workers(capacity)
+    @contextmanager
+    def open(self, capacity: Capacity, folder: Path) -> Iterator[LocalWorkers]:
+        """Processes that get ready at once; none where one worker is enough."""
+        context = _context()
+        told_to_stop, stop = context.Pipe(duplex=False)
+        workers = LocalWorkers(capacity, stop)
+        for number in range(capacity.number if capacity.number > 1 else 0):
+            ours, theirs = context.Pipe()
+            process: BaseProcess = context.Process(
+                target=work, args=(theirs, told_to_stop, capacity.device(number)), daemon=True
+            )
+            with held_back():  # a signal must not arrive before the process ignores it
+                process.start()
+            theirs.close()
+            workers._workers.append(_Worker(process, ours))
+        told_to_stop.close()
+        begun = list(workers._workers)
+        try:
+            yield workers
+        finally:
+            stop.close()
+            for worker in begun:
+                worker.connection.close()  # which ends a process that waits for a stack
+            _wait_for_end([worker.process for worker in begun])
 
 
 def cpu_capacity(threads: int, num_runs: int, wanted: int | str, *, room: int) -> Capacity:
@@ -123,11 +144,6 @@ def names_of(count: int, visible: str | None) -> list[str]:
     return listed[:count] if listed else [str(number) for number in range(count)]
 
 
-def pin(device: str) -> None:
-    """This process sees that GPU alone; to be called before it has used any."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = device
-
-
 @dataclass
 class _Worker:
     process: BaseProcess
@@ -137,7 +153,7 @@ class _Worker:
 
 @dataclass
 class LocalWorkers:
-    """Processes that wait for stacks; made by `open_workers`."""
+    """Processes that wait for stacks."""
 
     capacity: Capacity
     _stop: Connection  # closed, it tells the processes to stop
@@ -153,7 +169,7 @@ class LocalWorkers:
         while any(worker.task for worker in self._workers) or (waiting and self._workers):
             for worker in [worker for worker in self._workers if worker.task is None]:
                 if waiting and self._send(worker, waiting[0]):
-                    listener.on_begin(waiting.popleft())
+                    listener.on_update(Update(waiting.popleft().number))
             for update in self._listen(undone):
                 listener.on_update(update)
             try:
@@ -206,32 +222,6 @@ class LocalWorkers:
                     listener.on_update(update)
 
 
-@contextmanager
-def open_workers(capacity: Capacity) -> Iterator[LocalWorkers]:
-    """Processes that end with the context; none where one worker is enough."""
-    context = _context()
-    told_to_stop, stop = context.Pipe(duplex=False)
-    workers = LocalWorkers(capacity, stop)
-    for number in range(capacity.number if capacity.number > 1 else 0):
-        ours, theirs = context.Pipe()
-        process: BaseProcess = context.Process(
-            target=work, args=(theirs, told_to_stop, capacity.device(number)), daemon=True
-        )
-        with held_back():  # a signal must not arrive before the process ignores it
-            process.start()
-        theirs.close()
-        workers._workers.append(_Worker(process, ours))
-    told_to_stop.close()
-    begun = list(workers._workers)
-    try:
-        yield workers
-    finally:
-        stop.close()
-        for worker in begun:
-            worker.connection.close()  # which ends a process that waits for a stack
-        _wait_for_end([worker.process for worker in begun])
-
-
 def _wait_for_end(processes: Sequence[BaseProcess]) -> None:
     """Wait until they have saved their runs; one that hangs is killed."""
     deadline = time.monotonic() + LONGEST_STOP_SECONDS
@@ -262,12 +252,10 @@ def work(connection: Connection, told_to_stop: Connection, device: str | None) -
     stop = threading.Event()
     threading.Thread(target=_wait_for_stop, args=(told_to_stop, stop), daemon=True).start()
     from fashion_mnist.launchers.worker import RefusalError, train_task
-    from fashion_mnist.runs.request import Datasets
     from fashion_mnist.runs.training import Observer
 
-    if device is not None:
-        pin(device)
-    datasets = Datasets()
+    if device is not None:  # before this process has used any
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
 
     def check(*_: object) -> None:
         if stop.is_set():
@@ -285,7 +273,7 @@ def work(connection: Connection, told_to_stop: Connection, device: str | None) -
 
         update = Update(task.number, results=[])
         try:
-            results = train_task(task, datasets, Observer(check, tell, check_for_stop=check))
+            results = train_task(task, Observer(check, tell, check_for_stop=check))
             update = replace(update, results=results)
         except StopRequested:
             return

@@ -9,11 +9,10 @@ import logging
 import os
 import signal
 import socket
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,16 @@ from fashion_mnist.launchers.base import Capacity, Listener, Task, Update, failu
 from fashion_mnist.launchers.local import visible_devices
 from fashion_mnist.launchers.remote import (
     RemoteResult,
-    RemoteTask,
     Storage,
     marked_storage,
     pack_run_dir,
-    remote_task,
+    portable,
+    stop_on_signals,
     train_remote_task,
     update_of,
 )
 from fashion_mnist.runs.run_dir import RunDir, RunError
-from fashion_mnist.runs.signals import STOPPING, StopRequested
-from fashion_mnist.runs.training import Observer
+from fashion_mnist.runs.signals import STOPPING
 from fashion_mnist.training.device import Machine, physical_cores
 from fashion_mnist.training.stack import HistoryRow, Stack
 
@@ -188,16 +186,23 @@ class RayWorkers:
         if not tasks:
             return []
         self._begin()
-        sent = _Sent({self._send(task): task for task in tasks}, listener)
+        sent, trained_by = {self._send(task): task for task in tasks}, dict[int, str]()
         try:
-            while sent.waiting:
-                ready, _ = ray.wait(list(sent.waiting), timeout=POLL_SECONDS, fetch_local=False)
-                sent.advance(ray.get(self._progress.take.remote()))
+            while sent:
+                ready, _ = ray.wait(list(sent), timeout=POLL_SECONDS, fetch_local=False)
+                under_way = {task.number for task in sent.values()}
+                for number, (worker, epochs) in ray.get(self._progress.take.remote()).items():
+                    if number in under_way:
+                        before = trained_by.setdefault(number, worker)
+                        if before != worker:
+                            trained_by[number] = worker
+                            log.warning("a worker died (%s): its runs go on in %s", before, worker)
+                        listener.on_update(Update(number, epochs=epochs))
                 for reference in ready:
-                    sent.end(reference, self._result(reference))
+                    listener.on_update(self._update(reference, sent.pop(reference)))
                 listener.check_for_stop()
         except Exception:
-            self._stop(sent)
+            self._stop(sent, listener)
             raise
         return []
 
@@ -226,69 +231,34 @@ class RayWorkers:
 
         begun = [folder for folder in task.folders if RunDir(folder).status()]
         archives = [ray.put(pack_run_dir(folder)) for folder in task.folders] if begun else []
-        return self._function.remote(remote_task(task, self._storage), self._progress, archives)
+        return self._function.remote(portable(task), self._storage, self._progress, archives)
 
-    def _result(self, reference: Any) -> RemoteResult | str:
-        """The result of a task, or why it has none."""
+    def _update(self, reference: Any, task: Task) -> Update:
+        """What came of a task that has ended."""
         import ray
 
         try:
-            result: RemoteResult = ray.get(reference)
+            return update_of(ray.get(reference), task)
         except ray.exceptions.TaskCancelledError:
-            return RemoteResult()
+            return Update(task.number)
         except ray.exceptions.RayTaskError as error:
-            return first_line_of(error.cause or error)
+            return failure(task, first_line_of(error.cause or error))
         except ray.exceptions.RayError as error:
-            return f"{type(error).__name__}: {first_line_of(error)}"
-        return result
+            return failure(task, f"{type(error).__name__}: {first_line_of(error)}")
 
-    def _stop(self, sent: "_Sent") -> None:
+    def _stop(self, sent: dict[Any, Task], listener: Listener) -> None:
         """Have running tasks save their runs; forget those that wait."""
         import ray
 
-        for reference in sent.waiting:
+        for reference in sent:
             ray.cancel(reference)
         deadline = time.monotonic() + STOP_SECONDS
-        while sent.waiting and (left := deadline - time.monotonic()) > 0:
-            ready, _ = ray.wait(list(sent.waiting), timeout=left)
+        while sent and (left := deadline - time.monotonic()) > 0:
+            ready, _ = ray.wait(list(sent), timeout=left)
             for reference in ready:
-                sent.end(reference, self._result(reference))
-
-
-@dataclass
-class _Sent:
-    """The tasks that have been sent and have not ended."""
-
-    waiting: dict[Any, Task]
-    listener: Listener
-    _begun: set[int] = field(default_factory=set)
-    _workers: dict[int, str] = field(default_factory=dict)
-
-    def advance(self, updates: dict[int, tuple[str, float]]) -> None:
-        """Which worker trains which stack, and how far it is."""
-        by_number = {task.number: task for task in self.waiting.values()}
-        for number, (worker, epochs) in updates.items():
-            if number not in by_number:
-                continue  # it has ended meanwhile
-            before = self._workers.setdefault(number, worker)
-            if before != worker:
-                self._workers[number] = worker
-                log.warning("a worker died (%s): its runs go on in %s", before, worker)
-            self._begin(by_number[number])
-            self.listener.on_update(Update(number, epochs=epochs))
-
-    def end(self, reference: Any, result: RemoteResult | str) -> None:
-        """Pass on the result of a task that has ended."""
-        task = self.waiting.pop(reference)
-        update = failure(task, result) if isinstance(result, str) else update_of(result, task)
-        if update.results is not None or update.refusal:
-            self._begin(task)
-            self.listener.on_update(update)
-
-    def _begin(self, task: Task) -> None:
-        if task.number not in self._begun:
-            self._begun.add(task.number)
-            self.listener.on_begin(task)
+                update = self._update(reference, sent.pop(reference))
+                if update.results is not None:
+                    listener.on_update(update)
 
 
 def _warn_of_no_such_node(launcher: RayLauncher) -> None:
@@ -322,41 +292,25 @@ class ProgressActor:
         return updates
 
 
-def work(task: RemoteTask, progress: Any, archives: Sequence[Any]) -> RemoteResult:
-    """The function of a task: train a stack.
+def work(task: Task, storage: Storage, progress: Any, archives: Sequence[Any]) -> RemoteResult:
+    """The function of a task: train a stack; `ray.cancel`, which sends SIGINT, has its runs saved.
 
     Args:
+        storage: of the sweep.
         progress: the handle of a `ProgressActor`.
         archives: references to archives of its run directories, where any was begun.
     """
     import ray
 
-    number, last = task.task.number, time.monotonic()
+    last = time.monotonic()
     worker = f"{socket.gethostname()}, process {os.getpid()}"
 
     def on_epoch(stack: Stack, _rows: list[HistoryRow]) -> None:
         nonlocal last
         if time.monotonic() - last >= SECONDS_BETWEEN_UPDATES:
             last = time.monotonic()
-            progress.tell.remote(number, worker, stack.epoch)
+            progress.tell.remote(task.number, worker, stack.epoch)
 
-    with _stop_when_cancelled() as stop:
-
-        def check(*_: object) -> None:
-            if stop.is_set():
-                raise StopRequested(signal.SIGTERM)
-
-        progress.tell.remote(number, worker, 0.0)
-        observer = Observer(check, on_epoch, check_for_stop=check)
-        return train_remote_task(task, observer, lambda: ray.get(list(archives)))
-
-
-@contextmanager
-def _stop_when_cancelled() -> Iterator[threading.Event]:
-    """Within, `ray.cancel`, which sends SIGINT, sets the event, so that runs can be saved."""
-    stop = threading.Event()
-    before = signal.signal(signal.SIGINT, lambda _number, _frame: stop.set())
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with stop_on_signals(signal.SIGINT, on_epoch=on_epoch) as (observer, _):
+        progress.tell.remote(task.number, worker, 0.0)
+        return train_remote_task(task, storage, observer, lambda: ray.get(list(archives)))

@@ -8,6 +8,7 @@ temporary folder of that machine and sent back as archives.
 import io
 import logging
 import os
+import signal
 import socket
 import tempfile
 import zipfile
@@ -19,12 +20,13 @@ from uuid import uuid4
 
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.launchers.base import Task, Update
-from fashion_mnist.launchers.worker import RefusalError, datasets_of_process, train_task
+from fashion_mnist.launchers.worker import RefusalError, train_task
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.request import RunResult, as_run_error
 from fashion_mnist.runs.run_dir import RunDir, RunError, locked
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.training import Observer
+from fashion_mnist.training.stack import HistoryRow, Stack
 
 log = logging.getLogger("fashion_mnist")
 
@@ -43,14 +45,6 @@ class Storage:
     def is_shared(self) -> bool:
         """Whether this machine has the sweep's output folder."""
         return self.marker.exists()
-
-
-@dataclass(frozen=True)
-class RemoteTask:
-    """A stack with what another machine needs to train it."""
-
-    task: Task
-    storage: Storage
 
 
 @dataclass(frozen=True)
@@ -80,7 +74,7 @@ def marked_storage(folder: Path) -> Iterator[Storage]:
         marker.unlink(missing_ok=True)
 
 
-def remote_task(task: Task, storage: Storage) -> RemoteTask:
+def portable(task: Task) -> Task:
     """The task with the address of its store made absolute."""
     requests = []
     for request in task.requests:
@@ -88,28 +82,51 @@ def remote_task(task: Task, storage: Storage) -> RemoteTask:
         uri = tracking.uri if tracking.uri is None else absolute_uri(tracking.uri)
         config = replace(request.config, tracking=replace(tracking, uri=uri))
         requests.append(replace(request, config=config))
-    return RemoteTask(replace(task, requests=requests), storage)
+    return replace(task, requests=requests)
 
 
 def train_remote_task(
-    task: RemoteTask, observer: Observer, known: Callable[[], Sequence[bytes]] = tuple
+    task: Task,
+    storage: Storage,
+    observer: Observer,
+    known: Callable[[], Sequence[bytes]] = tuple,
 ) -> RemoteResult:
     """Train a stack on this machine.
 
     Args:
+        storage: of the sweep.
         known: gives an archive of each run directory, where storage is not shared; none where
             no run was begun.
     """
-    os.chdir(task.storage.folder if task.storage.folder.is_dir() else _cache_folder())
+    os.chdir(storage.folder if storage.folder.is_dir() else _cache_folder())
     with _warnings() as lines:
         try:
-            if task.storage.is_shared:
-                result = RemoteResult(_train(task.task, observer))
+            if storage.is_shared:
+                result = RemoteResult(_train(task, observer))
             else:
-                result = _train_in_temporary_folder(task.task, observer, known())
+                result = _train_in_temporary_folder(task, observer, known())
         except RefusalError as error:
             result = RemoteResult(refusal=str(error))
     return replace(result, warnings=lines)
+
+
+@contextmanager
+def stop_on_signals(
+    *numbers: int, on_epoch: Callable[[Stack, list[HistoryRow]], None] = lambda *_: None
+) -> Iterator[tuple[Observer, list[int]]]:
+    """Within, these signals have the observer stop the training; and which of them arrived."""
+    received = list[int]()
+
+    def check(*_: object) -> None:
+        if received:
+            raise StopRequested(received[0])
+
+    before = {n: signal.signal(n, lambda n, _frame: received.append(n)) for n in numbers}
+    try:
+        yield Observer(check, on_epoch, check_for_stop=check), received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def update_of(result: RemoteResult, task: Task) -> Update:
@@ -143,7 +160,7 @@ def _fill(folder: Path, archive: bytes) -> RunError | None:
 
 def _train(task: Task, observer: Observer) -> Sequence[RunResult] | None:
     try:
-        return train_task(task, datasets_of_process(), observer, is_remote=True)
+        return train_task(task, observer, is_remote=True)
     except StopRequested:
         return None
 

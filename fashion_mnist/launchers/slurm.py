@@ -14,28 +14,26 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from fashion_mnist.config.messages import first_line_of
 from fashion_mnist.launchers.base import Capacity, Listener, Task, Update, failure
 from fashion_mnist.launchers.remote import (
     RemoteResult,
-    RemoteTask,
     Storage,
     marked_storage,
-    remote_task,
+    portable,
+    stop_on_signals,
     train_remote_task,
     update_of,
 )
 from fashion_mnist.runs.events import log_size
 from fashion_mnist.runs.run_dir import RunDir, RunError
-from fashion_mnist.runs.signals import StopRequested
-from fashion_mnist.runs.training import Observer
+from fashion_mnist.runs.signals import held_back
 from fashion_mnist.training.device import Machine, physical_cores
 
 if TYPE_CHECKING:
@@ -142,14 +140,16 @@ class SlurmWorkers:
                     sent += self._submit(batch)
                 time.sleep(POLL_SECONDS)
                 self._query_slurm(sent)
-                for job in sent:
-                    job.update(listener)
-                for job in [job for job in sent if job.has_ended(self._launcher.patience_seconds)]:
-                    sent.remove(job)
-                    if self._is_retried(job):
-                        waiting.append(job.task)
-                    else:
-                        job.end(listener)
+                for job in list(sent):
+                    update = job.progress()
+                    if job.has_ended(self._launcher.patience_seconds):
+                        sent.remove(job)
+                        if self._is_retried(job):
+                            waiting.append(job.task)
+                        else:
+                            update = job.result()
+                    if update is not None:
+                        listener.on_update(update)
                 listener.check_for_stop()
         except Exception:
             _stop(sent)
@@ -176,12 +176,17 @@ class SlurmWorkers:
         try:
             is_local = self._launcher.cluster == "local"
             executor = build_executor(self._launcher, self.folder)
-            with _deaf_to_ctrl_c(), executor.batch():
-                jobs = [executor.submit(StackJob(), remote_task(t, self._storage)) for t in tasks]
+            # a terminal sends Ctrl-C to all of its processes, and submitit's would end with a
+            # traceback; the jobs' own take it again once they can save their runs
+            with held_back([signal.SIGINT]), executor.batch():
+                jobs = [executor.submit(StackJob(), portable(t), self._storage) for t in tasks]
         # submitit raises these for unknown options and for the errors of sbatch
         except (AssertionError, NameError, ValueError, RuntimeError) as error:
             raise RunError(f"Slurm takes no jobs: {first_line_of(error)}") from error
-        return [_Job(job, task, is_local) for job, task in zip(jobs, tasks, strict=True)]
+        return [
+            _Job(job, task, is_local, log_size(task.folders[0]))
+            for job, task in zip(jobs, tasks, strict=True)
+        ]
 
     def _query_slurm(self, sent: Sequence["_Job"]) -> None:
         """Now and then: results are files, but only Slurm knows that a job has died."""
@@ -197,22 +202,17 @@ class _Job:
     job: Any
     task: Task
     is_local: bool
-    _size: int = field(init=False)  # of the first run's event log, when it was read last
-    _is_begun: bool = False
+    _size: int  # of the first run's event log, when it was read last
     _ended: float | None = None  # when it was seen to have ended without a result
 
-    def __post_init__(self) -> None:
-        self._size = log_size(self.task.folders[0])
-
-    def update(self, listener: Listener) -> None:
-        """Pass on how far its event log is."""
+    def progress(self) -> Update | None:
+        """How far its event log is; None where nothing was added to it."""
         size = log_size(self.task.folders[0])
         if size == self._size:
-            return
+            return None
         self._size = size
-        self._begin(listener)
         rows = RunDir(self.task.folders[0]).history()
-        listener.on_update(Update(self.task.number, epochs=rows[-1]["epoch"] if rows else 0.0))
+        return Update(self.task.number, epochs=rows[-1]["epoch"] if rows else 0.0)
 
     def has_ended(self, patience_seconds: float) -> bool:
         """Whether it has a result or has ended without one."""
@@ -232,19 +232,17 @@ class _Job:
         """Which job died, and where its output is."""
         return f"job {self.job.job_id} died ({self.job.state}, see {self.job.paths.stderr})"
 
-    def end(self, listener: Listener) -> None:
-        """Pass on its result."""
+    def result(self) -> Update:
+        """What came of it."""
         import submitit
 
-        update = failure(self.task, self.death()) if self.is_dead else None
-        if update is None:
-            try:
-                update = update_of(self.job.result(), self.task)
-            except submitit.core.utils.FailedJobError as error:
-                # its last line is the exception, after the traceback of the other process
-                update = failure(self.task, str(error).strip().rpartition("\n")[2])
-        self._begin(listener)
-        listener.on_update(update)
+        if self.is_dead:
+            return failure(self.task, self.death())
+        try:
+            return update_of(self.job.result(), self.task)
+        except submitit.core.utils.FailedJobError as error:
+            # its last line is the exception, after the traceback of the other process
+            return failure(self.task, str(error).strip().rpartition("\n")[2])
 
     def cancel(self) -> None:
         """Have it save its runs and end.
@@ -256,28 +254,6 @@ class _Job:
             self.job.cancel(check=False)
         elif not self.job.done():
             os.kill(int(self.job.job_id), signal.SIGTERM)
-
-    def _begin(self, listener: Listener) -> None:
-        if not self._is_begun:
-            self._is_begun = True
-            listener.on_begin(self.task)
-
-
-@contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Within, SIGINT waits; processes that are started here do not get it until they want it.
-
-    A terminal sends Ctrl-C to all of its processes, and submitit's would end with a traceback.
-    The jobs' own take it again once they can save their runs.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _stop(sent: Sequence[_Job]) -> None:
@@ -331,64 +307,30 @@ def build_executor(launcher: SlurmLauncher, folder: Path) -> Any:
 class StackJob:
     """The function of a job; submitit pickles it."""
 
-    def __call__(self, task: RemoteTask) -> RemoteResult:
+    def __call__(self, task: Task, storage: Storage) -> RemoteResult:
         """Train a stack; on a signal the runs are saved first.
 
         Raises:
             SystemExit: stopped by a signal; there is no result.
         """
-        with _signals() as received:
+        import submitit
 
-            def check(*_: object) -> None:
-                if received.number is not None:
-                    raise StopRequested(received.number)
-
-            observer = Observer(check, lambda *_: None, check_for_stop=check)
-            result = train_remote_task(task, observer)
-        if result.results is None and not result.refusal and received.number is not None:
-            received.requeue_job()
-            raise SystemExit(128 + received.number)
+        # submitit's handler would requeue in the middle of a step, unsaved
+        requeue_signal = getattr(signal, f"SIG{submitit.JobEnvironment.USR_SIG}")
+        requeue = signal.getsignal(requeue_signal)
+        numbers = (requeue_signal, signal.SIGTERM, signal.SIGINT)
+        with stop_on_signals(*numbers) as (observer, received):
+            if hasattr(signal, "pthread_sigmask"):  # see `SlurmWorkers._submit`
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            result = train_remote_task(task, storage, observer)
+        if result.results is None and not result.refusal and received:
+            if received[0] == requeue_signal and callable(requeue):
+                requeue(requeue_signal, None)  # which ends the process
+            raise SystemExit(128 + received[0])
         return result
 
-    def checkpoint(self, task: RemoteTask) -> "DelayedSubmission":
+    def checkpoint(self, task: Task, storage: Storage) -> "DelayedSubmission":
         """The job after a requeue: the same, which goes on from the checkpoints."""
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(self, task)
-
-
-@dataclass
-class _Signal:
-    """The first signal that arrived, and submitit's own handler of the requeue signal."""
-
-    requeue_signal: int
-    requeue: Callable[[int, FrameType | None], Any] | int | None
-    number: int | None = None
-
-    def receive(self, number: int, _frame: FrameType | None) -> None:
-        """The handler: the first signal decides between a stop and a requeue."""
-        if self.number is None:
-            self.number = number
-
-    def requeue_job(self) -> None:
-        """Requeue the job, now that all is saved. submitit ends the process."""
-        if self.number == self.requeue_signal and callable(self.requeue):
-            self.requeue(self.number, None)
-
-
-@contextmanager
-def _signals() -> Iterator[_Signal]:
-    """Within, signals are noted: submitit would requeue in the middle of a step, unsaved."""
-    import submitit
-
-    requeue_signal = getattr(signal, f"SIG{submitit.JobEnvironment.USR_SIG}")
-    received = _Signal(requeue_signal, signal.getsignal(requeue_signal))
-    numbers = (requeue_signal, signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, received.receive) for number in numbers}
-    if hasattr(signal, "pthread_sigmask"):  # see `_deaf_to_ctrl_c`
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        return DelayedSubmission(self, task, storage)

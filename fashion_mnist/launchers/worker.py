@@ -20,9 +20,13 @@ class RefusalError(Exception):
     """This machine has other data, or another version of the program, than the sweep."""
 
 
-def train_task(
-    task: Task, datasets: Datasets, observer: Observer, *, is_remote: bool = False
-) -> list[RunResult]:
+@cache
+def _datasets() -> Datasets:
+    """Data sets that stay from one stack to the next, in a process that lives for several."""
+    return Datasets()
+
+
+def train_task(task: Task, observer: Observer, *, is_remote: bool = False) -> list[RunResult]:
     """Train a stack's runs, or go on with them, or find that it was done before; record them.
 
     Args:
@@ -33,7 +37,7 @@ def train_task(
         StopRequested: from the observer; the runs are saved.
     """
     try:
-        dataset = datasets.of(task.requests[0].config)
+        dataset = _datasets().of(task.requests[0].config)
     except DataError as error:
         raise RefusalError(f"on {socket.gethostname()}: {error}") from error
     if dataset.sha256 != task.data_sha256:
@@ -63,9 +67,3 @@ def train_task(
         if failure is not None and not isinstance(failure, RunError):  # not every error travels
             result.error = RunError(f"{type(failure).__name__}: {failure}")
     return results
-
-
-@cache
-def datasets_of_process() -> Datasets:
-    """Data sets that stay from one stack to the next, in a process that lives for several."""
-    return Datasets()

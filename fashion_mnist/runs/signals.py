@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
@@ -93,12 +93,12 @@ def end_on_signals() -> None:
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
-    """Within, signals to stop wait; for a process that is started here, until `ignore_signals`."""
+def held_back(numbers: Sequence[signal.Signals] = tuple(STOPPING)) -> Iterator[None]:
+    """Within, signals wait; for a process that is started here, until it unblocks them."""
     if not hasattr(signal, "pthread_sigmask"):  # as on Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:

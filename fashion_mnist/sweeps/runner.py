@@ -9,11 +9,8 @@ import logging
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import groupby
-from statistics import fmean
 from typing import TYPE_CHECKING, Protocol
 
 from fashion_mnist.analysis import leaderboard
@@ -47,6 +44,7 @@ from fashion_mnist.sweeps.summary import (
     Results,
     SweepResult,
     final_report,
+    mean_objectives,
     read_result,
     read_results,
     result_of,
@@ -65,7 +63,7 @@ from fashion_mnist.training.device import Machine
 from fashion_mnist.training.stack import HistoryRow, Stack
 
 if TYPE_CHECKING:  # Optuna takes its time, and a grid does without it
-    from fashion_mnist.sweeps.search import Search, Trial
+    from fashion_mnist.sweeps.search import Trial
 
 UPLOAD_SECONDS, UPLOAD_SECONDS_PER_RUN = 60, 0.5  # that the store may take, at most
 BATCH_SIZE = 4  # trials that a search asks for at once: each learns of those before
@@ -83,7 +81,7 @@ class HydraJobs(Protocol):
     """What Hydra does with the jobs of a sweep."""
 
     @property
-    def launcher(self) -> Launcher | None:
+    def own_launcher(self) -> Launcher | None:
         """The launcher that was chosen; None: one of Hydra's own."""
 
     def begin(self, context: SweepContext) -> None:
@@ -113,7 +111,7 @@ def run_sweep(sweep: Sweep, hydra: HydraJobs, *, dry_run: bool) -> int:
         RunError: another process trains this sweep, or the store must answer and does not.
     """
     datasets = Datasets()
-    plan = plan_sweep(sweep, hydra.launcher, datasets)
+    plan = plan_sweep(sweep, hydra.own_launcher, datasets)
     log.info(full_text(plan.preflight) if dry_run else short_text(plan.preflight))
     for note in sweep.composer.notes():
         log.info(note)
@@ -227,13 +225,12 @@ def _train_all(
         if sweep.is_search
         else _grid_batch(plan, parent)
     )
-    launcher = hydra.launcher
+    launcher = hydra.own_launcher
     try:
         with (
             (launcher or LocalLauncher()).open(plan.capacity, plan.folder) as workers,
             stop.interrupting(launcher is None),  # Hydra's own launchers never ask
             show(progress),
-            closing(batches),
         ):
             setup = TrainingSetup(
                 workers, plan.benchmarks, plan.max_stack_size, progress, stop.check
@@ -272,10 +269,9 @@ def _search_batches(
     """
     from fashion_mnist.sweeps.search import Search
 
-    settings, num_replicates = sweep.settings, len(sweep.space.replicates())
-    is_pruned, watched = settings.pruner != "none", EPOCH_METRICS.get(sweep.score, "")
-    compose = partial(_trial_jobs, sweep, datasets, parent)
-    with Search(
+    settings, replicates = sweep.settings, sweep.space.replicates()
+    watched = EPOCH_METRICS.get(sweep.score, "")
+    search = Search(
         plan.folder,
         sweep.space.searched,
         sampler=settings.sampler,
@@ -284,45 +280,45 @@ def _search_batches(
         seed=plan.config.seed,
         n_trials=settings.n_trials,
         num_epochs=plan.config.training.epochs,
-    ) as search:
-        if settings.retry_failed:
-            search.retry_failed()
-        known = compose(search.known(), 0)
-        missing = [job for job in known if _is_open(job)]  # of seeds that are new
-        runs_left = search.remaining * num_replicates + len(missing)
-        progress.begin_trials(settings.n_trials - search.remaining, settings.n_trials, runs_left)
-        yield Batch(known, missing)
-        number, batch_size = len(known), _batch_size(sweep, plan.capacity)
-        while trials := search.ask(batch_size):
-            jobs = compose(trials, number)
-            number += len(jobs)
-            by_trial = [
-                (trial, jobs[k * num_replicates : (k + 1) * num_replicates])
-                for k, trial in enumerate(trials)
-            ]
-            num_new = sum(not job.has_ended for job in unique_runs(jobs))
-            progress.begin_trials(
-                settings.n_trials - search.remaining - len(trials),
-                settings.n_trials,
-                search.remaining * num_replicates + num_new,
+    )
+    trial_of = dict[int, int]()  # by the numbers of its jobs
+
+    def compose(trials: "Sequence[Trial]") -> list[Job]:
+        settings = [{**trial.values, **each} for trial in trials for each in replicates]
+        values = [sweep.space.active(each) for each in settings]
+        jobs = compose_jobs(sweep, values, datasets, parent=parent, first_number=len(trial_of))
+        numbers = [trial.number for trial in trials for _ in replicates]
+        trial_of.update((job.number, n) for job, n in zip(jobs, numbers, strict=True))
+        return jobs
+
+    def announce(num_asked: int, num_runs: int) -> None:
+        done = settings.n_trials - search.remaining - num_asked
+        progress.begin_trials(
+            done, settings.n_trials, search.remaining * len(replicates) + num_runs
+        )
+
+    def should_prune(number: int, epoch: int, row: HistoryRow) -> bool:
+        return search.report(trial_of[number], epoch, row[watched])
+
+    if settings.retry_failed:
+        search.retry_failed()
+    known = compose(search.known())
+    missing = [job for job in known if _is_open(job)]  # of seeds that are new
+    announce(0, len(missing))
+    yield Batch(known, missing)
+    batch_size = _batch_size(sweep, plan.capacity)
+    while trials := search.ask(batch_size):
+        jobs = compose(trials)
+        announce(len(trials), sum(not job.has_ended for job in unique_runs(jobs)))
+        yield Batch(jobs, jobs, should_prune if settings.pruner != "none" else None)
+        for trial in trials:
+            own = [job for job in jobs if trial_of[job.number] == trial.number]
+            results = [read_result(sweep, job) for job in own]
+            search.tell(
+                trial.number,
+                mean_objectives(results, settings.objectives),
+                is_pruned=any(result.pruned_at is not None for result in results),
             )
-            trial_of = {job.number: trial.number for trial, own in by_trial for job in own}
-            prune = partial(_should_prune, search, trial_of, watched) if is_pruned else None
-            yield Batch(jobs, jobs, prune)
-            for trial, own in by_trial:
-                _tell(search, trial, own, sweep)
-
-
-def _trial_jobs(
-    sweep: Sweep, datasets: Datasets, parent: str, trials: "Sequence[Trial]", first_number: int
-) -> list[Job]:
-    """Every replicate of these trials."""
-    values = [
-        sweep.space.active({**trial.values, **replicate})
-        for trial in trials
-        for replicate in sweep.space.replicates()
-    ]
-    return compose_jobs(sweep, values, datasets, parent=parent, first_number=first_number)
 
 
 def _is_open(job: Job) -> bool:
@@ -340,31 +336,6 @@ def _batch_size(sweep: Sweep, capacity: Capacity) -> int:
     is_independent = settings.sampler in INDEPENDENT_SAMPLERS
     most = settings.n_trials if is_independent else settings.n_trials // FEWEST_BATCHES
     return max(BATCH_SIZE, min(1 if capacity.is_here else capacity.number, most))
-
-
-def _should_prune(
-    search: "Search",
-    trial_of: Mapping[int, int],
-    metric: str,
-    number: int,
-    epoch: int,
-    row: HistoryRow,
-) -> bool:
-    return search.report(trial_of[number], epoch, row[metric])
-
-
-def _tell(search: "Search", trial: "Trial", jobs: Sequence[Job], sweep: Sweep) -> None:
-    """Tell a trial's objectives, each as the mean over its replicates; a failure without them."""
-    objectives = sweep.settings.objectives
-    results = [read_result(sweep, job) for job in jobs]
-    is_complete = all(name in result.metrics for result in results for name in objectives)
-    search.tell(
-        trial.number,
-        [fmean(result.metrics[name] for result in results) for name in objectives]
-        if is_complete
-        else None,
-        is_pruned=any(result.pruned_at is not None for result in results),
-    )
 
 
 def train_jobs(
@@ -411,10 +382,12 @@ def _train_on_workers(
     num_workers = min(workers.capacity.number, max(1, len(tasks)))  # as the estimate has it
     results, refusals = dict[str, RunResult](), list[str]()
 
-    def on_begin(task: Task) -> None:
-        _begin(ordered[task.number], task.number, setup.progress, num_workers)
+    begun = set[int]()
 
     def on_update(update: Update) -> None:
+        if update.number not in begun:
+            begun.add(update.number)
+            _begin(ordered[update.number], update.number, setup.progress, num_workers)
         if update.is_lost:
             setup.progress.drop_stack(update.number)
         elif update.refusal:
@@ -431,7 +404,7 @@ def _train_on_workers(
             raise DataError(refusals[0])
         setup.check_for_stop()
 
-    undone = workers.run(tasks, Listener(on_begin, on_update, check_for_stop))
+    undone = workers.run(tasks, Listener(on_update, check_for_stop))
     return results, [ordered[task.number] for task in undone]
 
 

@@ -1,23 +1,22 @@
 """A search: Optuna proposes settings, is told their scores, and keeps all of it in one file.
 
 ```
-FOLDER/optuna.log         Optuna's journal of every trial: proposals, scores of epochs, results
-       optuna.log.lock    held by the process that searches, for as long as it lives
+FOLDER/optuna.log    Optuna's journal of every trial: proposals, scores of epochs, results
 ```
 Only a search imports this: Optuna takes a third of a second.
 """
 
 import math
 import random
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import optuna
-from filelock import FileLock
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -38,7 +37,6 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from fashion_mnist.analysis.labels import DIRECTIONS
-from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.runs.files import cut_torn_line
 from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.sweeps.axes import Axis, text_of
@@ -57,13 +55,12 @@ class Trial:
 
 
 class Search:
-    """Opens or creates the search of a folder; a killed process's search goes on.
+    """Opens or creates the search of a folder, whose lock is held; a killed process's goes on.
 
     A trial that was not told before a kill is asked for again under a new number and counts once.
     `axes` are without seed and fold, whose replicates are one trial.
 
     Raises:
-        ConfigError: another process is searching in this folder.
         RunError: the file is damaged, or of another search.
     """
 
@@ -84,12 +81,12 @@ class Search:
         self._n_trials = n_trials
         self._prunes = pruner != "none"
         self._asked: dict[int, optuna.Trial] = {}
-        self._lock = _take_lock(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with _damage_as_run_error(folder / LOG_FILE):
             self._study = optuna.create_study(
                 study_name=STUDY_NAME,
-                storage=_open_storage(folder, self._lock),
+                storage=_open_storage(folder / LOG_FILE),
                 directions=[StudyDirection[DIRECTIONS[name].upper()] for name in objectives],
                 pruner=_build_pruner(pruner, num_epochs),
                 load_if_exists=True,
@@ -102,16 +99,6 @@ class Search:
             sampler, seed=seed, num_known=num_known, n_trials=n_trials
         )
         self._ask_again()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let another process go on with the search."""
-        self._lock.release(force=True)
 
     @property
     def remaining(self) -> int:
@@ -244,30 +231,14 @@ def _damage_as_run_error(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _take_lock(folder: Path) -> FileLock:
-    """The search's lock, taken; the system frees it when its holder dies.
-
-    Raises:
-        ConfigError: another process has it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{LOG_FILE}.lock", thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-    except TimeoutError:
-        message = f"{folder} is searched by another process: wait for its end"
-        raise ConfigError([message]) from None
-    return lock
-
-
-def _open_storage(folder: Path, lock: FileLock) -> JournalStorage:
-    """Optuna's journal under our lock.
+def _open_storage(path: Path) -> JournalStorage:
+    """Optuna's journal; the sweep's lock keeps other processes from it.
 
     Its own locks are files that a killed process leaves behind, to be waited for 30 seconds.
     """
-    path = folder / LOG_FILE
     cut_torn_line(path)
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))  # type: ignore[arg-type]  # acquire and release
+    lock: Any = threading.Lock()  # has what is wanted of one: acquire and release
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
 
 
 def _continued(trials: Sequence[FrozenTrial]) -> set[int]:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from statistics import fmean
 
 from fashion_mnist.analysis.effects import pareto_front
 from fashion_mnist.analysis.labels import metric_name, statistic_text
@@ -107,6 +108,13 @@ def result_of(sweep: Sweep, job: Job, state: RunState) -> RunResult:
             read_predictions, state.run_dir / "artifacts" / "validation" / "predictions.npz"
         ),
     )
+
+
+def mean_objectives(results: Sequence[RunResult], objectives: Sequence[str]) -> list[float] | None:
+    """Each objective as its mean over the replicates of a setting; None where one has none."""
+    if not all(name in result.metrics for result in results for name in objectives):
+        return None
+    return [fmean(result.metrics[name] for result in results) for name in objectives]
 
 
 def write_results(event_log: EventLog, result: SweepResult) -> None:

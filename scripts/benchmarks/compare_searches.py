@@ -112,9 +112,8 @@ def search(sampler: str, scores: Scores, seed: int, batch_size: int) -> list[Set
     """The settings that a search proposes when it hears these scores."""
     axes = [Axis((key,), tuple((value,) for value in values)) for key, values in SPACE.items()]
     tried: list[Setting] = []
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Search(
+    with tempfile.TemporaryDirectory() as folder:
+        asked = Search(
             Path(folder),
             axes,
             sampler=sampler,
@@ -123,8 +122,7 @@ def search(sampler: str, scores: Scores, seed: int, batch_size: int) -> list[Set
             seed=seed,
             n_trials=NUM_TRIALS,
             num_epochs=1,
-        ) as asked,
-    ):
+        )
         while asked.remaining:
             for trial in asked.ask(batch_size):
                 setting = tuple(trial.values[key] for key in SPACE)

@@ -173,7 +173,7 @@ def test_a_search_of_another_user_is_not_unpickled(sampler: str, tmp_path: Path)
 
     def search(n_trials: int) -> int:
         """Ask and tell until there are so many trials; how many were new."""
-        with Search(
+        opened = Search(
             tmp_path,
             axes,
             sampler=sampler,
@@ -182,12 +182,12 @@ def test_a_search_of_another_user_is_not_unpickled(sampler: str, tmp_path: Path)
             seed=0,
             n_trials=n_trials,
             num_epochs=1,
-        ) as opened:
-            count = 0
-            while trials := opened.ask(4):
-                count += len(trials)
-                for trial in trials:
-                    opened.tell(trial.number, [float(trial.values["a"])])
+        )
+        count = 0
+        while trials := opened.ask(4):
+            count += len(trials)
+            for trial in trials:
+                opened.tell(trial.number, [float(trial.values["a"])])
         return count
 
     assert search(12) == 12

@@ -2,12 +2,19 @@
 
 import os
 import signal
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from fashion_mnist.launchers.base import Capacity, Listener, Task, Update
-from fashion_mnist.launchers.local import cpu_capacity, gpu_capacity, names_of, open_workers, pin
+from fashion_mnist.launchers.local import (
+    LocalLauncher,
+    LocalWorkers,
+    cpu_capacity,
+    gpu_capacity,
+    names_of,
+)
 from fashion_mnist.runs.request import Datasets, Request
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import StopRequested
@@ -52,6 +59,11 @@ def numbers(stacks: list[JobStack], *, for_workers: bool) -> list[int]:
     """The jobs of the stacks that workers train, or this process."""
     own = [stack for stack in stacks if stack.is_for_workers == for_workers]
     return [job.number for stack in own for job in stack.jobs]
+
+
+def open_workers(capacity: Capacity) -> AbstractContextManager[LocalWorkers]:
+    """Processes of this machine."""
+    return LocalLauncher().open(capacity, Path())
 
 
 def weights(jobs: list[Job]) -> list[str]:
@@ -131,11 +143,11 @@ def test_one_worker_is_no_process_and_returns_every_task() -> None:
     """As where none could be started."""
     tasks = [Task(number, [], [], [], "") for number in range(2)]
 
-    def ignore(_word: Task | Update) -> None:
+    def ignore(_update: Update) -> None:
         pass
 
     with open_workers(Capacity()) as workers:
-        undone = workers.run(tasks, Listener(ignore, ignore, lambda: None))
+        undone = workers.run(tasks, Listener(ignore, lambda: None))
     assert undone == tasks
 
 
@@ -185,7 +197,7 @@ def test_workers_have_the_threads_that_runs_ask_for() -> None:
     assert cpu_capacity(2 * cores, num_runs=100, wanted="auto", room=100).number == 1
 
 
-def test_a_gpu_for_each_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_for_each_worker() -> None:
     """Devices are named as the environment names them; one needs no process beside this one."""
     assert names_of(0, None) == []
     assert names_of(2, None) == ["0", "1"]
@@ -199,9 +211,6 @@ def test_a_gpu_for_each_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gpu_capacity(["2", "5"], num_runs=1, wanted="auto", room=8) == Capacity()
     assert gpu_capacity(["2"], num_runs=8, wanted="auto", room=8) == Capacity()
     assert gpu_capacity([], num_runs=8, wanted=4, room=8) == Capacity()
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
-    pin("5")
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
 
 
 def test_stacks_are_cut_evenly_and_shared_among_workers(data: Path) -> None:

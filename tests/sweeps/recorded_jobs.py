@@ -13,10 +13,10 @@ from fashion_mnist.sweeps.parent import SweepContext
 class RecordedJobs:
     """A `sweeps.runner.HydraJobs` without folders.
 
-    `train` is the launcher of Hydra's where there is no `launcher` of ours.
+    `train` is the launcher of Hydra's where there is no `own_launcher`.
     """
 
-    launcher: Launcher | None = None
+    own_launcher: Launcher | None = None
     train: Callable[[Sequence[Job]], None] | None = None
     begun: list[SweepContext] = field(default_factory=list)
     reported: list[Job] = field(default_factory=list)

@@ -257,7 +257,6 @@ class HalfWorkers:
     def run(self, tasks: Sequence[Task], listener: Listener) -> list[Task]:
         """Train the first task; the others have an error."""
         for task in tasks:
-            listener.on_begin(task)
             listener.on_update(failure(task, "no worker is left"))
             if task is tasks[0]:
                 train(task.requests, Datasets().of(task.requests[0].config), QUIET)

@@ -11,7 +11,6 @@ import pytest
 from optuna.trial import TrialState
 
 from fashion_mnist.config.compose import Composer
-from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.sweeps.axes import Axis
 from fashion_mnist.sweeps.definition import read_sweep, search_problems
 from fashion_mnist.sweeps.search import (
@@ -129,39 +128,39 @@ def test_killed_search_goes_on(sampler: str, killed: tuple[Path, dict[str, list[
     folder, rates = killed[0] / sampler, killed[1][sampler]
     with (folder / LOG_FILE).open("ab") as file:
         file.write(b'{"op_code":4,"wor')  # what a kill in the middle of writing leaves
-    with open_search(folder, sampler=sampler, pruner="median") as search:
-        assert search.remaining == 7
-        assert [trial.values["optimizer.lr"] for trial in search.known()] == rates[:3]
-        assert all(trial.scores == (score(trial),) for trial in search.known())
-        again = search.ask(3)
-        assert [trial.values["optimizer.lr"] for trial in again] == rates[3:]
-        for trial in again:
-            assert search._trials()[trial.number].intermediate_values == {1: 0.25}
-            search.report(trial.number, 1, 0.25)  # said again by a run that goes on
-            search.tell(trial.number, [score(trial)])
-        new = finish(search)
-        assert len(new) == 4
-        assert len({*rates, *(trial.values["optimizer.lr"] for trial in new)}) == 10
-        assert states(search).count(TrialState.COMPLETE) == 10
-        assert states(search).count(TrialState.FAIL) == 3
+    search = open_search(folder, sampler=sampler, pruner="median")
+    assert search.remaining == 7
+    assert [trial.values["optimizer.lr"] for trial in search.known()] == rates[:3]
+    assert all(trial.scores == (score(trial),) for trial in search.known())
+    again = search.ask(3)
+    assert [trial.values["optimizer.lr"] for trial in again] == rates[3:]
+    for trial in again:
+        assert search._trials()[trial.number].intermediate_values == {1: 0.25}
+        search.report(trial.number, 1, 0.25)  # said again by a run that goes on
+        search.tell(trial.number, [score(trial)])
+    new = finish(search)
+    assert len(new) == 4
+    assert len({*rates, *(trial.values["optimizer.lr"] for trial in new)}) == 10
+    assert states(search).count(TrialState.COMPLETE) == 10
+    assert states(search).count(TrialState.FAIL) == 3
 
 
 def test_kill_while_mending_doubles_nothing(tmp_path: Path) -> None:
     """A trial that was enqueued again and not yet closed is asked for once."""
-    with open_search(tmp_path) as search:
-        (trial,) = search.ask(1)
-        params = search._trials()[0].params
-        search._study.enqueue_trial(params, {"continues": trial.number})
-    with open_search(tmp_path) as search:
-        assert states(search) == [TrialState.FAIL, TrialState.WAITING]
-        assert search.remaining == 10
-        assert [t.values for t in search.ask(1)] == [trial.values]
-        assert search.remaining == 9
-    with open_search(tmp_path) as search:  # and killed again
-        assert search.remaining == 10
-        trials = finish(search)
-        assert len(trials) == 10
-        assert trials[0].values == trial.values
+    search = open_search(tmp_path)
+    (trial,) = search.ask(1)
+    params = search._trials()[0].params
+    search._study.enqueue_trial(params, {"continues": trial.number})
+    search = open_search(tmp_path)
+    assert states(search) == [TrialState.FAIL, TrialState.WAITING]
+    assert search.remaining == 10
+    assert [t.values for t in search.ask(1)] == [trial.values]
+    assert search.remaining == 9
+    search = open_search(tmp_path)  # and killed again
+    assert search.remaining == 10
+    trials = finish(search)
+    assert len(trials) == 10
+    assert trials[0].values == trial.values
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -169,23 +168,23 @@ def test_restarts_repeat_nothing(sampler: str, tmp_path: Path) -> None:
     """A search opened anew for every batch proposes ten different learning rates."""
     rates = []
     for _ in range(5):
-        with open_search(tmp_path, sampler=sampler) as search:
-            for trial in search.ask(2):
-                rates.append(trial.values["optimizer.lr"])
-                search.tell(trial.number, [score(trial)])
+        search = open_search(tmp_path, sampler=sampler)
+        for trial in search.ask(2):
+            rates.append(trial.values["optimizer.lr"])
+            search.tell(trial.number, [score(trial)])
     assert len(set(rates)) == 10
 
 
 def test_sequence_goes_on_after_a_restart(tmp_path: Path) -> None:
     """qmc: the points after the first are those of a search that never stopped."""
-    with open_search(tmp_path / "whole", sampler="qmc") as search:
-        whole = [trial.values for trial in finish(search)]
-    with open_search(tmp_path / "parts", sampler="qmc") as search:
-        parts = [trial.values for trial in search.ask(4)]
-        for number in range(4):
-            search.tell(number, [0.5])
-    with open_search(tmp_path / "parts", sampler="qmc") as search:
-        parts += [trial.values for trial in finish(search)]
+    search = open_search(tmp_path / "whole", sampler="qmc")
+    whole = [trial.values for trial in finish(search)]
+    search = open_search(tmp_path / "parts", sampler="qmc")
+    parts = [trial.values for trial in search.ask(4)]
+    for number in range(4):
+        search.tell(number, [0.5])
+    search = open_search(tmp_path / "parts", sampler="qmc")
+    parts += [trial.values for trial in finish(search)]
     assert parts == whole
 
 
@@ -193,22 +192,15 @@ def test_same_seed_same_search(tmp_path: Path) -> None:
     """Proposals depend on the seed and the scores, on nothing else."""
     proposals = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        with open_search(tmp_path / name, sampler="tpe", seed=seed) as search:
-            proposals.append([trial.values for trial in finish(search)])
+        search = open_search(tmp_path / name, sampler="tpe", seed=seed)
+        proposals.append([trial.values for trial in finish(search)])
     assert proposals[0] == proposals[1] != proposals[2]
-
-
-def test_one_process_searches(tmp_path: Path) -> None:
-    """A folder in use is refused; a closed one is free."""
-    with open_search(tmp_path), pytest.raises(ConfigError, match="another process"):
-        open_search(tmp_path)
-    open_search(tmp_path).close()
 
 
 def test_zipped_keys_move_together(tmp_path: Path) -> None:
     """Every proposal is one of the listed pairs, whole."""
-    with open_search(tmp_path, axes=[ZIPPED]) as search:
-        pairs = {tuple(trial.values.items()) for trial in search.ask(10)}
+    search = open_search(tmp_path, axes=[ZIPPED])
+    pairs = {tuple(trial.values.items()) for trial in search.ask(10)}
     assert pairs == {
         (("model.width", "64"), ("optimizer.lr", "1e-2")),
         (("model.width", "512"), ("optimizer.lr", "1e-3")),
@@ -243,13 +235,13 @@ def test_several_objectives_are_all_kept(tmp_path: Path) -> None:
     axes = [Axis(keys=("model.width",), choices=(("1",), ("2",), ("3",), ("4",)))]
     by_width = {"1": (0.7, 10), "2": (0.8, 20), "3": (0.75, 30), "4": (0.9, 40)}
     for sampler in ("random", "tpe", "qmc"):
-        with open_search(
+        search = open_search(
             tmp_path / sampler, axes=axes, sampler=sampler, objectives=objectives, n_trials=12
-        ) as search:
-            while search.remaining:
-                for trial in search.ask(5):
-                    search.tell(trial.number, by_width[trial.values["model.width"]])
-            assert all(t.scores == by_width[t.values["model.width"]] for t in search.known())
+        )
+        while search.remaining:
+            for trial in search.ask(5):
+                search.tell(trial.number, by_width[trial.values["model.width"]])
+        assert all(t.scores == by_width[t.values["model.width"]] for t in search.known())
 
 
 @pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])
@@ -257,30 +249,30 @@ def test_several_objectives_are_all_kept(tmp_path: Path) -> None:
 def test_pruner_stops_a_clearly_worse_trial(pruner: str, objective: str, tmp_path: Path) -> None:
     """After six that end well, one far from them is given up, a better one is not."""
     better, good, bad = (0.9, 0.8, 0.1) if objective == "final/val_accuracy" else (0.1, 0.2, 0.9)
-    with open_search(tmp_path, objectives=[objective], pruner=pruner) as search:
-        for number in range(6):  # ever better, so that none of these is given up
-            search.ask(1)
-            assert not any(
-                search.report(number, e, good + number * (better - good) / 10) for e in range(1, 10)
-            )
-            search.tell(number, [good])
-        search.ask(2)
-        assert any(search.report(6, epoch, bad) for epoch in range(1, 9))
-        search.tell(6, None, is_pruned=True)
-        assert not any(search.report(7, epoch, better) for epoch in range(1, 9))
-        search.tell(7, [better])
-        assert states(search)[6:] == [TrialState.PRUNED, TrialState.COMPLETE]
+    search = open_search(tmp_path, objectives=[objective], pruner=pruner)
+    for number in range(6):  # ever better, so that none of these is given up
+        search.ask(1)
+        assert not any(
+            search.report(number, e, good + number * (better - good) / 10) for e in range(1, 10)
+        )
+        search.tell(number, [good])
+    search.ask(2)
+    assert any(search.report(6, epoch, bad) for epoch in range(1, 9))
+    search.tell(6, None, is_pruned=True)
+    assert not any(search.report(7, epoch, better) for epoch in range(1, 9))
+    search.tell(7, [better])
+    assert states(search)[6:] == [TrialState.PRUNED, TrialState.COMPLETE]
 
 
 def test_failures_count(tmp_path: Path) -> None:
     """A failed trial, and one whose score is no number, are part of the total."""
-    with open_search(tmp_path, n_trials=3) as search:
-        search.ask(9)
-        search.tell(0, None)
-        search.tell(1, [float("nan")])
-        search.tell(2, [0.5])
-        assert search.remaining == 0
-        assert [trial.scores for trial in search.known()] == [(), (), (0.5,)]
+    search = open_search(tmp_path, n_trials=3)
+    search.ask(9)
+    search.tell(0, None)
+    search.tell(1, [float("nan")])
+    search.tell(2, [0.5])
+    assert search.remaining == 0
+    assert [trial.scores for trial in search.known()] == [(), (), (0.5,)]
 
 
 @pytest.mark.parametrize("content", [b"", b'{"op_code": 0, "wor'])
@@ -288,27 +280,27 @@ def test_a_log_whose_first_line_is_missing_is_no_damage(content: bytes, tmp_path
     """As after a kill between the creation of the file and its first write, or within that."""
     (tmp_path / LOG_FILE).write_bytes(content)
     assert trials_done(tmp_path, retry_failed=False) == 0
-    with open_search(tmp_path) as search:
-        [trial] = search.ask(1)
-        search.tell(trial.number, [0.5])
+    search = open_search(tmp_path)
+    [trial] = search.ask(1)
+    search.tell(trial.number, [0.5])
     assert trials_done(tmp_path, retry_failed=False) == 1
 
 
 def test_failed_trials_are_asked_for_again_where_that_is_wanted(tmp_path: Path) -> None:
     """With the same values; each counts once, and none that has a score comes back."""
-    with open_search(tmp_path, n_trials=2) as search:
-        failed, scored = search.ask(2)
-        search.tell(failed.number, None)
-        search.tell(scored.number, [0.5])
+    search = open_search(tmp_path, n_trials=2)
+    failed, scored = search.ask(2)
+    search.tell(failed.number, None)
+    search.tell(scored.number, [0.5])
     assert trials_done(tmp_path, retry_failed=True) == 1
-    with open_search(tmp_path, n_trials=2) as search:
-        search.retry_failed()
-        assert [trial.number for trial in search.known()] == [scored.number]
-        [again] = search.ask(9)
-        assert again.values == failed.values
-        search.tell(again.number, [0.7])
-        assert search.remaining == 0
-        assert sorted(trial.scores for trial in search.known()) == [(0.5,), (0.7,)]
+    search = open_search(tmp_path, n_trials=2)
+    search.retry_failed()
+    assert [trial.number for trial in search.known()] == [scored.number]
+    [again] = search.ask(9)
+    assert again.values == failed.values
+    search.tell(again.number, [0.7])
+    assert search.remaining == 0
+    assert sorted(trial.scores for trial in search.known()) == [(0.5,), (0.7,)]
     assert trials_done(tmp_path, retry_failed=False) == 2
 
 

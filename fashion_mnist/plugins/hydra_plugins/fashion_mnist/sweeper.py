@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.core.utils import configure_log
-from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.fashion_mnist.launcher import StackedLauncher
@@ -23,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class GridAndSearch(Sweeper):
-    """Runs the jobs of a grid, or what a search proposes, with any launcher of Hydra's."""
+    """Runs the jobs of a grid, or what a search proposes, with any launcher of Hydra's.
+
+    It is a `sweeps.runner.HydraJobs`: the runner has it launch or record the jobs.
+    """
 
     def __init__(self, dry_run: bool) -> None:
         self._dry_run = dry_run
@@ -33,10 +35,10 @@ class GridAndSearch(Sweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Hydra's first call."""
-        launcher = Plugins.instance().instantiate_launcher(
+        self._config = config
+        self._hydra_launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
-        self._config, self._jobs = config, SweepJobs(config, launcher)
 
     def sweep(self, arguments: list[str]) -> int:
         """Run the sweep that was read from the arguments before; the exit status of the program.
@@ -48,22 +50,14 @@ class GridAndSearch(Sweeper):
 
         assert self.checked is not None
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
-        return run_sweep(self.checked, self._jobs, dry_run=self._dry_run)
-
-
-@dataclass(frozen=True)
-class SweepJobs:
-    """The jobs of a sweep as Hydra launches or records them: a `sweeps.runner.HydraJobs`."""
-
-    config: DictConfig
-    hydra_launcher: Launcher
+        return run_sweep(self.checked, self, dry_run=self._dry_run)
 
     @property
-    def launcher(self) -> "base.Launcher | None":
+    def own_launcher(self) -> "base.Launcher | None":
         """The launcher that was chosen; None: one of Hydra's own."""
         return (
-            self.hydra_launcher.launcher
-            if isinstance(self.hydra_launcher, StackedLauncher)
+            self._hydra_launcher.launcher
+            if isinstance(self._hydra_launcher, StackedLauncher)
             else None
         )
 
@@ -71,19 +65,19 @@ class SweepJobs:
         """Make Hydra's folder of the sweep, with what a job of Hydra's own launchers reads."""
         from fashion_mnist.sweeps.parent import write_context
 
-        folder = Path(self.config.hydra.sweep.dir)
+        folder = Path(self._config.hydra.sweep.dir)
         write_context(folder, context)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+        OmegaConf.save(self._config, folder / "multirun.yaml")
 
     def launch(self, jobs: "Sequence[Job]") -> None:
         """Have one of Hydra's own launchers train jobs."""
         overrides = [list(job.request.overrides) for job in jobs]
-        self.hydra_launcher.launch(overrides, initial_job_idx=jobs[0].number)
+        self._hydra_launcher.launch(overrides, initial_job_idx=jobs[0].number)
 
     def report(self, jobs: "Sequence[Job]", results: "Mapping[str, RunResult]") -> None:
         """Make Hydra's folders of jobs that were trained."""
-        assert isinstance(self.hydra_launcher, StackedLauncher)
-        self.hydra_launcher.report(jobs, results)
+        assert isinstance(self._hydra_launcher, StackedLauncher)
+        self._hydra_launcher.report(jobs, results)
 
 
 @dataclass
