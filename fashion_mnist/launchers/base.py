@@ -6,7 +6,7 @@ decided in the sweep, in the same way for every launcher.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,27 +67,21 @@ def failure(task: Task, reason: str) -> Update:
     return Update(task.number, results=results)
 
 
-@dataclass(frozen=True)
-class Listener:
-    """Callbacks for the progress of stacks; what `check_for_stop` raises ends all of them.
-
-    A stack's first update says that it has begun.
-    """
-
-    on_update: Callable[[Update], None]
-    check_for_stop: Callable[[], None]
-
-
 class Workers(Protocol):
     """The open workers of a launcher, for as long as a sweep lasts."""
 
     capacity: Capacity
 
-    def run(self, tasks: Sequence[Task], listener: Listener) -> list[Task]:
-        """Have stacks trained, begun in the order given; those to be trained here are returned.
+    def run(self, tasks: Sequence[Task]) -> Generator[Update | None, None, None]:
+        """Have stacks trained, begun in the order given.
+
+        Where this is closed early, all runs are saved by the end of the workers' context.
+
+        Yields:
+            What is new, and None several times a second while nothing is. A stack's first update
+            says that it has begun; one that has no results in the end is to be trained here.
 
         Raises:
-            StopRequested: from `check_for_stop`, after all runs are saved.
             RunError: nothing can be trained there.
         """
 

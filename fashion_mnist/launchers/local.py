@@ -18,7 +18,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing import resource_tracker
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from fashion_mnist.launchers.base import Capacity, Listener, Task, Update
+from fashion_mnist.launchers.base import Capacity, Task, Update
 from fashion_mnist.runs.signals import StopRequested, held_back, ignore_signals
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class LocalLauncher:
         """Processes that get ready at once; none where one worker is enough."""
         context = _context()
         told_to_stop, stop = context.Pipe(duplex=False)
-        workers = LocalWorkers(capacity, stop)
+        workers = LocalWorkers(capacity)
         for number in range(capacity.number if capacity.number > 1 else 0):
             ours, theirs = context.Pipe()
             process: BaseProcess = context.Process(
@@ -83,7 +83,7 @@ class LocalLauncher:
         try:
             yield workers
         finally:
-            stop.close()
+            stop.close()  # which has the processes save their runs
             for worker in begun:
                 worker.connection.close()  # which ends a process that waits for a stack
             _wait_for_end([worker.process for worker in begun])
@@ -100,8 +100,7 @@ def cpu_capacity(threads: int, num_runs: int, wanted: int | str, *, room: int) -
     from fashion_mnist.training.device import physical_cores  # imports torch
 
     cores = physical_cores()
-    number = min(cores // threads, room) if wanted == "auto" else int(wanted)
-    number = max(1, min(number, num_runs))
+    number = _num_workers(cores // threads, num_runs, wanted, room)
     return Capacity(number, max(threads, cores // number))
 
 
@@ -115,11 +114,15 @@ def gpu_capacity(
     """
     from fashion_mnist.training.device import physical_cores
 
-    number = min(len(devices), room) if wanted == "auto" else int(wanted)
-    number = max(1, min(number, num_runs))
+    number = _num_workers(len(devices), num_runs, wanted, room)
     if number == 1 or not devices:
         return Capacity()
     return Capacity(number, max(1, physical_cores() // number), devices)
+
+
+def _num_workers(places: int, num_runs: int, wanted: int | str, room: int) -> int:
+    number = min(places, room) if wanted == "auto" else int(wanted)
+    return max(1, min(number, num_runs))
 
 
 def visible_devices() -> list[str]:
@@ -156,28 +159,17 @@ class LocalWorkers:
     """Processes that wait for stacks."""
 
     capacity: Capacity
-    _stop: Connection  # closed, it tells the processes to stop
     _workers: list[_Worker] = field(default_factory=list)
 
-    def run(self, tasks: Sequence[Task], listener: Listener) -> list[Task]:
-        """Have stacks trained, in the order given; those whose process died are returned.
-
-        Raises:
-            StopRequested: from `check_for_stop`, after every process has saved its runs.
-        """
-        waiting, undone = deque(tasks), list[Task]()
+    def run(self, tasks: Sequence[Task]) -> Generator[Update | None, None, None]:
+        """See `base.Workers`. A stack whose process died has no results."""
+        waiting = deque(tasks)
         while any(worker.task for worker in self._workers) or (waiting and self._workers):
             for worker in [worker for worker in self._workers if worker.task is None]:
                 if waiting and self._send(worker, waiting[0]):
-                    listener.on_update(Update(waiting.popleft().number))
-            for update in self._listen(undone):
-                listener.on_update(update)
-            try:
-                listener.check_for_stop()
-            except Exception:
-                self._stop_all(listener)
-                raise
-        return [*undone, *waiting]
+                    yield Update(waiting.popleft().number)
+            yield from self._listen()
+            yield None
 
     def _send(self, worker: _Worker, task: Task) -> bool:
         """Whether the process was alive to receive the stack."""
@@ -189,8 +181,8 @@ class LocalWorkers:
         worker.task = task
         return True
 
-    def _listen(self, undone: list[Task]) -> Iterator[Update]:
-        """The updates that arrive within a moment; stacks of dead processes go to `undone`."""
+    def _listen(self) -> Iterator[Update]:
+        """The updates that arrive within a moment."""
         by_connection = {worker.connection: worker for worker in self._workers}
         for ready in wait(list(by_connection), POLL_SECONDS):
             assert isinstance(ready, Connection)
@@ -201,25 +193,11 @@ class LocalWorkers:
                 self._workers.remove(worker)
                 log.warning("a process died (%s): its runs go on here", worker.process.exitcode)
                 if worker.task is not None:
-                    undone.append(worker.task)
                     yield Update(worker.task.number, is_lost=True)
                 continue
             if update.results is not None:
                 worker.task = None
             yield update
-
-    def _stop_all(self, listener: Listener) -> None:
-        self._stop.close()
-        deadline = time.monotonic() + LONGEST_STOP_SECONDS
-        for worker in self._workers:
-            while worker.task and worker.connection.poll(max(0.0, deadline - time.monotonic())):
-                try:
-                    update: Update = worker.connection.recv()
-                except (EOFError, OSError):
-                    break
-                if update.results is not None:
-                    worker.task = None
-                    listener.on_update(update)
 
 
 def _wait_for_end(processes: Sequence[BaseProcess]) -> None:

@@ -10,15 +10,16 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fashion_mnist.config.messages import first_line_of
-from fashion_mnist.launchers.base import Capacity, Listener, Task, Update, failure
+from fashion_mnist.launchers.base import Capacity, Task, Update, failure
 from fashion_mnist.launchers.local import visible_devices
+from fashion_mnist.launchers.options import RayOptions
 from fashion_mnist.launchers.remote import (
     RemoteResult,
     Storage,
@@ -46,14 +47,8 @@ CONNECT_SECONDS = 5  # for the head of a cluster to answer
 OBJECT_STORE_BYTES = 100 * 2**20  # of a local cluster: stacks travel as a few kilobytes
 
 
-@dataclass(frozen=True)
-class RayLauncher:
-    """Trains stacks in a cluster; `address` null: one of this machine, for this sweep alone."""
-
-    address: str | None
-    cpus: float  # of a stack
-    gpus: float
-    retries: int  # of a stack whose node or process died
+class RayLauncher(RayOptions):
+    """Trains stacks in a cluster; without an address in one of this machine, for this sweep."""
 
     is_here = False
 
@@ -81,11 +76,13 @@ class RayLauncher:
 
     def capacity(self, machines: Sequence[Machine], num_runs: int, wanted: int | str) -> Capacity:
         """As many stacks as the cluster has room for as it is now."""
+        import ray
+
         if self.address is None:
             has = {"CPU": float(physical_cores()), "GPU": float(len(visible_devices()))}
         else:
             self.connect()
-            has = _resources()
+            has = ray.cluster_resources()  # type: ignore[no-untyped-call]  # as Ray has it
         wants = {"CPU": self.cpus, "GPU": self.gpus}
         rooms = [int(has.get(name, 0) / share) for name, share in wants.items() if share]
         return Capacity(
@@ -103,7 +100,15 @@ class RayLauncher:
             try:
                 yield RayWorkers(capacity, self, storage)
             finally:
-                _disconnect()
+                self._disconnect()
+
+    def _disconnect(self) -> None:
+        """Leave the cluster; a local one ends."""
+        import ray
+
+        if ray.is_initialized():
+            with _own_handlers():
+                ray.shutdown()
 
     def connect(self) -> None:
         """Once. Raises RunError where there is no cluster."""
@@ -141,23 +146,6 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
 
 
-def _resources() -> dict[str, float]:
-    """Of the whole cluster."""
-    import ray
-
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # as Ray has it
-    return resources
-
-
-def _disconnect() -> None:
-    """Leave the cluster; a local one ends."""
-    import ray
-
-    if ray.is_initialized():
-        with _own_handlers():
-            ray.shutdown()
-
-
 @contextmanager
 def _own_handlers() -> Iterator[None]:
     """Within, Ray cannot replace the handlers of signals that end the program."""
@@ -179,12 +167,12 @@ class RayWorkers:
     _progress: Any = None
     _function: Any = None
 
-    def run(self, tasks: Sequence[Task], listener: Listener) -> list[Task]:
-        """See `base.Workers`. No task is returned: a stack without a result has its error."""
+    def run(self, tasks: Sequence[Task]) -> Generator[Update | None, None, None]:
+        """See `base.Workers`. A stack that cannot be trained has its error."""
         import ray
 
         if not tasks:
-            return []
+            return
         self._begin()
         sent, trained_by = {self._send(task): task for task in tasks}, dict[int, str]()
         try:
@@ -197,14 +185,12 @@ class RayWorkers:
                         if before != worker:
                             trained_by[number] = worker
                             log.warning("a worker died (%s): its runs go on in %s", before, worker)
-                        listener.on_update(Update(number, epochs=epochs))
+                        yield Update(number, epochs=epochs)
                 for reference in ready:
-                    listener.on_update(self._update(reference, sent.pop(reference)))
-                listener.check_for_stop()
-        except Exception:
-            self._stop(sent, listener)
-            raise
-        return []
+                    yield self._update(reference, sent.pop(reference))
+                yield None
+        finally:
+            self._stop(sent)
 
     def _begin(self) -> None:
         import ray
@@ -240,14 +226,14 @@ class RayWorkers:
         try:
             return update_of(ray.get(reference), task)
         except ray.exceptions.TaskCancelledError:
-            return Update(task.number)
+            return failure(task, "cancelled")
         except ray.exceptions.RayTaskError as error:
             return failure(task, first_line_of(error.cause or error))
         except ray.exceptions.RayError as error:
             return failure(task, f"{type(error).__name__}: {first_line_of(error)}")
 
-    def _stop(self, sent: dict[Any, Task], listener: Listener) -> None:
-        """Have running tasks save their runs; forget those that wait."""
+    def _stop(self, sent: dict[Any, Task]) -> None:
+        """Have running tasks save their runs, which come back; forget those that wait."""
         import ray
 
         for reference in sent:
@@ -256,9 +242,7 @@ class RayWorkers:
         while sent and (left := deadline - time.monotonic()) > 0:
             ready, _ = ray.wait(list(sent), timeout=left)
             for reference in ready:
-                update = self._update(reference, sent.pop(reference))
-                if update.results is not None:
-                    listener.on_update(update)
+                self._update(reference, sent.pop(reference))
 
 
 def _warn_of_no_such_node(launcher: RayLauncher) -> None:

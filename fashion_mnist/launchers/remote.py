@@ -19,7 +19,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from fashion_mnist.config.store_uri import absolute_uri
-from fashion_mnist.launchers.base import Task, Update
+from fashion_mnist.launchers.base import Task, Update, failure
 from fashion_mnist.launchers.worker import RefusalError, train_task
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.request import RunResult, as_run_error
@@ -137,11 +137,15 @@ def update_of(result: RemoteResult, task: Task) -> Update:
         failures = [_fill(*pair) for pair in zip(task.folders, result.archives, strict=True)]
     else:
         failures = [None] * len(task.folders)
-    results = result.results and [
+    if result.refusal:
+        return Update(task.number, refusal=result.refusal)
+    if result.results is None:
+        return failure(task, "stopped: the same command again goes on")
+    results = [
         replace(run, folder=RunDir(folder), error=failure or run.error)
         for run, folder, failure in zip(result.results, task.folders, failures, strict=True)
     ]
-    return Update(task.number, results=results, refusal=result.refusal)
+    return Update(task.number, results=results)
 
 
 def _fill(folder: Path, archive: bytes) -> RunError | None:

@@ -14,14 +14,15 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fashion_mnist.config.messages import first_line_of
-from fashion_mnist.launchers.base import Capacity, Listener, Task, Update, failure
+from fashion_mnist.launchers.base import Capacity, Task, Update, failure
+from fashion_mnist.launchers.options import SubmititOptions
 from fashion_mnist.launchers.remote import (
     RemoteResult,
     Storage,
@@ -48,25 +49,8 @@ MOST_IN_ARRAY = 1000  # Slurm's default limit
 CLUSTERS = ("slurm", "local")
 
 
-@dataclass(frozen=True)
-class SlurmLauncher:
+class SlurmLauncher(SubmititOptions):
     """Trains stacks as jobs; `cluster` local: as processes of this machine."""
-
-    cluster: str
-    cpus: int  # of a job
-    gpus: int
-    minutes: int
-    array_parallelism: int  # jobs at a time
-    retries: int  # of a job whose process died
-    requeues: int  # of a job that ran out of time
-    signal_seconds: int  # before the end in which it saves its runs
-    memory: float | None = None  # GiB; None, here and below: the cluster's default
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    setup: Sequence[str] = ()  # lines of shell before each job
-    additional: Mapping[str, Any] = field(default_factory=dict)  # further options of sbatch
 
     is_here = False
 
@@ -131,8 +115,8 @@ class SlurmWorkers:
     deaths: list[int] = field(default_factory=list)  # the number of each job's stack
     _next_query: float = 0.0
 
-    def run(self, tasks: Sequence[Task], listener: Listener) -> list[Task]:
-        """See `base.Workers`. No task is returned: a stack without a result has its error."""
+    def run(self, tasks: Sequence[Task]) -> Generator[Update | None, None, None]:
+        """See `base.Workers`. A stack that cannot be trained has its error."""
         waiting, sent = deque(tasks), list[_Job]()
         try:
             while waiting or sent:
@@ -148,13 +132,10 @@ class SlurmWorkers:
                             waiting.append(job.task)
                         else:
                             update = job.result()
-                    if update is not None:
-                        listener.on_update(update)
-                listener.check_for_stop()
-        except Exception:
+                    yield update
+                yield None
+        finally:
             _stop(sent)
-            raise
-        return []
 
     def _is_retried(self, job: "_Job") -> bool:
         """Whether it died, and not more often than `retries`."""

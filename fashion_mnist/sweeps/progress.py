@@ -23,10 +23,6 @@ MAX_LABEL_LENGTH = 60
 MAX_BARS = 16  # stacks under way that have a bar
 
 
-def _ignore_line(_line: str) -> None:
-    pass
-
-
 @dataclass
 class _StackProgress:
     """A stack that is under way."""
@@ -59,7 +55,7 @@ class Progress:
     estimated_seconds: float | None = None  # of all that is to be trained
     num_workers: int = 1
     score: str = SCORE  # the metric by which the best run is known
-    say: Callable[[str], None] = _ignore_line
+    say: Callable[[str], None] = lambda _line: None
     clock: Callable[[], float] = time.monotonic
     counts: dict[str, int] = field(default_factory=dict)  # of runs that ended, by status
     best: tuple[float, str] | None = None  # score and label, also of runs of an earlier command
@@ -181,25 +177,11 @@ class Progress:
             "runs": self._runs_text(),
             "trials": "{} of {} done".format(*self.trials) if self.trials else "",
             "epoch": ", ".join(stack.epoch_text for stack in self._stacks.values()),
-            "best so far": f"{best[0]:.4f}  {shorten(best[1])}" if best else "",
+            "best": f"{best[0]:.4f}  {shorten(best[1])}" if best else "",
             "speed": self._speed_text(),
             "time left": "" if left is None else duration(left),
         }
         return {name: text for name, text in texts.items() if text}
-
-    def line(self) -> str:
-        """The same in one line."""
-        texts = self.texts()
-        forms = {
-            "stacks": "stacks {}",
-            "runs": "runs {}",
-            "trials": "trials {}",
-            "epoch": "epoch {}",
-            "best so far": "best {}",
-            "speed": "{}",
-            "time left": "{} left",
-        }
-        return "   ".join(form.format(texts[k]) for k, form in forms.items() if k in texts)
 
     def render(self) -> "Group":
         """The live display: the texts, and a bar for each stack under way."""
@@ -223,7 +205,7 @@ class Progress:
 
     def _speak(self) -> None:
         self._spoken = self.clock()
-        self.say(self.line())
+        self.say("   ".join(f"{name} {text}" for name, text in self.texts().items()))
 
     def _stacks_text(self) -> str:
         of = "" if self.num_stacks is None else f" of {self.num_stacks}"

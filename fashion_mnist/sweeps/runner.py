@@ -9,13 +9,14 @@ import logging
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
 from fashion_mnist.analysis import leaderboard
 from fashion_mnist.data.idx import DataError
-from fashion_mnist.launchers.base import Capacity, Launcher, Listener, Task, Update, Workers
+from fashion_mnist.launchers.base import Capacity, Launcher, Task, Workers
 from fashion_mnist.launchers.local import LocalLauncher
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.events import LOG_FILE
@@ -59,7 +60,6 @@ from fashion_mnist.tracking.upload_state import (
     wait_until_uploaded,
 )
 from fashion_mnist.tracking.uri import demand_store
-from fashion_mnist.training.device import Machine
 from fashion_mnist.training.stack import HistoryRow, Stack
 
 if TYPE_CHECKING:  # Optuna takes its time, and a grid does without it
@@ -360,13 +360,12 @@ def train_jobs(
         capacity=workers.capacity if workers else Capacity(),
     )
     results = dict[str, RunResult]()
-    in_process = [stack for stack in stacks if workers is None or not stack.is_for_workers]
     if workers is not None:
         own = [stack for stack in stacks if stack.is_for_workers]
-        results, undone = _train_on_workers(own, workers, setup)
-        in_process += undone
-    for stack in in_process:
-        results |= _train_in_process(stack, setup, should_prune)
+        results = _train_on_workers(own, workers, setup)
+    for stack in stacks:
+        if stack.jobs[0].fingerprint not in results:  # also where its worker died
+            results |= _train_in_process(stack, setup, should_prune)
     known = [job for job in jobs if job.fingerprint not in results]
     for job, _ in _record_further(known, setup.check_for_stop):
         results[job.fingerprint] = RunResult(job.run_dir, was_known=True)
@@ -375,44 +374,41 @@ def train_jobs(
 
 def _train_on_workers(
     stacks: Sequence[JobStack], workers: Workers, setup: TrainingSetup
-) -> tuple[dict[str, RunResult], list[JobStack]]:
-    """Have a launcher train stacks, the longest first; the results, and the stacks without any."""
+) -> dict[str, RunResult]:
+    """Have a launcher train stacks, the longest first; what came of those that it could train."""
     ordered = sorted(stacks, key=lambda stack: -stack.rank)
     tasks = [_task(number, stack.jobs, workers.capacity) for number, stack in enumerate(ordered)]
     num_workers = min(workers.capacity.number, max(1, len(tasks)))  # as the estimate has it
-    results, refusals = dict[str, RunResult](), list[str]()
-
-    begun = set[int]()
-
-    def on_update(update: Update) -> None:
-        if update.number not in begun:
-            begun.add(update.number)
-            _begin(ordered[update.number], update.number, setup.progress, num_workers)
-        if update.is_lost:
-            setup.progress.drop_stack(update.number)
-        elif update.refusal:
-            refusals.append(update.refusal)
-        elif update.results is None:
-            setup.progress.advance(update.number, update.epochs)
-        else:
-            results.update(
-                _finish(ordered[update.number].jobs, update.results, update.number, setup.progress)
-            )
-
-    def check_for_stop() -> None:
-        if refusals:
-            raise DataError(refusals[0])
-        setup.check_for_stop()
-
-    undone = workers.run(tasks, Listener(on_update, check_for_stop))
-    return results, [ordered[task.number] for task in undone]
+    results, begun, progress = dict[str, RunResult](), set[int](), setup.progress
+    with closing(workers.run(tasks)) as updates:
+        for update in updates:
+            setup.check_for_stop()
+            if update is None:
+                continue
+            stack, number = ordered[update.number], update.number
+            if number not in begun:
+                begun.add(number)
+                _begin(stack, number, progress, num_workers)
+            if update.refusal:
+                raise DataError(update.refusal)
+            if update.is_lost:
+                progress.drop_stack(number)
+            elif update.results is None:
+                progress.advance(number, update.epochs)
+            else:
+                results |= _finish(stack.jobs, update.results, number, progress)
+    return results
 
 
 def _task(number: int, jobs: Sequence[Job], capacity: Capacity) -> Task:
     """The stack as it is sent, with all that is decided here."""
-    machine = None
+    threads, machine = capacity.threads or None, None
     if not (capacity.is_here or capacity.has_gpus):
-        machine = _cpu_machine(jobs[0], capacity.threads)
+        # what the run is recorded with, where it is trained on the CPU of another machine
+        config, training = jobs[0].config, jobs[0].config.training
+        device = "cpu" if training.device == "auto" else training.device
+        config = replace(config, training=replace(training, device=device))
+        machine = resolve_machine_of(config, jobs[0].dataset, threads=threads)
     return Task(
         number,
         [job.request for job in jobs],
@@ -420,16 +416,8 @@ def _task(number: int, jobs: Sequence[Job], capacity: Capacity) -> Task:
         fingerprints=[job.fingerprint for job in jobs],
         data_sha256=jobs[0].dataset.sha256,
         machine=machine,
-        threads=capacity.threads or None,
+        threads=threads,
     )
-
-
-def _cpu_machine(job: Job, threads: int) -> Machine:
-    """What the run is recorded with where it is trained on the CPU of another machine."""
-    training = job.config.training
-    device = "cpu" if training.device == "auto" else training.device
-    config = replace(job.config, training=replace(training, device=device))
-    return resolve_machine_of(config, job.dataset, threads=threads or None)
 
 
 def _train_in_process(

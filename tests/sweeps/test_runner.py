@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,9 @@ from safetensors.torch import load_file
 from fashion_mnist.config.compose import Composer
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.data.idx import DataError
-from fashion_mnist.launchers.base import Capacity, Listener, Task, Workers, failure
+from fashion_mnist.launchers.base import Capacity, Task, Update, Workers, failure
+from fashion_mnist.runs import run_state
+from fashion_mnist.runs.events import Event, Mark, read_events
 from fashion_mnist.runs.request import Datasets, Request
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
@@ -229,6 +231,32 @@ def test_an_error_in_mid_sweep_leaves_a_summary_of_what_finished(
     assert parent.status() == "KILLED"
 
 
+def test_the_log_of_a_finished_run_is_read_once(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a whole, and once for its status: sweeps of thousands are started again."""
+    words = [*data_overrides(data), *SMALL, NOWHERE, "seed=0", "model.width=4,6,8"]
+
+    def launch(jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            train([job.request], job.dataset, QUIET)
+
+    assert run_sweep(check_sweep(words, Composer()), RecordedJobs(train=launch), dry_run=False) == 0
+    reads = list[tuple[str, Collection[str]]]()
+
+    def noted(run_dir: Path, after: Mark, *, kinds: Collection[str] = ()) -> Iterator[Event]:
+        reads.append((run_dir.name, kinds))
+        return read_events(run_dir, after, kinds=kinds)
+
+    monkeypatch.setattr(run_state, "read_events", noted)
+    assert run_sweep(check_sweep(words, Composer()), RecordedJobs(), dry_run=False) == 0
+    others = [run for run in runs() if "test/accuracy" not in run.metrics()]
+    assert len(others) == 2
+    for run in others:
+        assert reads.count((run.path.name, ("status",))) == 1
+        assert reads.count((run.path.name, ())) == 2  # with that of this test
+
+
 @dataclass(frozen=True)
 class HalfLauncher:
     """Trains the first stack alone; then a signal comes, too late to stop the training."""
@@ -254,14 +282,13 @@ class HalfWorkers:
 
     capacity: Capacity
 
-    def run(self, tasks: Sequence[Task], listener: Listener) -> list[Task]:
+    def run(self, tasks: Sequence[Task]) -> Generator[Update | None, None, None]:
         """Train the first task; the others have an error."""
         for task in tasks:
-            listener.on_update(failure(task, "no worker is left"))
+            yield failure(task, "no worker is left")
             if task is tasks[0]:
                 train(task.requests, Datasets().of(task.requests[0].config), QUIET)
         signal.raise_signal(signal.SIGINT)
-        return []
 
 
 def test_a_stop_is_heard_while_the_winners_runs_are_trained_to_their_end(data: Path) -> None:
