@@ -12,7 +12,7 @@ from fashion_mnist.cli.app import app
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.sweeps.parent import open_parent, record_results
+from fashion_mnist.sweeps.parent import open_parent
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import RecordedRun
 from fashion_mnist.tracking.uploader import sync
@@ -74,16 +74,10 @@ def record_runs(folder: Path) -> Recordings:
             for width, seed in product(widths, (1, 2)):
                 words = (f"model.width={width}", f"seed={seed}")
                 record(" ".join(words), *words, parent=parent.id)
-            counts = {"finished": 2 * len(widths), "failed": 0}
-            record_results(
-                parent,
-                "FINISHED",
-                tags={},
-                description="",
-                counts=counts,
-                metrics={"best/val_accuracy": sum(widths) / 100},
-                artifacts=[],
-            )
+            num_runs = 2 * len(widths)
+            parent.tags({"sweep.finished": str(num_runs), "sweep.failed": "0"})
+            parent.metrics(num_runs, {"best/val_accuracy": sum(widths) / 100})
+            parent.status("FINISHED")
     record("diverged", "optimizer=sgd", "optimizer.lr=1.0e+30")
     record("alone", "model.width=6", auto=True)
     outcome = sync(outputs)

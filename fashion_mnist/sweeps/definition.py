@@ -1,7 +1,7 @@
 """What a command line sweeps over, read and checked: nothing is composed for good or trained."""
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -19,7 +19,7 @@ from fashion_mnist.config.compose import (
 from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.config.schema import SweepConfig
 from fashion_mnist.sweeps.axes import Axis, text_of
-from fashion_mnist.sweeps.space import Space, read_space, sweep_id
+from fashion_mnist.sweeps.space import Space, read_space
 from fashion_mnist.tracking.links import program
 
 MOST_WORDS = 50  # values of an axis that are listed
@@ -65,20 +65,6 @@ class Sweep:
     def words(self) -> dict[str, list[str]]:
         """Each axis and its values, as they are read."""
         return {axis.name: _words(axis) for axis in self.space.axes}
-
-    def identity(self, data_sha256: Iterable[str]) -> str:
-        """The id under which it goes on when it is started again.
-
-        Args:
-            data_sha256: of the data sets of its jobs.
-        """
-        settings = self.settings
-        return sweep_id(
-            self.space,
-            sampler=settings.sampler,
-            objectives=settings.objectives,
-            data_sha256=data_sha256,
-        )
 
     def samples(self) -> list[dict[str, str]]:
         """The values of every job of a grid; of a search, settings from the edges of its space."""
@@ -167,7 +153,7 @@ def read_sweep(overrides: Sequence[str], composer: Composer) -> Sweep:
 def check_sweep(overrides: Sequence[str], composer: Composer) -> Sweep:
     """What is swept over. Raises ConfigError where the first job is no run, for many more jobs.
 
-    What is left for `conduct` to find is what its jobs do not share with the first one. Another
+    What is left for `run_sweep` to find is what its jobs do not share with the first. Another
     sweeper of Hydra's would not look for it: then all jobs are checked.
     """
     sweep = read_sweep(overrides, composer)

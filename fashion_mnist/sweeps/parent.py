@@ -7,7 +7,7 @@ another launcher of Hydra's starts reads the file `sweep.json` in Hydra's folder
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fashion_mnist.analysis.labels import REPLICATE_KEYS, short_names
@@ -17,7 +17,6 @@ from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.runs.event_log import EventLog, set_offline
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.request import Request, wants_uploader
-from fashion_mnist.runs.results import DESCRIPTION_TAG
 from fashion_mnist.runs.run_dir import RunError, locked
 from fashion_mnist.tracking.recorded import OBJECTIVE_TAG, SCORE, SWEEP_TAG
 from fashion_mnist.tracking.upload_state import begin_uploading
@@ -72,32 +71,6 @@ def open_parent(
         if wants_uploader(config):
             begin_uploading(folder.parents[1])
         yield event_log
-
-
-def record_results(
-    event_log: EventLog,
-    status: str,
-    *,
-    tags: Mapping[str, str],
-    description: str,
-    counts: Mapping[str, int],
-    metrics: Mapping[str, float],
-    artifacts: Sequence[Path],
-) -> None:
-    """Record what came of the sweep so far. It can be begun again, and then goes on.
-
-    Args:
-        event_log: of the sweep, open.
-        counts: of its runs by status; `finished` is the step of the metrics.
-        metrics: of the best setting; MLflow shows those of the largest number of runs.
-        artifacts: files below the event log's `artifacts`.
-    """
-    numbers = {f"sweep.{name}": str(count) for name, count in counts.items()}
-    event_log.tags({DESCRIPTION_TAG: description, **tags, **numbers})
-    event_log.metrics(counts["finished"], metrics)
-    for path in artifacts:
-        event_log.artifact(path.relative_to(event_log.artifacts).as_posix())
-    event_log.status(status)
 
 
 def _parameters(axes: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -162,10 +135,9 @@ def read_context(sweep_dir: Path) -> SweepContext | None:
     """
     path = sweep_dir / CONTEXT_FILE
     try:
-        content = json.loads(path.read_bytes())
-        axes = tuple(str(axis) for axis in content["axes"])
-        return SweepContext(str(content["parent"]), axes, bool(content["retry_failed"]))
+        context = SweepContext(**json.loads(path.read_bytes()))
+        return replace(context, axes=tuple(context.axes))
     except FileNotFoundError:
         return None
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise RunError(f"{path} is damaged: start the sweep again") from error

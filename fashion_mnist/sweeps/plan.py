@@ -5,6 +5,7 @@ they need in time and memory, from a few timed steps of each shape.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -33,6 +34,7 @@ from fashion_mnist.sweeps.jobs import (
     unique_runs,
 )
 from fashion_mnist.sweeps.parent import child_request, sweep_folder
+from fashion_mnist.sweeps.space import sweep_id
 from fashion_mnist.training.device import Machine, physical_cores
 
 MEBIBYTE = 2**20
@@ -40,6 +42,12 @@ MEMORY_SHARE = 0.5  # of what is free, for the stacks
 # Steps are measured; reading data, the final evaluation, pictures and event logs are not, nor is
 # what else the machine will do in that time.
 LEAST_SPREAD = 1.3
+# what is to be done of a run
+NEW, RESUMED, REPEATED = "new", "to be resumed", "to be trained again (rerun=true)"
+FINISHED, FAILED = "finished before", "failed before (sweep.retry_failed=true retries)"
+RETRIED = "failed before (to be retried)"
+KINDS = (NEW, RESUMED, REPEATED, FINISHED, FAILED, RETRIED)
+TRAINED = (NEW, RESUMED, REPEATED, RETRIED)
 COLUMNS = (
     Column("architecture", "network"),
     Column("num_runs", "runs", is_number=True),
@@ -74,46 +82,16 @@ class StackPlan:
 
 @dataclass(frozen=True)
 class Preflight:
-    """What is known of a sweep before anything is trained.
+    """What is known of a sweep before anything is trained."""
 
-    Every job is counted once: as a duplicate of another job, or as a run that is finished, failed,
-    to be resumed or new. Of a search, the jobs are those that are asked for already.
-    """
-
-    num_jobs: int = 0
-    num_duplicates: int = 0
-    num_finished: int = 0
-    num_repeated: int = 0  # finished or failed before, and trained anew: rerun=true
+    headline: str  # how many jobs there are, or trials, and what is known of them
+    num_to_train: int  # runs; of a search those of all its trials
+    is_search: bool = False
     resumed_epochs: Sequence[tuple[int, int]] = ()  # of each run to be resumed: done, of how many
-    num_failed: int = 0  # before
-    retries_failed: bool = False
     stacks: Sequence[StackPlan] = ()
     num_workers: int = 1  # stacks that are trained at a time
     seconds_to_start: float = 0.0  # before there is one
     axes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # and their values in words
-    sampler: str = "grid"
-    num_trials: int = 0  # of a search, in all
-    trials_done: int = 0
-    num_replicates: int = 1  # runs of a trial
-
-    @property
-    def num_new(self) -> int:
-        """Runs that were never begun."""
-        known = self.num_finished + self.num_repeated + self.num_failed + len(self.resumed_epochs)
-        return self.num_jobs - self.num_duplicates - known
-
-    @property
-    def num_to_train(self) -> int:
-        """Runs that will be trained or resumed."""
-        if self.sampler != "grid":
-            return self.trials_left * self.num_replicates
-        retried = self.num_failed if self.retries_failed else 0
-        return self.num_new + self.num_repeated + retried + len(self.resumed_epochs)
-
-    @property
-    def trials_left(self) -> int:
-        """Trials that are still to be asked for; a lowered number leaves none."""
-        return max(0, self.num_trials - self.trials_done)
 
     @property
     def seconds(self) -> float:
@@ -165,7 +143,12 @@ def plan_sweep(sweep: Sweep, launcher: Launcher | None, datasets: Datasets) -> P
     problems = search_problems(sweep, num_epochs=config.training.epochs, can_prune=can_prune)
     if problems:
         raise ConfigError(problems)
-    identity = sweep.identity(job.dataset.sha256 for job in jobs)
+    identity = sweep_id(
+        sweep.space,
+        sampler=settings.sampler,
+        objectives=settings.objectives,
+        data_sha256={job.dataset.sha256 for job in jobs},
+    )
     folder = sweep_folder(Path(config.output_dir).absolute(), identity)
     examples = [jobs[0], jobs[-1]] if sweep.is_search else jobs
     groups = group_by_key(examples)
@@ -182,12 +165,12 @@ def plan_sweep(sweep: Sweep, launcher: Launcher | None, datasets: Datasets) -> P
     stacks = split_groups(
         groups, benchmarks=benchmarks, max_stack_size=max_stack_size, capacity=capacity
     )
-    preflight = _preflight(sweep, examples, stacks, benchmarks, capacity)
+    done = 0
     if sweep.is_search:
         from fashion_mnist.sweeps.search import trials_done  # Optuna takes its time
 
         done = trials_done(folder, retry_failed=settings.retry_failed)
-        preflight = _search_preflight(sweep, preflight, done)
+    preflight = _preflight(sweep, examples, stacks, benchmarks, capacity, done)
     return Plan(jobs, folder, capacity, benchmarks, max_stack_size, preflight)
 
 
@@ -265,62 +248,63 @@ def _preflight(
     stacks: Sequence[JobStack],
     benchmarks: Mapping[str, Benchmark],
     capacity: Capacity,
+    trials_done: int,
 ) -> Preflight:
-    """What is to be done of these jobs."""
+    """What is to be done of these jobs, or of a search of which they are examples."""
+    settings, runs = sweep.settings, unique_runs(jobs)
     num_for_workers = sum(stack.is_for_workers for stack in stacks)
     num_workers = min(capacity.number, max(1, num_for_workers))
-    runs = unique_runs(jobs)
-    statuses = [job.attempts.last_status for job in runs]
-    repeated = [
-        job.config.rerun and status in ENDED for job, status in zip(runs, statuses, strict=True)
+    plans = [
+        _stack_plan(list(own), benchmarks.get(key), num_workers)
+        for key, own in groupby(stacks, key=lambda stack: stack.key)
     ]
-    once = [status for status, again in zip(statuses, repeated, strict=True) if not again]
+    kinds = [_kind(job, retry_failed=settings.retry_failed) for job in runs]
+    counts = Counter(kinds)
+    resumed = [
+        (job.epoch(), job.config.training.epochs)
+        for job, kind in zip(runs, kinds, strict=True)
+        if kind == RESUMED
+    ]
+    headline = grid_headline(counts, len(jobs) - len(runs))
+    num_to_train = sum(counts[kind] for kind in TRAINED)
+    if sweep.is_search:
+        headline = search_headline(settings.sampler, trials_done, settings.n_trials)
+        num_to_train = max(0, settings.n_trials - trials_done) * len(sweep.space.replicates())
+        # as if all trials were shared out evenly among the examples' shapes
+        share = num_to_train / max(1, len(plans))
+        plans = [
+            replace(
+                plan,
+                architecture=f"such as {plan.architecture}",
+                num_runs=max(1, round(share)),
+                num_stacks=max(1, round(share)),
+                seconds=plan.seconds / plan.num_runs * share,
+                spread=2.0,
+            )
+            for plan in plans
+        ]
     return Preflight(
-        num_jobs=len(jobs),
-        num_duplicates=len(jobs) - len(runs),
-        num_finished=once.count("FINISHED"),
-        num_repeated=sum(repeated),
-        resumed_epochs=[
-            (epoch, job.config.training.epochs)
-            for job, status in zip(runs, statuses, strict=True)
-            if status not in ENDED and (epoch := job.epoch())
-        ],
-        num_failed=once.count("FAILED"),
-        retries_failed=sweep.settings.retry_failed,
-        stacks=[
-            _stack_plan(list(own), benchmarks.get(key), num_workers)
-            for key, own in groupby(stacks, key=lambda stack: stack.key)
-        ],
-        num_workers=num_workers,
-        seconds_to_start=capacity.seconds_to_start if num_for_workers else 0.0,
-        axes=sweep.words(),
+        headline,
+        num_to_train,
+        sweep.is_search,
+        [] if sweep.is_search else resumed,
+        plans,
+        num_workers,
+        capacity.seconds_to_start if num_for_workers else 0.0,
+        sweep.words(),
     )
 
 
-def _search_preflight(sweep: Sweep, examples: Preflight, trials_done: int) -> Preflight:
-    """The trials that are left, as if they were shared out evenly among the examples' shapes."""
-    search = Preflight(
-        num_workers=examples.num_workers,
-        seconds_to_start=examples.seconds_to_start,
-        axes=examples.axes,
-        sampler=sweep.settings.sampler,
-        num_trials=sweep.settings.n_trials,
-        trials_done=trials_done,
-        num_replicates=len(sweep.space.replicates()),
-    )
-    share = search.num_to_train / max(1, len(examples.stacks))
-    stacks = [
-        replace(
-            plan,
-            architecture=f"such as {plan.architecture}",
-            num_runs=max(1, round(share)),
-            num_stacks=max(1, round(share)),
-            seconds=plan.seconds / plan.num_runs * share,
-            spread=2.0,
-        )
-        for plan in examples.stacks
-    ]
-    return replace(search, stacks=stacks)
+def _kind(job: Job, *, retry_failed: bool) -> str:
+    """What is to be done of a job's run, one of `KINDS`."""
+    status = job.attempts.last_status
+    if status in ENDED and job.config.rerun:
+        return REPEATED
+    if status == "FAILED":
+        return RETRIED if retry_failed else FAILED
+    if status == "FINISHED":
+        return FINISHED
+    return RESUMED if job.epoch() else NEW
 
 
 def _stack_plan(stacks: Sequence[JobStack], cost: Benchmark | None, num_workers: int) -> StackPlan:
@@ -344,7 +328,7 @@ def _stack_plan(stacks: Sequence[JobStack], cost: Benchmark | None, num_workers:
 
 def short_text(preflight: Preflight) -> str:
     """Counts, stacks, time and memory, in one to three lines."""
-    lines = [_search_text(preflight) if preflight.sampler != "grid" else _counts_text(preflight)]
+    lines = [preflight.headline]
     if preflight.stacks:
         lines.append(_cost_text(preflight))
     return "\n".join(lines)
@@ -401,36 +385,34 @@ def estimate_error(estimated: float, actual: float) -> str:
     return f"estimated {duration(estimated)}, took {duration(actual)} ({100 * error:+.0f} %)"
 
 
-def _search_text(preflight: Preflight) -> str:
-    done, total = preflight.trials_done, preflight.num_trials
-    left = preflight.trials_left
-    return f"search ({preflight.sampler}): {done} of {total} trials done, {left} to go"
+def grid_headline(counts: Mapping[str, int], num_duplicates: int) -> str:
+    """How many jobs a grid has, and what is to be done of them.
 
-
-def _counts_text(preflight: Preflight) -> str:
-    retried = "to be retried" if preflight.retries_failed else "sweep.retry_failed=true retries"
-    counts = {
-        "{} new": preflight.num_new,
-        "{} to be resumed": len(preflight.resumed_epochs),
-        "{} to be trained again (rerun=true)": preflight.num_repeated,
-        "{} finished before": preflight.num_finished,
-        "{} failed before (" + retried + ")": preflight.num_failed,
-        "{} duplicate" + "s" * (preflight.num_duplicates > 1): preflight.num_duplicates,
-    }
-    words = [form.format(count) for form, count in counts.items() if count]
-    head = plural(preflight.num_jobs, "job")
+    Args:
+        counts: of different runs, by their kinds.
+    """
+    words = [f"{counts[kind]} {kind}" for kind in KINDS if counts.get(kind)]
+    if num_duplicates:
+        words.append(f"{num_duplicates} duplicate{'s' * (num_duplicates > 1)}")
+    head = plural(sum(counts.values()) + num_duplicates, "job")
     return f"{head}: {', '.join(words)}" if words else head
+
+
+def search_headline(sampler: str, done: int, total: int) -> str:
+    """How far a search is; a lowered number of trials leaves none."""
+    return f"search ({sampler}): {done} of {total} trials done, {max(0, total - done)} to go"
 
 
 def _cost_text(preflight: Preflight) -> str:
     plans = preflight.stacks
     number = plural(sum(plan.num_stacks for plan in plans), "stack")
     size = max(plan.stack_size for plan in plans)
+    runs = f"{plural(preflight.num_to_train, 'run')} to train"
     parallel = f", {preflight.num_workers} at a time" if preflight.num_workers > 1 else ""
     words = [
-        f"{plural(preflight.num_to_train, 'run')} to train in {number} of up to {size}{parallel}"
-        if preflight.sampler == "grid"
-        else f"in stacks of up to {size}",
+        f"in stacks of up to {size}"
+        if preflight.is_search
+        else f"{runs} in {number} of up to {size}{parallel}",
         _time_text(preflight),
     ]
     if not math.isnan(preflight.num_bytes):

@@ -361,20 +361,12 @@ def _note_typos(
         f"{place}.{key} must be one of {shorten(known)}{did_you_mean(text, there)}, "
         f"got {shorten(text)}"
         for text in texts
-        if not any(_are_equal(text, other) for other in there)
+        if _same(text) not in map(_same, there)
     ]
 
 
 def _holds(condition: Mapping[str, tuple[str, ...]], values: Mapping[str, str]) -> bool:
     return all(
-        key in values and any(_are_equal(values[key], text) for text in texts)
+        key in values and _same(values[key]) in map(_same, texts)
         for key, texts in condition.items()
     )
-
-
-def _are_equal(one: str, other: str) -> bool:
-    """Whether two texts are one value: 1 and 1.0 are."""
-    try:
-        return one == other or float(one) == float(other)
-    except ValueError:
-        return False

@@ -20,11 +20,10 @@ from fashion_mnist.analysis.predictions import read_predictions
 from fashion_mnist.config.messages import plural
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.identity import FAILURE_TAG, TRAINING_IMAGES_TAG
-from fashion_mnist.runs.results import PRUNED_TAG
+from fashion_mnist.runs.results import DESCRIPTION_TAG, PRUNED_TAG
 from fashion_mnist.runs.run_state import RunState
 from fashion_mnist.sweeps.definition import Sweep, sweep_command, train_command
 from fashion_mnist.sweeps.jobs import Job
-from fashion_mnist.sweeps.parent import record_results
 from fashion_mnist.tracking.recorded import SWEEP_COMMAND_TAG
 
 MOST_SETTINGS, MOST_FAILURES = 10, 10
@@ -147,15 +146,14 @@ def write_results(event_log: EventLog, result: SweepResult) -> None:
         note_of_tests=note_of_tests,
         command=command,
     )
-    record_results(
-        event_log,
-        "KILLED" if result.is_stopped else "FINISHED",
-        tags={SWEEP_COMMAND_TAG: command},
-        description=description,
-        counts=_counts(result.results),
-        metrics=best_metrics(board),
-        artifacts=artifacts,
-    )
+    counts = _counts(result.results)
+    numbers = {f"sweep.{name}": str(count) for name, count in counts.items()}
+    event_log.tags({DESCRIPTION_TAG: description, SWEEP_COMMAND_TAG: command, **numbers})
+    # MLflow shows those of the largest number of runs
+    event_log.metrics(counts["finished"], best_metrics(board))
+    for path in artifacts:
+        event_log.artifact(path.relative_to(event_log.artifacts).as_posix())
+    event_log.status("KILLED" if result.is_stopped else "FINISHED")
 
 
 def final_report(result: SweepResult) -> str:

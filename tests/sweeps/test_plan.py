@@ -8,21 +8,29 @@ import pytest
 
 from fashion_mnist.config.messages import duration
 from fashion_mnist.sweeps.plan import (
+    FAILED,
+    FINISHED,
+    NEW,
+    REPEATED,
+    RESUMED,
+    RETRIED,
+    TRAINED,
     Preflight,
     StackPlan,
     estimate_error,
     full_text,
+    grid_headline,
+    search_headline,
     short_text,
 )
 
 WIDE = StackPlan("784-512-256-10 relu", 20, 3, 7, 535_818, 3 * 2**20, seconds=100)
 SMALL = StackPlan("784-64-10 gelu", 9, 1, 9, 50_890, 1.5 * 2**20, seconds=10, spread=2)
+COUNTS = {NEW: 30, RESUMED: 2, FINISHED: 4, FAILED: 3}
 SWEEP = Preflight(
-    num_jobs=41,
-    num_duplicates=2,
-    num_finished=4,
+    grid_headline(COUNTS, num_duplicates=2),
+    num_to_train=32,
     resumed_epochs=[(2, 5), (7, 12)],
-    num_failed=3,
     stacks=[WIDE, SMALL],
     axes={"model.width": ["64", "512"], "optimizer.lr": ["0.001", "0.003"]},
 )
@@ -34,20 +42,21 @@ def numbers(text: str) -> list[str]:
 
 
 def test_short_form_counts_every_job_once() -> None:
-    """30 new = 41 jobs - 2 - 4 - 2 - 3; what is nought is not spoken of."""
+    """41 jobs = 30 new + 2 + 4 + 3 + 2; what is nought is not spoken of."""
     first = short_text(SWEEP).splitlines()[0]
     assert first.startswith("41 jobs: 30 new, 2 to be resumed, 4 finished before, 3 failed before")
     assert first.endswith("2 duplicates")
-    assert short_text(Preflight(num_jobs=1)) == "1 job: 1 new"
+    assert grid_headline({NEW: 1}, 0) == "1 job: 1 new"
 
 
 def test_failed_runs_are_trained_only_where_that_is_asked() -> None:
     """Without retry_failed the key is named that would; with it they are among those to train."""
-    assert "sweep.retry_failed=true" in short_text(SWEEP)
+    assert "3 failed before (sweep.retry_failed=true retries)" in short_text(SWEEP)
     assert "32 runs to train" in short_text(SWEEP)
-    again = short_text(replace(SWEEP, retries_failed=True))
-    assert "retry_failed" not in again
-    assert "35 runs to train" in again
+    again = grid_headline({NEW: 30, RETRIED: 3}, 0)
+    assert again == "33 jobs: 30 new, 3 failed before (to be retried)"
+    assert RETRIED in TRAINED
+    assert FAILED not in TRAINED
 
 
 def test_time_is_said_with_its_uncertainty() -> None:
@@ -90,22 +99,20 @@ def test_full_form_names_axes_and_resumed_epochs() -> None:
 
 def test_search_says_how_far_it_is() -> None:
     """Trials done, in all and to go."""
-    search = Preflight(sampler="tpe", num_trials=40, trials_done=12)
-    assert short_text(search).splitlines()[0] == "search (tpe): 12 of 40 trials done, 28 to go"
+    assert search_headline("tpe", 12, 40) == "search (tpe): 12 of 40 trials done, 28 to go"
 
 
 def test_a_search_with_more_trials_than_are_asked_for_has_none_to_go() -> None:
     """As where `sweep.n_trials` is lowered."""
-    search = Preflight(sampler="tpe", num_trials=12, trials_done=24)
-    assert short_text(search).splitlines()[0] == "search (tpe): 24 of 12 trials done, 0 to go"
+    assert search_headline("tpe", 24, 12) == "search (tpe): 24 of 12 trials done, 0 to go"
 
 
 def test_repeated_runs_are_counted_as_runs_to_train() -> None:
     """Those of `rerun=true` are neither new nor finished; every job is counted once."""
-    again = Preflight(num_jobs=5, num_repeated=3, num_finished=1, stacks=[SMALL])
-    assert short_text(again).startswith(
-        "5 jobs: 1 new, 3 to be trained again (rerun=true), 1 finished before\n4 runs to train"
+    assert grid_headline({NEW: 1, REPEATED: 3, FINISHED: 1}, 0) == (
+        "5 jobs: 1 new, 3 to be trained again (rerun=true), 1 finished before"
     )
+    assert REPEATED in TRAINED
 
 
 @pytest.mark.parametrize(
