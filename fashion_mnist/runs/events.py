@@ -150,7 +150,7 @@ def parse_event(line: bytes, after: Mark) -> Event | None:
     if not line.endswith(mark.line_end()):
         return None
     try:
-        content = json.loads(words + b"}")
+        content = json.loads(words.decode() + "}")
         kind, time_ms = content.pop("kind"), content.pop("time")
         is_whole = isinstance(time_ms, int) and _is_number(time_ms) and _is_whole(kind, content)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):

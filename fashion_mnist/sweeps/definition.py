@@ -76,7 +76,8 @@ class Sweep:
         """The jobs with these values. Raises ConfigError with every mistake."""
         own = [text for text in self.overrides if text.lstrip("+").startswith(("hydra.", "hydra/"))]
         jobs = self.composer.jobs([(*self.space.overrides_of(each), *own) for each in values])
-        strange = [job for job in jobs if job.choices[LAUNCHER] != self._files().launcher]
+        launcher = self._files().launcher
+        strange = [job for job in jobs if job.choices[LAUNCHER] != launcher]
         if strange:
             raise ConfigError(
                 [
