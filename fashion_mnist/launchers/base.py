@@ -89,10 +89,6 @@ class Workers(Protocol):
 class Launcher(Protocol):
     """A choice of `hydra/launcher`, with its options."""
 
-    @property
-    def is_here(self) -> bool:
-        """Whether it trains on this machine, where a search can prune a run at once."""
-
     def problems(self) -> list[str]:
         """What is wrong with the options, or not installed."""
 

@@ -47,8 +47,6 @@ ORPHAN_STOP_SECONDS = 2  # less than the same command waits for a run's lock
 class LocalLauncher:
     """Trains stacks on this machine, as many at a time as it has cores or GPUs."""
 
-    is_here = True
-
     def problems(self) -> list[str]:
         """None: it has no options."""
         return []

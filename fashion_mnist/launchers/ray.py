@@ -50,29 +50,20 @@ OBJECT_STORE_BYTES = 100 * 2**20  # of a local cluster: stacks travel as a few k
 class RayLauncher(RayOptions):
     """Trains stacks in a cluster; without an address in one of this machine, for this sweep."""
 
-    is_here = False
-
     def problems(self) -> list[str]:
         """What is wrong with the options, or not installed."""
         if importlib.util.find_spec("ray") is None:
             return ["hydra/launcher=stacked_ray needs the package ray: pip install '.[ray]'"]
-        problems = []
-        if not self.cpus >= 0:
-            problems.append(f"hydra.launcher.cpus must be 0 or more, got {self.cpus:g}")
-        if not self.gpus >= 0 or (self.gpus > 1 and self.gpus % 1):
-            problems.append(
-                "hydra.launcher.gpus must be 0, a fraction of 1 or a whole number, got "
-                f"{self.gpus:g}"
-            )
-        if self.retries < -1:
-            problems.append(f"hydra.launcher.retries must be -1 or more, got {self.retries}")
         cores = physical_cores()
-        if self.address is None and self.cpus > cores:
-            problems.append(
-                f"hydra.launcher.cpus must be at most {cores}, the cores of this machine, where "
-                f"there is no hydra.launcher.address, got {self.cpus:g}"
-            )
-        return problems
+        is_gpu_share = self.gpus >= 0 and (self.gpus <= 1 or self.gpus % 1 == 0)
+        rules = {
+            f"cpus must be 0 or more, got {self.cpus:g}": self.cpus >= 0,
+            f"gpus must be 0, a fraction of 1 or a whole number, got {self.gpus:g}": is_gpu_share,
+            f"retries must be -1 or more, got {self.retries}": self.retries >= -1,
+            f"cpus must be at most {cores}, the cores of this machine, where there is no "
+            f"hydra.launcher.address, got {self.cpus:g}": self.address or self.cpus <= cores,
+        }
+        return [f"hydra.launcher.{rule}" for rule, holds in rules.items() if not holds]
 
     def capacity(self, machines: Sequence[Machine], num_runs: int, wanted: int | str) -> Capacity:
         """As many stacks as the cluster has room for as it is now."""

@@ -52,8 +52,6 @@ CLUSTERS = ("slurm", "local")
 class SlurmLauncher(SubmititOptions):
     """Trains stacks as jobs; `cluster` local: as processes of this machine."""
 
-    is_here = False
-
     def problems(self) -> list[str]:
         """What is wrong with the options, or not installed."""
         if importlib.util.find_spec("submitit") is None:

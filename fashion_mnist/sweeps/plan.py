@@ -18,6 +18,7 @@ from fashion_mnist.analysis.text_table import Column, text_table
 from fashion_mnist.config.messages import ConfigError, duration, plural
 from fashion_mnist.config.schema import Config
 from fashion_mnist.launchers.base import Capacity, Launcher
+from fashion_mnist.launchers.local import LocalLauncher
 from fashion_mnist.models.network import num_parameters
 from fashion_mnist.models.summary import summarize
 from fashion_mnist.runs.request import ENDED, Datasets
@@ -139,7 +140,7 @@ def plan_sweep(sweep: Sweep, launcher: Launcher | None, datasets: Datasets) -> P
         raise ConfigError(problems)
     jobs = compose_jobs(sweep, sweep.samples(), datasets)
     config = jobs[0].config
-    can_prune = launcher is not None and launcher.is_here
+    can_prune = isinstance(launcher, LocalLauncher)  # at once, after an epoch
     problems = search_problems(sweep, num_epochs=config.training.epochs, can_prune=can_prune)
     if problems:
         raise ConfigError(problems)

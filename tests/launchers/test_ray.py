@@ -127,7 +127,6 @@ class OpenLauncher:
     """A launcher whose workers are open already."""
 
     workers: RayWorkers
-    is_here = False
 
     def problems(self) -> list[str]:
         """None."""

@@ -261,8 +261,6 @@ def test_the_log_of_a_finished_run_is_read_once(
 class HalfLauncher:
     """Trains the first stack alone; then a signal comes, too late to stop the training."""
 
-    is_here = False
-
     def problems(self) -> list[str]:
         """None."""
         return []
