@@ -26,7 +26,7 @@ from tests.builders import QUIET
 from tests.faults.processes import Child, kill_uploaders, wait_for
 from tests.faults.records import assert_recorded_once
 
-# kills somebody, and says whether there was somebody to kill
+# kills a process, and says whether there was one
 Victim = Callable[[Child, Path, random.Random], bool]
 
 
