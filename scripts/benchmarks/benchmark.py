@@ -25,6 +25,7 @@ from measure_training import (
     measure_growth,
     measure_memory,
     measure_precision,
+    measure_stacks,
     step_milliseconds,
 )
 from measuring import Table, describe_machine
@@ -37,7 +38,7 @@ QUICK = ["epoch", "growth", "start", "recording", "publishing", "reading"]
 def main() -> None:
     """Run the parts that were asked for and print a Markdown table of each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    more = "also grid, memory, pictures, precision, neighbour"
+    more = "also grid, memory, neighbour, pictures, precision, stacks"
     parser.add_argument("parts", nargs="*", default=QUICK, help=f"{', '.join(QUICK)}; {more}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--runs", type=int, default=64, help="of a grid")
@@ -54,6 +55,7 @@ def main() -> None:
         "epoch": lambda rounds: measure_epochs(rounds, options.networks),
         "precision": measure_precision,
         "growth": measure_growth,
+        "stacks": measure_stacks,
         "memory": measure_memory,
         "grid": lambda rounds: measure_grids(rounds, options.runs, options.grids),
         "start": measure_start,

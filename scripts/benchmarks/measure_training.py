@@ -159,10 +159,25 @@ def measure_growth(rounds: int) -> Table:
     return Table(["stack", "µs a step and member", "times the first of its kind"], rows)
 
 
+def measure_stacks(rounds: int) -> Table:
+    """Microseconds of a step and member on one thread: small networks alone, and eight at once."""
+    dataset, before, rows = real_dataset(), torch.get_num_threads(), []
+    torch.set_num_threads(1)
+    for sizes in ("[32]", "[128,64]"):
+        overrides = [f"model.hidden_sizes={sizes}"]
+        subjects = [seconds_a_step(overrides, size, threads=1)(dataset) for size in (1, 8)]
+        values = [[subject() for subject in subjects] for _ in range(rounds)]
+        alone, stacked = ([1e6 * value for value in column] for column in zip(*values, strict=True))
+        each = [value / 8 for value in stacked]
+        rows.append([sizes, spread(alone, 0), spread(each, 0), ratio(alone, each, 2)])
+    torch.set_num_threads(before)
+    return Table(["hidden layers", "alone, µs", "of eight, each, µs", "times as fast"], rows)
+
+
 def seconds_a_step(
-    overrides: Sequence[str], num_members: int
+    overrides: Sequence[str], num_members: int, threads: int | None = None
 ) -> Callable[[Dataset], Callable[[], float]]:
-    """What makes a measurement of the mean of some steps of a stack."""
+    """What makes a measurement of the mean of some steps of a stack; None means all cores."""
 
     def make(dataset: Dataset) -> Callable[[], float]:
         configs = [
@@ -170,7 +185,7 @@ def seconds_a_step(
             for seed in range(num_members)
         ]
         views = [view_data(config, dataset) for config in configs]
-        machine = Machine("cpu", "fp32", physical_cores())
+        machine = Machine("cpu", "fp32", threads or physical_cores())
         stack = build_stack(configs, views, dataset, machine)
         return lambda: mean_step(stack, max(100 // num_members, 6))
 
