@@ -6,7 +6,7 @@ where Hydra itself composes a job (for another launcher, or to show it) it gets 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -601,7 +601,7 @@ def _merged(before: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
 
 def _resolved(tree: dict[str, Any], files: Sequence[Path]) -> dict[str, Any]:
     """The tree with its interpolations resolved. Raises ConfigError where one cannot be."""
-    count = str(tree).count("${")
+    count = sum(text.count("${") for text in _texts(tree))
     if count == 0:
         return tree
     if count > MOST_INTERPOLATIONS:
@@ -630,6 +630,15 @@ def _unresolved(
     sources = [file for file in files if str(text) in file.read_text(encoding="utf-8")]
     place = f" (in {sources[0]})" if sources else ""
     return f"{error.full_key}: {shown(text)} cannot be resolved: {reason}{place}"
+
+
+def _texts(node: Any) -> Iterator[str]:
+    match node:
+        case str():
+            yield node
+        case dict() | list():
+            for inner in node.values() if isinstance(node, dict) else node:
+                yield from _texts(inner)
 
 
 def _with_jobs(problem: str, numbers: Sequence[int], jobs: Sequence[Sequence[str]]) -> str:
