@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fashion_mnist.analysis.lookup import score_of
-from fashion_mnist.tracking.artifact_roots import resolved_root
+from fashion_mnist.tracking.artifact_roots import local_path, resolved_root
 from fashion_mnist.tracking.reader import Client, Reader
 from fashion_mnist.tracking.recorded import SCORE, RecordedRun, time_of
 from tests.recordings import Recordings
@@ -150,6 +150,25 @@ def test_files_are_listed_and_fetched(
         reader.download(alone, "nothing", tmp_path / "here")
 
 
+def test_links_among_a_runs_files_are_not_followed(
+    recordings: Recordings, reader: Reader, tmp_path: Path
+) -> None:
+    """Neither by its own name nor in a folder: its files may come from elsewhere."""
+    (tmp_path / "secret.txt").write_text("secret")
+    root = local_path(resolved_root(recordings.run("alone").artifact_uri, reader.uri))
+    assert root is not None
+    link = root / "config" / "link.txt"
+    link.symlink_to(tmp_path / "secret.txt")
+    try:
+        assert "config/link.txt" not in {x.path for x in reader.artifacts(recordings.run("alone"))}
+        with pytest.raises(OSError, match="leads elsewhere"):
+            reader.download(recordings.run("alone"), "config/link.txt", tmp_path / "here")
+        folder = reader.download(recordings.run("alone"), "config", tmp_path / "here")
+        assert {file.name for file in folder.iterdir()} == {"resolved.yaml", "overrides.yaml"}
+    finally:
+        link.unlink()
+
+
 def test_a_time_that_no_calendar_has_is_none() -> None:
     """A store of somebody else may hold any number."""
     assert [time_of(value) for value in (None, 0, 2**62, -(2**62))] == [None] * 4
@@ -168,9 +187,14 @@ def test_not_a_number_is_read_as_it_was_meant(tmp_path: Path, recordings: Record
     assert math.isnan(again.metrics["test/loss"])
 
 
-def test_listing_needs_no_mlflow(recordings: Recordings) -> None:
+def test_reading_a_database_and_files_of_this_machine_needs_no_mlflow(
+    recordings: Recordings,
+) -> None:
     """Its import takes more than a thousand runs do."""
-    code = "import sys; from fashion_mnist.tracking.reader import Reader; "
-    code += f"Reader({recordings.uri!r}).runs(); print('mlflow' in sys.modules)"
+    code = "import sys; from pathlib import Path; "
+    code += "from fashion_mnist.tracking.reader import Reader; "
+    code += f"reader = Reader({recordings.uri!r}); reader.runs(); "
+    code += f"run = reader.run({recordings.run('alone').run_id!r}); reader.artifacts(run); "
+    code += "reader.download(run, 'config', Path('here')); print('mlflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -7,9 +7,11 @@ which takes seconds to import: it waits until then.
 """
 
 import contextlib
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
@@ -18,7 +20,7 @@ from sqlalchemy import Engine, Select, column, create_engine, select, table
 from sqlalchemy.pool import NullPool
 
 from fashion_mnist.config.store_uri import absolute_uri, demand_no_password, sqlite_path
-from fashion_mnist.tracking.artifact_roots import resolved_root
+from fashion_mnist.tracking.artifact_roots import local_path, resolved_root
 from fashion_mnist.tracking.recorded import (
     LOST_FILES,
     ArtifactFile,
@@ -129,9 +131,10 @@ class Reader:
 
     def artifacts(self, run: RecordedRun, folder: str = "") -> list[ArtifactFile]:
         """The files below a folder of the run's artifacts, by path; at most `MOST_FILES`."""
+        root = self._local_folder(run)
         with self._answering():
-            repository = self._repository(run)
-            return sorted(_walk(repository, folder), key=lambda file: file.path)
+            found = _files_in(root, folder) if root else _walk(self._repository(run), folder)
+            return sorted(islice(found, MOST_FILES), key=lambda file: file.path)
 
     def download(self, run: RecordedRun, path: str, folder: Path) -> Path:
         """The artifact of this path, a file or a folder, in `folder` at the same path.
@@ -143,9 +146,12 @@ class Reader:
         if not _is_inside(path):
             raise ValueError(f"an artifact's path must lead down from the run's, got {path!r}")
         folder.mkdir(parents=True, exist_ok=True)
-        with self._answering():
-            repository = self._repository(run)
+        if (root := self._local_folder(run)) is None:
+            with self._answering():
+                repository = self._repository(run)
         try:
+            if root is not None:
+                return _copy(root, path, folder.resolve())
             there = Path(repository.download_artifacts(path, str(folder.resolve())))  # type: ignore[no-untyped-call] # MLflow's are untyped
         except Exception as error:  # the boundary, as below: MLflow tells the reason last
             reason = str(error).strip().rpartition("\n")[2] or type(error).__name__
@@ -154,6 +160,10 @@ class Reader:
         if not there.resolve().is_relative_to(folder.resolve()):
             raise OSError(f"the store put {path!r} outside of {folder}")
         return there
+
+    def _local_folder(self, run: RecordedRun) -> Path | None:
+        """Where the run's files are on this machine; None where MLflow must fetch them."""
+        return local_path(resolved_root(run.artifact_uri, self.uri))
 
     def _repository(self, run: RecordedRun) -> "ArtifactRepository":
         from fashion_mnist.tracking.store import artifact_repository
@@ -398,11 +408,31 @@ def _plain(run: "Run", experiments: dict[str, str]) -> RecordedRun:
     )
 
 
+def _files_in(root: Path, folder: str) -> Iterator[ArtifactFile]:
+    for file in (root / folder).rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            yield ArtifactFile(file.relative_to(root).as_posix(), file.stat().st_size)
+
+
+def _copy(root: Path, path: str, folder: Path) -> Path:
+    """A file or a folder of a run, copied; a link in it leads nowhere else."""
+    source, target = root / path, folder / path
+    if not source.resolve().is_relative_to(root.resolve()):
+        raise OSError("it is a link that leads elsewhere")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        return Path(shutil.copytree(source, target, ignore=_links, dirs_exist_ok=True))
+    return shutil.copyfile(source, target)
+
+
+def _links(folder: str, names: Sequence[str]) -> list[str]:
+    return [name for name in names if Path(folder, name).is_symlink()]
+
+
 def _walk(repository: "ArtifactRepository", folder: str) -> Iterator[ArtifactFile]:
-    folders, room = [folder], MOST_FILES
-    while folders and room > 0:
+    folders = [folder]
+    while folders:
         for item in repository.list_artifacts(folders.pop() or None):
-            room -= 1
             if not _is_inside(item.path):
                 continue
             if item.is_dir:
