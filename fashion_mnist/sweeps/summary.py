@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from statistics import fmean
 
 from fashion_mnist.analysis.effects import pareto_front
@@ -19,7 +20,7 @@ from fashion_mnist.analysis.leaderboard import (
 from fashion_mnist.analysis.predictions import read_predictions
 from fashion_mnist.config.messages import plural
 from fashion_mnist.runs.event_log import EventLog
-from fashion_mnist.runs.identity import FAILURE_TAG, TRAINING_IMAGES_TAG
+from fashion_mnist.runs.identity import FAILURE_TAG, TRAINING_IMAGES_TAG, code_tags
 from fashion_mnist.runs.results import DESCRIPTION_TAG, PRUNED_TAG
 from fashion_mnist.runs.run_state import RunState
 from fashion_mnist.sweeps.definition import Sweep, sweep_command, train_command
@@ -27,6 +28,7 @@ from fashion_mnist.sweeps.jobs import Job
 from fashion_mnist.tracking.recorded import SWEEP_COMMAND_TAG
 
 MOST_SETTINGS, MOST_FAILURES = 10, 10
+RESULTS_TAG = "mlflow.fmnist.results"  # SHA-256 of what the summary was made from
 MISSING = {  # why there is no result, where the run does not say it
     "": "not begun",
     "RUNNING": "another process trains it: the same command again shows what becomes of it",
@@ -119,14 +121,40 @@ def mean_objectives(results: Sequence[RunResult], objectives: Sequence[str]) -> 
 def write_results(event_log: EventLog, result: SweepResult) -> None:
     """Write the summary, and record in the sweep's event log what came of it.
 
+    Where that is what is recorded, nothing is drawn again.
+
     Raises:
         OSError: where a file cannot be written.
     """
+    command = sweep_command(result.sweep.overrides, result.sweep.composer.config_dir)
+    digest = _digest(result, command)
+    if event_log.state.tags.get(RESULTS_TAG) != digest or not _has_artifacts(event_log):
+        _write_summary(event_log, result, command)
+        event_log.tags({RESULTS_TAG: digest})
+    event_log.status("KILLED" if result.is_stopped else "FINISHED")
+
+
+def _digest(result: SweepResult, command: str) -> str:
+    """SHA-256 of what the summary is made from: results, settings, command, the program's code."""
+    digest = sha256(f"{code_tags()} {command} {result.sweep.settings!r}".encode())
+    for run in result.results:
+        # a run's history says nothing new while its length and its last figures are the same
+        said = run.number, run.folder, run.status, run.failure, len(run.history), run.metrics
+        digest.update(repr((said, run.values, run.pruned_at, run.command)).encode())
+    return digest.hexdigest()
+
+
+def _has_artifacts(event_log: EventLog) -> bool:
+    """Whether the files that the sweep has recorded are there."""
+    paths = [content["path"] for content in event_log.state.files.values()]
+    return bool(paths) and all((event_log.artifacts / path).is_file() for path in paths)
+
+
+def _write_summary(event_log: EventLog, result: SweepResult, command: str) -> None:
     from fashion_mnist.analysis.sweep_summary import best_metrics, describe, write_summary
 
     sweep, board = result.sweep, result.board
     num_duplicates = len(result.results) - len(board.runs)
-    command = sweep_command(sweep.overrides, sweep.composer.config_dir)
     note_of_tests = _tests_read(board)
     artifacts = write_summary(
         event_log.artifacts,
@@ -153,7 +181,6 @@ def write_results(event_log: EventLog, result: SweepResult) -> None:
     event_log.metrics(counts["finished"], best_metrics(board))
     for path in artifacts:
         event_log.artifact(path.relative_to(event_log.artifacts).as_posix())
-    event_log.status("KILLED" if result.is_stopped else "FINISHED")
 
 
 def final_report(result: SweepResult) -> str:

@@ -212,6 +212,24 @@ def test_a_repeated_sweep_counts_its_runs(data: Path) -> None:
     assert len(runs()) == 4
 
 
+def test_a_summary_is_drawn_again_where_it_says_something_else(data: Path) -> None:
+    """The same command again draws nothing; another seed, or a file that is gone, does."""
+    words = (NOWHERE, "sweep.name=mine", "training.epochs=1", "-m")
+    assert sweep(data, *words, "seed=range(2)").returncode == 0
+    [parent] = parents()
+    page = parent.path / "artifacts" / "summary.html"
+    first = page.stat().st_mtime_ns
+    again = sweep(data, *words, "seed=range(2)")
+    assert (again.returncode, parent.status()) == (0, "FINISHED")
+    assert page.stat().st_mtime_ns == first
+    page.unlink()
+    assert sweep(data, *words, "seed=range(2)").returncode == 0
+    second = page.stat().st_mtime_ns
+    assert sweep(data, *words, "seed=range(3)").returncode == 0
+    assert page.stat().st_mtime_ns > second
+    assert len(summary()) == 3
+
+
 @pytest.mark.parametrize("error", [DataError("gone"), OSError("gone"), ValueError("gone")])
 def test_an_error_in_mid_sweep_leaves_a_summary_of_what_finished(
     data: Path, error: Exception
