@@ -56,6 +56,7 @@ def record(folder: Path, name: str) -> None:
     assert outcome.is_complete, outcome.reason
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_a_moved_project_goes_on_where_it_is(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -131,6 +132,7 @@ def fmnist(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 def test_commands_work_in_a_folder_of_any_name(tmp_path: Path) -> None:
     """Nothing lands beside it, and what was recorded there is found."""
     data, folder = make_data(tmp_path / "data"), tmp_path / "here" / NASTY

@@ -4,7 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.builders import data_overrides, make_data
+
+pytestmark = pytest.mark.long
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmarks" / "gpu.py"
 

@@ -13,6 +13,8 @@ from fashion_mnist.config.compose import Composer, check
 from fashion_mnist.sweeps.definition import check_sweep
 from tests.builders import make_data
 
+pytestmark = pytest.mark.long
+
 NOTEBOOK = Path(__file__).parents[1] / "scripts" / "fashion_mnist_task.ipynb"
 LARGEST_BYTES = 400_000
 # where it counts: the settings, in place of those of the cell with the tag "parameters"

@@ -97,6 +97,7 @@ def test_they_show_commands() -> None:
     assert len(README.splitlines()) <= 200
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("line", once(RUNS), ids=short)
 def test_commands_train_a_run(line: str) -> None:
@@ -105,6 +106,7 @@ def test_commands_train_a_run(line: str) -> None:
     assert expected in said_by(line)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("line", once(GRIDS), ids=short)
 def test_sweeps_are_as_large_as_promised(line: str) -> None:
     """On every page. Each is checked to its last run; to train them all would take minutes."""
@@ -113,6 +115,7 @@ def test_sweeps_are_as_large_as_promised(line: str) -> None:
     assert f"{size} jobs: " in said_by(line, *flag)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("files")
 def test_a_sweep_of_a_file_is_trained_and_would_go_on_with_more_seeds() -> None:
     """The second line knows the runs of the first."""

@@ -263,6 +263,7 @@ def send_and_die(output_dir: Path, uri: str, nth: int) -> None:
     uploader.poll()
 
 
+@pytest.mark.long
 def test_sender_killed_anywhere_and_restarted_sends_each_thing_once(
     output_dir: Path, uri: str
 ) -> None:
@@ -706,6 +707,7 @@ def loss_points(uri: str, receipt_folder: Path) -> int:
     return len(history(uri, find_only_run(uri).info.run_id, "val/loss"))
 
 
+@pytest.mark.long
 def test_page_fills_while_training_and_a_killed_sender_is_replaced(
     output_dir: Path, uri: str
 ) -> None:
@@ -937,6 +939,7 @@ def test_a_deleted_experiment_says_how_it_is_restored(output_dir: Path, uri: str
     assert sync(output_dir).is_complete
 
 
+@pytest.mark.long
 def test_sync_says_one_line_of_a_store_that_is_down(output_dir: Path) -> None:
     """Without a traceback, for however many runs."""
     for name in ("a", "b"):
@@ -949,6 +952,7 @@ def test_sync_says_one_line_of_a_store_that_is_down(output_dir: Path) -> None:
     assert "Connection refused" in done.stderr
 
 
+@pytest.mark.long
 def test_sync_leaves_an_uploader_to_a_run_that_was_begun_meanwhile(
     output_dir: Path, uri: str
 ) -> None:

@@ -23,6 +23,8 @@ from fashion_mnist.tracking.saved_views import COLUMNS, CURVES, IMAGES, sweep_li
 from fashion_mnist.tracking.server import mlflow_server, ui, wait_until_ready
 from fashion_mnist.tracking.uploader import sync
 
+pytestmark = pytest.mark.long
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 

@@ -443,8 +443,14 @@ def _sections(
             curves.append([key, sparkline(values), f"{course}, {plural(len(values), 'epoch')}"])
     yield "curves", curves
     starts = ("final/", "test/", "best/")  # of metrics that are no curves
-    scores = [[key, cell(value)] for key, value in run.metrics.items() if key.startswith(starts)]
-    yield "scores", scores
+    scores = {key: value for key, value in run.metrics.items() if key.startswith(starts)}
+    yield (
+        "scores",
+        [
+            [key, f"{value:.0f}" if key == "final/epoch" else cell(value)]
+            for key, value in scores.items()
+        ],
+    )
     confused = details["most_confused"]
     yield (
         f"most confused ({confused['split']})",

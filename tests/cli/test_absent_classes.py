@@ -62,6 +62,7 @@ def test_a_run_records_no_score_for_it(folders: list[RunDir]) -> None:
     assert LINE in summarize_run(folders[0], note="", where=[])
 
 
+@pytest.mark.long
 def test_commands_show_no_score_for_it(shown: CliRunner) -> None:
     """In evaluation, comparison and report, in words, as JSON and on their pages."""
     scored = shown.invoke(app, ["evaluate", "run 0"])

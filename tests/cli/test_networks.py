@@ -31,6 +31,7 @@ def files_of(here: Recordings, name: str, folder: str) -> set[str]:
     return {file.path.removeprefix(f"{folder}/") for file in here.reader().artifacts(run, folder)}
 
 
+@pytest.mark.long
 def test_evaluation_says_what_training_recorded_and_more(here: Recordings) -> None:
     """The scores are the run's own; all kinds of tables are there, and files in a folder."""
     run = here.run(CHILD)

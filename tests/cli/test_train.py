@@ -126,6 +126,7 @@ print("at the end:", sorted(slow & set(sys.modules) - {"sklearn", "pandas"}))
     assert "at the end: []" in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_is_killed_and_goes_on(number: signal.Signals, tmp_path: Path) -> None:
     """Exit status 128 + signal; the same command ends with the weights of an undisturbed run."""
@@ -154,6 +155,7 @@ def test_a_stopped_run_is_killed_and_goes_on(number: signal.Signals, tmp_path: P
     assert undisturbed.tags()["weights_sha256"] == folder.tags()["weights_sha256"]
 
 
+@pytest.mark.long
 def test_an_interrupted_run_of_another_length_is_mentioned(tmp_path: Path) -> None:
     """It is another run: a line says that it is there, and how it goes on."""
     data = make_data(tmp_path / "data")
@@ -209,6 +211,7 @@ main()
 """
 
 
+@pytest.mark.long
 def test_a_user_without_a_home_records_runs(tmp_path: Path) -> None:
     """A container's user id need have no name: MLflow, which wants a home, gets one."""
     data = make_data(tmp_path / "data")

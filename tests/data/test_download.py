@@ -218,6 +218,7 @@ def test_two_processes_end_with_one_good_copy(server: Server, tmp_path: Path) ->
     assert server.http.requests == [f"/slow/{file}" for file in FILES for _ in range(2)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("num_whole", [0, 1, 4, 7])
 def test_killed_download_goes_on(server: Server, tmp_path: Path, num_whole: int) -> None:
     """kill -9 in the middle of any file leaves none that is not whole; the same call goes on."""
@@ -268,6 +269,7 @@ def test_damaged_file_is_downloaded_anew(server: Server, tmp_path: Path, is_comp
     assert (folder / FILES[0]).stat().st_mtime_ns == kept
 
 
+@pytest.mark.long
 def test_two_processes_repair_a_folder_once(server: Server, tmp_path: Path) -> None:
     """Started together they both get good files, and neither sets the other's good copy aside."""
     folder = tmp_path / "data"

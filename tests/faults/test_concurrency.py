@@ -31,6 +31,8 @@ from tests.faults.postgres import free_port, missing, new_database, postgres
 from tests.faults.processes import kill_uploaders
 from tests.faults.records import assert_recorded_once
 
+pytestmark = pytest.mark.long
+
 NUM_PROCESSES, NUM_RUNS = 8, 20
 PATIENCE_SECONDS = 600
 EXPERIMENT = "fashion-mnist"

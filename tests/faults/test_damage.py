@@ -39,6 +39,8 @@ from fashion_mnist.training.checkpoint import (
 from fashion_mnist.training.stack import Stack, TrainingState
 from tests.builders import QUIET, data_overrides, load, make_config, make_data
 
+pytestmark = pytest.mark.long
+
 PACKAGE = Path(__file__).parents[2] / "fashion_mnist"
 FMNIST = Path(sys.executable).with_name("fmnist")
 SMALL = (

@@ -33,6 +33,8 @@ from tests.faults.processes import FMNIST, Child, ForkServer, fork_server, kill_
 from tests.faults.records import assert_recorded_once, read_log
 from tests.training.test_contract import ATOL, RTOL
 
+pytestmark = pytest.mark.long
+
 SMALL = (
     *("data.validation_size=20", "training.batch_size=16", "model.width=32", "training.epochs=3"),
     *("training.threads=1", "training.checkpoint_seconds=0", "evaluation.test=never"),

@@ -21,6 +21,8 @@ from tests.builders import QUIET, load, make_config, make_data
 from tests.faults.disks import MakeDisk
 from tests.faults.records import assert_recorded_once
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:

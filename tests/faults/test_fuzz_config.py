@@ -23,6 +23,8 @@ from fashion_mnist.sweeps.definition import Sweep, check_sweep
 from fashion_mnist.sweeps.space import read_space, sweep_id
 from tests.builders import default_tree
 
+pytestmark = pytest.mark.long
+
 SECONDS = 20  # for one input, on the slowest machine: what hangs takes for ever
 HUGE = st.sampled_from([30, 400, 5000]).map(lambda digits: 10**digits)  # Python writes 4300 digits
 NUMBERS = st.one_of(st.integers(), st.floats(), st.booleans(), HUGE, HUGE.map(lambda n: -n))

@@ -17,6 +17,8 @@ from tests.faults.kills import (
 )
 from tests.faults.processes import ForkServer, kill_uploaders, wait_for
 
+pytestmark = pytest.mark.long
+
 SMALL = (
     "data.validation_size=20",
     "training.batch_size=16",

@@ -8,6 +8,8 @@ import pytest
 
 from tests.builders import make_data
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 LARGEST_GROWTH = 1.05
 

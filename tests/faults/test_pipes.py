@@ -21,6 +21,8 @@ from tests.faults.processes import (
 )
 from tests.faults.records import assert_recorded_once
 
+pytestmark = pytest.mark.long
+
 EPOCHS = 50
 SMALL = ("data.validation_size=20", "training.batch_size=16", "training.threads=1", "model.width=8")
 WORDS = (*SMALL, f"training.epochs={EPOCHS}")

@@ -22,7 +22,10 @@ from tests.faults.processes import (
     wait_for,
 )
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks into /proc")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks into /proc"),
+]
 NAMES = [signal.Signals(number).name for number in STOPPING]
 EVERY_SIGNAL = pytest.mark.parametrize("number", STOPPING, ids=NAMES)
 NOWHERE = "tracking.uri=null"

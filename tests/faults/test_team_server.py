@@ -34,6 +34,8 @@ from tests.faults.postgres import free_port, missing, postgres
 from tests.faults.processes import start_console_script
 from tests.faults.records import assert_recorded_once
 
+pytestmark = pytest.mark.long
+
 NUM_CLIENTS = 20
 PATIENCE_SECONDS = 240
 # long and odd enough to be found wherever they might be

@@ -46,6 +46,8 @@ from tests.faults.event_logs import EXPERIMENT, draw, say_epoch, write_run
 from tests.faults.processes import fork_server, kill_uploaders, wait_for
 from tests.faults.records import assert_recorded_once
 
+pytestmark = pytest.mark.long
+
 SENDER_KILLS = 20
 
 

@@ -32,6 +32,8 @@ from fashion_mnist.training.device import Machine
 from tests.builders import data_overrides, make_config, make_data
 from tests.sweeps.recorded_jobs import RecordedJobs
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("ray")
 
 SMALL = ("training.epochs=2", "training.threads=2", "model.hidden_sizes=[6]")

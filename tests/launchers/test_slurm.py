@@ -21,6 +21,8 @@ from tests.builders import data_overrides, make_config, make_data
 from tests.faults.processes import end_session, start_console_script, wait_for
 from tests.training.test_contract import ATOL, RTOL
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("submitit")
 
 SMALL = ("training.threads=2", "model.hidden_sizes=[6]", "training.checkpoint_seconds=0")

@@ -96,6 +96,7 @@ def _split(override: str) -> tuple[str, str]:
     return key, value
 
 
+@pytest.mark.long
 def test_a_grid_gives_the_bits_of_each_run_alone(data: Path, tmp_path: Path) -> None:
     """Mixed shapes and optimisers, replicates, one winner that was tested, all files there."""
     words = ("seed=range(2)", "model.width=5,8", "optimizer=adamw,sgd")
@@ -317,6 +318,7 @@ def test_a_stop_is_heard_while_the_winners_runs_are_trained_to_their_end(data: P
     assert parent.status() == "KILLED"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("launcher", ["basic", "submitit_local"])
 def test_other_launchers_serve_the_same_sweep(data: Path, launcher: str) -> None:
     """The same parent, the same runs, the same summary; what one trained the other knows."""
@@ -355,6 +357,7 @@ def test_a_stopped_sweep_publishes_what_is_finished_and_goes_on(data: Path) -> N
     assert len(summary()) == 2
 
 
+@pytest.mark.long
 def test_a_search_gives_up_weak_runs_and_counts_its_trials(data: Path) -> None:
     """A pruned run ends as killed, with a tag; started again there is nothing left to do."""
     words = (
@@ -381,6 +384,7 @@ def test_a_search_gives_up_weak_runs_and_counts_its_trials(data: Path) -> None:
     assert len(summary()) == 12
 
 
+@pytest.mark.long
 def test_a_sweep_in_mlflow_is_one_parent_with_its_runs(data: Path) -> None:
     """A run of before is there as a copy; more seeds go on under the same parent."""
     assert sweep(data, "model.width=5").returncode == 0

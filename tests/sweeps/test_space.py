@@ -375,6 +375,7 @@ def test_a_recipe_and_a_users_folder_may_bring_a_sweep(tmp_path: Path) -> None:
     assert [config.model.width for config in configs] == [128, 3]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", FILES)
 def test_every_sweep_file_makes_sound_jobs(name: str) -> None:
     """All of them; of a search, those at the ends of its ranges. Its first line says how many."""
