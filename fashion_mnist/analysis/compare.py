@@ -209,7 +209,7 @@ class Comparison:
                     "num_disagreements": pair.num_disagreements,
                     "p": pair.test.p,
                     "p_holm": pair.p_holm,
-                    "verdict": self.result(pair),
+                    "result": self.result(pair),
                 }
                 for pair in self.pairs
             ],

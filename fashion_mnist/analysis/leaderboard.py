@@ -367,7 +367,6 @@ class Leaderboard:
         """What is shown, as plain values."""
         rows = []
         for setting, comparison in self.shown:
-            told = asdict(comparison)
             rows.append(
                 {
                     "setting": {axis: setting.values.get(axis) for axis in self.axes},
@@ -376,8 +375,7 @@ class Leaderboard:
                     "test_accuracy": _plain(setting.test, None),
                     "runs": [run.run_id for run in setting.records],
                     "num_scored": setting.score.n if setting.score else 0,
-                    "verdict": told.pop("result"),
-                    **told,
+                    **asdict(comparison),
                 }
             )
         tested = self.num_tested or (0, 0)

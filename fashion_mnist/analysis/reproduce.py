@@ -133,7 +133,7 @@ class TrainingComparison:
         """All of it as plain values; None for what is not known."""
         recorded, here = self.weights
         return {
-            "verdict": self.result,
+            "result": self.result,
             "weights_sha256": {"recorded": recorded or None, "here": here or None},
             "figures": [vars(each) | {"is_near": each.is_near} for each in self.metrics],
             "test": vars(self.test) if self.test else None,

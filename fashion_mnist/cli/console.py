@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import torch
 
+from fashion_mnist.analysis.labels import metric_name
 from fashion_mnist.config.messages import (
     ConfigError,
     PrintableFormatter,
@@ -106,7 +107,7 @@ def _scores(metrics: dict[str, float], split: str) -> str:
     names = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
     prefix = "test/" if split == "test" else "final/val_"
     words = [
-        f"{name.replace('_', ' ')} {metrics[prefix + name]:.4f}"
+        f"{metric_name(name)} {metrics[prefix + name]:.4f}"
         for name in names
         if prefix + name in metrics
     ]

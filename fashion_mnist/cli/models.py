@@ -257,7 +257,7 @@ def register(
                     "run": found.run_id,
                     "alias": alias,
                     "before": vars(before) if before else None,
-                    "verdict": comparison.result if comparison else None,
+                    "result": comparison.result if comparison else None,
                     "split": comparison.split if test and comparison else None,
                     "test": vars(test) if test else None,
                     "why_untested": (comparison.why_untested or None) if comparison else None,

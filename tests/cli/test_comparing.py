@@ -71,9 +71,9 @@ def test_a_sweeps_settings_are_ranked_with_their_intervals(here: Recordings) -> 
     means = [row["val_accuracy"]["mean"] for row in board["settings"]]
     assert means == sorted(means, reverse=True)
     first, second = board["settings"]
-    assert first["verdict"] == "best"
+    assert first["result"] == "best"
     p = stats.ttest_rel(*scores).pvalue
-    assert second["p"] == (None if second["verdict"] == "not tested" else pytest.approx(p))
+    assert second["p"] == (None if second["result"] == "not tested" else pytest.approx(p))
 
 
 @pytest.mark.usefixtures("here")

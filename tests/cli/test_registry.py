@@ -89,7 +89,7 @@ def test_networks_are_registered_and_compared(
     """Once each; the alias moves; a sweep's network is recorded first; then both are compared."""
     client, alone = MlflowClient(here.uri), here.run("alone")
     first = register("alone")
-    assert (first["version"], first["before"], first["verdict"]) == ("1", None, None)
+    assert (first["version"], first["before"], first["result"]) == ("1", None, None)
     assert register("alone") == first | {"before": register("alone")["before"]}
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", "sqlite:///elsewhere.db")
     again = fmnist("register", "alone")
@@ -105,7 +105,7 @@ def test_networks_are_registered_and_compared(
     second = register(other.run_id)
     assert second["version"] == "2"
     assert second["before"]["run_id"] == alone.run_id
-    assert second["verdict"] == "not significantly different"  # by 20 images
+    assert second["result"] == "not significantly different"  # by 20 images
     version = client.get_model_version_by_alias("fashion-mnist-mlp", "champion")
     assert version.description is not None
     assert other.name in version.description

@@ -37,7 +37,7 @@ def reproduce(*words: str, status: int = 0) -> dict[str, Any]:
 def test_the_same_machine_gives_the_same_bits() -> None:
     """Alone, a run of a sweep; the table and the JSON say so; asked again it is trained again."""
     said = reproduce("model.width=4 seed=1")
-    assert said["verdict"] == "identical"
+    assert said["result"] == "identical"
     assert said["weights_sha256"]["recorded"] == said["weights_sha256"]["here"]
     assert all(figure["recorded"] == figure["here"] for figure in said["figures"])
     assert len(said["figures"]) == 3
@@ -65,7 +65,7 @@ def test_another_precision_is_within_tolerance(here: Recordings) -> None:
     finally:
         for key in ("precision", "torch", "code_sha256"):
             client.set_tag(run.run_id, key, run.tags[key])
-    assert said["verdict"] == "within tolerance"
+    assert said["result"] == "within tolerance"
     assert said["weights_sha256"]["recorded"] != said["weights_sha256"]["here"]
     same = {each["name"]: each["same"] for each in said["origins"]}
     assert (same["torch"], same["code"], same["data"]) == (False, None, True)
@@ -79,13 +79,13 @@ def test_another_training_is_different(here: Recordings, tmp_path: Path) -> None
     before = file.read_text()
     file.write_text(before.replace("lr: 0.001", "lr: 0.05"))
     try:
-        assert reproduce(run.run_id, status=1)["verdict"] == "different"
+        assert reproduce(run.run_id, status=1)["result"] == "different"
     finally:
         file.write_text(before)
     data = make_data(tmp_path / "other", num_train=89)
     said = reproduce(run.run_id, "--data", str(data))
     assert {each["name"]: each["same"] for each in said["origins"]}["data"] is False
-    assert said["verdict"] == "within tolerance"  # by the first loss, of images that are alike
+    assert said["result"] == "within tolerance"  # by the first loss, of images that are alike
     assert said["test"] is None
 
 
