@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from fashion_mnist.analysis.text_table import Column, text_table
-from fashion_mnist.config.messages import duration, printable
+from fashion_mnist.config.messages import disk_trouble, duration, printable
 
 if TYPE_CHECKING:
     from fashion_mnist.tracking.reader import Reader
@@ -73,8 +73,6 @@ def errors_in_a_line() -> Iterator[None]:
         is_unread = isinstance(error, BrokenPipeError)
         if is_unread or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        from fashion_mnist.config.messages import disk_trouble
-
         if isinstance(error, ValueError):
             raise failed(str(error), 2) from None
         raise failed(disk_trouble(error) if error.filename else str(error)) from None

@@ -6,7 +6,7 @@ where Hydra itself composes a job (for another launcher, or to show it) it gets 
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -203,7 +203,7 @@ class Composer:
         words, problems = self.read(_of_the_sweep(overrides))
         try:
             files = self.sweep_files(overrides)
-            tree, _ = _set_values(files.tree, words, self._user_files())
+            tree, _ = _set_values(files.tree, words, self._user_files)
             settings = parse_sweep(tree.get("sweep"), typed=_typed(words))
         except ConfigError as error:
             raise ConfigError([*problems, *error.problems]) from None
@@ -270,7 +270,7 @@ class Composer:
 
     def _job(self, words: Sequence[Word]) -> Composed:
         files = self.files(words)
-        tree, texts = _set_values(files.tree, words, self._user_files())
+        tree, texts = _set_values(files.tree, words, self._user_files)
         problems = []
         if RECIPE in tree:  # there an experiment is that says nothing of its package
             del tree[RECIPE]
@@ -528,14 +528,14 @@ def _typed(words: Sequence[Word]) -> dict[str, str]:
 
 
 def _set_values(
-    tree: dict[str, Any], words: Sequence[Word], files: Sequence[Path]
+    tree: dict[str, Any], words: Sequence[Word], files: Callable[[], Sequence[Path]]
 ) -> tuple[dict[str, Any], list[str]]:
     """A tree with values set on it as Hydra does it, and the words for Hydra to do the same.
 
     What is not set is shared with the tree that was given, which stays as it is.
 
     Args:
-        files: the user's, of which one may have an interpolation that cannot be resolved.
+        files: says which the user's are; one may have an interpolation that cannot be resolved.
 
     Raises:
         ConfigError: a key is below one that has a value, or interpolations lead nowhere.
@@ -599,7 +599,7 @@ def _merged(before: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
     return before | both
 
 
-def _resolved(tree: dict[str, Any], files: Sequence[Path]) -> dict[str, Any]:
+def _resolved(tree: dict[str, Any], files: Callable[[], Sequence[Path]]) -> dict[str, Any]:
     """The tree with its interpolations resolved. Raises ConfigError where one cannot be."""
     count = sum(text.count("${") for text in _texts(tree))
     if count == 0:
@@ -610,7 +610,7 @@ def _resolved(tree: dict[str, Any], files: Sequence[Path]) -> dict[str, Any]:
     try:
         resolved: Any = OmegaConf.to_container(OmegaConf.create(tree), resolve=True)
     except InterpolationResolutionError as error:
-        raise ConfigError([_unresolved(error, tree, files)]) from None
+        raise ConfigError([_unresolved(error, tree, files())]) from None
     except _NO_CONFIG as error:
         raise ConfigError([first_line(error)]) from None
     return dict(resolved)

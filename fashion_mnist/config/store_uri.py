@@ -35,8 +35,7 @@ def absolute_uri(uri: str, folder: Path | None = None, *, name: str = "tracking.
     if scheme == "sqlite" and uri.startswith(SQLITE):
         path, options = _split(uri)
         if path and ":memory:" not in path:
-            # unlike Path's, it leaves the path as it is where there is no home
-            own = os.path.expanduser(path)  # noqa: PTH111
+            own = os.path.expanduser(path)  # noqa: PTH111 (Path's raises where there is no home)
             absolute = ((folder or Path.cwd()) / own).resolve()
             if len(str(absolute).splitlines()) > 1:
                 raise ValueError(f"{name} must be a path on one line, got {str(absolute)!r}")

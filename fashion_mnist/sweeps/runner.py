@@ -284,8 +284,9 @@ def _search_batches(
     trial_of = dict[int, int]()  # by the numbers of its jobs
 
     def compose(trials: "Sequence[Trial]") -> list[Job]:
-        settings = [{**trial.values, **each} for trial in trials for each in replicates]
-        values = [sweep.space.active(each) for each in settings]
+        values = [
+            sweep.space.active({**trial.values, **each}) for trial in trials for each in replicates
+        ]
         jobs = compose_jobs(sweep, values, datasets, parent=parent, first_number=len(trial_of))
         numbers = [trial.number for trial in trials for _ in replicates]
         trial_of.update((job.number, n) for job, n in zip(jobs, numbers, strict=True))

@@ -36,7 +36,6 @@ MISSING = {  # why there is no result, where the run does not say it
     "FAILED": "failed",
 }
 
-
 Results = Mapping[int, RunResult]  # by the jobs' numbers
 
 
@@ -136,7 +135,7 @@ def write_results(event_log: EventLog, result: SweepResult) -> None:
 
 def _digest(result: SweepResult, command: str) -> str:
     """SHA-256 of what the summary is made from: results, settings, command, the program's code."""
-    digest = sha256(f"{code_tags()} {command} {result.sweep.settings!r}".encode())
+    digest = sha256(f"{code_tags()['code_sha256']} {command} {result.sweep.settings!r}".encode())
     for run in result.results:
         # a run's history says nothing new while its length and its last figures are the same
         said = run.number, run.folder, run.status, run.failure, len(run.history), run.metrics

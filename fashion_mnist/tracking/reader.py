@@ -134,7 +134,7 @@ class Reader:
         root = self._local_folder(run)
         with self._answering():
             found = _files_in(root, folder) if root else _walk(self._repository(run), folder)
-            return sorted(islice(found, MOST_FILES), key=lambda file: file.path)
+            return sorted(found, key=lambda file: file.path)
 
     def download(self, run: RecordedRun, path: str, folder: Path) -> Path:
         """The artifact of this path, a file or a folder, in `folder` at the same path.
@@ -409,7 +409,7 @@ def _plain(run: "Run", experiments: dict[str, str]) -> RecordedRun:
 
 
 def _files_in(root: Path, folder: str) -> Iterator[ArtifactFile]:
-    for file in (root / folder).rglob("*"):
+    for file in islice((root / folder).rglob("*"), MOST_FILES):
         if file.is_file() and not file.is_symlink():
             yield ArtifactFile(file.relative_to(root).as_posix(), file.stat().st_size)
 
@@ -430,9 +430,10 @@ def _links(folder: str, names: Sequence[str]) -> list[str]:
 
 
 def _walk(repository: "ArtifactRepository", folder: str) -> Iterator[ArtifactFile]:
-    folders = [folder]
-    while folders:
+    folders, room = [folder], MOST_FILES
+    while folders and room > 0:
         for item in repository.list_artifacts(folders.pop() or None):
+            room -= 1
             if not _is_inside(item.path):
                 continue
             if item.is_dir:

@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from contextlib import closing
+from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,6 +38,7 @@ def schema_problem(path: Path) -> tuple[str, str] | None:
     return words, f"keep a copy of it, then: mlflow db upgrade sqlite:///{path}"
 
 
+@cache  # it reads dozens of files
 def _revisions() -> tuple[str, set[str]]:
     """The newest schema of the installed MLflow, and all that it can migrate from."""
     package = find_spec("mlflow")
