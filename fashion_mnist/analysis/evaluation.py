@@ -85,7 +85,7 @@ def tables_of(scores: Scores) -> dict[str, list[Row]]:
     """Rows of every table, by its name; None stands for what is undefined.
 
     `figures`: each single number, shares with their interval. `classes`: precision and recall with
-    their intervals, F1, support (see `classification_report`). `reliability`: each bin's edges,
+    their intervals, F1, support (see `class_scores`). `reliability`: each bin's edges,
     examples, confidence and accuracy. `coverage`: for each of COVERAGES, what is answered from
     which confidence on, and how well. `robustness`: each strength of each corruption.
     """
@@ -128,7 +128,7 @@ def _metric_rows(scores: Scores) -> list[Row]:
 def _class_rows(scores: Scores) -> list[Row]:
     counts, names = scores.result.counts, scores.class_names
     right, true, called = (t.tolist() for t in (counts.diagonal(), counts.sum(1), counts.sum(0)))
-    report = classification.classification_report(counts, names)[: len(names)]
+    report = classification.class_scores(counts, names)
     return [
         {"class": row["class"]}
         | _share("precision", right[k], called[k], is_known=row["precision"] is not None)

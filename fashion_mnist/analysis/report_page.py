@@ -259,7 +259,6 @@ def _split_rows(keys: Sequence[str], pools: Sequence[Pooled]) -> list[Row]:
 
 def _class_rows(pooled: Pooled) -> list[Row]:
     """Precision, recall and F1 of each class, over all networks' predictions."""
-    names = pooled.class_names
     return [
         {
             "class": row["class"],
@@ -268,7 +267,7 @@ def _class_rows(pooled: Pooled) -> list[Row]:
             "F1": _score(row["f1"]),
             "predictions": f"{row['support']:,}",
         }
-        for row in classification.classification_report(pooled.together.counts, names)[: len(names)]
+        for row in classification.class_scores(pooled.together.counts, pooled.class_names)
     ]
 
 

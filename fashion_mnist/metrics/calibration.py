@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import log_softmax
+from torch.nn.functional import log_softmax, one_hot
 
 # what a probability of 0 counts as in a logarithm: float32, in which networks give them, has none
 # that is smaller and as precise; one sure mistake then costs 87 nats, and not infinity
@@ -63,12 +63,8 @@ def brier_score(probabilities: Tensor, labels: Tensor) -> float:
 
     Source: Brier 1950, "Verification of forecasts expressed in terms of probability", equation 2.
     """
-    from sklearn.metrics import brier_score_loss  # takes a second to import
-
-    exact = probabilities.double()
-    exact = exact / exact.sum(-1, keepdim=True)  # float32 sums to 1 within its rounding only
-    classes = range(probabilities.shape[-1])
-    return float(brier_score_loss(labels, exact, labels=classes, scale_by_half=False))
+    true = one_hot(labels, probabilities.shape[-1])
+    return float((probabilities.double() - true).square().sum(-1).mean())
 
 
 def nll(logits: Tensor, labels: Tensor) -> Tensor:

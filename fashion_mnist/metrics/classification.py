@@ -8,13 +8,13 @@ has float64).
 A class may be absent: without true images. Macro precision and macro F1 are means over the classes
 that are true or predicted of some image, macro recall over those that have true images; so they
 are scikit-learn's (`precision_recall_fscore_support` with its default labels and
-`zero_division=0`, and `balanced_accuracy_score`).
+`zero_division=0`, and `balanced_accuracy_score`). They are computed from the counts that are there
+anyway: importing scikit-learn takes a second.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, TypedDict
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple, TypedDict, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +27,9 @@ class Confusion(NamedTuple):
     count: int  # type: ignore[assignment]  # hides tuple.count, which this type does not need
     support: int
 
+
+Score = Literal["precision", "recall", "f1"]
+SCORES: tuple[Score, ...] = get_args(Score)
 
 # "class" is a keyword of Python, so this type can not be written as a class body
 ReportRow = TypedDict(
@@ -75,6 +78,35 @@ def class_f1(counts: Tensor) -> list[float | None]:
     ]
 
 
+def class_scores(counts: Tensor, class_names: Sequence[str]) -> list[ReportRow]:
+    """Precision, recall and F1 of each class of counts `[C, C]`, a row for each.
+
+    None stands for what is undefined: the recall of an absent class, precision and F1 of a class
+    that is neither true nor predicted. The precision of a class that has images and is never
+    predicted counts as 0.
+    """
+    true, predicted, right = counts.sum(-1), counts.sum(-2), _right(counts)
+    precisions, recalls = _ratio(right, predicted).tolist(), _ratio(right, true).tolist()
+    return [
+        {
+            "class": name,
+            "precision": precision if own or called else None,
+            "recall": recall if own else None,
+            "f1": f1_score,
+            "support": own,
+        }
+        for name, precision, recall, f1_score, own, called in zip(
+            class_names,
+            precisions,
+            recalls,
+            class_f1(counts),
+            true.tolist(),
+            predicted.tolist(),
+            strict=True,
+        )
+    ]
+
+
 def summarize(counts: Tensor) -> dict[str, Tensor]:
     """The scores that every epoch records, each `[...]` float64, of counts `[..., C, C]`.
 
@@ -91,54 +123,33 @@ def summarize(counts: Tensor) -> dict[str, Tensor]:
 
 
 def classification_report(counts: Tensor, class_names: Sequence[str]) -> list[ReportRow]:
-    """scikit-learn's report of counts `[C, C]`, not all 0: a row for each class, then
-    "macro average", "weighted average" and "accuracy".
+    """The rows of `class_scores` of counts `[C, C]`, not all 0, then "macro average" (those of
+    `summarize`), "weighted average" (each class by its images) and "accuracy".
 
-    None stands for what is undefined: the recall of an absent class, precision and F1 of a class
-    that is neither true nor predicted. The precision of a class that has images and is never
-    predicted counts as 0. In the last row precision, recall and F1 are all the accuracy: so they
-    are, counted over single-label examples without regard to class.
+    In the last row precision, recall and F1 are all the accuracy: so they are, counted over
+    single-label examples without regard to class.
     """
-    from sklearn.metrics import precision_recall_fscore_support  # takes a second to import
+    rows, summary = class_scores(counts, class_names), summarize(counts)
+    total = int(counts.sum())
 
-    classes = range(len(class_names))
-    true, predicted = np.indices(counts.shape).reshape(2, -1)
-    weights = counts.flatten().numpy()
-    is_some = weights > 0  # the default labels of averages are those in what is given
+    def average(name: str, scores: Iterable[float]) -> ReportRow:
+        precision, recall, f1_score = scores
+        return {
+            "class": name,
+            "precision": precision,
+            "recall": recall,
+            "f1": f1_score,
+            "support": total,
+        }
 
-    def scores(labels: Sequence[int] | None, average: str | None) -> tuple[Any, Any, Any]:
-        precision, recall, f1_score, _ = precision_recall_fscore_support(
-            true[is_some],
-            predicted[is_some],
-            sample_weight=weights[is_some],
-            labels=labels,
-            average=average,
-            zero_division=0,
-        )
-        return precision, recall, f1_score
+    def weighted(score: Score) -> float:
+        return sum((row[score] or 0.0) * row["support"] for row in rows) / total
 
-    support, num_predicted = counts.sum(1).tolist(), counts.sum(0).tolist()
-    present = [index for index in classes if support[index]]
-    rows = [
-        _report_row(
-            name,
-            precision if own or called else None,
-            recall if own else None,
-            f1_score if own or called else None,
-            own,
-        )
-        for name, precision, recall, f1_score, own, called in zip(
-            class_names, *scores(classes, None), support, num_predicted, strict=True
-        )
-    ]
-    total, right = sum(support), float(accuracy(counts))
-    precision, _, f1_score = scores(None, "macro")
-    _, recall, _ = scores(present, "macro")
     return [
         *rows,
-        _report_row("macro average", precision, recall, f1_score, total),
-        _report_row("weighted average", *scores(present, "weighted"), total),
-        _report_row("accuracy", right, right, right, total),
+        average("macro average", (float(summary[f"{score}_macro"]) for score in SCORES)),
+        average("weighted average", map(weighted, SCORES)),
+        average("accuracy", [float(summary["accuracy"])] * 3),
     ]
 
 
@@ -193,18 +204,3 @@ def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
 def _mean_where(is_counted: Tensor, values: Tensor) -> Tensor:
     """Mean `[...]` of those of values `[..., C]` that bool `[..., C]` names; 0 of none."""
     return _ratio((values * is_counted).sum(-1), is_counted.sum(-1))
-
-
-def _report_row(
-    name: str, precision: float | None, recall: float | None, f1: float | None, support: int
-) -> ReportRow:
-    precision, recall, f1 = (
-        None if score is None else float(score) for score in (precision, recall, f1)
-    )
-    return {
-        "class": name,
-        "precision": precision,
-        "recall": recall,
-        "f1": f1,
-        "support": support,
-    }

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import log_loss, top_k_accuracy_score
+from sklearn.metrics import brier_score_loss, log_loss, top_k_accuracy_score
 
 from fashion_mnist.metrics import calibration
 from fashion_mnist.metrics.calibration import SMALLEST, area_under_risk, reliability, select
@@ -142,12 +142,15 @@ def test_likelihood_of_logits_is_that_of_their_probabilities(
 
 @given(cases)
 def test_scores_are_those_of_sklearn(case: tuple[torch.Tensor, torch.Tensor]) -> None:
-    """Likelihood and top-k accuracy of any case without ties."""
+    """Likelihood, Brier score and top-k accuracy of any case without ties."""
     probabilities, labels = case
     exact = probabilities.double()
     exact /= exact.sum(-1, keepdim=True)
     loss = log_loss(labels, exact)
     assert calibration.nll_of_probabilities(exact, labels) == pytest.approx(loss)
+    classes = range(exact.shape[1])
+    brier = brier_score_loss(labels, exact, labels=classes, scale_by_half=False)
+    assert calibration.brier_score(exact, labels) == pytest.approx(brier, abs=1e-12)
     for k in (1, 2, 3):
         count = top_k_accuracy_score(labels, exact, k=k, normalize=False)
         assert calibration.num_in_top(exact, labels, k) == count
