@@ -7,6 +7,8 @@ import os
 import platform
 import shutil
 import sqlite3
+import statistics
+import timeit
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -57,7 +59,7 @@ BUSY_SECONDS = 2  # that a locked database is waited for
 BACKUP = "restore a backup; or move it away, and `fmnist sync` sends again what is in outputs"
 LITTLE_BYTES, TOO_LITTLE_BYTES = 5_000_000_000, 500_000_000
 FEW_FILES = 10_000  # that a disk can still take
-MATRIX_SIZE, SAMPLE_SECONDS = 768, 0.2  # of the products that are timed
+MATRIX_SIZE, NUM_PRODUCTS = 768, 15  # that are timed
 FAIR_SHARE = 0.65  # of the speed of so many cores: with less, other programs use them
 
 State = Literal["OK", "warning", "error"]
@@ -381,12 +383,16 @@ def check_threads() -> Iterator[Finding]:
 
 
 def _product_seconds(threads: int) -> float:
-    """What a product of matrices takes, the median of a fifth of a second."""
-    from torch.utils.benchmark import Timer
-
+    """What a product of matrices takes, the median of some."""
     matrix = torch.ones(MATRIX_SIZE, MATRIX_SIZE)
-    timer = Timer("matrix @ matrix", globals={"matrix": matrix}, num_threads=threads)
-    return float(timer.blocked_autorange(min_run_time=SAMPLE_SECONDS).median)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        # not torch.utils.benchmark, whose import warns of missing compilers
+        seconds = timeit.repeat(lambda: matrix @ matrix, number=1, repeat=NUM_PRODUCTS)
+    finally:
+        torch.set_num_threads(before)
+    return statistics.median(seconds)
 
 
 def check_gpu() -> Iterator[Finding]:
