@@ -132,18 +132,23 @@ def is_abandoned(path: Path) -> bool:
     return True
 
 
-def file_in(run_dir: Path, root: Path, path: str) -> Path | None:
-    """The file of this path below `root`; None where there is none inside the run's directory.
-
-    Neither `..` nor a link leads out of it.
-    """
+def leads_down(path: str) -> bool:
+    """Whether a path by its words alone names something below the folder it is taken from."""
     words = PurePosixPath(path)
-    file = root / words
-    if words.is_absolute() or ".." in words.parts or len(path) > LONGEST_PATH:
+    return bool(words.parts) and not words.is_absolute() and ".." not in words.parts
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path is below a folder, wherever links lead."""
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def file_in(run_dir: Path, root: Path, path: str) -> Path | None:
+    """The file of this path below `root`; None where there is none inside the run's directory."""
+    file = root / path
+    if not leads_down(path) or len(path) > LONGEST_PATH or not file.is_file():
         return None
-    if not file.is_file() or not file.resolve().is_relative_to(run_dir.resolve()):
-        return None
-    return file
+    return file if is_inside(file, run_dir) else None
 
 
 class ProcessLock:

@@ -6,20 +6,20 @@ same since MLflow 1; a test compares with what the client says. Only servers and
 which takes seconds to import: it waits until then.
 """
 
-import contextlib
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sqlalchemy import Engine, Select, column, create_engine, select, table
 from sqlalchemy.pool import NullPool
 
 from fashion_mnist.config.store_uri import absolute_uri, demand_no_password, sqlite_path
+from fashion_mnist.runs.files import is_inside, leads_down
 from fashion_mnist.tracking.artifact_roots import local_path, resolved_root
 from fashion_mnist.tracking.recorded import (
     LOST_FILES,
@@ -29,7 +29,7 @@ from fashion_mnist.tracking.recorded import (
     time_of,
 )
 from fashion_mnist.tracking.upload_state import ANSWER_SECONDS
-from fashion_mnist.tracking.uri import check_store, complaint
+from fashion_mnist.tracking.uri import answering, check_store
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
@@ -38,28 +38,6 @@ if TYPE_CHECKING:
 MOST_FILES = 10_000  # of one run, listed
 PAGE = 1000  # runs in one request: two seconds of a server's time
 History = dict[str, dict[int, float]]  # metric -> step -> value, steps in order
-
-
-class Backend(Protocol):
-    """One kind of store. Each call raises what its library raises."""
-
-    def experiments(self) -> dict[str, str]:
-        """Name of each experiment that was not thrown away, by id."""
-
-    def deleted_experiments(self) -> dict[str, str]:
-        """The id of each experiment that was thrown away, by name."""
-
-    def experiments_with(self, tag: str) -> dict[str, str]:
-        """Name of each of these experiments that has the tag, by id."""
-
-    def runs(self, experiment_ids: Sequence[str]) -> list[RecordedRun]:
-        """Those of these experiments that were not thrown away, newest first."""
-
-    def run(self, run_id: str) -> RecordedRun | None:
-        """This one, also if it was thrown away; None if there is none."""
-
-    def history(self, run_id: str, keys: Sequence[str]) -> History:
-        """Every point of these metrics; the last one said of a step counts."""
 
 
 class Reader:
@@ -85,22 +63,23 @@ class Reader:
         problem = check_store(self.uri, ANSWER_SECONDS)
         if problem:
             raise OSError(problem)
-        with self._answering():
-            self._backend = _backend_of(self.uri)
+        with answering(self.uri):
+            remote = self.uri.startswith("http")
+            self._backend = Client(self.uri) if remote else Database(self.uri)
 
     def experiments(self) -> list[str]:
         """The names of the experiments, without those that were thrown away."""
-        with self._answering():
+        with answering(self.uri):
             return sorted(self._backend.experiments().values())
 
     def deleted_experiments(self) -> dict[str, str]:
         """The id of each experiment that was thrown away, by name."""
-        with self._answering():
+        with answering(self.uri):
             return self._backend.deleted_experiments()
 
     def experiments_with(self, tag: str) -> dict[str, str]:
         """Name of each experiment that has this tag, by id; without those that were thrown away."""
-        with self._answering():
+        with answering(self.uri):
             return self._backend.experiments_with(tag)
 
     def runs(self, experiment: str | None = None) -> list[RecordedRun]:
@@ -109,30 +88,30 @@ class Reader:
         Raises:
             ValueError: there is no such experiment.
         """
-        with self._answering():
+        with answering(self.uri):
             names = self._backend.experiments()
         wanted = [key for key, name in names.items() if experiment in (None, name)]
         if experiment is not None and not wanted:
             known = ", ".join(sorted(names.values())[:10]) or "none"
             raise ValueError(f"there is no experiment {experiment!r}; there are: {known}")
-        with self._answering():
+        with answering(self.uri):
             return self._backend.runs(wanted)
 
     def run(self, run_id: str) -> RecordedRun | None:
         """The run with this id, also if it was thrown away; None if there is none."""
-        with self._answering():
+        with answering(self.uri):
             return self._backend.run(run_id)
 
     def history(self, run: RecordedRun, keys: Sequence[str] | None = None) -> History:
         """The points of these metrics, or of all that the run has."""
         wanted = [key for key in (run.metrics if keys is None else keys) if key in run.metrics]
-        with self._answering():
+        with answering(self.uri):
             return self._backend.history(run.run_id, wanted) if wanted else {}
 
     def artifacts(self, run: RecordedRun, folder: str = "") -> list[ArtifactFile]:
         """The files below a folder of the run's artifacts, by path; at most `MOST_FILES`."""
         root = self._local_folder(run)
-        with self._answering():
+        with answering(self.uri):
             found = _files_in(root, folder) if root else _walk(self._repository(run), folder)
             return sorted(found, key=lambda file: file.path)
 
@@ -143,21 +122,21 @@ class Reader:
             ValueError: the path would lead out of the folder.
             OSError: there is no such file, or the store does not give it.
         """
-        if not _is_inside(path):
+        if not leads_down(path):
             raise ValueError(f"an artifact's path must lead down from the run's, got {path!r}")
         folder.mkdir(parents=True, exist_ok=True)
         if (root := self._local_folder(run)) is None:
-            with self._answering():
+            with answering(self.uri):
                 repository = self._repository(run)
         try:
             if root is not None:
                 return _copy(root, path, folder.resolve())
             there = Path(repository.download_artifacts(path, str(folder.resolve())))  # type: ignore[no-untyped-call] # MLflow's are untyped
-        except Exception as error:  # the boundary, as below: MLflow tells the reason last
+        except Exception as error:  # the boundary to MLflow, which tells the reason last
             reason = str(error).strip().rpartition("\n")[2] or type(error).__name__
             words = f"the run {run.name!r} gives no file {path!r}: {reason}; {LOST_FILES}"
             raise OSError(words) from error
-        if not there.resolve().is_relative_to(folder.resolve()):
+        if not is_inside(there, folder):
             raise OSError(f"the store put {path!r} outside of {folder}")
         return there
 
@@ -169,17 +148,6 @@ class Reader:
         from fashion_mnist.tracking.store import artifact_repository
 
         return artifact_repository(run.artifact_uri, self.uri)
-
-    @contextlib.contextmanager
-    def _answering(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # the boundary: every store's library has errors of its own
-            raise OSError(complaint(self.uri, error)) from error
-
-
-def _backend_of(uri: str) -> Backend:
-    return Client(uri) if uri.startswith("http") else Database(uri)
 
 
 BUSY_SECONDS = 20  # a writer holds the file for a moment, as MLflow's client allows too
@@ -417,7 +385,7 @@ def _files_in(root: Path, folder: str) -> Iterator[ArtifactFile]:
 def _copy(root: Path, path: str, folder: Path) -> Path:
     """A file or a folder of a run, copied; a link in it leads nowhere else."""
     source, target = root / path, folder / path
-    if not source.resolve().is_relative_to(root.resolve()):
+    if not is_inside(source, root):
         raise OSError("it is a link that leads elsewhere")
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
@@ -430,18 +398,15 @@ def _links(folder: str, names: Sequence[str]) -> list[str]:
 
 
 def _walk(repository: "ArtifactRepository", folder: str) -> Iterator[ArtifactFile]:
+    """The files among the first `MOST_FILES` things that are listed, for a server may go on."""
     folders, room = [folder], MOST_FILES
     while folders and room > 0:
-        for item in repository.list_artifacts(folders.pop() or None):
-            room -= 1
-            if not _is_inside(item.path):
+        listed = repository.list_artifacts(folders.pop() or None)[:room]
+        room -= len(listed)
+        for item in listed:
+            if not leads_down(item.path):
                 continue
             if item.is_dir:
                 folders.append(item.path)
             else:
                 yield ArtifactFile(item.path, item.file_size)
-
-
-def _is_inside(path: str) -> bool:
-    words = PurePosixPath(path)
-    return bool(words.parts) and not words.is_absolute() and ".." not in words.parts

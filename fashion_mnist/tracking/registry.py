@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from fashion_mnist.config.store_uri import absolute_uri, driver_uri
 from fashion_mnist.tracking.recorded import MODEL_FOLDER, SCORE, TEST_SCORE, RecordedRun
 from fashion_mnist.tracking.store import at_home
-from fashion_mnist.tracking.uri import complaint, root_cause
+from fashion_mnist.tracking.uri import answering, root_cause
 
 _NAME = re.compile(r"[\w. -]{1,100}")  # what filters of MLflow's take, in quotes
 _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
@@ -74,13 +74,13 @@ class Registry:
     @contextlib.contextmanager
     def _answering(self) -> Iterator[None]:
         try:
-            yield
-        except MlflowException as error:
-            if error.error_code == "INVALID_PARAMETER_VALUE":
-                raise ValueError(root_cause(error)) from error
-            raise OSError(complaint(self.uri, error)) from error
-        except Exception as error:  # the boundary: every store's library has errors of its own
-            raise OSError(complaint(self.uri, error)) from error
+            with answering(self.uri):
+                yield
+        except OSError as error:
+            cause = error.__cause__
+            if isinstance(cause, MlflowException) and cause.error_code == "INVALID_PARAMETER_VALUE":
+                raise ValueError(root_cause(cause)) from cause
+            raise
 
 
 def _describe(run: RecordedRun) -> str:

@@ -57,7 +57,7 @@ from fashion_mnist.tracking.packaged_model import save_preview
 from fashion_mnist.tracking.recorded import ID_TAG, MODEL_FOLDER, RecordedRun, how_to_restore
 from fashion_mnist.tracking.saved_views import VIEW_TAG, experiment_tags
 from fashion_mnist.tracking.schema import schema_problem
-from fashion_mnist.tracking.uri import complaint
+from fashion_mnist.tracking.uri import answering
 
 IMAGES_TAG = "mlflow.loggedImages"  # without it the charts do not look for images
 LONGEST_NAME = 250  # characters of a run's name: PostgreSQL takes no more
@@ -351,7 +351,7 @@ def record_run(
         OSError: the store did not take it all, in one line.
     """
     now = time.time_ns() // 1_000_000
-    try:
+    with answering(uri, "not recorded in "):
         store = Store(absolute_uri(uri))
         own = {ID_TAG: uuid4().hex}  # by which a store's runs are known to be ours
         run_id = store.create_run(store.experiment(experiment), name, now, {**tags, **own})
@@ -364,8 +364,6 @@ def record_run(
             store.set_status(run_id, "FAILED", now)
             raise
         store.set_status(run_id, "FINISHED", time.time_ns() // 1_000_000)
-    except Exception as error:  # the boundary: every store's library has errors of its own
-        raise OSError(f"not recorded in {complaint(uri, error)}") from error
     return run_id
 
 
@@ -385,11 +383,9 @@ def add_to_run(
     """
     now = time.time_ns() // 1_000_000
     points = [(key, value, now, 0) for key, value in metrics.items()]
-    try:
+    with answering(uri, "not recorded in "):
         store = Store(absolute_uri(uri))
         files = artifact_repository(run.artifact_uri, store.uri)
         for path, folder in folders.items():
             files.log_artifacts(str(folder), path)  # type: ignore[no-untyped-call] # the same
         store.log_batch(run.run_id, points, {}, {})
-    except Exception as error:  # the boundary: every store's library has errors of its own
-        raise OSError(complaint(uri, error)) from error

@@ -13,7 +13,8 @@ import sqlite3
 import tempfile
 import urllib.error
 import urllib.request
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 from threading import Thread
@@ -189,6 +190,19 @@ def complaint(uri: str, error: BaseException) -> str:
     if has_password(uri):  # a library may name the address, whole or in part
         reason = without_password(reason.replace(uri, address))
     return f"{address}: {reason}"
+
+
+@contextmanager
+def answering(uri: str, beginning: str = "") -> Iterator[None]:
+    """Within, whatever the library of the store at this address raises becomes an OSError.
+
+    Args:
+        beginning: of its one line, before the `complaint`.
+    """
+    try:
+        yield
+    except Exception as error:  # the boundary: every store's library has errors of its own
+        raise OSError(f"{beginning}{complaint(uri, error)}") from error
 
 
 def root_cause(error: BaseException) -> str:

@@ -25,6 +25,8 @@ from fashion_mnist.runs.events import LOG_FILE as EVENTS
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.sweeps.axes import Axis
 from fashion_mnist.sweeps.search import LOG_FILE, Search
+from fashion_mnist.tracking import reader
+from fashion_mnist.tracking.recorded import RecordedRun
 from fashion_mnist.tracking.saved_views import VERSION_TAG
 from fashion_mnist.tracking.server import say_links, ui
 from fashion_mnist.tracking.uploader import sync
@@ -151,6 +153,21 @@ def test_experiments_of_a_server_are_shown_harmlessly(impostor: str) -> None:
     say_links(impostor, impostor, said.append)
     assert len(said) == 3 * len(named)
     assert not STEERING.search("".join(said))
+
+
+@pytest.mark.parametrize(("num_folders", "num_files"), [(1, 1), (3, 0), (0, 500)])
+def test_files_of_a_server_are_listed_to_a_bound(
+    num_folders: int, num_files: int, impostor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that answers with folders in folders without end, or with a folder of too many files."""
+    monkeypatch.setattr(reader, "MOST_FILES", 100)
+    listed = [{"path": f"folder{n}", "is_dir": True} for n in range(num_folders)]
+    listed += [{"path": f"{n}.txt", "is_dir": False, "file_size": 1} for n in range(num_files)]
+    Impostor.first_answer = json.dumps({"error_code": "NONE", "files": listed}).encode()
+    run = RecordedRun("a", "a", "FINISHED", "x", None, None, {}, {}, {}, "mlflow-artifacts:/1/a")
+    files = reader.Reader(impostor).artifacts(run)
+    assert len(files) == 100 * num_files // len(listed)  # 100 things, folders among them
+    assert all(file.num_bytes == 1 for file in files)
 
 
 SET_TRIAL_PARAM, SET_TRIAL_SYSTEM_ATTR = 5, 9  # of Optuna's journal
