@@ -138,8 +138,8 @@ def _affine(x: Tensor, weight: Tensor, bias: Tensor | None, product: Product) ->
     if weight.dim() == 2:
         return product(x, weight, bias)
     if bias is None:
-        return torch.bmm(x, weight.mT)
-    return torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
+        return torch.bmm(weight, x.mT).mT
+    return torch.baddbmm(bias.unsqueeze(-1), weight, x.mT).mT
 
 
 class BatchNorm(nn.Module):
@@ -157,10 +157,10 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(*stack, num_units))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, H]` or `[R, B, H]` to the same shape; a stack is R·H columns to torch's kernel."""
-        columns = x if x.dim() == 2 else x.transpose(0, 1).flatten(1)
+        """`[B, H]` or `[R, B, H]` to the same shape; a stack is R·H channels to torch's kernel."""
+        channels = x if x.dim() == 2 else x.mT.reshape(1, -1, x.shape[1])
         normalised = F.batch_norm(
-            columns,
+            channels,
             self.running_mean.flatten(),
             self.running_var.flatten(),
             self.weight.flatten(),
@@ -169,9 +169,7 @@ class BatchNorm(nn.Module):
             self.momentum,
             self.eps,
         )
-        if x.dim() == 2:
-            return normalised
-        return normalised.view(x.shape[1], x.shape[0], -1).transpose(0, 1)
+        return normalised if x.dim() == 2 else normalised.view_as(x.mT).mT
 
 
 class LayerNorm(nn.Module):
@@ -275,7 +273,7 @@ class MLP(nn.Sequential):
         """
         is_one_of_a_stack = x.dim() == 3 and self.num_networks == 1
         logits: Tensor = super().forward(x.squeeze(0) if is_one_of_a_stack else x)  # type: ignore[no-untyped-call]  # torch has no type
-        return logits.unsqueeze(0) if is_one_of_a_stack else logits
+        return logits.unsqueeze(0) if is_one_of_a_stack else logits.contiguous()
 
 
 def build_activation(name: str, options: Options) -> nn.Module:

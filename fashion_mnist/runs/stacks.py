@@ -21,7 +21,7 @@ from fashion_mnist.training.ema import WeightAverage
 from fashion_mnist.training.losses import build_loss
 from fashion_mnist.training.optim import BatchedOptimizer, StackOptimizer, build_optimizer
 from fashion_mnist.training.rng import make_generators
-from fashion_mnist.training.schedules import build_schedule
+from fashion_mnist.training.schedules import Schedule
 from fashion_mnist.training.stack import Stack
 
 
@@ -181,7 +181,7 @@ def _build_optimizer(configs: Sequence[Config], model: MLP) -> StackOptimizer | 
         name=configs[0].optimizer.name,
         options=[{"lr": c.optimizer.lr, **c.optimizer.options} for c in configs],
         schedules=[
-            build_schedule(name=s.name, warmup=s.warmup, options=s.options)
+            Schedule(name=s.name, warmup=s.warmup, options=s.options)
             for s in (config.schedule for config in configs)
         ],
         clip_grad_norm=norms or None,

@@ -1,12 +1,13 @@
 """Optimisers: torch's own, with one parameter group for each network of the stack.
 
 R networks in the stack. A network's parameters are views into the stack's, so that every number
-that an optimiser takes may differ from network to network. On a GPU a group costs some 58 µs of a
-core for each step, whatever its size: there AdamW and SGD update a whole stack at once.
+that an optimiser takes may differ from network to network; where none does, one group has all. On a
+GPU a group costs some 58 µs of a core for each step, whatever its size: there AdamW and SGD update
+a whole stack at once.
 """
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,13 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from fashion_mnist.models.network import MLP
-from fashion_mnist.training.schedules import Schedule
+
+Schedule = Callable[[float], float]  # of progress: the factor of the learning rate
 
 _REFUSED = {
     "lbfgs": "it wants the loss recomputed within a step",
     "sparseadam": "it takes sparse gradients, and an MLP's are dense",
     "muon": "it takes matrices alone, and a network has biases too",
 }
+_NOT_ELEMENTWISE = {"adafactor"}  # its state has a number for each row and each column
 # options of torch that say how to compute, or that the program itself sets
 _OWN_OPTIONS = {"params", "lr", "foreach", "fused", "capturable", "differentiable", "maximize"}
 _OWN_OPTIONS |= {"initial_accumulator_value"}  # of no group: torch takes one for all members
@@ -87,7 +90,11 @@ def can_batch(name: str, options: Sequence[Mapping[str, Any]]) -> bool:
 
 
 class StackOptimizer:
-    """One torch optimiser over all networks, with their schedules and clipping."""
+    """One torch optimiser over all networks, with their schedules and clipping.
+
+    Networks of the same settings are updated as one: torch is given the parameters `[R, …]`, for
+    each tensor and each group cost time. Others are a parameter group each, of views.
+    """
 
     def __init__(
         self,
@@ -98,7 +105,7 @@ class StackOptimizer:
         schedules: Sequence[Schedule],
         clip_grad_norm: Sequence[float] | None = None,
     ) -> None:
-        """Set up a parameter group for each network.
+        """Set up the groups.
 
         Args:
             name: one of `optimizer_names()`.
@@ -107,18 +114,21 @@ class StackOptimizer:
             clip_grad_norm: for each network the largest norm of its gradient; None: no clipping.
         """
         self.parameters = dict(model.named_parameters())
-        self.rates = [float(own["lr"]) for own in options]
-        self.schedules, self.clip_grad_norm = schedules, clip_grad_norm
+        self.num_networks = len(options)
+        self.settings = list(zip(options, schedules, strict=True))
+        self.clip_grad_norm = clip_grad_norm
         # of each network, by name; those of several share the parameters' memory
-        self.views: list[dict[str, Tensor]] = [dict(self.parameters)]
-        if len(options) > 1:
-            self.views = [
-                {name: p.detach()[r] for name, p in self.parameters.items()}
-                for r in range(len(options))
-            ]
+        self.views: list[dict[str, Tensor]] = [
+            {name: self._part(p, r) for name, p in self.parameters.items()}
+            for r in range(self.num_networks)
+        ]
+        is_alike = all(own == self.settings[0] for own in self.settings)
+        self.is_whole = self.num_networks > 1 and is_alike and name not in _NOT_ELEMENTWISE
+        # what each group of torch's has
+        self.updated = [dict[str, Tensor](self.parameters)] if self.is_whole else self.views
         groups = [
-            {"params": list(views.values()), **own}
-            for views, own in zip(self.views, options, strict=True)
+            {"params": list(tensors.values()), **own}
+            for tensors, own in zip(self.updated, options, strict=False)
         ]
         self.torch_optimizer = build_torch_optimizer(name, groups)
 
@@ -129,25 +139,32 @@ class StackOptimizer:
         Args:
             progress: of training, from 0 to 1, which the schedules take.
         """
+        if self.num_networks > 1 and (self.clip_grad_norm is not None or not self.is_whole):
+            for name, parameter in self.parameters.items():
+                assert parameter.grad is not None
+                for r, views in enumerate(self.views):
+                    views[name].grad = self._part(parameter.grad, r)
+        if self.clip_grad_norm is not None:
+            for views, norm in zip(self.views, self.clip_grad_norm, strict=True):
+                torch.nn.utils.clip_grad_norm_(views.values(), norm)
         groups = self.torch_optimizer.param_groups
-        for r, (views, group) in enumerate(zip(self.views, groups, strict=True)):
-            if len(groups) > 1:
-                for name, parameter in self.parameters.items():
-                    assert parameter.grad is not None
-                    views[name].grad = parameter.grad[r]
-            group["lr"] = self.rates[r] * self.schedules[r](progress)
-            if self.clip_grad_norm is not None:
-                torch.nn.utils.clip_grad_norm_(group["params"], self.clip_grad_norm[r])
+        for group, (options, schedule) in zip(groups, self.settings, strict=False):
+            group["lr"] = options["lr"] * schedule(progress)
         self.torch_optimizer.step()
+        for parameter in self.parameters.values():
+            parameter.grad = None
         for views in self.views:
             for view in views.values():
                 view.grad = None
-        for parameter in self.parameters.values():
-            parameter.grad = None
+
+    def _part(self, whole: Tensor, network: int) -> Tensor:
+        """One network's part of a tensor of all."""
+        return whole if self.num_networks == 1 else whole.detach()[network]
 
     def learning_rates(self) -> list[float]:
         """The learning rate of each network's last step."""
-        return [float(group["lr"]) for group in self.torch_optimizer.param_groups]
+        rates = [float(group["lr"]) for group in self.torch_optimizer.param_groups]
+        return rates * self.num_networks if self.is_whole else rates
 
     def state_tensors(self) -> list[Tensor]:
         """All that is kept between steps, for whoever counts the memory."""
@@ -156,23 +173,31 @@ class StackOptimizer:
 
     def state_dict(self, network: int) -> dict[str, Tensor]:
         """A copy of one network's state, under `parameter name/state name`."""
-        return {
-            f"{name}/{key}": torch.as_tensor(value).detach().clone()
-            for name, view in self.views[network].items()
-            for key, value in self.torch_optimizer.state[view].items()
-            if value is not None
-        }
+        found = {}
+        for name, tensor in self.updated[0 if self.is_whole else network].items():
+            for key, value in self.torch_optimizer.state[tensor].items():
+                if value is not None:
+                    own = torch.as_tensor(value)
+                    is_of_all = self.is_whole and own.dim() > 0  # a count of steps is no array
+                    part = self._part(own, network) if is_of_all else own
+                    found[f"{name}/{key}"] = part.detach().clone()
+        return found
 
     def load_state_dict(self, network: int, state: Mapping[str, Tensor]) -> None:
-        """Set one network's state from what `state_dict` gave."""
+        """Set one network's state from what `state_dict` gave; all have done as many steps."""
         # as torch does: only fused kernels want the count of steps on the device
-        is_fused = self.torch_optimizer.param_groups[network].get("fused")
-        for name, view in self.views[network].items():
-            own = self.torch_optimizer.state[view] = {}
+        is_fused = self.torch_optimizer.param_groups[0].get("fused")
+        for name, tensor in self.updated[0 if self.is_whole else network].items():
+            own = self.torch_optimizer.state[tensor]
             for full_name, value in state.items():
                 parameter, _, key = full_name.rpartition("/")
-                if parameter == name:
-                    device = "cpu" if key == "step" and not is_fused else view.device
+                if parameter != name:
+                    continue
+                if self.is_whole and value.dim() > 0:
+                    whole = own.setdefault(key, torch.zeros_like(tensor, dtype=value.dtype))
+                    self._part(whole, network).copy_(value)
+                else:
+                    device = "cpu" if key == "step" and not is_fused else tensor.device
                     own[key] = value.to(device, copy=True)
 
 

@@ -7,11 +7,11 @@ training; the schedule proper then runs over what is left. A new schedule is one
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Interval
 
-Schedule = Callable[[float], float]
 Factor = Annotated[float, Interval(ge=0, le=1)]
 
 
@@ -63,13 +63,17 @@ SCHEDULES: dict[str, Callable[..., float]] = {
 }
 
 
-def build_schedule(*, name: str, warmup: float, options: Mapping[str, float]) -> Schedule:
-    """The schedule of that name after a linear warm-up over the first `warmup` of training."""
-    proper = SCHEDULES[name]
+@dataclass(frozen=True)
+class Schedule:
+    """The factor of the learning rate: after a linear warm-up a function of `SCHEDULES`."""
 
-    def schedule(progress: float) -> float:
-        if progress < warmup:
-            return progress / warmup
-        return proper((progress - warmup) / (1 - warmup), **options)
+    name: str
+    warmup: float  # over which part of training, in [0, 1)
+    options: Mapping[str, float]  # of the function
 
-    return schedule
+    def __call__(self, progress: float) -> float:
+        """At `progress` of training, from 0 to 1."""
+        if progress < self.warmup:
+            return progress / self.warmup
+        proper = SCHEDULES[self.name]
+        return proper((progress - self.warmup) / (1 - self.warmup), **self.options)

@@ -106,7 +106,7 @@ def test_the_same_command_again_trains_nothing(tmp_path: Path) -> None:
 
 
 def test_training_imports_neither_mlflow_nor_other_slow_libraries(tmp_path: Path) -> None:
-    """They take seconds: to import scikit-learn and pandas for a few ratios of counts would, too."""
+    """They take seconds, and none is needed: also not scikit-learn for a few ratios of counts."""
     data = make_data(tmp_path / "data")
     script = """
 import logging, sys

@@ -1,5 +1,6 @@
 """Networks of a stack are optimised as torch would optimise each by itself."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,10 +17,11 @@ from fashion_mnist.training.optim import (
     option_defaults,
     refusal,
 )
-from fashion_mnist.training.schedules import Schedule, constant
+from fashion_mnist.training.schedules import constant
 
 ARCHITECTURE = Architecture(3, (4,), 2, normalization="layer")
 OPTIONS = [{"lr": 0.01}, {"lr": 0.1}]
+ALIKE = [{"lr": 0.1}, {"lr": 0.1}]  # torch is given both in one tensor
 FACTORS = [1.0, 0.5]
 
 
@@ -42,11 +44,12 @@ def give_gradients(model: MLP, seed: int) -> dict[str, Tensor]:
     return gradients
 
 
-@pytest.mark.parametrize("num_networks", [1, 2])
+@pytest.mark.parametrize("options", [OPTIONS[:1], OPTIONS, ALIKE])
 @pytest.mark.parametrize("name", optimizer_names())
-def test_each_network_is_torchs_own(name: str, num_networks: int) -> None:
-    """With a learning rate and a factor for each, over some steps; biases have one dimension."""
-    model, options = make_model(num_networks), OPTIONS[:num_networks]
+def test_each_network_is_torchs_own(name: str, options: list[dict[str, float]]) -> None:
+    """With a learning rate and a factor for each, or one for all; biases have one dimension."""
+    num_networks, factors = len(options), [0.5, 0.5] if options is ALIKE else FACTORS
+    model = make_model(num_networks)
     kind = next(k for n, k in vars(torch.optim).items() if n.lower() == name)
     alone = [
         {
@@ -57,7 +60,8 @@ def test_each_network_is_torchs_own(name: str, num_networks: int) -> None:
     ]
     assert {p.dim() for key, p in alone[0].items() if key.endswith("bias")} == {1}
     torchs = [kind(own.values(), **each) for own, each in zip(alone, options, strict=True)]
-    schedules = [lambda _, f=factor: f for factor in FACTORS[:num_networks]]
+    functions = {factor: (lambda _, f=factor: f) for factor in factors}
+    schedules = [functions[factor] for factor in factors[:num_networks]]
     stacked = StackOptimizer(model, name=name, options=options, schedules=schedules)
     for step in range(5):
         gradients = give_gradients(model, step)
@@ -66,7 +70,7 @@ def test_each_network_is_torchs_own(name: str, num_networks: int) -> None:
         for r, (own, optimizer) in enumerate(zip(alone, torchs, strict=True)):
             for key, gradient in gradients.items():
                 own[key].grad = gradient[r].clone() if num_networks > 1 else gradient
-            optimizer.param_groups[0]["lr"] = options[r]["lr"] * FACTORS[r]
+            optimizer.param_groups[0]["lr"] = options[r]["lr"] * factors[r]
             optimizer.step()
     for r, own in enumerate(alone):
         for key, parameter in model.named_parameters():
@@ -74,26 +78,36 @@ def test_each_network_is_torchs_own(name: str, num_networks: int) -> None:
             torch.testing.assert_close(value, own[key].detach(), msg=key)
 
 
+@pytest.mark.parametrize("options", [OPTIONS, ALIKE])
 @pytest.mark.parametrize("name", optimizer_names())
-def test_a_networks_state_goes_on_in_another_stack(name: str) -> None:
-    """Saved after some steps and loaded beside other neighbours, it steps as it would have."""
+def test_a_networks_state_goes_on_in_another_stack(
+    name: str, options: list[dict[str, float]]
+) -> None:
+    """Saved after some steps and loaded alone and in a stack, it steps as it would have."""
     both, schedules = make_model(2), [constant, constant]
-    optimizer = StackOptimizer(both, name=name, options=OPTIONS, schedules=schedules)
+    optimizer = StackOptimizer(both, name=name, options=options, schedules=schedules)
     for step in range(3):
         give_gradients(both, step)
         optimizer.step(0.5)
     one = build_mlp(ARCHITECTURE)
     one.load_state_dict({key: tensor[1].clone() for key, tensor in both.state_dict().items()})
-    own = StackOptimizer(one, name=name, options=OPTIONS[1:], schedules=schedules[1:])
+    own = StackOptimizer(one, name=name, options=options[1:], schedules=schedules[1:])
     own.load_state_dict(0, optimizer.state_dict(1))
+    others = make_model(2)
+    others.load_state_dict(both.state_dict())
+    again = StackOptimizer(others, name=name, options=options, schedules=schedules)
+    for network in range(2):
+        again.load_state_dict(network, optimizer.state_dict(network))
     for step in range(3, 5):
         gradients = give_gradients(both, step)
+        give_gradients(others, step)
         for key, parameter in one.named_parameters():
             parameter.grad = gradients[key][1].clone()
-        optimizer.step(0.5)
-        own.step(0.5)
-    for key, tensor in one.state_dict().items():
-        torch.testing.assert_close(tensor, both.state_dict()[key][1], msg=key)
+        for each in (optimizer, own, again):
+            each.step(0.5)
+    for key, tensor in both.state_dict().items():
+        torch.testing.assert_close(one.state_dict()[key], tensor[1], msg=key)
+        torch.testing.assert_close(others.state_dict()[key], tensor, msg=key)
 
 
 def test_clipping_bounds_each_networks_own_gradient() -> None:
@@ -146,7 +160,11 @@ def assert_close(model: MLP, other: MLP) -> None:
 def test_a_batched_optimizer_is_torchs_own(case: str, clip_grad_norm: list[float] | None) -> None:
     """Numbers of each network's own; one of three leaves on the way; states are torch's too."""
     name, options = case.partition(",")[0], BATCHED[case]
-    factors: list[Schedule] = [lambda progress: 1 - progress, constant, lambda _: 0.5]
+    factors: list[Callable[[float], float]] = [
+        lambda progress: 1 - progress,
+        constant,
+        lambda _: 0.5,
+    ]
     models = make_model(3), make_model(3)
     kinds: list[type[BatchedOptimizer] | type[StackOptimizer]] = [BatchedOptimizer, StackOptimizer]
     first, second = (

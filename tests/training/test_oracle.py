@@ -17,7 +17,7 @@ from fashion_mnist.models.network import Dropout, build_mlp
 from fashion_mnist.runs.stacks import View, build_architecture, build_stack, view_data
 from fashion_mnist.training.device import Machine
 from fashion_mnist.training.loop import train_step
-from fashion_mnist.training.schedules import build_schedule
+from fashion_mnist.training.schedules import Schedule
 from fashion_mnist.training.stack import Stack
 from tests.builders import CLASS_NAMES, load, make_config, make_data
 
@@ -112,7 +112,7 @@ def test_losses_and_weights_are_those_of_the_classic_loop(
         network.parameters(), **options
     )
     num_steps = 2 * stack.loader.num_steps
-    schedule = build_schedule(
+    schedule = Schedule(
         name=config.schedule.name,
         warmup=config.schedule.warmup,
         options=config.schedule.options,

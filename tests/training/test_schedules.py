@@ -2,7 +2,7 @@
 
 import pytest
 
-from fashion_mnist.training.schedules import SCHEDULES, build_schedule
+from fashion_mnist.training.schedules import SCHEDULES, Schedule
 
 
 @pytest.mark.parametrize(
@@ -17,15 +17,15 @@ from fashion_mnist.training.schedules import SCHEDULES, build_schedule
 )
 def test_start_middle_and_end(name: str, options: dict[str, float], expected: list[float]) -> None:
     """Of every schedule, without a warm-up."""
-    schedule = build_schedule(name=name, warmup=0.0, options=options)
+    schedule = Schedule(name=name, warmup=0.0, options=options)
     assert [schedule(p) for p in (0.0, 0.5, 1.0)] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
 def test_warm_up_rises_from_zero_to_where_the_schedule_starts(name: str) -> None:
     """Over its share of training; what follows is the whole schedule."""
-    plain = build_schedule(name=name, warmup=0.0, options={})
-    warm = build_schedule(name=name, warmup=0.2, options={})
+    plain = Schedule(name=name, warmup=0.0, options={})
+    warm = Schedule(name=name, warmup=0.2, options={})
     assert [warm(0.0), warm(0.1)] == pytest.approx([0, 0.5])
     assert warm(0.2) == pytest.approx(plain(0.0))
     assert warm(0.7) == pytest.approx(plain(0.625))
