@@ -198,6 +198,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
+def test_errors_of_the_server_are_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whatever it says on its standard error but its advice."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; print('a warning', file=sys.stderr)")
+    uri, port = absolute_uri("sqlite:///mlflow.db", tmp_path), free_port()
+    with mlflow_server(uri, port, settings={"PYTHONPATH": str(tmp_path)}) as process:
+        wait_until_ready(process, f"http://127.0.0.1:{port}/health")
+    assert set(capfd.readouterr().err.splitlines()) == {"a warning"}
+
+
 def test_a_process_that_ends_without_a_word_is_named(tmp_path: Path) -> None:
     """As one that is killed for memory: its exit status is all that is known."""
     (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(3)\n")
@@ -308,13 +317,20 @@ def test_ui_names_a_port_that_is_taken(tmp_path: Path) -> None:
 
 
 def test_ui_stopped_by_a_signal_leaves_no_server(tmp_path: Path) -> None:
-    """SIGTERM to `fmnist ui` ends the server too: its port is free again."""
+    """SIGTERM to `fmnist ui` ends the server too: its port is free again. Nothing is said but by
+    the program itself.
+    """
     port = free_port()
     script = f"from fashion_mnist.tracking.server import ui; ui('sqlite:///mlflow.db', {port})"
     process = subprocess.Popen(
-        [sys.executable, "-u", "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-u", "-c", script],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout
+    assert process.stderr
     said = ""
     while "Ctrl-C stops it" not in said:
         line = process.stdout.readline()
@@ -322,6 +338,7 @@ def test_ui_stopped_by_a_signal_leaves_no_server(tmp_path: Path) -> None:
         said += line
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 0
+    assert process.stderr.read() == ""
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
     assert f"http://127.0.0.1:{port}" in said

@@ -11,9 +11,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 
 from fashion_mnist.config.messages import printable
 from fashion_mnist.config.store_uri import (
@@ -30,8 +31,10 @@ from fashion_mnist.tracking.uri import check_store
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 180  # at most
 USUAL_SECONDS = 12  # two quiet cores of an AMD EPYC (Zen 4)
-# No usage reports, no job runner and its seven helpers, no log line for each request, no warnings
-# of other libraries; what the server prints on its standard output is advice that is not for here.
+STDERR = 2
+ADVICE = b"[MLflow] Security middleware enabled"  # how other hosts may be let in, at each start
+# no usage reports, no job runner and its seven helpers, no log line for each request, no warnings
+# of other libraries
 QUIET = {
     "PYTHONWARNINGS": "ignore",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -101,8 +104,18 @@ def mlflow_server(
         _make_database(uri, environment)
     command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", LOOPBACK]
     command += ["--port", str(port), *(() if "--workers" in options else ("--workers", "1"))]
-    with started([*command, *options], folder, environment, subprocess.DEVNULL) as server:
+    # on its standard output is advice alone, on its standard error one line of it
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with started([*command, *options], folder, environment, **streams) as server:
+        Thread(target=_show_errors, args=(server.stderr,), daemon=True).start()
         yield server
+
+
+def _show_errors(lines: Iterable[bytes]) -> None:
+    """What the server says on its standard error, but for what it says at each start."""
+    for line in lines:
+        if ADVICE not in line:
+            os.write(STDERR, line)
 
 
 def _make_database(uri: str, environment: Mapping[str, str]) -> None:
@@ -123,17 +136,20 @@ def started(
     folder: Path,
     environment: Mapping[str, str],
     stdout: int | None = None,
+    stderr: int | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process with a session of its own, which is ended with all its workers.
 
     Args:
-        stdout: as `subprocess.Popen` takes it; errors are on the standard error in any case.
+        stdout: as `subprocess.Popen` takes it.
+        stderr: the same.
     """
     process = subprocess.Popen(
         list(command),
         cwd=folder,
         env=dict(environment),
         stdout=stdout,
+        stderr=stderr,
         start_new_session=True,
     )
     try:
