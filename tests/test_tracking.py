@@ -39,16 +39,16 @@ from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.upload_state import (
     Outcome,
     UploadState,
-    destinations,
-    pending,
     read_problems,
-    start_uploader,
-    uploader_lives,
-    uploader_lock,
-    wait_until_uploaded,
-    write_upload_state,
+    uploads,
 )
 from fashion_mnist.tracking.uploader import Uploader, sync
+from fashion_mnist.tracking.uploader_process import (
+    MODULE,
+    start_uploader,
+    uploader_lock,
+    wait_until_uploaded,
+)
 from fashion_mnist.tracking.uri import check_store, root_cause
 from fashion_mnist.tracking.watched_log import WatchedLog, end_abandoned
 from fashion_mnist.training.checkpoint import Model, save_model
@@ -195,7 +195,7 @@ def test_everything_arrives_and_repeating_it_all_adds_nothing(output_dir: Path, 
     assert_whole_once(uri, log_id)
     for receipt in (folder / "uploads").iterdir():
         receipt.unlink()
-    assert pending(folder)
+    assert not is_sent(folder)
     outcome = sync(output_dir)
     assert outcome.is_complete
     assert outcome.reason is None
@@ -382,7 +382,7 @@ def test_run_wanted_without_parent_is_content_with_any(output_dir: Path, uri: st
         assert event_log.destination(uri, EXPERIMENT, parent="1" * 32, name="other") == under
         assert event_log.destination(uri, EXPERIMENT, parent="2" * 32) != under
         event_log.destination(uri, "another")
-    places = destinations(make_folder(output_dir))
+    places = RunState.read(make_folder(output_dir)).destinations
     assert [place.parent[:1] for place in places] == ["1", "2", ""]
     assert [place.name for place in places] == ["width=8", "", ""]
     assert len({place.id for place in places}) == 3
@@ -528,11 +528,11 @@ def test_receipt_of_another_run_does_not_count(output_dir: Path, uri: str) -> No
     """A receipt speaks for the run that it names: a store that has another one gets everything."""
     folder = make_folder(output_dir)
     log_id = write_whole_run(folder, uri)
-    (destination,) = pending(folder)
+    [upload] = uploads(folder)
     store = Store(uri)
     store.create_run(store.experiment(EXPERIMENT), "a run", 1, {"mlflow.fmnist.id": log_id})
     mark = RunState.read(folder).mark
-    write_upload_state(folder, destination, UploadState(mark.offset, mark.crc, "0" * 32, "1"))
+    UploadState(mark.offset, mark.crc, "0" * 32, "1").write(upload.destination)
     assert sync(output_dir).is_complete
     assert_whole_once(uri, log_id)
 
@@ -625,9 +625,9 @@ def test_run_is_sent_again_to_a_store_that_was_removed(
         uploader.start()
         uploader.join()
         assert uploader.exitcode == 0
-        assert not pending(folder)
+        assert is_sent(folder)
         database.rename(database.with_name("old.db"))
-        assert pending(folder)
+        assert not is_sent(folder)
         shutil.copy(empty_database, database)
     database.with_name("old.db").replace(database)
     assert find_only_run(uri).info.status == "FINISHED"
@@ -673,7 +673,7 @@ from pathlib import Path
 from threading import Thread
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.files import run_lock
-from fashion_mnist.tracking.upload_state import start_uploader
+from fashion_mnist.tracking.uploader_process import start_uploader
 folder, uri = Path(sys.argv[1]), sys.argv[2]
 lock = run_lock(folder)
 assert lock.acquire(2)
@@ -691,6 +691,11 @@ event_log.status("FINISHED")
 assert "mlflow" not in sys.modules
 print("trained")
 """
+
+
+def is_sent(folder: Path) -> bool:
+    """Whether the stores have all that the run's log says."""
+    return all(upload.is_complete for upload in uploads(folder))
 
 
 def wait_for(condition: Any, seconds: float = 120) -> None:
@@ -724,23 +729,23 @@ def test_page_fills_while_training_and_a_killed_sender_is_replaced(
         said, _ = training.communicate(timeout=20)
     assert (said, training.returncode) == ("trained\n", 0)
     signal_uploader(output_dir, signal.SIGKILL)
-    wait_for(lambda: not uploader_lives(output_dir))
-    assert pending(folder)
+    wait_for(lambda: not uploader_lock(output_dir).is_held())
+    assert not is_sent(folder)
     outcome = wait_until_uploaded([folder], timeout_seconds=120)
     assert outcome.is_complete, outcome.reason
     # the replacement lives on for some seconds with nobody waiting, and then leaves
-    assert uploader_lives(output_dir)
+    assert uploader_lock(output_dir).is_held()
     run = find_only_run(uri)
     assert (run.info.run_id, run.info.status) == (outcome.uploads[0].run_id, "FINISHED")
     steps = [step for step, _ in history(uri, run.info.run_id, "val/loss")]
     assert steps == list(range(1, len(steps) + 1))
-    wait_for(lambda: not uploader_lives(output_dir))
+    wait_for(lambda: not uploader_lock(output_dir).is_held())
 
 
 def signal_uploader(output_dir: Path, number: signal.Signals) -> None:
     """To the uploader of exactly this folder; one that has just ended is none any more."""
     for process in psutil.process_iter(["cmdline"]):
-        if (process.info["cmdline"] or [])[-2:] == ["fashion_mnist.tracking", str(output_dir)]:
+        if (process.info["cmdline"] or [])[-2:] == [MODULE, str(output_dir)]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
@@ -757,7 +762,7 @@ def test_waiting_for_a_store_that_is_down_ends_with_the_reason(output_dir: Path)
     assert outcome.reason is not None
     assert outcome.reason.startswith("http://127.0.0.1:9")
     assert "Connection refused" in outcome.reason
-    assert pending(folder)
+    assert not is_sent(folder)
 
 
 def test_waiting_keeps_its_bound(output_dir: Path, uri: str) -> None:
@@ -776,19 +781,14 @@ def test_one_sender_for_a_folder(output_dir: Path) -> None:
     make_folder(output_dir)
     with uploader_lock(output_dir):
         assert start_uploader(output_dir) is None
-        command = [sys.executable, "-m", "fashion_mnist.tracking", str(output_dir)]
+        command = [sys.executable, "-m", MODULE, str(output_dir)]
         assert subprocess.run(command, timeout=60, check=False).returncode == 0
 
 
 def test_training_side_imports_no_mlflow() -> None:
     """Neither the event log nor what training calls of tracking brings mlflow or torch in."""
-    modules = (
-        "runs.event_log",
-        *(
-            f"tracking.{name}"
-            for name in ("uri", "upload_state", "server", "saved_views", "reader")
-        ),
-    )
+    names = ("uri", "upload_state", "uploader_process", "server", "saved_views", "reader")
+    modules = ("runs.event_log", *(f"tracking.{name}" for name in names))
     imports = ";".join(f"import fashion_mnist.{module}" for module in modules)
     code = f"import sys; {imports}; sys.exit(bool({{'mlflow', 'torch'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -960,9 +960,9 @@ def test_sync_leaves_an_uploader_to_a_run_that_was_begun_meanwhile(
     folder = make_folder(output_dir)
     with run_lock(folder), begin(folder, uri) as event_log:
         assert sync(output_dir).is_complete
-        wait_for(lambda: uploader_lives(output_dir))
+        wait_for(lambda: uploader_lock(output_dir).is_held())
         event_log.metrics(1, {"val/loss": 0.5})
-        wait_for(lambda: not pending(folder))
+        wait_for(lambda: is_sent(folder))
         event_log.status("FINISHED")
 
 

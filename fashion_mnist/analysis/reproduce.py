@@ -29,7 +29,7 @@ from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import SCORE, RecordedRun
-from fashion_mnist.tracking.upload_state import begin_uploading
+from fashion_mnist.tracking.uploader_process import begin_uploading
 
 Result = Literal["identical", "within tolerance", "different"]
 RESULTS: dict[Result, str] = {

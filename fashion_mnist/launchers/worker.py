@@ -10,7 +10,7 @@ from fashion_mnist.runs.request import Datasets, RunResult, identify
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
-from fashion_mnist.tracking.upload_state import begin_uploading
+from fashion_mnist.tracking.uploader_process import begin_uploading
 
 # A node that died holds a run's lock until it was silent for long enough.
 PATIENCE_SECONDS = SILENT_SECONDS + 30

@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fashion_mnist.runs.events import LOG_FILE
-from fashion_mnist.runs.files import is_abandoned, run_lock
+from fashion_mnist.runs.events import LOG_FILE, RUNS, SWEEPS
+from fashion_mnist.runs.files import is_abandoned, list_folder, run_lock
 from fashion_mnist.runs.request import ENDED
 from fashion_mnist.runs.run_dir import RunDir
-from fashion_mnist.tracking.upload_state import RUNS, SWEEPS, subfolders
 
 PART = "half-written files of dead processes"
 ENDED_CHECKPOINT = "checkpoints of runs that have ended"
@@ -46,7 +45,7 @@ def clean(output_dir: Path, *, unfinished: bool, delete: bool) -> list[Leftover]
     found = _outside_of_runs(output_dir)
     for leftover in found if delete else ():
         _delete(leftover.path)
-    for folder in [*subfolders(output_dir / RUNS), *subfolders(output_dir / SWEEPS)]:
+    for folder in [*list_folder(output_dir / RUNS), *list_folder(output_dir / SWEEPS)]:
         if not _in_folder(folder, unfinished):
             continue
         with _unless_held(folder) as is_ours:
@@ -65,7 +64,7 @@ def _in_folder(folder: Path, unfinished: bool) -> list[Leftover]:
     if all(_is_nothing(path) for path in files):
         return [Leftover(folder, EMPTY, sum(map(_size, files)))]
     found = [Leftover(path, PART, _size(path)) for path in files if is_abandoned(path)]
-    aside = (path for path in subfolders(folder) if _DAMAGED.fullmatch(path.name))
+    aside = (path for path in list_folder(folder) if _DAMAGED.fullmatch(path.name))
     found += [Leftover(path, DAMAGED, _size(path)) for path in aside]
     run = RunDir(folder)
     if checkpoints := run.checkpoints():
@@ -84,7 +83,7 @@ def _is_nothing(path: Path) -> bool:
 
 def _outside_of_runs(output_dir: Path) -> list[Leftover]:
     """Half-written files that are in no folder of a run or a sweep."""
-    places = (path for path in subfolders(output_dir) if path.name not in (RUNS, SWEEPS))
+    places = (path for path in list_folder(output_dir) if path.name not in (RUNS, SWEEPS))
     files = (file for place in places for file in (_files(place) if place.is_dir() else [place]))
     return [Leftover(path, PART, _size(path)) for path in files if is_abandoned(path)]
 

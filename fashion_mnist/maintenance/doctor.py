@@ -37,18 +37,14 @@ from fashion_mnist.data.fashion_mnist import (
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.maintenance.clean import clean
 from fashion_mnist.runs.event_log import is_offline
-from fashion_mnist.runs.files import has_writer
+from fashion_mnist.runs.events import logged_dirs
 from fashion_mnist.runs.run_state import Destination
 from fashion_mnist.tracking.artifact_roots import local_path
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import ID_TAG, RecordedRun, how_to_restore
 from fashion_mnist.tracking.schema import schema_problem
-from fashion_mnist.tracking.upload_state import (
-    logged_dirs,
-    read_problems,
-    upload_state_path,
-    why_unwritable,
-)
+from fashion_mnist.tracking.upload_state import read_problems, upload_state_path
+from fashion_mnist.tracking.uploader_process import why_unwritable
 from fashion_mnist.tracking.uri import check_store
 from fashion_mnist.tracking.watched_log import WatchedLog
 from fashion_mnist.training.device import physical_cores
@@ -251,11 +247,11 @@ def check_event_logs(output_dir: Path, runs: Runs) -> Iterator[Finding]:
     behind = [
         (watched, place)
         for watched in logs
-        if watched.is_started and not watched.damage and not has_writer(watched.run_dir)
-        for place in watched.destinations
+        if watched.is_started and not watched.damage and not watched.has_writer
+        for place in watched.state.destinations
         if watched.is_behind(place)
     ]
-    gone = [(watched, place) for watched, place in behind if _is_gone(watched, place)]
+    gone = [(watched, place) for watched, place in behind if _is_gone(place)]
     known = _known_logs(runs) if gone else set()
     lost = [(watched, place) for watched, place in gone if watched.state.id not in known]
     unsent = [pair for pair in behind if pair not in gone]
@@ -308,11 +304,11 @@ def _in_the_trash(place: Destination) -> str:
         return ""
 
 
-def _is_gone(watched: WatchedLog, place: Destination) -> bool:
+def _is_gone(place: Destination) -> bool:
     """Whether the run was recorded in a database that is not there any more."""
     database = sqlite_path(place.address)
     is_missing = database is not None and not database.exists()
-    return is_missing and upload_state_path(watched.run_dir, place).exists()
+    return is_missing and upload_state_path(place).exists()
 
 
 def check_leftovers(output_dir: Path) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ from fashion_mnist.plots.image_grid import (
 from fashion_mnist.plots.png import Picture, write_png
 from fashion_mnist.plots.run_charts import curves_figure
 from fashion_mnist.runs.event_log import EventLog
-from fashion_mnist.runs.files import replacing
+from fashion_mnist.runs.files import replacing, write_json
 from fashion_mnist.runs.stacks import View
 from fashion_mnist.training.loop import Evaluation
 from fashion_mnist.training.stack import HistoryRow
@@ -152,8 +152,7 @@ def _write_confusion(
 ) -> Iterator[str]:
     stem = f"{split}/confusion_matrix"
     rows = counts.tolist()
-    with replacing(folder / f"{stem}.json") as path:
-        path.write_text(json.dumps({"labels": list(class_names), "counts": rows}), encoding="utf-8")
+    write_json(folder / f"{stem}.json", {"labels": list(class_names), "counts": rows})
     yield f"{stem}.json"
     with replacing(folder / f"{stem}.csv") as path:
         shares = [[f"{100 * n / max(sum(row), 1):.1f}" for n in row] for row in rows]

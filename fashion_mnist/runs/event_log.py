@@ -111,7 +111,7 @@ class EventLog:
         uri = relative_uri(uri, self.run_dir)
         wanted = Destination(uri, experiment, parent, name, self.run_dir)
         for known in self.state.destinations:
-            if known.is_valid and known.place == wanted.place and parent in ("", known.parent):
+            if known.place == wanted.place and parent in ("", known.parent):
                 return known
         relation = {key: value for key, value in (("parent", parent), ("name", name)) if value}
         self._append("destination", {"uri": uri, "experiment": experiment, **relation})

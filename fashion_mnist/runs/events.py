@@ -26,8 +26,9 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any, Self
 
-from fashion_mnist.runs.files import replacing
+from fashion_mnist.runs.files import list_folder, write_json
 
+RUNS, SWEEPS = "runs", "sweeps"  # folders of directories below an output folder
 LOG_FILE = "events.jsonl"
 SEAL_FILE = "events.seal.json"
 FORMAT = 2  # 1 was called journal.jsonl
@@ -106,6 +107,12 @@ def log_size(run_dir: Path) -> int:
     except OSError:  # `run_dir` may be a file, or not ours to look into
         return 0
     return file.st_size if S_ISREG(file.st_mode) else 0
+
+
+def logged_dirs(output_dir: Path) -> list[Path]:
+    """The directories that hold an event log, by name: sweeps, then the runs of them."""
+    found = (list_folder(output_dir / kind) for kind in (SWEEPS, RUNS))
+    return [run_dir for run_dirs in found for run_dir in run_dirs if log_size(run_dir)]
 
 
 def read_events(
@@ -226,8 +233,7 @@ class Seal:
     def write(self, run_dir: Path) -> None:
         """Replaces the seal beside a log. Raises OSError."""
         content = {"id": self.id, "time": self.time_ms, **vars(self.mark)}
-        with replacing(run_dir / SEAL_FILE) as beside:
-            beside.write_text(json.dumps(content), encoding="utf-8")
+        write_json(run_dir / SEAL_FILE, content)
 
 
 def damage(run_dir: Path, end: Mark) -> str:

@@ -4,6 +4,7 @@ A file is written beside its place, flushed and renamed. A lock is a file lock, 
 frees when its process ends.
 """
 
+import json
 import os
 import re
 import socket
@@ -59,6 +60,20 @@ def replacing(path: Path, *, previous: Path | None = None) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # else it would hide why nothing could be written
             beside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file whole or not at all. Raises OSError."""
+    with replacing(path) as beside:
+        beside.write_text(json.dumps(content), encoding="utf-8")
+
+
+def list_folder(folder: Path) -> list[Path]:
+    """What is in a folder, sorted; nothing where there is none, or it cannot be looked into."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
 def flush_names(folder: Path) -> None:
@@ -165,6 +180,7 @@ class ProcessLock:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = FileLock(path, thread_local=False)
+        self._holder_file = path.with_name(f"{path.name}.holder")
         self._released = Event()
 
     def acquire(self, seconds: float = RETRY_SECONDS) -> bool:
@@ -179,16 +195,14 @@ class ProcessLock:
                 self._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
             except TimeoutError:
                 return False
-            if not _is_held_elsewhere(self.path):
+            if not self._is_held_elsewhere():
                 break
             self._lock.release()
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.5)
         with suppress(OSError):  # on a full disk the lock itself must do
-            _holder_file(self.path).write_text(
-                f"{os.getpid()} {socket.gethostname()}", encoding="utf-8"
-            )
+            self._holder_file.write_text(f"{os.getpid()} {socket.gethostname()}", encoding="utf-8")
         self._released.clear()
         Thread(target=self._touch, daemon=True).start()
         return True
@@ -198,13 +212,55 @@ class ProcessLock:
         if self._lock.is_locked:
             self._released.set()
             with suppress(OSError):
-                _holder_file(self.path).unlink()
+                self._holder_file.unlink()
             self._lock.release()
+
+    def holder(self) -> tuple[int, str]:
+        """The process id and the host of the process that last had it; (0, "") for unknown."""
+        try:
+            pid, _, host = self._holder_file.read_text(encoding="utf-8").partition(" ")
+            return int(pid), host
+        except (OSError, ValueError):
+            return 0, ""
+
+    def is_held(self) -> bool:
+        """Whether a living process, also this one, holds it.
+
+        Where the system can share locks, looking keeps no other process from taking it but for an
+        instant, and who looks at the same time sees it free.
+        """
+        return self.path.exists() and (self._is_locked_here() or self._is_held_elsewhere())
+
+    def _is_locked_here(self) -> bool:
+        if sys.platform == "win32":
+            probe = FileLock(self.path)
+            try:
+                probe.acquire(timeout=0)
+            except TimeoutError:
+                return True
+            probe.release()
+            return False
+        with self.path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def _is_held_elsewhere(self) -> bool:
+        """Whether a process of another host has touched the lock lately."""
+        _, host = self.holder()
+        if host in ("", socket.gethostname()):
+            return False
+        try:
+            return time.time() - self._holder_file.stat().st_mtime < SILENT_SECONDS
+        except FileNotFoundError:
+            return False
 
     def _touch(self) -> None:
         while not self._released.wait(TOUCH_SECONDS):
             with suppress(OSError):
-                os.utime(_holder_file(self.path))
+                os.utime(self._holder_file)
 
     def __enter__(self) -> Self:
         if not self.acquire():
@@ -215,63 +271,6 @@ class ProcessLock:
         self.release()
 
 
-def holder(lock: Path) -> tuple[int, str]:
-    """The process id and the host of the process that last had the lock; (0, "") for unknown."""
-    try:
-        pid, _, host = _holder_file(lock).read_text(encoding="utf-8").partition(" ")
-        return int(pid), host
-    except (OSError, ValueError):
-        return 0, ""
-
-
-def is_held(lock: Path) -> bool:
-    """Whether a living process, also this one, holds a `ProcessLock` of this path.
-
-    Where the system can share locks, looking keeps no other process from taking it but for an
-    instant, and who looks at the same time sees it free.
-    """
-    if not lock.exists():
-        return False
-    return _is_locked_here(lock) or _is_held_elsewhere(lock)
-
-
-def _is_locked_here(lock: Path) -> bool:
-    if sys.platform == "win32":
-        probe = FileLock(lock)
-        try:
-            probe.acquire(timeout=0)
-        except TimeoutError:
-            return True
-        probe.release()
-        return False
-    with lock.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-def _is_held_elsewhere(lock: Path) -> bool:
-    """Whether a process of another host has touched the lock lately."""
-    _, host = holder(lock)
-    if host in ("", socket.gethostname()):
-        return False
-    try:
-        return time.time() - _holder_file(lock).stat().st_mtime < SILENT_SECONDS
-    except FileNotFoundError:
-        return False
-
-
-def _holder_file(lock: Path) -> Path:
-    return lock.with_name(f"{lock.name}.holder")
-
-
 def run_lock(run_dir: Path) -> ProcessLock:
     """The lock of a run's or a sweep's directory: hold it while you write the event log."""
     return ProcessLock(run_dir / LOCK_FILE)
-
-
-def has_writer(run_dir: Path) -> bool:
-    """Whether a living process holds the directory's lock."""
-    return is_held(run_dir / LOCK_FILE)

@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fashion_mnist.runs.events import RUNS
+
 PACKAGE = Path(__file__).parents[1]
 # Raised when the golden weights of tests/test_golden.py change: the same config then means
 # other numbers, and what was trained before is another run.
@@ -66,7 +68,7 @@ def next_folder(output_dir: Path, fingerprint: str) -> Path:
 
 
 def _folder(output_dir: Path, fingerprint: str, number: int) -> Path:
-    return output_dir / "runs" / f"{fingerprint[:16]}-{number}"
+    return output_dir / RUNS / f"{fingerprint[:16]}-{number}"
 
 
 def _attempt(folder: Path) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fashion_mnist.runs.event_log import EventLog
-from fashion_mnist.runs.files import holder, run_lock, set_aside
+from fashion_mnist.runs.files import run_lock, set_aside
 from fashion_mnist.runs.run_state import RunState
 from fashion_mnist.training.checkpoint import (
     CheckpointError,
@@ -120,7 +120,7 @@ def locked(path: Path, what: str, patience_seconds: float = PATIENCE_SECONDS) ->
     path.mkdir(parents=True, exist_ok=True)
     lock = run_lock(path)
     if not lock.acquire(patience_seconds):
-        pid, host = holder(lock.path)
+        pid, host = lock.holder()
         words = f"{pid} on {host}, " if pid else ""
         raise RunError(f"this {what} is being trained by another process ({words}in {path})")
     try:

@@ -73,7 +73,7 @@ class RunState:
     time_ms: int = 0  # of the last event
     id: str = ""  # 32 hexadecimal digits, made with the log: the run's id in every store
     created_ms: int = 0
-    destinations: list[Destination] = field(default_factory=list)
+    destinations: list[Destination] = field(default_factory=list)  # that can be stores
     name: str = ""
     started_ms: int = 0  # 0: the run has not begun
     params: dict[str, str] = field(default_factory=dict)
@@ -105,7 +105,9 @@ class RunState:
             case "log":
                 self.id, self.created_ms = content["id"], event.time_ms
             case "destination":
-                self.destinations.append(Destination.of(content, self.run_dir))
+                destination = Destination.of(content, self.run_dir)
+                if destination.is_valid:
+                    self.destinations.append(destination)
             case "start":
                 self.name, self.started_ms = content["name"], event.time_ms
                 self.params |= content["params"]

@@ -142,8 +142,7 @@ def is_recorded(request: Request, folder: RunDir, state: RunState) -> bool:
         return True
     uri = absolute_uri(tracking.uri)
     return is_offline(folder.path) == (tracking.offline == "always") and any(
-        known.is_valid
-        and known.address == uri
+        known.address == uri
         and known.experiment == tracking.experiment
         and request.parent in ("", known.parent)
         for known in state.destinations

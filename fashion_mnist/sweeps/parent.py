@@ -15,11 +15,12 @@ from fashion_mnist.config.compose import Composed
 from fashion_mnist.config.schema import Config
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.runs.event_log import EventLog, set_offline
-from fashion_mnist.runs.files import replacing
+from fashion_mnist.runs.events import SWEEPS
+from fashion_mnist.runs.files import write_json
 from fashion_mnist.runs.request import Request, wants_uploader
 from fashion_mnist.runs.run_dir import RunError, locked
 from fashion_mnist.tracking.recorded import OBJECTIVE_TAG, SCORE, SWEEP_TAG
-from fashion_mnist.tracking.upload_state import begin_uploading
+from fashion_mnist.tracking.uploader_process import begin_uploading
 from fashion_mnist.training.device import process_tags
 
 CONTEXT_FILE = "sweep.json"
@@ -27,7 +28,7 @@ CONTEXT_FILE = "sweep.json"
 
 def sweep_folder(output_dir: Path, identity: str) -> Path:
     """Where the sweep with this id is kept."""
-    return output_dir / "sweeps" / identity
+    return output_dir / SWEEPS / identity
 
 
 def view_key(folder: Path) -> str:
@@ -123,8 +124,7 @@ class SweepContext:
 
 def write_context(sweep_dir: Path, context: SweepContext) -> None:
     """Write the file for the jobs whose folders Hydra makes in `sweep_dir`."""
-    with replacing(sweep_dir / CONTEXT_FILE) as path:
-        path.write_text(json.dumps(asdict(context)), encoding="utf-8")
+    write_json(sweep_dir / CONTEXT_FILE, asdict(context))
 
 
 def read_context(sweep_dir: Path) -> SweepContext | None:

@@ -53,12 +53,8 @@ from fashion_mnist.sweeps.summary import (
 )
 from fashion_mnist.tracking.links import pages, run_link, short_path
 from fashion_mnist.tracking.saved_views import sweep_link
-from fashion_mnist.tracking.upload_state import (
-    Outcome,
-    Upload,
-    begin_uploading,
-    wait_until_uploaded,
-)
+from fashion_mnist.tracking.upload_state import Outcome, Upload
+from fashion_mnist.tracking.uploader_process import begin_uploading, wait_until_uploaded
 from fashion_mnist.tracking.uri import demand_store
 from fashion_mnist.training.stack import HistoryRow, Stack
 

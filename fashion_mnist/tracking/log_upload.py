@@ -20,7 +20,7 @@ from fashion_mnist.tracking.packaged_model import UnreadableError, save_network
 from fashion_mnist.tracking.recorded import COPY_TAG, ID_TAG, PARENT_TAG, STATE_TAG
 from fashion_mnist.tracking.saved_views import sweep_view
 from fashion_mnist.tracking.store import IMAGES_TAG, Point, Store
-from fashion_mnist.tracking.upload_state import UploadState, read_upload_state, write_upload_state
+from fashion_mnist.tracking.upload_state import UploadState
 from fashion_mnist.tracking.watched_log import WatchedLog
 
 CREATE_SECONDS = 60  # a server that was asked to make a run may be at it for so long
@@ -58,7 +58,7 @@ class LogUpload:
         self.identity = watched.identity(destination)
         self._created_ms = watched.state.created_ms
         self._steps: dict[str, set[int]] | None = None  # that the store has, where it is asked
-        self.state = read_upload_state(self.run_dir, destination)
+        self.state = UploadState.read(destination)
         self._open(watched, relatives)
 
     def send(self) -> bool:
@@ -66,7 +66,7 @@ class LogUpload:
 
         Nothing but the status depends on the order of events: the last value counts.
         """
-        if self.state.deleted_at >= 0:
+        if self.state.is_deleted:
             return False
         if not holds(self.run_dir, self.state.mark):
             log.warning("%s: the log is not the one that was sent: from its start", self.run_dir)
@@ -156,7 +156,7 @@ class LogUpload:
 
     def _sign(self, **changes: Any) -> None:
         state = replace(self.state, **changes)
-        write_upload_state(self.run_dir, self.destination, state)
+        state.write(self.destination)
         self.state = state
 
     def _existing(self, news: RunState) -> Iterator[tuple[str, dict[str, Any], Path]]:

@@ -28,8 +28,7 @@ from fashion_mnist.tracking.recorded import (
     in_one_line,
     time_of,
 )
-from fashion_mnist.tracking.upload_state import ANSWER_SECONDS
-from fashion_mnist.tracking.uri import answering, check_store
+from fashion_mnist.tracking.uri import ANSWER_SECONDS, answering, check_store
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run

@@ -5,25 +5,24 @@ import time
 from pathlib import Path
 
 from fashion_mnist.runs.event_log import is_offline, set_offline
-from fashion_mnist.runs.events import LOG_FILE
-from fashion_mnist.runs.files import has_writer
+from fashion_mnist.runs.events import LOG_FILE, SWEEPS, logged_dirs
 from fashion_mnist.runs.run_state import Destination
 from fashion_mnist.tracking.log_upload import LogUpload, Relatives, end_lost_runs
 from fashion_mnist.tracking.store import Store
-from fashion_mnist.tracking.upload_state import (
-    ANSWER_SECONDS,
-    SWEEPS,
-    Outcome,
-    Problems,
-    logged_dirs,
-    outcome,
-    problem_key,
+from fashion_mnist.tracking.upload_state import Outcome, Problems, outcome, problem_key
+from fashion_mnist.tracking.uploader_process import (
+    has_writers,
     start_uploader,
-    uploader_lives,
     uploader_lock,
     wait_until_uploaded,
 )
-from fashion_mnist.tracking.uri import UNKNOWN, check_store, complaint, refused_with
+from fashion_mnist.tracking.uri import (
+    ANSWER_SECONDS,
+    UNKNOWN,
+    check_store,
+    complaint,
+    refused_with,
+)
 from fashion_mnist.tracking.watched_log import WatchedLog, end_abandoned
 
 POLL_SECONDS = 0.3
@@ -78,7 +77,7 @@ class Uploader:
         lives = False
         for watched in self._look():
             try:
-                if watched.is_unfinished and has_writer(watched.run_dir):
+                if watched.is_unfinished and watched.has_writer:
                     lives = True
                 elif watched.is_unfinished:
                     end_abandoned(watched)
@@ -94,7 +93,7 @@ class Uploader:
         moved = False
         self._deleted.clear()
         for watched in self._look():
-            for destination in watched.destinations if watched.is_started else []:
+            for destination in watched.state.destinations if watched.is_started else []:
                 is_due = verify or watched.damage or watched.is_behind(destination)
                 if is_due and not is_offline(watched.run_dir):
                     moved |= self._upload_to(watched, destination)
@@ -115,7 +114,7 @@ class Uploader:
 
     def _upload_to(self, watched: WatchedLog, destination: Destination) -> bool:
         run_dir = watched.run_dir
-        place, run = destination.place, problem_key(run_dir, destination)
+        place, run = destination.place, problem_key(destination)
         if self.problems.is_paused(place, run):
             return False
         if watched.damage:  # more may be in it than can be read: the store keeps what it has
@@ -144,7 +143,7 @@ class Uploader:
 
     def _upload(self, watched: WatchedLog, destination: Destination) -> LogUpload:
         uri, key = destination.address, (watched.run_dir, destination.id, watched.state.id)
-        if key in self._uploads and self._uploads[key].state.deleted_at >= 0:
+        if key in self._uploads and self._uploads[key].state.is_deleted:
             del self._uploads[key]  # it may have been restored
         if key not in self._uploads:
             if uri not in self._stores:
@@ -160,7 +159,7 @@ class Uploader:
     def _identities(self) -> set[str]:
         """The ids that our runs bear in their stores."""
         logs = self._logs.values()
-        return {each.identity(place) for each in logs for place in each.destinations}
+        return {each.identity(place) for each in logs for place in each.state.destinations}
 
     def _relatives(self, watched: WatchedLog, destination: Destination) -> Relatives:
         """Raises WaitingError while the store lacks the run's parent, or the run it copies."""
@@ -179,7 +178,7 @@ class Uploader:
                     f"its sweep, {sweep.run_dir}, is kept offline: `fmnist sync` sends it"
                 )
             if not run_id:
-                raise WaitingError(self._reason(sweep, wanted))
+                raise WaitingError(self._reason(wanted))
             return run_id
         if watched.upload(destination).run_id:
             return ""  # it is there, and bears the tag
@@ -191,13 +190,13 @@ class Uploader:
     def _original(self, watched: WatchedLog, first: Destination) -> str:
         state = watched.upload(first)
         # its turn was before: what could not be sent, or was not wanted, is nothing to wait for
-        if not state.run_id and state.deleted_at < 0 and not self._reason(watched, first):
+        if not state.run_id and not state.is_deleted and not self._reason(first):
             raise WaitingError(None)
         return state.run_id
 
-    def _reason(self, watched: WatchedLog, destination: Destination) -> str | None:
+    def _reason(self, destination: Destination) -> str | None:
         """Why this run is not sent, if it was tried."""
-        return self.problems.reason(problem_key(watched.run_dir, destination))
+        return self.problems.reason(problem_key(destination))
 
     def _is_deleted(self, uri: str, parent: str) -> bool:
         """Asks the store once in a pass."""
@@ -227,7 +226,7 @@ def sync(output_dir: Path, timeout_seconds: float = 600) -> Outcome:
     while not lock.acquire():
         sent = wait_until_uploaded(run_dirs, timeout_seconds)
         # where it has left with something unsent, it may be that only we have the login for it
-        if sent.is_complete or uploader_lives(output_dir):
+        if sent.is_complete or lock.is_held():
             return sent
     try:
         uploader = Uploader(output_dir)
@@ -236,6 +235,6 @@ def sync(output_dir: Path, timeout_seconds: float = 600) -> Outcome:
         reason = next(iter(uploader.problems.reasons()), None)
     finally:
         lock.release()
-    if any(map(has_writer, run_dirs := logged_dirs(output_dir))):
+    if has_writers(output_dir):
         start_uploader(output_dir)  # a run that was begun meanwhile found ours at work
-    return outcome(run_dirs, reason)
+    return outcome(logged_dirs(output_dir), reason)

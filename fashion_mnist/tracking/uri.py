@@ -40,6 +40,7 @@ _MLFLOWS_WORDS = {
     "CUSTOMER_UNAUTHORIZED": UNKNOWN,
     "PERMISSION_DENIED": FORBIDDEN,
 }
+ANSWER_SECONDS = 5  # for a store that is asked whether it is there
 _API = "api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
 
 
@@ -68,7 +69,7 @@ def demand_store(uri: str | None, offline: str) -> None:
     from fashion_mnist.runs.run_dir import RunError  # with torch, which the uploader does without
 
     if uri is not None and offline == "never":
-        reason = check_store(absolute_uri(uri), timeout_seconds=5, for_writing=True)
+        reason = check_store(absolute_uri(uri), ANSWER_SECONDS, for_writing=True)
         if reason is not None:
             raise RunError(f"{reason} (tracking.offline=never wants a store before training)")
 

@@ -7,10 +7,10 @@ from uuid import UUID, uuid5
 
 from fashion_mnist.config.messages import first_line_of
 from fashion_mnist.runs.event_log import EventLog
-from fashion_mnist.runs.events import LOG_FILE, damage, holds, log_size
+from fashion_mnist.runs.events import LOG_FILE, SWEEPS, damage, holds, log_size
 from fashion_mnist.runs.files import run_lock
 from fashion_mnist.runs.run_state import Destination, RunState
-from fashion_mnist.tracking.upload_state import SWEEPS, UploadState, read_upload_state
+from fashion_mnist.tracking.upload_state import UploadState
 
 # What is read of every log, several times a second; the rest when it is sent.
 KINDS = ("log", "destination", "start", "status")
@@ -57,11 +57,6 @@ class WatchedLog:
         return file.st_size, file.st_mtime_ns
 
     @property
-    def destinations(self) -> list[Destination]:
-        """Where the run is to be recorded; what cannot be a store is left out."""
-        return [place for place in self.state.destinations if place.is_valid]
-
-    @property
     def is_started(self) -> bool:
         """Whether there is something to send."""
         return bool(self.state.started_ms)
@@ -72,6 +67,11 @@ class WatchedLog:
         return self.is_started and self.state.status in {"", "RUNNING"}
 
     @property
+    def has_writer(self) -> bool:
+        """Whether a living process, also this one, holds the lock of its directory."""
+        return run_lock(self.run_dir).is_held()
+
+    @property
     def is_sweep(self) -> bool:
         """Whether it stands for a sweep."""
         return self.run_dir.parent.name == SWEEPS
@@ -80,19 +80,19 @@ class WatchedLog:
         """What the store has. The file is read only while that is not everything."""
         known = self._uploads.get(destination, UploadState())  # only its uploader writes it
         if known.mark != self.state.mark:
-            known = self._uploads[destination] = read_upload_state(self.run_dir, destination)
+            known = self._uploads[destination] = UploadState.read(destination)
         return known
 
     def is_behind(self, destination: Destination) -> bool:
         """Whether the store has less than the log, or has another one."""
         known = self.upload(destination)
-        if known.deleted_at >= 0:
+        if known.is_deleted:
             return known.deleted_at != log_size(self.run_dir)
         return known.mark != self.state.mark
 
     def in_place(self, place: str) -> Destination | None:
         """The first of its destinations in this store and experiment."""
-        return next((each for each in self.destinations if each.place == place), None)
+        return next((each for each in self.state.destinations if each.place == place), None)
 
     def identity(self, destination: Destination) -> str:
         """The id that the run bears there: the log's own, or a copy's, always the same.

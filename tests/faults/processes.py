@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from fashion_mnist.tracking.upload_state import uploader_lives
+from fashion_mnist.tracking.uploader_process import MODULE, uploader_lock
 
 ROOT = Path(__file__).parents[2]
 FMNIST = Path(sys.executable).with_name("fmnist")
@@ -195,7 +195,7 @@ def start_console_script(arguments: Sequence[str], folder: Path) -> Child:
 
 def uploaders(output_dir: Path) -> list[psutil.Process]:
     """The processes that carry this folder's event logs to their stores, or are about to."""
-    mine = ["fashion_mnist.tracking", str(output_dir.resolve())]
+    mine = [MODULE, str(output_dir.resolve())]
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -210,7 +210,7 @@ def kill_uploaders(output_dir: Path) -> int:
     for process in found:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    wait_for(lambda: not uploader_lives(output_dir), "the end of the uploader")
+    wait_for(lambda: not uploader_lock(output_dir).is_held(), "the end of the uploader")
     return len(found)
 
 

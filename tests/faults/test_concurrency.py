@@ -20,12 +20,13 @@ from mlflow.entities import Run
 from sqlalchemy import make_url
 
 from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.events import logged_dirs
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking.recorded import ID_TAG
 from fashion_mnist.tracking.server import mlflow_server, wait_until_ready
 from fashion_mnist.tracking.store import Store
-from fashion_mnist.tracking.upload_state import logged_dirs, start_uploader, wait_until_uploaded
+from fashion_mnist.tracking.uploader_process import start_uploader, wait_until_uploaded
 from tests.builders import QUIET, load, make_config, make_data
 from tests.faults.postgres import free_port, missing, new_database, postgres
 from tests.faults.processes import kill_uploaders

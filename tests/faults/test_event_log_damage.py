@@ -23,7 +23,7 @@ from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
 from fashion_mnist.tracking.recorded import STATE_TAG
 from fashion_mnist.tracking.store import Store
-from fashion_mnist.tracking.upload_state import destinations, read_problems, upload_state_path
+from fashion_mnist.tracking.upload_state import read_problems, upload_state_path, uploads
 from fashion_mnist.tracking.uploader import Uploader, sync
 from fashion_mnist.training.stack import Stack
 from tests.builders import QUIET, load, make_config, make_data
@@ -239,7 +239,8 @@ def test_damaged_receipt_counts_as_none(output_dir: Path, uri: str) -> None:
     folder = output_dir / "runs" / "a"
     write_run(folder, uri)
     assert sync(output_dir).is_complete
-    receipt = upload_state_path(folder, *destinations(folder))
+    [upload] = uploads(folder)
+    receipt = upload_state_path(upload.destination)
     for content in damaged_json(receipt.read_bytes()):
         receipt.write_bytes(content)
         outcome = sync(output_dir)
@@ -360,7 +361,8 @@ def test_what_is_no_run_is_passed_over(output_dir: Path, uri: str) -> None:
     (runs / "loop").symlink_to(runs / "loop")
     (runs / "receipts").mkdir()
     shutil.copytree(runs / "sound", runs / "b", ignore=shutil.ignore_patterns("*.db"))
-    upload_state_path(runs / "b", *destinations(runs / "b")).mkdir(parents=True)
+    [upload] = uploads(runs / "b")
+    upload_state_path(upload.destination).mkdir(parents=True)
     (output_dir / "sweeps").write_text("x")
     sound = [run for run in sync(output_dir).uploads if run.run_dir.name == "sound"]
     assert [run.is_complete for run in sound] == [True]

@@ -26,21 +26,13 @@ from fashion_mnist.runs.files import run_lock
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.tracking import __main__ as sending
-from fashion_mnist.tracking import upload_state as outbox
+from fashion_mnist.tracking import uploader_process
 from fashion_mnist.tracking.server import mlflow_server, wait_until_ready
 from fashion_mnist.tracking.store import Store
-from fashion_mnist.tracking.upload_state import (
-    destinations,
-    is_uploaded,
-    read_problems,
-    read_upload_state,
-    start_uploader,
-    uploads,
-    wait_until_uploaded,
-)
+from fashion_mnist.tracking.upload_state import UploadState, read_problems, uploads
 from fashion_mnist.tracking.uploader import Uploader, sync
-from fashion_mnist.tracking.uri import demand_store
+from fashion_mnist.tracking.uploader_process import start_uploader, wait_until_uploaded
+from fashion_mnist.tracking.uri import ANSWER_SECONDS, demand_store
 from tests.builders import QUIET, data_overrides, load, make_config, make_data
 from tests.faults.event_logs import EXPERIMENT, draw, say_epoch, write_run
 from tests.faults.processes import fork_server, kill_uploaders, wait_for
@@ -190,9 +182,9 @@ def test_wait_for_a_store_that_hangs_is_short(
     output_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run's end waits a quarter of a minute, not its minute, for a server that says nothing."""
-    assert outbox.PATIENCE_SECONDS + outbox.ANSWER_SECONDS <= 15
-    monkeypatch.setattr(outbox, "PATIENCE_SECONDS", 1)
-    monkeypatch.setattr(outbox, "ANSWER_SECONDS", 1)
+    assert uploader_process.PATIENCE_SECONDS + ANSWER_SECONDS <= 15
+    monkeypatch.setattr(uploader_process, "PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(uploader_process, "ANSWER_SECONDS", 1)
     with listener() as uri:
         write_run(output_dir / "runs" / "a", uri)
         began = time.monotonic()
@@ -206,16 +198,16 @@ def test_wait_goes_on_while_a_store_answers(
     output_dir: Path, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not given up while an uploader is slow to begin, or has another store to send to."""
-    monkeypatch.setattr(outbox, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(uploader_process, "PATIENCE_SECONDS", 0)
     write_run(output_dir / "runs" / "a", uri)
     write_run(output_dir / "runs" / "b", "http://127.0.0.1:9")
     [a], [b] = uploads(output_dir / "runs" / "a"), uploads(output_dir / "runs" / "b")
-    assert outbox.Stall().reason([a]) is None
-    assert outbox.Stall().reason([a, b]) is None
-    assert outbox.Stall().reason([b, a]) is None
-    assert outbox.Stall().reason([b]) is not None
-    monkeypatch.setattr(outbox, "PATIENCE_SECONDS", 600)
-    assert outbox.Stall().reason([b]) is None
+    assert uploader_process.Stall().reason([a]) is None
+    assert uploader_process.Stall().reason([a, b]) is None
+    assert uploader_process.Stall().reason([b, a]) is None
+    assert uploader_process.Stall().reason([b]) is not None
+    monkeypatch.setattr(uploader_process, "PATIENCE_SECONDS", 600)
+    assert uploader_process.Stall().reason([b]) is None
 
 
 def test_hung_store_holds_up_no_other(
@@ -263,7 +255,7 @@ def run_statuses(output_dir: Path) -> list[str]:
 def num_recorded(output_dir: Path) -> int:
     """How many runs a store has a part of."""
     folders = sorted((output_dir / "runs").glob("*"))
-    receipts = [read_upload_state(f, place) for f in folders for place in destinations(f)]
+    receipts = [UploadState.read(each.destination) for run in folders for each in uploads(run)]
     return sum(receipt.offset > 0 for receipt in receipts)
 
 
@@ -381,7 +373,7 @@ def carried(uploader: Uploader) -> bool:
 def is_all_sent(output_dir: Path) -> bool:
     """Whether the stores have every event log."""
     folders = sorted((output_dir / "runs").glob("*"))
-    return all(is_uploaded(folder, place) for folder in folders for place in destinations(folder))
+    return all(upload.is_complete for folder in folders for upload in uploads(folder))
 
 
 @pytest.fixture(scope="module")
@@ -423,7 +415,7 @@ def say_more(event_log: EventLog, number: int) -> None:
 
 def send_and_kill(context: ForkServerContext, output_dir: Path, after: float) -> float:
     """Starts an uploader, kills it after so many seconds or when all is sent; how many it took."""
-    uploader = context.Process(target=sending.main, args=(output_dir,))
+    uploader = context.Process(target=uploader_process.main, args=(output_dir,))
     began = time.monotonic()
     uploader.start()
     while time.monotonic() - began < after and not is_all_sent(output_dir):
@@ -458,7 +450,7 @@ def test_sender_told_to_end_sends_last_words_first(
         event_log.destination(uri, EXPERIMENT)
         event_log.start("a run", {}, {})
         event_log.status("RUNNING")
-        uploader = uploader_processes.Process(target=sending.main, args=(output_dir,))
+        uploader = uploader_processes.Process(target=uploader_process.main, args=(output_dir,))
         uploader.start()
         wait_for(lambda: is_all_sent(output_dir), "the first words")
         assert uploader.pid is not None
@@ -472,8 +464,8 @@ def test_sender_told_to_end_sends_last_words_first(
 
 
 def send_until_told(output_dir: Path, seconds: int) -> None:
-    sending.LAST_SECONDS = seconds
-    sending.main(output_dir)
+    uploader_process.LAST_SECONDS = seconds
+    uploader_process.main(output_dir)
 
 
 def test_sender_told_to_end_does_not_wait_for_a_hung_store(

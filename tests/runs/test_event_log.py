@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.events import LOG_FILE, SEAL_FILE, log_size, read_events
-from fashion_mnist.runs.files import has_writer, run_lock
+from fashion_mnist.runs.files import run_lock
 from fashion_mnist.runs.run_state import RunState
 
 
@@ -198,17 +198,17 @@ def test_lock_tells_whether_a_process_lives(tmp_path: Path) -> None:
     code = "import sys; from pathlib import Path; from fashion_mnist.runs.files import run_lock;"
     code += "lock = run_lock(Path(sys.argv[1])); lock.acquire();"
     code += "print('held', flush=True); sys.stdin.read()"
-    assert not has_writer(tmp_path)
+    assert not run_lock(tmp_path).is_held()
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == b"held\n"
-        assert has_writer(tmp_path)
+        assert run_lock(tmp_path).is_held()
         process.kill()
-    assert not has_writer(tmp_path)
+    assert not run_lock(tmp_path).is_held()
     with run_lock(tmp_path):
-        assert has_writer(tmp_path)
+        assert run_lock(tmp_path).is_held()
 
 
 def test_an_append_writes_one_line_whatever_is_there(tmp_path: Path) -> None:

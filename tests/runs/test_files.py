@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fashion_mnist.runs import files
-from fashion_mnist.runs.files import ProcessLock, holder, is_held
+from fashion_mnist.runs.files import ProcessLock
 
 
 def test_looking_keeps_no_process_from_taking_the_lock(tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_looking_keeps_no_process_from_taking_the_lock(tmp_path: Path) -> None:
 
     def look() -> None:
         while not stop.is_set():
-            is_held(path)
+            ProcessLock(path).is_held()
 
     threads = [threading.Thread(target=look) for _ in range(4)]
     for thread in threads:
@@ -29,13 +29,13 @@ def test_looking_keeps_no_process_from_taking_the_lock(tmp_path: Path) -> None:
         for _ in range(20):
             lock = ProcessLock(path)
             assert lock.acquire()
-            assert is_held(path)
+            assert ProcessLock(path).is_held()
             lock.release()
     finally:
         stop.set()
         for thread in threads:
             thread.join()
-    assert not is_held(path)
+    assert not ProcessLock(path).is_held()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="locks that are shared")
@@ -47,19 +47,19 @@ def test_two_that_look_at_once_see_it_free(tmp_path: Path) -> None:
     path.touch()
     with path.open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as another process that looks
-        assert not is_held(path)
+        assert not ProcessLock(path).is_held()
 
 
 def test_holder_is_named_while_it_holds(tmp_path: Path) -> None:
     """By process id and host; a second taker waits for its time and gives up."""
     lock = ProcessLock(tmp_path / "lock")
     with lock:
-        assert holder(lock.path) == (os.getpid(), socket.gethostname())
+        assert lock.holder() == (os.getpid(), socket.gethostname())
         began = time.monotonic()
         assert not ProcessLock(lock.path).acquire(0.3)
         assert 0.2 < time.monotonic() - began < 5
-    assert holder(lock.path) == (0, "")
-    assert not is_held(lock.path)
+    assert lock.holder() == (0, "")
+    assert not lock.is_held()
 
 
 def test_holder_on_another_host_lives_until_it_is_silent(
@@ -70,11 +70,11 @@ def test_holder_on_another_host_lives_until_it_is_silent(
     path.touch()
     touched = tmp_path / "lock.holder"
     touched.write_text("12 another-host")
-    assert is_held(path)
+    assert ProcessLock(path).is_held()
     assert not ProcessLock(path).acquire(0)
     silent = time.time() - files.SILENT_SECONDS - 1
     os.utime(touched, (silent, silent))
-    assert not is_held(path)
+    assert not ProcessLock(path).is_held()
     monkeypatch.setattr(files, "TOUCH_SECONDS", 0.05)
     lock = ProcessLock(path)
     assert lock.acquire(0)
