@@ -105,7 +105,6 @@ def runs(
             ordered,
             recorded_axes,
             short_ids,
-            value_of,
         )
         from fashion_mnist.tracking.reader import Reader
 
@@ -119,22 +118,18 @@ def runs(
             check_key(each, found)
         chosen = ordered(chosen, key, descending=sort.startswith("-") != reverse)
         shown = chosen[: limit or None]
-        names, ids = {run.run_id: run.name for run in found}, short_ids(found)
-        rows: list[dict[str, Any]] = []
-        for run in shown:
-            row = {"id": run.run_id} | {key: value_of(run, key) for key in keys}
-            if "sweep" in row:  # by its name, where it is in the list
-                row["sweep"] = names.get(run.parent_id, run.parent_id) or None
-            rows.append(row)
+        rows = _run_rows(shown, found, keys)
         if as_json:
             print_json({"runs": rows})
             return
-        short = [row | {"id": ids[run.run_id]} for row, run in zip(rows, shown, strict=True)]
+        ids = short_ids(found)
+        for row in rows:
+            row["id"] = ids[row["id"]]
         if rows:
             titles = {"id": "id"} | {key: TITLES.get(key, key) for key in keys}
             # what was asked for explicitly is all shown, as far as names can be cut
             may_go = [key for key in ("duration", "sweep", "status") if key in keys[1:]]
-            print_table(short, titles, drop=may_go)
+            print_table(rows, titles, drop=may_go)
         if not found:
             print_text("there are no runs yet: fmnist train")
         elif not chosen:
@@ -143,6 +138,22 @@ def runs(
             )
         elif len(shown) < len(chosen):
             print_text(f"{len(shown):,} of {len(chosen):,}; --limit 0 for all")
+
+
+def _run_rows(
+    shown: Sequence[RecordedRun], found: Sequence[RecordedRun], keys: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The id and the values of these keys of each run; its sweep by its name, if that is found."""
+    from fashion_mnist.analysis.lookup import value_of
+
+    rows: list[dict[str, Any]] = [
+        {"id": run.run_id, **{key: value_of(run, key) for key in keys}} for run in shown
+    ]
+    if "sweep" in keys:
+        names = {run.run_id: run.name for run in found}
+        for row, run in zip(rows, shown, strict=True):
+            row["sweep"] = names.get(run.parent_id, run.parent_id) or None
+    return rows
 
 
 @commands.command(rich_help_panel=RESULTS)
