@@ -17,7 +17,6 @@ from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -27,6 +26,14 @@ from yaml import MarkedYAMLError, YAMLError
 from yaml.reader import ReaderError
 
 from fashion_mnist.config.messages import ConfigError, did_you_mean, first_line_of, shorten, shown
+from fashion_mnist.config.overrides import (
+    Word,
+    child_of,
+    hydra_problem,
+    parse_override,
+    set_on,
+    typed_values,
+)
 from fashion_mnist.config.parse import parse, parse_sweep
 from fashion_mnist.config.schema import Config, SweepConfig, flatten, nested
 from fashion_mnist.config.user_files import UserFolder
@@ -34,17 +41,8 @@ from fashion_mnist.config.user_files import UserFolder
 CONFIG_NAME = "train"
 RECIPE = "experiment"  # the group of named recipes; one may choose a sweep or a launcher too
 LAUNCHER, OWN_LAUNCHER = "hydra/launcher", "stacked"
-LONGEST_OVERRIDE = 100_000  # characters; of a terminal's line Linux takes little more
 MOST_INTERPOLATIONS = 12  # of a config: each may repeat what others say
-_NO_OVERRIDE = "is no override as key=value (no space around =, quotes around a list: 'key=[1,2]')"
 _TOO_DEEP = "the config is nested too deeply, or refers to itself"
-_KEY = re.compile(r"[+~]{0,2}[a-zA-Z_][\w./@:-]*")
-# Hydra's own settings that may be typed: none other may change what is imported, run or written
-_TYPED = re.compile(
-    r"\+{0,2}(hydra\.(run\.dir|sweep\.dir|sweep\.subdir|verbose|mode|(sweeper|launcher)\.[^=]+)"
-    r"|hydra/(launcher|sweeper|job_logging|hydra_logging))="
-)
-_CALLED = re.compile(r"\+{0,2}hydra\.(sweeper|launcher)\.")  # Hydra calls what these name
 # what Hydra and OmegaConf raise for YAML that is no config; beside their own errors they assert
 _NO_CONFIG = (
     HydraException,
@@ -76,21 +74,6 @@ def check(overrides: Sequence[str], *, config_dir: str | None = None) -> Config:
         ConfigError: with every mistake there is.
     """
     return Composer(config_dir).job(overrides).config
-
-
-@dataclass(frozen=True)
-class Word:
-    """One override of a command line."""
-
-    override: Override
-    # a file of a group, a setting of Hydra's, the value of a key, or a key that is taken away
-    kind: Literal["file", "hydra", "value", "deletion"]
-    text: str  # as Hydra gets it; of a value without `+`
-
-    @property
-    def key(self) -> str:
-        """The dotted key, or the group."""
-        return str(self.override.key_or_group)
 
 
 @dataclass(frozen=True)
@@ -204,7 +187,7 @@ class Composer:
         try:
             files = self.sweep_files(overrides)
             tree, _ = _set_values(files.tree, words, self._user_files)
-            settings = parse_sweep(tree.get("sweep"), typed=_typed(words))
+            settings = parse_sweep(tree.get("sweep"), typed=typed_values(words))
         except ConfigError as error:
             raise ConfigError([*problems, *error.problems]) from None
         if problems:
@@ -280,7 +263,7 @@ class Composer:
             )
         deleted = [word.key for word in words if word.override.is_delete()]
         try:
-            config = parse(tree, typed=_typed(words), deleted=deleted)
+            config = parse(tree, typed=typed_values(words), deleted=deleted)
         except ConfigError as error:
             raise ConfigError([*problems, *error.problems]) from None
         if problems:
@@ -309,7 +292,7 @@ class Composer:
                 f"{word.key} takes one value; several runs want -m, a list brackets as in "
                 f"'{word.key}=[1,2]', and a decimal a point, got {shorten(text.partition('=')[2])}"
             )
-        problem = _hydra_problem(text) if word.kind == "hydra" else None
+        problem = hydra_problem(text) if word.kind == "hydra" else None
         is_choice = word.kind == "file" or word.key.startswith("hydra/")
         if problem is None and is_choice and not word.override.is_delete():
             return self._choice_problem(word.override)
@@ -434,56 +417,6 @@ def _chosen(choices: Mapping[str, Any]) -> dict[str, str]:
     return {str(group): str(name) for group, name in choices.items() if name is not None}
 
 
-def parse_override(text: str, problems: list[str]) -> Override | None:
-    """An override as Hydra reads it; None and a problem where it cannot."""
-    if len(text) > LONGEST_OVERRIDE:
-        problems.append(f"{shown(text)} is too long: at most {LONGEST_OVERRIDE:,} characters")
-        return None
-    try:
-        override = _parse(text)
-        # a tag is text, whatever it looks like
-        if override.key_or_group and re.match(r"tracking\.tags\b", override.key_or_group):
-            override = _parse(_with_quotes(text))
-    except (HydraException, ValueError, RecursionError) as error:  # too many digits, or brackets
-        advice = _quoted(text) or f"{_NO_OVERRIDE}: {shorten(first_line_of(error))}"
-        problems.append(f"{shown(text)} {advice}")
-        return None
-    if override.key_or_group:
-        return override
-    problems.append(f"{shown(text)} {_NO_OVERRIDE}")
-    return None
-
-
-def _parse(text: str) -> Override:
-    return OverridesParser.create().parse_override(text)
-
-
-def _quoted(text: str) -> str | None:
-    """What to write instead of an override whose value is text that wants quotes."""
-    key, equals, value = text.partition("=")
-    if not _KEY.fullmatch(key) or not equals or not value or value[0] in "[{(\"'" or "\n" in value:
-        return None
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    word = f'{key}="{escaped}"'
-    try:
-        _parse(word)
-    except (HydraException, ValueError, RecursionError):
-        return None
-    shell = f"'{word}'" if "'" not in word else '"{}"'.format(word.replace('"', '\\"'))
-    return f"has a value that wants quotes: {shorten(shell)}"
-
-
-def _with_quotes(text: str) -> str:
-    """An override of tags whose numbers, true and false are text, as they were typed."""
-
-    def quote(match: re.Match[str]) -> str:
-        override = _parse(f"x={match[2]}")
-        is_text = isinstance(override.value(), str | dict | list | None)
-        return match[0] if is_text or override.is_sweep_override() else f"{match[1]}'{match[2]}'"
-
-    return re.sub(r"""([=:]\s*)([^\s=:,{}\[\]'"()]+)(?=\s*(?:[,}]|$))""", quote, text)
-
-
 def first_line(error: Exception) -> str:
     """What an error of Hydra's says, without its advice; of broken YAML, where it is broken."""
     if isinstance(error, RecursionError):
@@ -500,17 +433,6 @@ def first_line(error: Exception) -> str:
     return f"{key}: {line}" if key else line
 
 
-def _hydra_problem(text: str) -> str | None:
-    """What is wrong with an override of Hydra's own settings."""
-    if re.match(r"\W*hydra\.searchpath\b", text):  # Hydra imports a package that it names
-        return f"{shown(text)} must not be: --config-dir names a folder of YAML"
-    if not _TYPED.match(text):
-        return f"{shown(text)} must not be: it says what Hydra runs, or where it writes"
-    if _CALLED.match(text) and ("_target_" in text or "${" in text):
-        return f"{shown(text)} must be a plain value of the sweeper or launcher, which Hydra calls"
-    return None
-
-
 def _of_the_sweep(overrides: Sequence[str]) -> list[str]:
     """Those that say how to sweep; a recipe may choose a sweep and a launcher."""
     own = [text for text in overrides if re.match(r"[+~]*(sweep|hydra)\b", text)]
@@ -519,12 +441,6 @@ def _of_the_sweep(overrides: Sequence[str]) -> list[str]:
     return [
         text for text, word in parsed if word is not None and not word.is_sweep_override()
     ] + own
-
-
-def _typed(words: Sequence[Word]) -> dict[str, str]:
-    """The keys that the command line sets, with their values as typed."""
-    own = [word for word in words if word.kind == "value"]
-    return {word.key: (word.override.input_line or "").partition("=")[2] for word in own}
 
 
 def _set_values(
@@ -543,60 +459,10 @@ def _set_values(
     try:
         tree, texts = copy(tree), list[str]()
         for word in words:
-            texts += [] if word.kind == "hydra" else [_apply(word, tree)]
+            texts += [] if word.kind == "hydra" else [set_on(word, tree)]
         return _resolved(tree, files), texts
     except RecursionError:
         raise ConfigError([_TOO_DEEP]) from None
-
-
-def _apply(word: Word, tree: dict[str, Any]) -> str:
-    """Set a value on copies of what it is in, or take a key away; the word for Hydra."""
-    if word.kind == "file":
-        return word.text
-    *path, name = word.key.split(".")
-    node: Any = tree
-    for part in path:
-        inner = _child(node, part)
-        if inner is None and isinstance(node, dict) and word.kind == "value":
-            inner = {}
-        if not isinstance(inner, dict | list):
-            raise ConfigError(
-                [f"{shorten(word.key)} is not a key, for {shorten(part)} has a value"]
-            )
-        inner = copy(inner)
-        node[int(part) if isinstance(node, list) else part] = inner
-        node = inner
-    if word.kind == "deletion":
-        if not isinstance(node, dict) or name not in node:
-            raise ConfigError([f"{shorten(word.text)} takes away a key that is not there"])
-        del node[name]
-        return word.text
-    before: Any = _child(node, name)
-    value: Any = word.override.value()
-    if isinstance(node, list):
-        if before is None:
-            raise ConfigError([f"{shorten(word.key)} is not a key: the list has no such entry"])
-        node[int(name)] = value
-        return word.text
-    is_there, is_group = name in node, isinstance(value, dict)
-    node[name] = _merged(before, value) if isinstance(before, dict) and is_group else value
-    return word.text if is_there and not is_group else f"++{word.text}"
-
-
-def _child(node: Any, name: str) -> Any:
-    if isinstance(node, list):
-        return node[int(name)] if name.isdecimal() and int(name) < len(node) else None
-    return node.get(name) if isinstance(node, dict) else None
-
-
-def _merged(before: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
-    both = {
-        key: _merged(before[key], new)
-        if isinstance(before.get(key), dict) and isinstance(new, dict)
-        else new
-        for key, new in value.items()
-    }
-    return before | both
 
 
 def _resolved(tree: dict[str, Any], files: Callable[[], Sequence[Path]]) -> dict[str, Any]:
@@ -622,7 +488,7 @@ def _unresolved(
     """Which key's interpolation cannot be resolved, why, and in which file it is."""
     text: Any = tree
     for name in re.split(r"[.\[\]]+", str(error.full_key).rstrip("]")):
-        text = _child(text, name)
+        text = child_of(text, name)
     # of a resolver, as `oc.env`, OmegaConf names the class of the error too
     reason = first_line_of(error).rpartition("raised while resolving interpolation: ")[2].strip('"')
     if "${hydra:" in str(text):

@@ -14,9 +14,9 @@ from fashion_mnist.config.compose import (
     Composer,
     Files,
     hydra_config,
-    parse_override,
 )
 from fashion_mnist.config.messages import ConfigError
+from fashion_mnist.config.overrides import parse_override
 from fashion_mnist.config.schema import SweepConfig
 from fashion_mnist.sweeps.axes import Axis, text_of
 from fashion_mnist.sweeps.space import Space, read_space

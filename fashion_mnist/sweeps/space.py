@@ -12,8 +12,9 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 
 from fashion_mnist.analysis.labels import REPLICATE_KEYS
-from fashion_mnist.config.compose import Composer, parse_override
+from fashion_mnist.config.compose import Composer
 from fashion_mnist.config.messages import ConfigError, did_you_mean, shorten, shown
+from fashion_mnist.config.overrides import parse_override
 from fashion_mnist.sweeps.axes import Axis, axis_of_override, read_axis, text_of
 
 MOST_RUNS = 100_000  # of a grid, where sweep.limit does not say more

@@ -101,7 +101,8 @@ def measure_sweeps(sizes: Sequence[int]) -> Table:
             growth.measure(size, "preflight of new runs", look)
             pretend_trained(words, "mine")
             growth.measure(size, "preflight of trained runs", look)
-            growth.measure(size, "the sweep again, all trained", again)
+            growth.measure(size, "the sweep again, all trained, with its summary", again)
+            growth.measure(size, "and again, with nothing new", again)
     return growth.table("jobs")
 
 

@@ -15,8 +15,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fashion_mnist.config.compose import Composer, check, parse_override
+from fashion_mnist.config.compose import Composer, check
 from fashion_mnist.config.messages import ConfigError
+from fashion_mnist.config.overrides import parse_override
 from fashion_mnist.config.parse import parse
 from fashion_mnist.config.schema import SweepConfig, flatten, nested
 from fashion_mnist.sweeps.definition import Sweep, check_sweep
