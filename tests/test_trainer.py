@@ -15,7 +15,7 @@ from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs import results, trainer
 from fashion_mnist.runs.identity import next_folder, run_folders
 from fashion_mnist.runs.records import run_name
-from fashion_mnist.runs.request import Request, RunResult, outcome_of
+from fashion_mnist.runs.request import Request, RequestResult, outcome_of
 from fashion_mnist.runs.run_dir import RunDir, RunError, locked
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.trainer import train
@@ -40,12 +40,12 @@ def configs(data: Path, *variants: str) -> list[Config]:
 
 def train_all(
     own: Sequence[Config], dataset: Dataset, observer: Observer = QUIET
-) -> list[RunResult]:
+) -> list[RequestResult]:
     """The runs as members of a sweep."""
     return train([Request(config, auto=False) for config in own], dataset, observer)
 
 
-def assert_same_networks(these: Sequence[RunResult], those: Sequence[RunResult]) -> None:
+def assert_same_networks(these: Sequence[RequestResult], those: Sequence[RequestResult]) -> None:
     """Weights agree; within the tolerance of stacks, for these may have had other neighbours."""
     for one, other in zip(these, those, strict=True):
         weights, expected = (load_file(result.folder.model) for result in (one, other))

@@ -42,7 +42,7 @@ from fashion_mnist.runs.records import CHOSEN, OVERRIDES_FILE, parameters_of
 from fashion_mnist.runs.request import (
     ENDED,
     Request,
-    RunResult,
+    RequestResult,
     find_run,
     identify,
     last_attempt,
@@ -250,13 +250,13 @@ def _load_data(request: Request) -> Dataset:
     return load_data(request.config)
 
 
-def _train(request: Request, dataset: Dataset, stop: StopRequests) -> RunResult:
+def _train(request: Request, dataset: Dataset, stop: StopRequests) -> RequestResult:
     with observe(stop.check) as observer:
         [result] = train([request], dataset, observer, start_uploader=begin_uploading)
     return result
 
 
-def _report(result: RunResult, *, where: Sequence[str]) -> float | None:
+def _report(result: RequestResult, *, where: Sequence[str]) -> float | None:
     """Say what came of a run; its validation accuracy."""
     accuracy = outcome_of(result)
     known = "was trained before; rerun=true trains it again" if result.was_known else ""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # each worker process reads this file when it starts
-    from fashion_mnist.runs.request import Request, RunResult
+    from fashion_mnist.runs.request import Request, RequestResult
     from fashion_mnist.training.device import Machine
 
 
@@ -53,17 +53,17 @@ class Update:
 
     number: int
     epochs: float = 0.0
-    results: Sequence[RunResult] | None = None
+    results: Sequence[RequestResult] | None = None
     refusal: str = ""  # why it can be trained on no machine; it ends the sweep
     is_lost: bool = False  # its worker died: it is trained by another, or returned
 
 
 def failure(task: Task, reason: str) -> Update:
     """The update of a stack that could not be trained; the same command goes on with it."""
-    from fashion_mnist.runs.request import RunResult
+    from fashion_mnist.runs.request import RequestResult
     from fashion_mnist.runs.run_dir import RunDir, RunError
 
-    results = [RunResult(RunDir(path), error=RunError(reason)) for path in task.folders]
+    results = [RequestResult(RunDir(path), error=RunError(reason)) for path in task.folders]
     return Update(task.number, results=results)
 
 

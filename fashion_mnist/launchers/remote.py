@@ -22,7 +22,7 @@ from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.launchers.base import Task, Update, failure
 from fashion_mnist.launchers.worker import RefusalError, train_task
 from fashion_mnist.runs.files import replacing
-from fashion_mnist.runs.request import RunResult, as_run_error
+from fashion_mnist.runs.request import RequestResult, as_run_error
 from fashion_mnist.runs.run_dir import RunDir, RunError, locked
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.training import Observer
@@ -51,7 +51,7 @@ class Storage:
 class RemoteResult:
     """What came of a remote task."""
 
-    results: Sequence[RunResult] | None = None  # None: it was stopped
+    results: Sequence[RequestResult] | None = None  # None: it was stopped
     archives: Sequence[bytes] = ()  # of the run directories, where storage is not shared
     refusal: str = ""  # why no machine like this one can train it
     warnings: Sequence[str] = ()  # to be logged by the sweep
@@ -153,16 +153,14 @@ def _fill(folder: Path, archive: bytes) -> RunError | None:
     try:
         with locked(folder, "run"):
             unpack_archive(archive, folder)
-    except RunError as error:
-        return error
     except ValueError as error:
         return RunError(str(error))
-    except OSError as error:
+    except (RunError, OSError) as error:
         return as_run_error(error)
     return None
 
 
-def _train(task: Task, observer: Observer) -> Sequence[RunResult] | None:
+def _train(task: Task, observer: Observer) -> Sequence[RequestResult] | None:
     try:
         return train_task(task, observer, is_remote=True)
     except StopRequested:

@@ -6,7 +6,7 @@ from functools import cache
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.launchers.base import Task
 from fashion_mnist.runs.files import SILENT_SECONDS
-from fashion_mnist.runs.request import Datasets, RunResult, identify
+from fashion_mnist.runs.request import Datasets, RequestResult, identify
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
@@ -26,7 +26,7 @@ def _datasets() -> Datasets:
     return Datasets()
 
 
-def train_task(task: Task, observer: Observer, *, is_remote: bool = False) -> list[RunResult]:
+def train_task(task: Task, observer: Observer, *, is_remote: bool = False) -> list[RequestResult]:
     """Train a stack's runs, or go on with them, or find that it was done before; record them.
 
     Args:

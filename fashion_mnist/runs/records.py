@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
-from fashion_mnist.config.schema import Config, flatten, nested
+from fashion_mnist.config.schema import Config, TrackingConfig, flatten, nested
+from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.data.fashion_mnist import FASHION_MNIST, Dataset
-from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.event_log import EventLog, set_offline
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.stacks import View
 
@@ -113,6 +114,21 @@ def parameters_of(config: Config) -> dict[str, str]:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def record_destination(
+    event_log: EventLog, tracking: TrackingConfig, *, parent: str = "", name: str = ""
+) -> None:
+    """Say where the run or sweep is to be recorded, and whether it is sent yet.
+
+    Args:
+        parent: the id of the sweep's log under which it is recorded; empty for none.
+        name: its name there; empty for the log's own.
+    """
+    if tracking.uri is not None:
+        set_offline(event_log.run_dir, is_offline=tracking.offline == "always")
+        uri = absolute_uri(tracking.uri)
+        event_log.destination(uri, tracking.experiment, parent=parent, name=name)
 
 
 def record_dataset(

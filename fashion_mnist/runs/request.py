@@ -19,9 +19,9 @@ log = logging.getLogger("fashion_mnist")
 ENDED = ("FINISHED", "FAILED")  # trained to the end, good or bad
 
 
-def as_run_error(error: OSError) -> RunError:
+def as_run_error(error: OSError | RunError) -> RunError:
     """What the disk, or whatever holds a run's files, says: in one line, with what to do."""
-    return RunError(disk_trouble(error))
+    return RunError(disk_trouble(error)) if isinstance(error, OSError) else error
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Request:
 
 
 @dataclass
-class RunResult:
+class RequestResult:
     """What became of a request. Where there is an error, the run is to be gone on with."""
 
     folder: RunDir
@@ -63,7 +63,7 @@ class RunResult:
     error: Exception | None = None
 
 
-def outcome_of(result: RunResult) -> float | None:
+def outcome_of(result: RequestResult) -> float | None:
     """The validation accuracy of what became of a request, if there is one.
 
     Raises:

@@ -1,7 +1,7 @@
 """Trains what was asked for: finds who each run is, goes on where it stopped, records it."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
@@ -12,18 +12,18 @@ import torch
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.artifacts import CURVES_FILE
-from fashion_mnist.runs.event_log import EventLog, is_offline, set_offline
+from fashion_mnist.runs.event_log import EventLog, is_offline
 from fashion_mnist.runs.identity import (
     NUMERICS_TAG,
     NUMERICS_VERSION,
     TRAINING_IMAGES_TAG,
     code_tags,
 )
-from fashion_mnist.runs.records import record_start, run_name
+from fashion_mnist.runs.records import record_destination, record_start, run_name
 from fashion_mnist.runs.request import (
     ENDED,
     Request,
-    RunResult,
+    RequestResult,
     as_run_error,
     find_run,
     identify,
@@ -56,7 +56,7 @@ class _Begun:
     request: Request
     event_log: EventLog
     machine: Machine
-    result: RunResult
+    result: RequestResult
     member: Member = field(init=False)
 
 
@@ -70,7 +70,7 @@ def train(
     folders: Sequence[RunDir] | None = None,
     start_uploader: Callable[[Path], None] | None = None,
     patience_seconds: float = PATIENCE_SECONDS,
-) -> list[RunResult]:
+) -> list[RequestResult]:
     """Train runs together, or go on with them, or find that they were trained before; record them.
 
     What cannot be trained has its error in its result, and the others go on without it. Runs of
@@ -90,8 +90,7 @@ def train(
         StopRequested: from the observer; what is done is recorded, the rest can be continued.
     """
     found = folders or [find_run(each, identify(each.config, dataset)) for each in requests]
-    results = [RunResult(folder) for folder in found]
-    origin = {**code_tags(), **process_tags()}
+    results = [RequestResult(folder) for folder in found]
     with ExitStack() as held:
         begun = []
         for number, (request, result) in enumerate(zip(requests, results, strict=True)):
@@ -105,24 +104,14 @@ def train(
                 if result.was_known:
                     _extend(run, dataset)
                 else:
-                    _prepare(run, dataset, origin, number)
+                    _prepare(run, dataset, number)
                     begun.append(run)
-            except RunError as error:
-                result.error = error
-            except OSError as error:
+            except (RunError, OSError) as error:
                 result.error = as_run_error(error)
         if start_uploader is not None:
             for output_dir in _output_dirs(requests, results):
                 start_uploader(output_dir)
-        begun.sort(key=_stack_of)
-        try:
-            for _, stack in groupby(begun, key=_stack_of):
-                _train_stack(list(stack), dataset, observer)
-        except StopRequested:
-            for run in begun:
-                if run.event_log.last_status == "RUNNING":
-                    _keep(run)
-            raise
+        _train_stacks(begun, dataset, observer)
     return results
 
 
@@ -161,34 +150,24 @@ def _missing(request: Request, folder: RunDir, state: RunState) -> set[str]:
     return {name for name, is_missing in missing.items() if is_missing}
 
 
-def _open(request: Request, result: RunResult, machine: Machine, held: ExitStack) -> _Begun:
+def _open(request: Request, result: RequestResult, machine: Machine, held: ExitStack) -> _Begun:
     """Open the event log of a run that is ours, and say where it is to be recorded."""
     config, folder = request.config, result.folder
     event_log = held.enter_context(EventLog(folder.path))
-    if config.tracking.uri is not None:
-        uri = absolute_uri(config.tracking.uri)
-        set_offline(folder.path, is_offline=config.tracking.offline == "always")
-        event_log.destination(
-            uri, config.tracking.experiment, parent=request.parent, name=request.name or ""
-        )
-    result.was_known = folder.status() in ENDED
+    record_destination(event_log, config.tracking, parent=request.parent, name=request.name or "")
+    result.was_known = event_log.last_status in ENDED
     if result.was_known:
         folder.remove_checkpoints()  # a kill may have come between the final status and this
-        threads = folder.tags().get("threads", "")  # on which its scores were computed
+        threads = event_log.state.tags.get("threads", "")  # on which its scores were computed
         machine = replace(machine, threads=int(threads)) if threads.isdigit() else machine
     else:
-        machine = _begun_with(folder, machine)
+        before, machine = machine, machine_of(folder, machine)
+        if before != machine:
+            log.info("going on with %s threads in %s, as begun", machine.threads, machine.precision)
     return _Begun(request, event_log, machine, result)
 
 
-def _begun_with(folder: RunDir, machine: Machine) -> Machine:
-    before = machine_of(folder, machine)
-    if before != machine:
-        log.info("going on with %s threads in %s, as begun", before.threads, before.precision)
-    return before
-
-
-def _output_dirs(requests: Sequence[Request], results: Sequence[RunResult]) -> set[Path]:
+def _output_dirs(requests: Sequence[Request], results: Sequence[RequestResult]) -> set[Path]:
     """The output folders in which something is to be sent while the runs go on."""
     return {
         result.folder.path.parents[1]
@@ -200,7 +179,7 @@ def _output_dirs(requests: Sequence[Request], results: Sequence[RunResult]) -> s
 def _extend(run: _Begun, dataset: Dataset) -> None:
     """Record of a finished run what is asked for now and was not done: test, network, pictures."""
     folder, config = run.result.folder, run.request.config
-    missing = _missing(run.request, folder, folder.state())
+    missing = _missing(run.request, folder, run.event_log.state)
     if not missing:
         return
     torch.set_num_threads(run.machine.threads)
@@ -211,10 +190,10 @@ def _extend(run: _Begun, dataset: Dataset) -> None:
     if "test" in missing:
         trained.record_test(run.event_log)
     if "pictures" in missing:
-        trained.record_pictures(run.event_log, folder.history())
+        trained.record_pictures(run.event_log, run.event_log.state.history())
 
 
-def _prepare(run: _Begun, dataset: Dataset, origin: Mapping[str, str], number: int) -> None:
+def _prepare(run: _Begun, dataset: Dataset, number: int) -> None:
     """Read where the run stands, and say that it begins or goes on."""
     config, folder = run.request.config, run.result.folder
     view = view_data(config, dataset)
@@ -225,7 +204,8 @@ def _prepare(run: _Begun, dataset: Dataset, origin: Mapping[str, str], number: i
         TRAINING_IMAGES_TAG: str(len(view.split.train)),
         NUMERICS_TAG: str(NUMERICS_VERSION),
         **{key: str(value) for key, value in asdict(run.machine).items()},
-        **origin,
+        **code_tags(),
+        **process_tags(),
     }
     record_start(
         run.event_log,
@@ -243,6 +223,19 @@ def _prepare(run: _Begun, dataset: Dataset, origin: Mapping[str, str], number: i
     if state is not None:
         log.info("going on after epoch %d of %d", state.epoch, config.training.epochs)
     run.member = Member(number, config, view, run.event_log, folder.checkpoint, state)
+
+
+def _train_stacks(runs: Sequence[_Begun], dataset: Dataset, observer: Observer) -> None:
+    """Train one stack after the other; a request to stop saves what is to be gone on with."""
+    ordered = sorted(runs, key=_stack_of)
+    try:
+        for _, stack in groupby(ordered, key=_stack_of):
+            _train_stack(list(stack), dataset, observer)
+    except StopRequested:
+        for run in ordered:
+            if run.event_log.last_status == "RUNNING":
+                _keep(run)
+        raise
 
 
 def _stack_of(run: _Begun) -> tuple[str, int]:

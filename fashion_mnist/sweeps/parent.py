@@ -13,10 +13,10 @@ from pathlib import Path
 from fashion_mnist.analysis.labels import REPLICATE_KEYS, short_names
 from fashion_mnist.config.compose import Composed
 from fashion_mnist.config.schema import Config
-from fashion_mnist.config.store_uri import absolute_uri
-from fashion_mnist.runs.event_log import EventLog, set_offline
+from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.events import SWEEPS
 from fashion_mnist.runs.files import write_json
+from fashion_mnist.runs.records import record_destination
 from fashion_mnist.runs.request import Request, wants_uploader
 from fashion_mnist.runs.run_dir import RunError, locked
 from fashion_mnist.tracking.recorded import OBJECTIVE_TAG, SCORE, SWEEP_TAG
@@ -56,10 +56,7 @@ def open_parent(
         RunError: another process trains it.
     """
     with locked(folder, "sweep"), EventLog(folder) as event_log:
-        tracking = config.tracking
-        if tracking.uri is not None:
-            set_offline(folder, is_offline=tracking.offline == "always")
-            event_log.destination(absolute_uri(tracking.uri), tracking.experiment)
+        record_destination(event_log, config.tracking)
         axes_text = json.dumps(axes, ensure_ascii=False)
         tags = {"sweep": name, SWEEP_TAG: axes_text, OBJECTIVE_TAG: objective, **process_tags()}
         event_log.start(name, {}, tags)

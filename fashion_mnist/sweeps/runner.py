@@ -20,7 +20,7 @@ from fashion_mnist.launchers.base import Capacity, Launcher, Task, Workers
 from fashion_mnist.launchers.local import LocalLauncher
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.events import LOG_FILE
-from fashion_mnist.runs.request import ENDED, Datasets, RunResult, resolve_machine_of
+from fashion_mnist.runs.request import ENDED, Datasets, RequestResult, resolve_machine_of
 from fashion_mnist.runs.results import PRUNED_TAG
 from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.runs.run_state import RunState
@@ -86,7 +86,7 @@ class HydraJobs(Protocol):
     def launch(self, jobs: Sequence[Job]) -> None:
         """Have Hydra's own launcher train jobs."""
 
-    def report(self, jobs: Sequence[Job], results: Mapping[str, RunResult]) -> None:
+    def report(self, jobs: Sequence[Job], results: Mapping[str, RequestResult]) -> None:
         """Make Hydra's folders of jobs that were trained.
 
         Args:
@@ -339,7 +339,7 @@ def train_jobs(
     jobs: Sequence[Job],
     setup: TrainingSetup = TrainingSetup(),
     should_prune: ShouldPrune | None = None,
-) -> dict[str, RunResult]:
+) -> dict[str, RequestResult]:
     """Train every run of these jobs that is not there yet; what became of each, by fingerprint.
 
     Args:
@@ -356,7 +356,7 @@ def train_jobs(
         max_stack_size=setup.max_stack_size,
         capacity=workers.capacity if workers else Capacity(),
     )
-    results = dict[str, RunResult]()
+    results = dict[str, RequestResult]()
     if workers is not None:
         own = [stack for stack in stacks if stack.is_for_workers]
         results = _train_on_workers(own, workers, setup)
@@ -365,18 +365,18 @@ def train_jobs(
             results |= _train_in_process(stack, setup, should_prune)
     known = [job for job in jobs if job.fingerprint not in results]
     for job, _ in _record_further(known, setup.check_for_stop):
-        results[job.fingerprint] = RunResult(job.run_dir, was_known=True)
+        results[job.fingerprint] = RequestResult(job.run_dir, was_known=True)
     return results
 
 
 def _train_on_workers(
     stacks: Sequence[JobStack], workers: Workers, setup: TrainingSetup
-) -> dict[str, RunResult]:
+) -> dict[str, RequestResult]:
     """Have a launcher train stacks, the longest first; what came of those that it could train."""
     ordered = sorted(stacks, key=lambda stack: -stack.rank)
     tasks = [_task(number, stack.jobs, workers.capacity) for number, stack in enumerate(ordered)]
     num_workers = min(workers.capacity.number, max(1, len(tasks)))  # as the estimate has it
-    results, begun, progress = dict[str, RunResult](), set[int](), setup.progress
+    results, begun, progress = dict[str, RequestResult](), set[int](), setup.progress
     with closing(workers.run(tasks)) as updates:
         for update in updates:
             setup.check_for_stop()
@@ -419,7 +419,7 @@ def _task(number: int, jobs: Sequence[Job], capacity: Capacity) -> Task:
 
 def _train_in_process(
     own: JobStack, setup: TrainingSetup, should_prune: ShouldPrune | None
-) -> dict[str, RunResult]:
+) -> dict[str, RequestResult]:
     jobs, progress = own.jobs, setup.progress
 
     def on_step(stack: Stack, _step: int) -> None:
@@ -454,8 +454,8 @@ def _begin(stack: JobStack, number: int, progress: Progress, num_workers: int = 
 
 
 def _finish(
-    jobs: Sequence[Job], results: Sequence[RunResult], number: int, progress: Progress
-) -> dict[str, RunResult]:
+    jobs: Sequence[Job], results: Sequence[RequestResult], number: int, progress: Progress
+) -> dict[str, RequestResult]:
     for job, result in zip(jobs, results, strict=True):
         progress.finish_run(job.name, result.folder.status(), result.folder.metrics())
         _log_error(job, result)
@@ -463,7 +463,7 @@ def _finish(
     return {job.fingerprint: result for job, result in zip(jobs, results, strict=True)}
 
 
-def _log_error(job: Job, result: RunResult) -> None:
+def _log_error(job: Job, result: RequestResult) -> None:
     """Say why a run has no result; the final report tells of one that failed."""
     if result.error is not None and result.folder.status() != "FAILED":
         log.error("%s: %s", job.name, result.error)

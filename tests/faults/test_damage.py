@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.events import read_events
-from fashion_mnist.runs.request import Request, RunResult, outcome_of
+from fashion_mnist.runs.request import Request, RequestResult, outcome_of
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.runs.training import Observer
@@ -99,9 +99,9 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
 
 def train_all(
     configs: list[Config], dataset: Dataset, observer: Observer = QUIET
-) -> list[RunResult]:
+) -> list[RequestResult]:
     """The runs as members of a sweep on a CPU, each by itself; all die where the observer says."""
-    results, death = list[RunResult](), None
+    results, death = list[RequestResult](), None
     for config in configs:
         try:
             results += train([Request(config, auto=False)], dataset, observer)
@@ -167,7 +167,7 @@ def points(folder: RunDir) -> list[tuple[int, str, float]]:
     )
 
 
-def assert_as_undisturbed(results: list[RunResult], interrupted: Interrupted) -> None:
+def assert_as_undisturbed(results: list[RequestResult], interrupted: Interrupted) -> None:
     """The same networks, figures and points, and no checkpoint left."""
     for result, undisturbed in zip(results, interrupted.undisturbed, strict=True):
         assert result.error is None

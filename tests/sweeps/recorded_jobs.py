@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fashion_mnist.launchers.base import Launcher
-from fashion_mnist.runs.request import RunResult
+from fashion_mnist.runs.request import RequestResult
 from fashion_mnist.sweeps.jobs import Job
 from fashion_mnist.sweeps.parent import SweepContext
 
@@ -30,6 +30,6 @@ class RecordedJobs:
         assert self.train is not None
         self.train(jobs)
 
-    def report(self, jobs: Sequence[Job], results: Mapping[str, RunResult]) -> None:
+    def report(self, jobs: Sequence[Job], results: Mapping[str, RequestResult]) -> None:
         """Note jobs that have a result."""
         self.reported += [job for job in jobs if job.fingerprint in results]

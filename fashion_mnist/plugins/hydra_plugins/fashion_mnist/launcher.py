@@ -17,7 +17,7 @@ from fashion_mnist.launchers.options import RayOptions, SubmititOptions
 
 if TYPE_CHECKING:
     from fashion_mnist.launchers import base
-    from fashion_mnist.runs.request import Request, RunResult
+    from fashion_mnist.runs.request import Request, RequestResult
     from fashion_mnist.sweeps.jobs import Job
 
 
@@ -52,7 +52,9 @@ class StackedLauncher(Launcher):
         jobs = make_jobs(requests, Datasets(), first_number=initial_job_idx)
         return self.report(jobs, train_jobs(jobs))
 
-    def report(self, jobs: "Sequence[Job]", results: "Mapping[str, RunResult]") -> list[JobReturn]:
+    def report(
+        self, jobs: "Sequence[Job]", results: "Mapping[str, RequestResult]"
+    ) -> list[JobReturn]:
         """Hydra's folders and callbacks of jobs that were trained.
 
         Args:
@@ -66,7 +68,7 @@ class StackedLauncher(Launcher):
         for job in jobs:
             result = results[job.fingerprint]
 
-            def task(_config: DictConfig, result: "RunResult" = result) -> float | None:
+            def task(_config: DictConfig, result: "RequestResult" = result) -> float | None:
                 return outcome_of(result)
 
             own = job_config(self._config, job.config, job.request.overrides, job.number)

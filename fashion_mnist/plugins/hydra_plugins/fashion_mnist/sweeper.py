@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
     from fashion_mnist.launchers import base
-    from fashion_mnist.runs.request import RunResult
+    from fashion_mnist.runs.request import RequestResult
     from fashion_mnist.sweeps.definition import Sweep
     from fashion_mnist.sweeps.jobs import Job
     from fashion_mnist.sweeps.parent import SweepContext
@@ -74,7 +74,7 @@ class GridAndSearch(Sweeper):
         overrides = [list(job.request.overrides) for job in jobs]
         self._hydra_launcher.launch(overrides, initial_job_idx=jobs[0].number)
 
-    def report(self, jobs: "Sequence[Job]", results: "Mapping[str, RunResult]") -> None:
+    def report(self, jobs: "Sequence[Job]", results: "Mapping[str, RequestResult]") -> None:
         """Make Hydra's folders of jobs that were trained."""
         assert isinstance(self._hydra_launcher, StackedLauncher)
         self._hydra_launcher.report(jobs, results)
