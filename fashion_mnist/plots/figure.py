@@ -5,13 +5,14 @@ Lengths and font sizes are points, from the top left of a figure; a point is two
 
 from __future__ import annotations  # matplotlib takes 0.9 s to import: only what draws charts does
 
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fashion_mnist.plots import drawing
 from fashion_mnist.plots.drawing import FAINT, INK
@@ -28,6 +29,7 @@ PIXELS_PER_POINT = 2
 FONT = "DejaVu Sans"
 GRID = "#e4e4e4"
 TICK_SIZE = 8.0
+LEAST_WIDTH = 420.0  # of a figure: a heading has room
 STYLE: dict[str, Any] = {
     "figure.dpi": 72 * PIXELS_PER_POINT,
     "font.family": [FONT],
@@ -69,18 +71,51 @@ def default_style() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float, title: str, caption: str = "") -> Figure:
-    """An empty figure below its heading, whose lines are made to fit."""
+def new_figure(
+    title: str,
+    caption: str,
+    panel: tuple[float, float],
+    *,
+    grid: tuple[int, int] = (1, 1),
+    gap: tuple[float, float] = (0, 0),
+    left: float = 60,
+    right: float = 14,
+    top: float = 52,
+    bottom: float = 42,
+    **options: Any,
+) -> tuple[Figure, list[Axes]]:
+    """A figure with panels below its heading, whose lines are made to fit; and the panels by row.
+
+    Args:
+        panel: width and height of each, the mean where they differ.
+        grid: rows and columns.
+        gap: between columns and between rows.
+        left, right, top, bottom: margins for all that is written around the panels.
+        options: of matplotlib's `Figure.subplots`.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    (rows, columns), (across, down) = grid, gap
+    panels_width = columns * panel[0] + (columns - 1) * across
+    panels_height = rows * panel[1] + (rows - 1) * down
+    width, height = max(left + panels_width + right, LEAST_WIDTH), top + panels_height + bottom
     figure = Figure(figsize=(width / 72, height / 72))
     FigureCanvasAgg(figure)
+    margins = {
+        "left": left / width,
+        "right": (left + panels_width) / width,
+        "bottom": bottom / height,
+        "top": 1 - top / height,
+        "wspace": across / panel[0],
+        "hspace": down / panel[1],
+    }
+    figure.subplots(rows, columns, gridspec_kw=margins, **options)
     lines = [(title, 12.0, INK), (caption, 9.0, FAINT)]
     for number, (text, size, color) in enumerate(lines):
         fitting = drawing.fitted_size(text, 2 * size, 2 * (width - 16)) / 2
         write(figure, 8, 14 + 17 * number, shortened(text, fitting, width - 16), fitting, color)
-    return figure
+    return figure, figure.axes
 
 
 def write(
@@ -90,13 +125,6 @@ def write(
     width, height = 72 * figure.get_size_inches()
     place = x / width, 1 - y / height
     figure.text(*place, text, fontsize=size, color=color, ha=ha, va="center_baseline")
-
-
-def add_panel(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes at a place of the figure."""
-    full_width, full_height = 72 * figure.get_size_inches()
-    bottom = 1 - (top + height) / full_height
-    return figure.add_axes((left / full_width, bottom, width / full_width, height / full_height))
 
 
 def size_of(axes: Axes) -> tuple[float, float]:
@@ -117,26 +145,39 @@ def text_width(text: str, size: float) -> float:
 def number_ticks(axis: Axis, most: int = 6, *, whole: bool = False) -> None:
     """Label an axis with round numbers."""
     low, high = sorted(axis.get_view_interval())
-    ticks = round_numbers(low, high, most, whole=whole)
+    ticks = round_numbers(low, high, most, whole=whole, log=axis.get_scale() == "log")
     axis.set_ticks([place for place, _ in ticks], [text for _, text in ticks])
 
 
-def round_numbers(low: float, high: float, most: int, *, whole: bool = False) -> list[Tick]:
-    """At most `most` + 1 round numbers in a range, all with the same number of decimals."""
-    from matplotlib.ticker import MaxNLocator
+def round_numbers(
+    low: float, high: float, most: int = 6, *, whole: bool = False, log: bool = False
+) -> list[Tick]:
+    """At most `most` + 1 round numbers in a range, all with the same number of decimals.
 
-    locator = MaxNLocator(nbins=most, steps=[1, 2, 5, 10], integer=whole, min_n_ticks=1)
-    numbers = [float(tick) for tick in locator.tick_values(low, high) if low <= tick <= high]
-    return list(zip(numbers, number_texts(numbers), strict=True))
+    On a logarithmic axis they are powers of ten, with their halves and fifths below three decades.
+    """
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    linear = MaxNLocator(nbins=most, steps=[1, 2, 5, 10], integer=whole, min_n_ticks=1)
+    powers = LogLocator(subs=(1,) if high >= 1000 * low else (1, 2, 5), numticks=9)
+    numbers: list[float] = []
+    if log:
+        numbers = [float(tick) for tick in powers.tick_values(low, high) if low <= tick <= high]
+    if len(numbers) < 3:
+        numbers = [float(tick) for tick in linear.tick_values(low, high) if low <= tick <= high]
+    return list(zip(numbers, _number_texts(numbers, log=log), strict=True))
 
 
-def number_texts(numbers: Sequence[float]) -> list[str]:
-    """The numbers with as many decimals as the one that needs most; as 1e+10 where that is long."""
-    for decimals in range(7 if max(map(abs, numbers), default=0) < 1e10 else 0):
-        scaled = [number * 10**decimals for number in numbers]
-        if all(math.isclose(x, round(x), rel_tol=1e-9, abs_tol=1e-9) for x in scaled):
-            return [f"{number + 0.0:,.{decimals}f}" for number in numbers]
-    return [f"{number:.4g}" for number in numbers]
+def _number_texts(numbers: Sequence[float], *, log: bool) -> list[str]:
+    """The numbers with as many decimals as the one that needs most, or all as 1e10."""
+    sizes = [abs(number) for number in numbers if number] or [1.0]
+    if not 1e-5 <= max(sizes) < 1e10 or (log and min(sizes) < 1e-4):
+        texts = (np.format_float_scientific(x, 3, trim="-", exp_digits=1) for x in numbers)
+        return [text.replace("+", "") for text in texts]
+    decimals = [len(f"{number:.6f}".rstrip("0").partition(".")[2]) for number in numbers]
+    if not log:
+        decimals = [max(decimals)] * len(numbers)
+    return [f"{round(x, 6) + 0.0:,.{n}f}" for x, n in zip(numbers, decimals, strict=True)]
 
 
 def text_ticks_below(axes: Axes, ticks: Sequence[Tick]) -> None:

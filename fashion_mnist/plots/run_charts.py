@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 
 from fashion_mnist.plots.drawing import BLUE, FAINT, INK, VERMILION
 from fashion_mnist.plots.figure import (
-    add_panel,
     default_style,
     new_figure,
     number_ticks,
@@ -21,7 +20,6 @@ from fashion_mnist.plots.figure import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PALE_BLUE = "#cfe2ef"
@@ -57,9 +55,10 @@ def curves_figure(history: Sequence[Mapping[str, float]], title: str) -> Figure:
     A key that no row has (a run without validation) is left out. A NaN, and a loss above 1e30, is a
     gap.
     """
-    figure = new_figure(700, 270, title)
-    for number, (name, curves) in enumerate(CURVES.items()):
-        axes = add_panel(figure, 40 + 230 * number, 80, 186, 154)
+    figure, panels = new_figure(
+        title, "", (186, 154), grid=(1, 3), gap=(44, 0), left=40, top=80, bottom=36
+    )
+    for axes, (name, curves) in zip(panels, CURVES.items(), strict=True):
         axes.set_title(name, pad=30)
         axes.set_xlabel("epoch")
         for key, label, color, style in curves:
@@ -104,14 +103,14 @@ def reliability_figure(
     shares = 100 * counts / max(counts.sum(), 1)
     middles = 100 * (np.arange(len(counts)) + 0.5) / len(counts)
     has_any = counts > 0
-    figure = new_figure(446, 586, title, caption)
-    upper = add_panel(figure, 52, 52, 380, 380)
-    lower = add_panel(figure, 52, 446, 380, 84)
+    figure, (upper, lower) = new_figure(
+        title, caption, (380, 232), grid=(2, 1), gap=(0, 14), height_ratios=(380, 84), sharex=True
+    )
     for axes, heights in ((upper, 100 * right), (lower, shares)):
         width = 97 / len(counts)
         axes.bar(middles[has_any], heights[has_any], width, color=PALE_BLUE)
-        axes.set_xlim(0, 100)
-        number_ticks(axes.xaxis, 10)
+    upper.set_xlim(0, 100)
+    number_ticks(upper.xaxis, 10)
     upper.plot([0, 100], [0, 100], ":", color=FAINT, lw=1)
     x, y = 100 * sure[has_any], 100 * right[has_any]
     upper.vlines(x, x, y, VERMILION, lw=2)
@@ -120,7 +119,6 @@ def reliability_figure(
     lower.set_ylim(0, max(shares.max() * 1.1, 1))
     number_ticks(upper.yaxis, 10)
     number_ticks(lower.yaxis, 3)
-    upper.tick_params(labelbottom=False)
     upper.text(10 / 3.8, 100 - 14 / 3.8, "dots under the diagonal: surer than right", color=FAINT)
     upper.set_ylabel("accuracy, %")
     lower.set_ylabel("examples, %")
@@ -137,8 +135,7 @@ def coverage_figure(accuracy: ArrayLike, title: str, caption: str) -> Figure:
     first = min(max(int(FIRST * total), 1), total)
     shown = np.unique(np.linspace(first, total, MOST_POINTS).round().astype(int))
     marked = np.unique([max(round(share * total), 1) for share in MARKED])
-    figure = new_figure(480, 360, title, caption)
-    axes = add_panel(figure, 52, 56, 414, 264)
+    figure, [axes] = new_figure(title, caption, (414, 264))
     axes.plot(100 * shown / total, values[shown - 1], color=BLUE, lw=1.8)
     axes.plot(100 * marked / total, values[marked - 1], "o", color=BLUE, ms=6)
     for number in marked:
@@ -168,16 +165,11 @@ def robustness_figure(
 
     Whiskers are the intervals; the dotted line is where the first corruption begins, without any.
     """
-    width, gap, left, top, height = 196, 16, 52, 76, 210
-    figure = new_figure(left + len(curves) * (width + gap), 326, title, caption)
+    figure, panels = new_figure(
+        title, caption, (196, 210), grid=(1, len(curves)), gap=(16, 0), top=76, sharey=True
+    )
     clean = 100 * next(iter(curves.values()))[1][0].accuracy
-    panels: list[Axes] = []
-    for number, (name, (unit, levels)) in enumerate(curves.items()):
-        axes = add_panel(figure, left + number * (width + gap), top, width, height)
-        if panels:
-            axes.sharey(panels[0])
-            axes.tick_params(labelleft=False)
-        panels.append(axes)
+    for axes, (name, (unit, levels)) in zip(panels, curves.items(), strict=True):
         strengths, *heights = zip(*levels, strict=True)
         middle, low, high = 100 * np.array(heights)
         axes.axhline(clean, ls=":", color=FAINT, lw=1)

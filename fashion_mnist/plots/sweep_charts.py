@@ -8,17 +8,16 @@ from __future__ import annotations  # matplotlib is imported when something is d
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fashion_mnist.metrics.statistics import Statistic
-from fashion_mnist.plots.drawing import BLUE, FAINT, INK, RGB, VERMILION, inks_on, ramp
+from fashion_mnist.plots.drawing import BLUE, FAINT, INK, VERMILION, inks_on
 from fashion_mnist.plots.figure import (
     TICK_SIZE,
     Tick,
-    add_panel,
     apart,
     default_style,
     depth_below,
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 700.0
 PALE = "#b5b5b5"
 # from pale to dark, the better the darker: the order can be seen without colours too
 WORSE_TO_BETTER = ((0.94, 0.95, 0.78), (0.50, 0.78, 0.72), (0.14, 0.48, 0.64), (0.08, 0.14, 0.38))
@@ -45,7 +43,9 @@ CURVE_COLORS = (BLUE, VERMILION, "#007a5a", "#a03d78", "#222222")  # after Okabe
 MOST_LABELLED = 12  # values of an axis: where there are more, round numbers are written instead
 MOST_MARKED = 30  # epochs with a dot and a whisker each
 MOST_NUMBERED = 12  # settings of a Pareto front
-PANEL_WIDTH, PANEL_HEIGHT = 190.0, 130.0
+PANEL = 626.0, 240.0  # with its margins a figure of 700 points
+SMALL_PANEL = 190.0, 130.0
+LINE_HEIGHT = 16  # of a list below a chart
 
 Means = Mapping[tuple[str, str], float]  # values of two axes -> score
 Floats = NDArray[np.float64]
@@ -98,11 +98,11 @@ def leaderboard_figure(
     """
     columns = [[name, *(row.values[number] for row in rows)] for number, name in enumerate(names)]
     widths = _column_widths(columns)
-    left, top, height = 14 + sum(width + 12 for width in widths), 66, 18 * len(rows)
-    right = left + 300
-    figure = new_figure(right + 162, top + height + 34, title, caption)
-    axes = add_panel(figure, left, top, 300, height)
-    x = 14.0
+    left, top = 14 + sum(width + 12 for width in widths), 66
+    figure, [axes] = new_figure(
+        title, caption, (300, 18 * len(rows)), left=left, right=162, top=top, bottom=34
+    )
+    x, right = 14.0, left + 300
     for (name, *texts), width in zip(columns, widths, strict=True):
         write(figure, x, top - 12, shortened(name, 8, width), 8, FAINT)
         for number, text in enumerate(texts):
@@ -126,8 +126,8 @@ def leaderboard_figure(
 @default_style()
 def importance_figure(shares: Mapping[str, float], title: str, caption: str) -> Figure:
     """A bar for each axis: its share of the differences between settings, in [0, 1]."""
-    figure = new_figure(WIDTH, 66 + 20 * len(shares), title, caption)
-    axes = add_panel(figure, 180, 56, WIDTH - 240, 20 * len(shares))
+    size = 460, 20 * len(shares)
+    figure, [axes] = new_figure(title, caption, size, left=180, right=60, bottom=10)
     bars = axes.barh(range(len(shares)), list(shares.values()), 0.6, color=BLUE)
     axes.bar_label(bars, [f"{share:.1%}" for share in shares.values()], padding=6, color=FAINT)
     axes.set_yticks(range(len(shares)), [shortened(axis, 9, 166) for axis in shares])
@@ -146,26 +146,21 @@ def effects_figure(effects: Sequence[Effect], title: str, caption: str) -> Figur
     Where no value has two settings the settings alone are shown.
     """
     scales = [scale_of(effect.scores) for effect in effects]
+    depths = [depth_below(_ticks(scale), SMALL_PANEL[0] / scale.length) for scale in scales]
+    room = 30 + max(depths)  # below a panel
     num_columns = min(3, len(effects))
-    depths = [depth_below(_ticks(scale), PANEL_WIDTH / scale.length) for scale in scales]
-    step = PANEL_HEIGHT + 30 + max(depths)
-    num_rows = -(-len(effects) // num_columns)
-    size = max(WIDTH * num_columns / 3, 420), 50 + num_rows * step
-    figure = new_figure(*size, title, caption)
-    panels: list[Axes] = []
-    for number, (effect, scale) in enumerate(zip(effects, scales, strict=True)):
-        row, column = divmod(number, num_columns)
-        x, y = 52 + column * (PANEL_WIDTH + 30), 70 + row * step
-        axes = add_panel(figure, x, y, PANEL_WIDTH, PANEL_HEIGHT)
-        if panels:
-            axes.sharey(panels[0])
-            axes.tick_params(labelleft=column == 0)
-        panels.append(axes)
+    grid = -(-len(effects) // num_columns), num_columns
+    figure, panels = new_figure(
+        title, caption, SMALL_PANEL, grid=grid, gap=(30, room), top=76, bottom=room, sharey=True
+    )
+    for axes, effect, scale in zip(panels, effects, scales, strict=False):
         _draw_effect(axes, effect, scale)
-        write(figure, x + PANEL_WIDTH, y - 9, effect.note, 8, FAINT, "right")
-        room = PANEL_WIDTH - text_width(effect.note, 8) - 8
-        write(figure, x, y - 9, shortened(effect.name, 10, room), 10)
+        axes.set_title(effect.note, loc="right", size=TICK_SIZE, color=FAINT)
+        width = SMALL_PANEL[0] - text_width(effect.note, TICK_SIZE) - 8
+        axes.set_title(shortened(effect.name, 10, width))
     number_ticks(panels[0].yaxis, 5)
+    for axes in panels[len(effects) :]:
+        axes.remove()
     return figure
 
 
@@ -187,10 +182,10 @@ def parallel_figure(
     """
     from matplotlib.collections import LineCollection
 
-    left, top, height = 60, 80, 240
-    gap = max(96.0, (WIDTH - 2 * left) / len(values))
-    figure = new_figure(2 * left + gap * len(values), top + height + 24, title, caption)
-    axes = add_panel(figure, left, top, gap * len(values), height)
+    gap, height = max(96.0, 580 / len(values)), 240.0
+    figure, [axes] = new_figure(
+        title, caption, (gap * len(values), height), right=60, top=76, bottom=24
+    )
     scales = [scale_of(own) for own in values]
     air = 0.06 * float(np.ptp(scores)) or 0.01
     ends = [*(scale.ends for scale in scales), (min(scores) - air, max(scores) + air)]
@@ -202,18 +197,23 @@ def parallel_figure(
         np.interp(column, own, (0, 1)).tolist()
         for column, own in zip([*columns, scores], ends, strict=True)
     ]
-    colors = _colors_of(scores, lower_is_better=lower_is_better)
     lines = [list(enumerate(line)) for line in zip(*heights, strict=True)]
     widths = [2.4] + [1.1] * (len(lines) - 1)
     # the worst first, so that the best lie on top
-    axes.add_collection(LineCollection(lines[::-1], linewidths=widths[::-1], colors=colors[::-1]))
+    colored = LineCollection(
+        lines[::-1],
+        linewidths=widths[::-1],
+        array=np.array(scores[::-1]),
+        **_darker_is_better(scores, lower_is_better=lower_is_better),
+    )
+    axes.add_collection(colored)
     axes.set(xlim=(0, len(values)), ylim=(0, 1), yticks=[])
-    room = min(gap, 2 * left) - 6
+    room = min(gap, 120) - 6
     axes.set_xticks(range(len(names)), [shortened(name, 9, room) for name in names])
     axes.tick_params("x", labeltop=True, labelbottom=False, labelsize=9, labelcolor=INK, pad=8)
     axes.grid(visible=False)
     axes.vlines(range(len(names)), 0, 1, INK, lw=0.8, clip_on=False)
-    all_ticks = [*map(_ticks, scales), round_numbers(*ends[-1], 6)]
+    all_ticks = [*map(_ticks, scales), round_numbers(*ends[-1])]
     for x, (ticks, own) in enumerate(zip(all_ticks, ends, strict=True)):
         shares = [(float(np.interp(place, own, (0, 1))), text) for place, text in ticks]
         _write_beside(axes, x, apart(shares, height, 10), gap / 2)
@@ -246,38 +246,32 @@ def heat_map_figure(
         fixed = f"{names[1 - along]}={scales[1 - along].values[0]}"
         line = {pair[along]: mean for pair, mean in means.items()}
         return _line(line, names[along], score_name, (title, f"With {fixed}; {note}"))
-    colors = _colors_of(list(means.values()), lower_is_better=lower_is_better)
-    if max(sizes) <= MOST_LABELLED:
-        words = title, f"The darker the better; {note}"
-        return _heat_map(means, colors, scales, names, words)
-    words = title, "The darker the better; a dot for each pair of values"
-    return _scatter(means, colors, scales, names, words, lower_is_better=lower_is_better)
+    is_small = max(sizes) <= MOST_LABELLED
+    draw, what = (_heat_map, note) if is_small else (_scatter, "a dot for each pair of values")
+    words = title, f"The darker the better; {what}"
+    return draw(means, scales, names, words, lower_is_better=lower_is_better)
 
 
 @default_style()
 def learning_curves_figure(curves: Sequence[Curve], title: str, caption: str) -> Figure:
     """Means over epochs, the best first, and ± std where there are several runs."""
-    left, top, height = 52, 48, 230
-    foot = top + height + 42
-    figure = new_figure(WIDTH, foot + 2 + 16 * len(curves), title, caption)
-    axes_width = WIDTH - left - 12
-    axes = add_panel(figure, left, top, axes_width, height)
+    bottom = 44 + LINE_HEIGHT * len(curves)
+    figure, [axes] = new_figure(title, caption, PANEL, bottom=bottom)
     last = max(max(curve.scores) for curve in curves)
     for number, (curve, color) in enumerate(zip(curves, CURVE_COLORS, strict=False)):
         epochs, means, stds = _arrays(curve.scores)
         order = 3 - 0.1 * number  # the best above the others
         if len(epochs) <= MOST_MARKED:
             # whiskers of several curves stand beside each other
-            beside = epochs + (number - (len(curves) - 1) / 2) * 2 * last / axes_width
+            beside = epochs + (number - (len(curves) - 1) / 2) * 2 * last / PANEL[0]
             axes.vlines(beside, means - stds, means + stds, color, lw=0.9, zorder=order)
             axes.plot(epochs, means, "o-", color=color, lw=1.4, ms=4, zorder=order)
         else:
             low, high = means - stds, means + stds
             axes.fill_between(epochs, low, high, color=color, alpha=0.2, lw=0, zorder=order)
             axes.plot(epochs, means, color=color, lw=1.4, zorder=order)
-        y = foot + 16 * number
-        write(figure, left, y, "—", 16, color)
-        _write_setting(figure, left + 24, y, curve.label, curve.last_text)
+        place = number - len(curves)
+        _write_setting(figure, place, ("—", 16, color), curve.label, curve.last_text)
     axes.set_xlim(0.5, last + 0.5)
     axes.set_xlabel("epoch")
     number_ticks(axes.xaxis, 10, whole=True)
@@ -299,9 +293,7 @@ def history_figure(
     Args:
         scores: by the number of the trial, from 1; a trial without a score is left out.
     """
-    left, top, height = 60, 48, 240
-    figure = new_figure(WIDTH, top + height + 42, title, caption)
-    axes = add_panel(figure, left, top, WIDTH - left - 12, height)
+    figure, [axes] = new_figure(title, caption, PANEL)
     trials, values = np.array(sorted(scores.items()), dtype=np.float64).T
     best = np.minimum.accumulate(values) if lower_is_better else np.maximum.accumulate(values)
     axes.plot(trials, values, "o", color=PALE, ms=4.8)
@@ -330,11 +322,9 @@ def pareto_figure(
     Args:
         is_joined: whether a line joins the front: of three objectives it would zigzag.
     """
-    left, top, height = 60, 48, 240
-    foot = top + height + 42
     shown = front[:MOST_NUMBERED]
-    figure = new_figure(WIDTH, foot + 2 + 16 * len(shown), title, caption)
-    axes = add_panel(figure, left, top, WIDTH - left - 12, height)
+    bottom = 44 + LINE_HEIGHT * len(shown)
+    figure, [axes] = new_figure(title, caption, PANEL, bottom=bottom)
     for points, color in ((others, PALE), (front, VERMILION)):
         if points:
             costs = [point.cost for point in points]
@@ -346,14 +336,8 @@ def pareto_figure(
     is_log = min(costs) > 0 and max(costs) / min(costs) >= 8
     if is_log:
         axes.set_xscale("log")
-        low, high = map(math.log10, axes.get_xlim())
-        ticks = power_ticks(low, high)
-        widest = max(text_width(text, TICK_SIZE) for _, text in ticks)
-        ticks = apart(ticks, size_of(axes)[0] / (high - low), widest + 6)
-        axes.set_xticks([10**place for place, _ in ticks], [text for _, text in ticks])
         axes.minorticks_off()
-    else:
-        number_ticks(axes.xaxis)
+    number_ticks(axes.xaxis)
     number_ticks(axes.yaxis)
     axes.set_xlabel(cost_name + (", logarithmic" if is_log else ""))
     for number, point in enumerate(shown, start=1):
@@ -367,17 +351,26 @@ def pareto_figure(
             ha="right",
             va="center",
         )
-        y = foot + 16 * (number - 1)
-        write(figure, left, y, str(number), 8.5, VERMILION, "right")
-        _write_setting(figure, left + 8, y, point.label, point.scores_text)
+        mark, place = (str(number), 8.5, VERMILION), number - 1 - len(shown)
+        _write_setting(figure, place, mark, point.label, point.scores_text)
     return figure
 
 
-def _write_setting(figure: Figure, x: float, y: float, label: str, scores: str) -> None:
-    """A line of a list below a chart: what the setting is, and its scores at the right."""
-    write(figure, WIDTH - 12, y, scores, 8.5, INK, "right")
-    room = WIDTH - 32 - x - text_width(scores, 8.5)
-    write(figure, x, y, shortened(label, 8.5, room), 8.5)
+def _write_setting(
+    figure: Figure, place: int, mark: tuple[str, float, str], label: str, scores: str
+) -> None:
+    """A line of a list at the foot of a chart: mark, what the setting is, scores at the right.
+
+    Args:
+        place: from -1, the last line, upwards.
+        mark: text, font size and colour.
+    """
+    (width, height), (sign, size, color) = 72 * figure.get_size_inches(), mark
+    y = height + LINE_HEIGHT * place - 2
+    write(figure, 60, y, sign, size, color, "right")
+    write(figure, width - 12, y, scores, 8.5, INK, "right")
+    room = width - 100 - text_width(scores, 8.5)
+    write(figure, 68, y, shortened(label, 8.5, room), 8.5)
 
 
 def _column_widths(columns: Sequence[Sequence[str]], room: float = 420) -> list[float]:
@@ -393,42 +386,43 @@ def _draw_effect(axes: Axes, effect: Effect, scale: Scale) -> None:
     """One panel of main effects, its values below it."""
     axes.set_xlim(*scale.ends)
     text_ticks_below(axes, _ticks(scale))
-    places = [scale.positions[value] for value, _ in effect.settings]
-    scores = [score for _, score in effect.settings]
-    if all(score.n == 1 for score in effect.scores.values()):
-        axes.plot(places, scores, "o", color=BLUE, ms=4.8)
-        return
-    beside = [place - 0.02 * scale.length for place in places]
-    axes.plot(beside, scores, "o", color=PALE, ms=3.2)
     xs, means, stds = _arrays({scale.positions[v]: s for v, s in effect.scores.items()})
     is_line = scale.spacing != "even" and len(xs) <= MOST_LABELLED
-    axes.errorbar(xs, means, stds, fmt="o-" if is_line else "o", color=BLUE, lw=0.8, elinewidth=1.6)
+    style: dict[str, Any] = {"fmt": "o-" if is_line else "o", "color": BLUE, "lw": 0.8}
+    if all(score.n == 1 for score in effect.scores.values()):
+        axes.errorbar(xs, means, ms=4.8, **style)
+        return
+    beside = [scale.positions[value] - 0.02 * scale.length for value, _ in effect.settings]
+    axes.plot(beside, [score for _, score in effect.settings], "o", color=PALE, ms=3.2)
+    axes.errorbar(xs, means, stds, elinewidth=1.6, **style)
 
 
 def _heat_map(
     means: Means,
-    colors: Sequence[RGB],
     scales: tuple[Scale, Scale],
     names: tuple[str, str],
     words: tuple[str, str],
+    *,
+    lower_is_better: bool,
 ) -> Figure:
-    """A cell for each pair of values, with the mean in it."""
+    """A cell for each pair of values, with the mean in it; empty where there is no score."""
     columns, rows = scales[0].values, scales[1].values
     labels = [shortened(value, 9, 130) for value in rows]
-    cell, height, top = max(58.0, min(110.0, 400 / len(columns))), 30 * len(rows), 58
-    left = 34 + max(text_width(label, 9) for label in labels)
+    cell = max(58.0, min(110.0, 400 / len(columns)))
     ticks = [(number + 0.5, value) for number, value in enumerate(columns)]
-    size = left + cell * len(columns) + 12, top + height + depth_below(ticks, cell) + 24
-    figure = new_figure(max(size[0], 420), size[1], *words)
-    axes = add_panel(figure, left, top, cell * len(columns), height)
-    cells = np.ones((len(rows), len(columns), 3))  # white where there is no score
-    for ((first, second), mean), color in zip(means.items(), colors, strict=True):
-        x, y = columns.index(first), rows.index(second)
-        cells[y, x] = color
-        ink = str(inks_on(np.array(color)))
-        place = x + 0.5, y + 0.5
+    figure, [axes] = new_figure(
+        *words,
+        (cell * len(columns), 30 * len(rows)),
+        left=34 + max(text_width(label, 9) for label in labels),
+        bottom=depth_below(ticks, cell) + 24,
+    )
+    scores = np.array([[means.get((x, y), np.nan) for x in columns] for y in rows])
+    colors = _darker_is_better(list(means.values()), lower_is_better=lower_is_better)
+    mesh = axes.pcolormesh(scores, edgecolors="white", linewidth=1.2, **colors)
+    inks = inks_on(mesh.to_rgba(np.array(list(means.values())))[:, :3])
+    for ((first, second), mean), ink in zip(means.items(), inks.tolist(), strict=True):
+        place = columns.index(first) + 0.5, rows.index(second) + 0.5
         axes.text(*place, f"{mean:.4f}", color=ink, fontsize=10, ha="center", va="center_baseline")
-    axes.pcolormesh(cells, edgecolors="white", linewidth=1.2)
     text_ticks_below(axes, ticks)
     axes.set_yticks([number + 0.5 for number in range(len(rows))], labels)
     axes.tick_params("y", labelsize=9, labelcolor=INK)
@@ -439,7 +433,6 @@ def _heat_map(
 
 def _scatter(
     means: Means,
-    colors: Sequence[RGB],
     scales: tuple[Scale, Scale],
     names: tuple[str, str],
     words: tuple[str, str],
@@ -447,39 +440,42 @@ def _scatter(
     lower_is_better: bool,
 ) -> Figure:
     """A dot for each pair of values, its colour the mean: for axes of many values."""
-    left, top, width, height = 92, 58, WIDTH - 104, 260
-    ticks = _ticks(scales[0])
+    ticks, (width, height) = _ticks(scales[0]), (556, 260)
     depth = depth_below(ticks, width / scales[0].length)
-    figure = new_figure(WIDTH, top + height + depth + 24, *words)
-    axes = add_panel(figure, left, top, width, height)
+    figure, [axes] = new_figure(*words, (width, height), left=92, right=52, bottom=depth + 24)
     # the worst first, so that the best lie on top
-    order = np.argsort([-mean if lower_is_better else mean for mean in means.values()])
-    pairs = list(means)
-    x, y = ([scale.positions[pairs[n][k]] for n in order] for k, scale in enumerate(scales))
-    fills = [colors[n] for n in order]
-    axes.scatter(x, y, s=70, c=fills, edgecolors="#8c8c8c", linewidths=0.6, zorder=3)
+    ordered = sorted(means.items(), key=lambda item: item[1], reverse=lower_is_better)
+    x, y = ([scale.positions[pair[k]] for pair, _ in ordered] for k, scale in enumerate(scales))
+    scores = [mean for _, mean in ordered]
+    dots = axes.scatter(
+        x,
+        y,
+        s=70,
+        c=scores,
+        edgecolors="#8c8c8c",
+        linewidths=0.6,
+        zorder=3,
+        **_darker_is_better(scores, lower_is_better=lower_is_better),
+    )
+    place = axes.inset_axes((1 + 10 / width, 0, 8 / width, 1))
+    key = figure.colorbar(dots, place, ticks=[min(scores), max(scores)], format="%.4f")
+    key.outline.set_visible(False)
     axes.set(xlim=scales[0].ends, ylim=scales[1].ends)
     _name_axes(axes, *names)
     text_ticks_below(axes, ticks)
     beside = apart(_ticks(scales[1]), height / scales[1].length, 10)
     axes.set_yticks([y for y, _ in beside], [shortened(text, TICK_SIZE, 66) for _, text in beside])
-    _draw_color_key(figure, (min(means.values()), max(means.values())), lower_is_better)
     return figure
 
 
 def _line(line: Mapping[str, float], name: str, score_name: str, words: tuple[str, str]) -> Figure:
     """The mean along one axis."""
     scale = scale_of(line)
-    depth = depth_below(_ticks(scale), 360 / scale.length)
-    figure = new_figure(440, 58 + 200 + depth + 24, *words)
-    axes = add_panel(figure, 62, 58, 360, 200)
-    places = [scale.positions[value] for value in line]
-    order = np.argsort(places)
-    style = "o" if scale.spacing == "even" else "o-"
-    axes.plot(np.array(places)[order], np.array([*line.values()])[order], style, color=BLUE, lw=0.8)
-    axes.set_xlim(*scale.ends)
+    bottom = depth_below(_ticks(scale), 360 / scale.length) + 24
+    figure, [axes] = new_figure(*words, (360, 200), bottom=bottom)
+    scores = {value: Statistic(mean, None, 1) for value, mean in line.items()}
+    _draw_effect(axes, Effect(name, "", scores, []), scale)
     _name_axes(axes, name, score_name)
-    text_ticks_below(axes, _ticks(scale))
     number_ticks(axes.yaxis)
     return figure
 
@@ -489,18 +485,6 @@ def _name_axes(axes: Axes, across: str, up: str) -> None:
     width, height = size_of(axes)
     axes.set_xlabel(shortened(across, 9, width))
     axes.set_ylabel(shortened(up, 9, height))
-
-
-def _draw_color_key(figure: Figure, ends: tuple[float, float], lower_is_better: bool) -> None:
-    """What the colours mean: the lowest and the highest score beside a strip."""
-    low, high = (f"{end:.4f}" for end in ends)
-    right = WIDTH - 12 - text_width(high, TICK_SIZE) - 5
-    axes = add_panel(figure, right - 80, 26, 80, 8)
-    shares = np.linspace(1, 0, 40) if lower_is_better else np.linspace(0, 1, 40)
-    axes.imshow(ramp(shares, WORSE_TO_BETTER)[None], aspect="auto")
-    axes.set_axis_off()
-    write(figure, right - 85, 30, low, TICK_SIZE, FAINT, "right")
-    write(figure, right + 5, 30, high, TICK_SIZE, FAINT)
 
 
 def _write_beside(axes: Axes, x: float, ticks: Sequence[Tick], room: float) -> None:
@@ -526,12 +510,15 @@ def _arrays(
     return places, means, stds
 
 
-def _colors_of(scores: Sequence[float], *, lower_is_better: bool) -> list[RGB]:
-    """A colour for each score: the best darkest."""
-    numbers = np.asarray(scores, dtype=np.float64) * (-1 if lower_is_better else 1)
-    reach = np.ptp(numbers)
-    shares = (numbers - numbers.min()) / reach if reach else np.full_like(numbers, 0.5)
-    return [(red, green, blue) for red, green, blue in ramp(shares, WORSE_TO_BETTER).tolist()]
+def _darker_is_better(scores: Sequence[float], *, lower_is_better: bool) -> dict[str, Any]:
+    """matplotlib's `cmap` and `norm` for these scores."""
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+    colors = WORSE_TO_BETTER[::-1] if lower_is_better else WORSE_TO_BETTER
+    low, high = min(scores), max(scores)
+    air = 0 if low < high else 1  # equal scores have the colour in the middle
+    norm = Normalize(low - air, high + air)
+    return {"cmap": LinearSegmentedColormap.from_list("scores", colors), "norm": norm}
 
 
 def _ticks(scale: Scale) -> list[Tick]:
@@ -540,19 +527,6 @@ def _ticks(scale: Scale) -> list[Tick]:
         return [(position, value) for value, position in scale.positions.items()]
     if scale.spacing == "linear":
         return round_numbers(*scale.ends, 5)
-    return power_ticks(*scale.ends)
-
-
-def power_ticks(low: float, high: float) -> list[Tick]:
-    """Powers of ten on a range of logarithms, with their halves and fifths where they are few."""
-    is_short = low >= -4 and high < 10  # else all as 1e-5
-    for digits in ((1,), (1, 2, 5), range(1, 10)):
-        numbers = [
-            (k + math.log10(digit), f"{digit * 10.0**k:,.10g}" if is_short else f"{digit}e{k}")
-            for k in range(math.floor(low), math.ceil(high) + 1)
-            for digit in digits
-        ]
-        inside = [(place, text) for place, text in numbers if low <= place <= high]
-        if len(inside) >= 3:
-            break
-    return inside
+    # beyond these matplotlib's ticks overflow
+    low, high = (10.0 ** max(-200, min(end, 200)) for end in scale.ends)
+    return [(math.log10(number), text) for number, text in round_numbers(low, high, log=True)]

@@ -1,6 +1,5 @@
 """Charts of a sweep show the scores that they are given, along axes that can be read."""
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from fashion_mnist.metrics.statistics import Statistic
+from fashion_mnist.plots.figure import round_numbers
 from fashion_mnist.plots.scale import scale_of
 from fashion_mnist.plots.sweep_charts import (
     Curve,
@@ -22,7 +22,6 @@ from fashion_mnist.plots.sweep_charts import (
     learning_curves_figure,
     parallel_figure,
     pareto_figure,
-    power_ticks,
 )
 from tests.plots.drawn import (
     HOSTILE,
@@ -217,11 +216,11 @@ def test_the_front_is_drawn_and_named() -> None:
 
 @pytest.mark.parametrize("ends", [(1, 1.01), (0, 0.5), (2, 3.4), (-5, -1), (-4.9, 0), (0, 12)])
 def test_logarithmic_axes_have_a_few_ticks(ends: tuple[float, float]) -> None:
-    """Three to a dozen where the range has so many round numbers, each where it says."""
-    ticks = power_ticks(*ends)
-    assert len(ticks) <= 13
+    """Three to a dozen, each where it says, all written alike."""
+    ticks = round_numbers(10 ** ends[0], 10 ** ends[1], log=True)
+    assert 3 <= len(ticks) <= 13
     for place, text in ticks:
-        assert math.log10(float(text.replace(",", ""))) == pytest.approx(place)
+        assert float(text.replace(",", "")) == pytest.approx(place, rel=1e-3)
     assert len({"e" in text for _, text in ticks}) == 1
 
 
@@ -255,6 +254,7 @@ MODELS = ["small", "a_residual_network_of_great_width", "pyramid", "mlp_512", "b
         lambda: effects(RATES, MODELS, ["64", "128", "256", "512"], ["1e-4", "3e-4", "1e-3"]),
         lambda: effects(["1", "2"]),
         lambda: effects(["1e300"], ["1e300", "-1e300"], ["0", "1e-300"], ["1e9", "2e12"]),
+        lambda: effects([f"1e{20 * n}" for n in range(-15, 16)]),
         lambda: effects(HOSTILE, [f"{LONG}{n}" for n in range(30)]),
         lambda: heat_map(MODELS, ["none", "flip", LONG], ("model", "augment")),
         lambda: heat_map(HOSTILE, RATES[:12], (LONG, LONG)),
@@ -267,6 +267,7 @@ MODELS = ["small", "a_residual_network_of_great_width", "pyramid", "mlp_512", "b
         lambda: pareto([1000.0], 1),
         lambda: pareto([10.0**n for n in range(2, 9)], 7),
         lambda: pareto([1000 + 10 * n for n in range(30)], 30),
+        lambda: pareto([0.001 * 2**n for n in range(25)], 3),
         lambda: pareto([11e9 * 1.08**n for n in range(28)], 3),
         lambda: history_figure(
             {n: 0.5 + n / 1e4 for n in range(1, 300)}, LONG, "All", "", lower_is_better=False
