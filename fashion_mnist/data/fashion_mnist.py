@@ -15,7 +15,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from urllib.error import URLError
@@ -26,10 +25,10 @@ from torch import Tensor
 
 from fashion_mnist.data.idx import (
     DataError,
-    check_digest,
+    DigestError,
+    IdxFile,
     check_pair,
     find_idx,
-    read_content,
     read_file,
 )
 from fashion_mnist.runs.files import set_aside
@@ -149,24 +148,23 @@ def load_fashion_mnist(
             data set.
     """
     systems = system_folders() if systems is None else systems
-    read = partial(read_dataset, name=FASHION_MNIST, class_names=class_names, expected=expected)
     for place in dict.fromkeys((folder, *systems)):
         if missing_names(place):
             continue
         try:
-            return read(place)
+            files = _read_files(place, expected)
         except DataError as error:
-            if not find_damages(place, expected) and not missing_names(place):
-                return read(place)  # repaired by another process; or the class names do not fit
             if place in systems:
                 log.warning("%s; this copy is skipped", error)
             else:
                 set_damaged_aside(place, expected)
+        else:
+            return _checked(files, place, name=FASHION_MNIST, class_names=class_names)
     if folder.is_dir() and folder not in systems:
         set_damaged_aside(folder, expected)  # where files are missing nothing was read yet
     download(folder, expected=expected, source=source)
     try:
-        return read(folder)
+        return read_dataset(folder, name=FASHION_MNIST, class_names=class_names, expected=expected)
     except DataError as error:
         raise DataError(f"{error}; put good files there, or choose another data.dir") from error
 
@@ -204,55 +202,51 @@ def read_dataset(
     Raises:
         DataError: names the file, what is allowed and what came.
     """
+    files = _read_files(folder, expected)
+    return _checked(files, folder, name=name, class_names=class_names)
+
+
+def _read_files(folder: Path, expected: Mapping[str, str] | None) -> list[IdxFile]:
+    """The four files in `folder`, verified, in the order of NAMES. Raises DataError."""
     if missing := missing_names(folder):
         found = "is no folder" if not folder.is_dir() else f"has no {', '.join(missing)}"
         raise DataError(
             f"data.dir must be a folder with the four files {', '.join(NAMES)} (each plain or "
             f".gz): {folder} {found}"
         )
-    paths = _present(folder)
+
+    def read(item: tuple[str, Path]) -> IdxFile:
+        return read_file(item[1], name=item[0], expected=expected)
+
     # Threads: decompression and SHA-256 release the GIL.
     with ThreadPoolExecutor(len(NAMES)) as pool:
-        files = list(
-            pool.map(
-                lambda item: read_file(item[1], name=item[0], expected=expected), paths.items()
-            )
-        )
-    (train_images, _), (train_labels, _), (test_images, _), (test_labels, _) = files
-    train_images_path, train_labels_path, test_images_path, test_labels_path = paths.values()
-    num_classes = len(class_names)
-    train = (train_images, train_images_path, train_labels, train_labels_path)
-    check_pair(*train, num_classes=num_classes)
-    test = (test_images, test_images_path, test_labels, test_labels_path)
-    check_pair(*test, num_classes=num_classes, may_be_empty=True)
-    (height, width), test_shape = train_images.shape[1:], test_images.shape[1:]
+        return list(pool.map(read, _present(folder).items()))
+
+
+def _checked(
+    files: Sequence[IdxFile], folder: Path, *, name: str, class_names: Sequence[str]
+) -> Dataset:
+    """The data set of four files, checked against each other. Raises DataError."""
+    train_images, train_labels, test_images, test_labels = files
+    check_pair(train_images, train_labels, num_classes=len(class_names))
+    check_pair(test_images, test_labels, num_classes=len(class_names), may_be_empty=True)
+    (height, width), test_shape = train_images.values.shape[1:], test_images.values.shape[1:]
     if test_shape != (height, width):
         raise DataError(
-            f"{test_images_path}: images must be {height} x {width} pixels like those of "
-            f"{train_images_path.name}, got {test_shape[0]} x {test_shape[1]}"
+            f"{test_images.path}: images must be {height} x {width} pixels like those of "
+            f"{train_images.path.name}, got {test_shape[0]} x {test_shape[1]}"
         )
     return Dataset(
         name=name,
         class_names=tuple(class_names),
         image_shape=(height, width),
-        train_images=torch.tensor(train_images).flatten(1),
-        train_labels=torch.tensor(train_labels, dtype=torch.int64),
-        test_images=torch.tensor(test_images).flatten(1),
-        test_labels=torch.tensor(test_labels, dtype=torch.int64),
-        sha256=hashlib.sha256("".join(digest for _, digest in files).encode()).hexdigest(),
+        train_images=torch.tensor(train_images.values).flatten(1),
+        train_labels=torch.tensor(train_labels.values, dtype=torch.int64),
+        test_images=torch.tensor(test_images.values).flatten(1),
+        test_labels=torch.tensor(test_labels.values, dtype=torch.int64),
+        sha256=hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest(),
         source=str(folder),
     )
-
-
-def find_damages(folder: Path, expected: Mapping[str, str]) -> dict[Path, DataError]:
-    """Those files in `folder` that do not have the SHA-256 expected of their name, and why."""
-    damages = {}
-    for name, path in _present(folder).items():
-        try:
-            check_digest(read_content(path), name=name, expected=expected, origin=str(path))
-        except DataError as error:
-            damages[path] = error
-    return damages
 
 
 def set_damaged_aside(folder: Path, expected: Mapping[str, str]) -> None:
@@ -261,15 +255,12 @@ def set_damaged_aside(folder: Path, expected: Mapping[str, str]) -> None:
     Raises:
         DataError: all files are whole and of another data set: they stay as they are.
     """
-    if not find_damages(folder, expected):
-        return
     try:
-        # Looked at again within the lock: another process may have put good copies there. And
-        # again after each round: a file may have a second spelling, see `find_idx`.
         with _lock(folder):
-            while damages := find_damages(folder, expected):
-                present = _present(folder).values()
-                if len(damages) == len(present) and all(map(_is_whole, present)):
+            # Until none is left: a damaged file may hide its second spelling, see `find_idx`.
+            while damages := _find_damages(folder, expected):
+                is_whole = all(isinstance(error, DigestError) for error in damages.values())
+                if is_whole and len(damages) == len(_present(folder)):
                     raise DataError(
                         f"{next(iter(damages.values()))}; all files there are of another data set "
                         "than fashion_mnist: data=idx takes it, or choose another data.dir"
@@ -278,6 +269,17 @@ def set_damaged_aside(folder: Path, expected: Mapping[str, str]) -> None:
                     log.warning("%s; it is kept as %s", error, set_aside(path).name)
     except OSError as error:
         log.warning("%s: damaged files cannot be set aside (%s)", folder, error.strerror)
+
+
+def _find_damages(folder: Path, expected: Mapping[str, str]) -> dict[Path, DataError]:
+    """Those files in `folder` that do not have the SHA-256 expected of their name, and why."""
+    damages = {}
+    for name, path in _present(folder).items():
+        try:
+            read_file(path, name=name, expected=expected)
+        except DataError as error:
+            damages[path] = error
+    return damages
 
 
 def download(
@@ -307,12 +309,15 @@ def download(
             if missing := missing_names(folder):
                 print(f"Downloading Fashion-MNIST into {folder}", file=sys.stderr)
                 # One name for all processes: what a killed one had fetched whole is used again.
-                with _removed_afterwards(folder / ".download") as temporary:
+                temporary = folder / ".download"
+                try:
                     fetched = _fetch(temporary, source, timeout_seconds)
                     for name in missing:
                         path = fetched / f"{name}.gz"
                         read_file(path, name=name, expected=expected)
                         path.replace(folder / path.name)
+                finally:
+                    shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise DataError(f"data.dir: cannot write to {folder} ({error.strerror})") from error
 
@@ -353,15 +358,6 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-@contextlib.contextmanager
-def _removed_afterwards(folder: Path) -> Iterator[Path]:
-    """The folder, which may not exist; it is removed at the end, also after an error."""
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _progress_bars_on_a_terminal() -> contextlib.AbstractContextManager[object]:
     """Hides torchvision's progress bars where standard error is no terminal."""
     is_terminal = sys.stderr.isatty()
@@ -371,15 +367,6 @@ def _progress_bars_on_a_terminal() -> contextlib.AbstractContextManager[object]:
 def _lock(folder: Path) -> FileLock:
     """Held by the process that changes the files in `folder`."""
     return FileLock(folder / ".lock")
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a file is an IDX file of the kind that its name says."""
-    try:
-        read_file(path, name=path.name)
-    except DataError:
-        return False
-    return True
 
 
 def _present(folder: Path) -> dict[str, Path]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from io import BytesIO
 from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,18 @@ KINDS = {1: "labels (1 dimension)", 3: "images (3 dimensions)"}
 
 class DataError(ValueError):
     """Data that is missing, corrupt or not what its name says; the message names the file."""
+
+
+class DigestError(DataError):
+    """A whole file with another content than its name's."""
+
+
+class IdxFile(NamedTuple):
+    """A file that was read: uint8 values `[N, H, W]` or `[N]`, SHA-256 of its content."""
+
+    path: Path
+    values: NDArray[np.uint8]
+    sha256: str
 
 
 def num_dimensions(name: str) -> int:
@@ -102,15 +115,15 @@ def check_digest(content: bytes, *, name: str, expected: Mapping[str, str], orig
         expected: file name -> SHA-256; names that are not in it may have any content.
 
     Raises:
-        DataError: another digest; the message says so where it is another file's.
+        DigestError: another digest; the message says so where it is another file's.
     """
     digest = hashlib.sha256(content).hexdigest()
     if digest == expected.get(name, digest):
         return digest
     for other, other_digest in expected.items():
         if digest == other_digest:
-            raise DataError(f"{origin}: swapped: it holds what {other} should hold")
-    raise DataError(
+            raise DigestError(f"{origin}: swapped: it holds what {other} should hold")
+    raise DigestError(
         f"{origin}: corrupt: the SHA-256 of its content must be {expected[name]}, got {digest}"
     )
 
@@ -173,53 +186,47 @@ def read_pair(
         raise DataError(
             f"{folder}: must be a folder with {' and '.join(names)} (each plain or .gz): it {found}"
         )
-    images, _ = read_file(images_path, name=names[0])
-    labels, _ = read_file(labels_path, name=names[1])
-    check_pair(images, images_path, labels, labels_path, num_classes=num_classes)
-    return images, labels
+    images, labels = read_file(images_path, name=names[0]), read_file(labels_path, name=names[1])
+    check_pair(images, labels, num_classes=num_classes)
+    return images.values, labels.values
 
 
-def read_file(
-    path: Path, *, name: str, expected: Mapping[str, str] | None = None
-) -> tuple[NDArray[np.uint8], str]:
-    """Values of one file, uint8 `[N, H, W]` or `[N]` as its name says, and its content's SHA-256.
+def read_file(path: Path, *, name: str, expected: Mapping[str, str] | None = None) -> IdxFile:
+    """One file, which holds images or labels as its name says.
 
     Args:
         expected: file name -> SHA-256 of the decompressed bytes; None for any content.
 
     Raises:
-        DataError: names the file, what is allowed and what came.
+        DataError: names the file, what is allowed and what came; a DigestError where the file is
+            whole.
     """
     content = read_content(path)
+    values = parse_idx(content, num_dimensions=num_dimensions(name), origin=str(path))
     digest = check_digest(content, name=name, expected=expected or {}, origin=str(path))
-    return parse_idx(content, num_dimensions=num_dimensions(name), origin=str(path)), digest
+    return IdxFile(path, values, digest)
 
 
 def check_pair(
-    images: NDArray[np.uint8],
-    images_path: Path,
-    labels: NDArray[np.uint8],
-    labels_path: Path,
-    *,
-    num_classes: int,
-    may_be_empty: bool = False,
+    images: IdxFile, labels: IdxFile, *, num_classes: int, may_be_empty: bool = False
 ) -> None:
     """Raise a DataError unless there are images, and a label for each.
 
     Args:
         may_be_empty: whether there may be no image at all, of a size that is given all the same.
     """
-    if images.size == 0 and not (may_be_empty and len(images) == 0 and all(images.shape[1:])):
-        shape = " x ".join(map(str, images.shape))
-        raise DataError(f"{images_path}: must hold at least one pixel, got {shape}")
-    if len(images) != len(labels):
+    shape, own = images.values.shape, labels.values
+    if not all(shape[1 if may_be_empty else 0 :]):
+        got = " x ".join(map(str, shape))
+        raise DataError(f"{images.path}: must hold at least one pixel, got {got}")
+    if shape[0] != len(own):
         raise DataError(
-            f"{labels_path}: must hold one label for each of the {len(images)} images of "
-            f"{images_path.name}, got {len(labels)} labels"
+            f"{labels.path}: must hold one label for each of the {shape[0]} images of "
+            f"{images.path.name}, got {len(own)} labels"
         )
-    if len(labels) and labels.max() >= num_classes:
-        start = "; they start at 1: subtract 1 from each" if labels.min() == 1 else ""
+    if len(own) and own.max() >= num_classes:
+        start = "; they start at 1: subtract 1 from each" if own.min() == 1 else ""
         raise DataError(
-            f"{labels_path}: labels must be 0 to {num_classes - 1} for the {num_classes} names "
-            f"in data.class_names, got {labels.max()}{start}"
+            f"{labels.path}: labels must be 0 to {num_classes - 1} for the {num_classes} names "
+            f"in data.class_names, got {own.max()}{start}"
         )
