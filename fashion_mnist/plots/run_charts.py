@@ -75,16 +75,7 @@ def curves_figure(history: Sequence[Mapping[str, float]], title: str) -> Figure:
         number_ticks(axes.xaxis, whole=True)
         number_ticks(axes.yaxis)
         if any(label for _, label, *_ in curves) and axes.lines:
-            axes.legend(
-                loc="lower left",
-                bbox_to_anchor=(0, 1),
-                ncols=2,
-                borderpad=0,
-                borderaxespad=0.3,
-                handlelength=1.6,
-                columnspacing=1,
-                labelspacing=0.3,
-            )
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return figure
 
 

@@ -186,16 +186,11 @@ def parallel_figure(
     figure, [axes] = new_figure(
         title, caption, (gap * len(values), height), right=60, top=76, bottom=24
     )
-    scales = [scale_of(own) for own in values]
-    air = 0.06 * float(np.ptp(scores)) or 0.01
-    ends = [*(scale.ends for scale in scales), (min(scores) - air, max(scores) + air)]
-    columns = [
-        [scale.positions[value] for value in own] for scale, own in zip(scales, values, strict=True)
-    ]
+    scales = [*map(scale_of, values), Scale({f"{score}": score for score in scores}, "linear")]
     # every axis from 0 to 1
     heights = [
-        np.interp(column, own, (0, 1)).tolist()
-        for column, own in zip([*columns, scores], ends, strict=True)
+        np.interp([scale.positions[value] for value in own], scale.ends, (0, 1)).tolist()
+        for scale, own in zip(scales, [*values, [f"{score}" for score in scores]], strict=True)
     ]
     lines = [list(enumerate(line)) for line in zip(*heights, strict=True)]
     widths = [2.4] + [1.1] * (len(lines) - 1)
@@ -213,9 +208,9 @@ def parallel_figure(
     axes.tick_params("x", labeltop=True, labelbottom=False, labelsize=9, labelcolor=INK, pad=8)
     axes.grid(visible=False)
     axes.vlines(range(len(names)), 0, 1, INK, lw=0.8, clip_on=False)
-    all_ticks = [*map(_ticks, scales), round_numbers(*ends[-1])]
-    for x, (ticks, own) in enumerate(zip(all_ticks, ends, strict=True)):
-        shares = [(float(np.interp(place, own, (0, 1))), text) for place, text in ticks]
+    all_ticks = [*map(_ticks, scales[:-1]), round_numbers(*scales[-1].ends)]
+    for x, (ticks, scale) in enumerate(zip(all_ticks, scales, strict=True)):
+        shares = [(float(np.interp(place, scale.ends, (0, 1))), text) for place, text in ticks]
         _write_beside(axes, x, apart(shares, height, 10), gap / 2)
     return figure
 
