@@ -144,18 +144,30 @@ def _erase(pictures: Tensor, erased: Tensor, draws: Tensor) -> Tensor:
     height, width = pictures.shape[-2:]
     area = _between(ERASED_AREA, draws[0]) * (height * width)
     aspect = _between(ERASED_ASPECT, draws[1])
+    sides = ((area * aspect).sqrt(), (area / aspect).sqrt())
+    heights, widths = (side.round().clamp(min=1) * erased for side in sides)
+    return pictures * ~rectangles((height, width), heights, widths, draws[2:])
+
+
+def rectangles(
+    image_shape: tuple[int, int], heights: Tensor, widths: Tensor, draws: Tensor
+) -> Tensor:
+    """Which pixels are in a rectangle that is wholly inside its image: boolean `[..., H, W]`.
+
+    Args:
+        image_shape: (H, W).
+        heights, widths: whole numbers `[...]`; a side longer than the image is cut to it.
+        draws: uniform in [0, 1) `[2, ...]`: the place between top and bottom, left and right.
+    """
     inside = []
-    for size, side, draw in (
-        (height, (area * aspect).sqrt(), draws[2]),
-        (width, (area / aspect).sqrt(), draws[3]),
-    ):
-        length = side.round().clamp(1, size)
-        start = (draw * (size - length + 1)).floor()
-        places = torch.arange(size, device=pictures.device) - start[..., None]
-        inside.append((places >= 0) & (places < length[..., None]))
+    for size, lengths, draw in zip(image_shape, (heights, widths), draws, strict=True):
+        lengths = lengths.clamp(max=size)
+        start = (draw * (size - lengths + 1)).floor()
+        places = torch.arange(size, device=draws.device) - start[..., None]
+        inside.append((places >= 0) & (places < lengths[..., None]))
     rows, columns = inside
-    rows &= erased[..., None]
-    return pictures * ~(rows[..., :, None] & columns[..., None, :])
+    covered: Tensor = rows[..., :, None] & columns[..., None, :]
+    return covered
 
 
 def _between(bounds: tuple[float, float], draw: Tensor) -> Tensor:

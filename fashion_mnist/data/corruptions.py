@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from fashion_mnist.data.augment import shift_pictures
+from fashion_mnist.data.augment import rectangles, shift_pictures
 
 WHITE = 255
 # down and right, of the eight neighbours of a pixel
@@ -51,16 +51,10 @@ def occlude(images: Tensor, strength: float, generator: Generator) -> Tensor:
 
     A side longer than the image's is cut to it.
     """
-    draws = torch.rand(2, len(images), 1, generator=generator)
-    inside = []
-    for size, draw in zip(images.shape[1:], draws, strict=True):
-        length = min(round(strength), size)
-        start = (draw * (size - length + 1)).floor()
-        places = torch.arange(size) - start
-        inside.append((places >= 0) & (places < length))
-    rows, columns = inside
-    hidden: Tensor = rows[:, :, None] & columns[:, None, :]
-    return images * ~hidden
+    draws = torch.rand(2, len(images), generator=generator)
+    sides = torch.full((len(images),), round(strength))
+    height, width = images.shape[1:]
+    return images * ~rectangles((height, width), sides, sides, draws)
 
 
 CORRUPTIONS = (
