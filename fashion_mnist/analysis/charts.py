@@ -21,20 +21,22 @@ from fashion_mnist.analysis.predictions import Predictions
 from fashion_mnist.config.messages import plural
 from fashion_mnist.metrics.calibration import area_under_risk
 from fashion_mnist.metrics.statistics import Statistic, statistic
-from fashion_mnist.plots.png import Picture
-from fashion_mnist.plots.run_charts import coverage_figure, reliability_figure
-from fashion_mnist.plots.sweep_charts import (
-    Curve,
+from fashion_mnist.plots.axis_charts import (
     Effect,
-    LeaderboardRow,
-    Point,
     effects_figure,
     heat_map_figure,
-    history_figure,
     importance_figure,
+    parallel_figure,
+)
+from fashion_mnist.plots.png import Picture
+from fashion_mnist.plots.run_charts import coverage_figure, reliability_figure
+from fashion_mnist.plots.setting_charts import (
+    Curve,
+    LeaderboardRow,
+    Point,
+    history_figure,
     leaderboard_figure,
     learning_curves_figure,
-    parallel_figure,
     pareto_figure,
 )
 

@@ -2,5 +2,5 @@
 
 Each `…_figure` takes arrays and names; `png.write_png` makes a PNG file of what it returns. Pillow
 draws what each run of a sweep has (`confusion`, `image_grid`); matplotlib, which takes a second to
-import, draws charts (`run_charts`, `sweep_charts`).
+import, draws charts (`run_charts`, `setting_charts`, `axis_charts`).
 """

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from fashion_mnist.plots.fonts import font_parts
 
 INK, FAINT, BLUE, VERMILION = "#222222", "#6b6b6b", "#0072b2", "#b84a00"  # after Okabe and Ito
+PALE = "#b5b5b5"
 TITLE_SIZE, CAPTION_SIZE = 24, 18
 HALF_A_DIGIT = 0.365  # of a font's size: texts are centred on the height of digits and capitals
 ANCHORS = {"left": 0.0, "middle": 0.5, "right": 1.0}  # share of a text that is left of its place

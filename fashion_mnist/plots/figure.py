@@ -137,6 +137,13 @@ def size_of(axes: Axes) -> tuple[float, float]:
     return axes.bbox.width / PIXELS_PER_POINT, axes.bbox.height / PIXELS_PER_POINT
 
 
+def name_axes(axes: Axes, across: str, up: str) -> None:
+    """Write what is across and what is up, as far as there is room."""
+    width, height = size_of(axes)
+    axes.set_xlabel(shortened(across, 9, width))
+    axes.set_ylabel(shortened(up, 9, height))
+
+
 def shortened(text: str, size: float, room: float) -> str:
     """The text on one line, with … for its middle where it is wider than the room."""
     return drawing.shortened(text, 2 * size, 2 * room)

@@ -21,6 +21,7 @@ HOSTILE = [
     "An ankle boot with a remarkably high heel", r"$\no formula$", "two\nlines\x1b[31m", "Âgÿ",
     "x" * 10_000, "حقيبة يد", "תיק", "",
 ]  # fmt: skip
+LONG = "a value of a length that no column has room for " * 4
 
 
 class Written(NamedTuple):

@@ -1,4 +1,4 @@
-"""Charts of a sweep show the scores that they are given, along axes that can be read."""
+"""Charts of a sweep's axes show the scores that they are given, along axes that can be read."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,48 +7,25 @@ import pytest
 from matplotlib.figure import Figure
 
 from fashion_mnist.metrics.statistics import Statistic
-from fashion_mnist.plots.figure import round_numbers
-from fashion_mnist.plots.scale import scale_of
-from fashion_mnist.plots.sweep_charts import (
-    Curve,
+from fashion_mnist.plots.axis_charts import (
     Effect,
-    LeaderboardRow,
-    Point,
     effects_figure,
     heat_map_figure,
-    history_figure,
     importance_figure,
-    leaderboard_figure,
-    learning_curves_figure,
     parallel_figure,
-    pareto_figure,
 )
+from fashion_mnist.plots.figure import round_numbers
+from fashion_mnist.plots.scale import scale_of
 from tests.plots.drawn import (
     HOSTILE,
+    LONG,
     assert_figure_legible,
     assert_ticks_are_true,
-    texts_of,
     words_of,
 )
 
-LONG = "a value of a length that no column has room for " * 4
-
-
-def one(mean: float) -> Statistic:
-    """One run's score."""
-    return Statistic(mean, None, 1)
-
-
-def leaderboard(scores: Sequence[Statistic], values: Sequence[Sequence[str]]) -> Figure:
-    """A leaderboard of settings with these values."""
-    rows = [
-        LeaderboardRow(
-            own, [score.mean - 0.01, score.mean + 0.01], score, f"{score.mean:.4f}", f"{score.n}"
-        )
-        for score, own in zip(scores, values, strict=True)
-    ]
-    names = [f"axis {number}" for number in range(len(values[0]))]
-    return leaderboard_figure(names, rows, "Leaderboard", "")
+RATES = [f"{10 ** (-5 + n / 10):.3g}" for n in range(40)]
+MODELS = ["small", "a_residual_network_of_great_width", "pyramid", "mlp_512", "bottleneck"]
 
 
 def effects(*values: Sequence[str]) -> Figure:
@@ -75,40 +52,6 @@ def heat_map(first: Sequence[str], second: Sequence[str], names: tuple[str, str]
     )
 
 
-def curves(num_epochs: int, num_curves: int = 5) -> Figure:
-    """Learning curves of settings, three runs each."""
-    settings = []
-    for number in range(num_curves):
-        scores = {
-            epoch: Statistic(0.9 - 0.1 / epoch - number / 100, 0.01, 3)
-            for epoch in range(1, num_epochs + 1)
-        }
-        settings.append(Curve(f"{LONG}{number}", "0.9000 ± 0.0100 (n = 3)", scores))
-    return learning_curves_figure(settings, "Learning curves", "Mean ± std")
-
-
-def pareto(costs: Sequence[float], num_front: int) -> Figure:
-    """Settings of these costs, the first ones on the front."""
-    points = [Point(cost, Statistic(0.8 + n / 50, 0.01, 3), f"{LONG}{n}", "0.9 at 100 (n = 3)")
-              for n, cost in enumerate(costs)]  # fmt: skip
-    return pareto_figure(points[:num_front], points[num_front:], "parameters", "Pareto", "")
-
-
-def test_leaderboard_rows_have_their_scores() -> None:
-    """Each row's mean, whisker and runs are at its height, the best first."""
-    scores = [Statistic(0.9, 0.02, 2), one(0.85)]
-    figure = leaderboard(scores, [["relu", "1"], ["gelu", "2"]])
-    [axes] = figure.axes
-    means = [container.lines[0].get_xydata()[0] for container in axes.containers]  # type: ignore[attr-defined]  # of errorbars
-    np.testing.assert_allclose(means, [(0.9, 0), (0.85, 1)])
-    [[low, high]] = axes.collections[0].get_segments()  # type: ignore[attr-defined]  # of lines
-    np.testing.assert_allclose((low[0], high[0]), (0.88, 0.92))
-    heights = {text.get_text(): box[1] for text, box in texts_of(figure).items()}
-    assert heights["relu"] > heights["gelu"]
-    assert heights["0.9000"] == pytest.approx(heights["relu"], abs=4)
-    assert_ticks_are_true(axes)
-
-
 def test_importance_bars_are_the_shares() -> None:
     """In order from the top, each with its share in words."""
     figure = importance_figure({"model.width": 0.75, "optimizer.lr": 0.25}, "Importance", "")
@@ -127,6 +70,7 @@ def test_effects_stand_at_their_values() -> None:
     assert [label.get_text() for label in first.get_xticklabels()] == ["1e-4", "1e-3", "1e-2"]
     assert [label.get_text() for label in second.get_xticklabels()] == ["relu", "gelu"]
     assert first.get_ylim() == second.get_ylim()
+    assert len(effects(*4 * [["1", "2"]]).axes) == 4  # and no empty one in the second row
 
 
 def test_parallel_lines_go_through_their_values() -> None:
@@ -190,30 +134,6 @@ def test_many_values_are_dots_with_a_colour_key() -> None:
     assert {"0.8000", "0.9910"} <= {*words_of(figure)}
 
 
-@pytest.mark.parametrize(("num_epochs", "is_band"), [(3, False), (100, True)])
-def test_learning_curves_are_means_with_their_spread(num_epochs: int, is_band: bool) -> None:
-    """Whiskers of few epochs, a band over many; each curve goes through its means."""
-    [axes] = curves(num_epochs).axes
-    means = [0.9 - 0.1 / epoch for epoch in range(1, num_epochs + 1)]
-    np.testing.assert_allclose(np.asarray(axes.lines[0].get_ydata()), means)
-    spreads = [path.get_extents().height for path in axes.collections[0].get_paths()]
-    assert (len(spreads) == 1) == is_band
-    if not is_band:
-        np.testing.assert_allclose(spreads, 0.02)
-    assert_ticks_are_true(axes)
-
-
-def test_the_front_is_drawn_and_named() -> None:
-    """Each of its settings is numbered in the picture and below it; costs far apart are logs."""
-    figure = pareto([1000, 5000, 90_000, 70_000], 3)
-    [axes] = figure.axes
-    np.testing.assert_allclose(np.asarray(axes.lines[-1].get_xdata()), [1000, 5000, 90_000])
-    assert axes.get_xscale() == "log"
-    assert [words_of(figure).count(number) for number in ("1", "2", "3", "4")] == [2, 2, 2, 0]
-    assert pareto([1000, 1100], 1).axes[0].get_xscale() == "linear"
-    assert_ticks_are_true(axes)
-
-
 @pytest.mark.parametrize("ends", [(1, 1.01), (0, 0.5), (2, 3.4), (-5, -1), (-4.9, 0), (0, 12)])
 def test_logarithmic_axes_have_a_few_ticks(ends: tuple[float, float]) -> None:
     """Three to a dozen, each where it says, all written alike."""
@@ -237,18 +157,9 @@ def test_scales_order_numbers_and_keep_texts() -> None:
     assert scale_of(["relu", "10", "nan"]).values == ["relu", "10", "nan"]
 
 
-RATES = [f"{10 ** (-5 + n / 10):.3g}" for n in range(40)]
-MODELS = ["small", "a_residual_network_of_great_width", "pyramid", "mlp_512", "bottleneck"]
-
-
 @pytest.mark.parametrize(
     "build",
     [
-        lambda: leaderboard(
-            [one(0.9 - n / 100) for n in range(20)], [[LONG, "$x$", f"{n}"] for n in range(20)]
-        ),
-        lambda: leaderboard([one(0.5)], [[]]),
-        lambda: leaderboard([one(0.5)] * 2, [HOSTILE, HOSTILE]),
         lambda: importance_figure({LONG: 0.9, "a": 0.1, "b": 0.0}, "Importance", LONG),
         lambda: importance_figure({"a": 0.0}, "Importance", ""),
         lambda: effects(RATES, MODELS, ["64", "128", "256", "512"], ["1e-4", "3e-4", "1e-3"]),
@@ -261,17 +172,6 @@ MODELS = ["small", "a_residual_network_of_great_width", "pyramid", "mlp_512", "b
         lambda: heat_map(RATES, RATES, ("lr", "weight_decay")),
         lambda: heat_map(RATES, MODELS, ("lr", "model")),
         lambda: heat_map(["1"], MODELS, ("lr", "model")),
-        lambda: curves(1, 1),
-        lambda: curves(20),
-        lambda: curves(1000, 2),
-        lambda: pareto([1000.0], 1),
-        lambda: pareto([10.0**n for n in range(2, 9)], 7),
-        lambda: pareto([1000 + 10 * n for n in range(30)], 30),
-        lambda: pareto([0.001 * 2**n for n in range(25)], 3),
-        lambda: pareto([11e9 * 1.08**n for n in range(28)], 3),
-        lambda: history_figure(
-            {n: 0.5 + n / 1e4 for n in range(1, 300)}, LONG, "All", "", lower_is_better=False
-        ),
         lambda: parallel_figure(
             [*("abcdefghijklmn"), "validation accuracy"], [RATES] * 14, [n / 40 for n in range(40)],
             "All", "", lower_is_better=True,
