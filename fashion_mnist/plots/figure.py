@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+    from matplotlib.ticker import Locator
 
 Tick = tuple[float, str]  # where it is, and its label
 
@@ -166,17 +167,19 @@ def round_numbers(
 ) -> list[Tick]:
     """At most `most` + 1 round numbers in a range, all with the same number of decimals.
 
-    On a logarithmic axis they are powers of ten, with their halves and fifths below three decades.
+    On a logarithmic axis powers of ten, below three decades with their halves and fifths, each with
+    the decimals that it needs.
     """
     from matplotlib.ticker import LogLocator, MaxNLocator
 
-    linear = MaxNLocator(nbins=most, steps=[1, 2, 5, 10], integer=whole, min_n_ticks=1)
-    powers = LogLocator(subs=(1,) if high >= 1000 * low else (1, 2, 5), numticks=9)
-    numbers: list[float] = []
-    if log:
-        numbers = [float(tick) for tick in powers.tick_values(low, high) if low <= tick <= high]
+    def inside(locator: Locator) -> list[float]:
+        return [float(tick) for tick in locator.tick_values(low, high) if low <= tick <= high]
+
+    digits = (1,) if high >= 1000 * low else (1, 2, 5)
+    numbers = inside(LogLocator(subs=digits, numticks=9)) if log else []
     if len(numbers) < 3:
-        numbers = [float(tick) for tick in linear.tick_values(low, high) if low <= tick <= high]
+        steps = [1, 2, 5, 10]
+        numbers = inside(MaxNLocator(nbins=most, steps=steps, integer=whole, min_n_ticks=1))
     return list(zip(numbers, _number_texts(numbers, log=log), strict=True))
 
 
