@@ -134,16 +134,16 @@ def update_of(result: RemoteResult, task: Task) -> Update:
     for line in result.warnings:
         log.warning(line)
     if result.archives:
-        failures = [_fill(*pair) for pair in zip(task.folders, result.archives, strict=True)]
+        problems = [_fill(*pair) for pair in zip(task.folders, result.archives, strict=True)]
     else:
-        failures = [None] * len(task.folders)
+        problems = [None] * len(task.folders)
     if result.refusal:
         return Update(task.number, refusal=result.refusal)
     if result.results is None:
         return failure(task, "stopped: the same command again goes on")
     results = [
-        replace(run, folder=RunDir(folder), error=failure or run.error)
-        for run, folder, failure in zip(result.results, task.folders, failures, strict=True)
+        replace(run, folder=RunDir(folder), error=problem or run.error)
+        for run, folder, problem in zip(result.results, task.folders, problems, strict=True)
     ]
     return Update(task.number, results=results)
 

@@ -34,8 +34,12 @@ def summarize(architecture: Architecture, dropout: Rates = (0.0, 0.0)) -> list[L
     # dropout is the identity in evaluation, and draws nothing
     generators = [torch.Generator()]
     model = build_mlp(
-        architecture, input_dropout=input_rate, dropout=rate, dropout_generators=generators
-    ).to("meta")
+        architecture,
+        input_dropout=input_rate,
+        dropout=rate,
+        dropout_generators=generators,
+        device="meta",
+    )
     found: list[LayerSummary] = []
 
     def note(name: str, layer: nn.Module, outputs: Tensor) -> None:

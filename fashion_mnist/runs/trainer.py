@@ -31,7 +31,7 @@ from fashion_mnist.runs.request import (
     resolve_machine_of,
     wants_uploader,
 )
-from fashion_mnist.runs.results import TrainedRun, finish_member
+from fashion_mnist.runs.results import PRUNED_TAG, TrainedRun, finish_member
 from fashion_mnist.runs.run_dir import (
     PATIENCE_SECONDS,
     RunDir,
@@ -218,6 +218,8 @@ def _prepare(run: _Begun, dataset: Dataset, number: int) -> None:
         tags=tags,
     )
     state = recover(folder, run.event_log)
+    if PRUNED_TAG in run.event_log.state.tags:  # by a search, of which it is no part now
+        tags[PRUNED_TAG] = ""
     run.event_log.tags(tags)  # of a run that goes on, some are new
     run.event_log.status("RUNNING")
     if state is not None:

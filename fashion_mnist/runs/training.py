@@ -160,6 +160,8 @@ def train_what_can_be(
         raise
     except Exception as error:  # the boundary: here a member fails, and not its neighbours
         left = [member for member in members if not member.is_done]
+        if not left:
+            raise
         if len(left) == 1 or isinstance(error, OSError):
             for member in left:
                 member.failure = error

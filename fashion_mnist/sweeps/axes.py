@@ -71,7 +71,13 @@ class Axis:
         if self.step is None:
             return self.high
         first, step = _exact(self.low), _exact(self.step)
-        return type(self.high)(first + (_exact(self.high) - first) // step * step)
+        kind = int if self._is_whole() else float
+        return kind(first + (_exact(self.high) - first) // step * step)
+
+    @property
+    def sorted_choices(self) -> tuple[tuple[str, ...], ...]:
+        """The choices in an order that does not depend on how they are written."""
+        return tuple(sorted(self.choices or (), key=lambda row: [same_text(text) for text in row]))
 
     def values(self) -> Sequence[tuple[str, ...]]:
         """The values of a grid, a text for each key; `count` is not None."""
@@ -257,3 +263,12 @@ def _are_finite(*numbers: float) -> bool:
 
 def _exact(number: float) -> Fraction:
     return Fraction(str(number))
+
+
+def same_text(text: str) -> str:
+    """A value, or a key and its value, with one text for 0 and 0.0."""
+    before, equals, value = text.rpartition("=")
+    try:
+        return f"{before}{equals}{float(value)!r}"
+    except ValueError:
+        return text

@@ -22,6 +22,9 @@ from fashion_mnist.sweeps.axes import Axis, text_of
 from fashion_mnist.sweeps.space import Space, read_space
 from fashion_mnist.tracking.links import program
 
+BATCH_SIZE = 4  # trials that a search asks for at once: each learns of those before
+FEWEST_BATCHES = 4  # however many machines there are, or a search that learns would learn nothing
+INDEPENDENT_SAMPLERS = ("random", "qmc")  # that learn nothing anyway
 MOST_WORDS = 50  # values of an axis that are listed
 MOST_EXAMPLES = 1000  # jobs that are searched for mistakes at once, 7 ms each
 # what a pruner compares after every epoch, by the objective
@@ -56,6 +59,27 @@ class Sweep:
         """The name that is shown."""
         swept = " × ".join(key.rpartition(".")[2] for key in self.axes)
         return self.settings.name or swept or "one run"
+
+    @property
+    def prunes(self) -> bool:
+        """Whether runs are given up early: a grid has none to compare with."""
+        return self.is_search and self.settings.pruner != "none"
+
+    def batch_size(self, num_workers: int, *, is_here: bool) -> int:
+        """How many trials a search asks for at once; the next ones learn of their scores.
+
+        Args:
+            num_workers: how many stacks can be trained at a time.
+            is_here: on this machine. What a search that learns proposes must not depend on the
+                number of its cores.
+        """
+        settings = self.settings
+        fewest = max(BATCH_SIZE, 1 if settings.stack_size == "auto" else settings.stack_size)
+        learns = settings.sampler not in INDEPENDENT_SAMPLERS
+        if learns and is_here:
+            return fewest
+        most = settings.n_trials // FEWEST_BATCHES if learns else settings.n_trials
+        return max(fewest, min(num_workers, most))
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -115,11 +139,14 @@ def _values(setting: Mapping[Axis, tuple[str, ...]]) -> dict[str, str]:
 def _words(axis: Axis) -> list[str]:
     if axis.count is not None and axis.count <= MOST_WORDS:
         return [" ".join(row) for row in axis.values()]
+    if axis.choices is not None:
+        first, last = (" ".join(axis.choices[k]) for k in (0, -1))
+        return [f"{len(axis.choices)} values, {first} to {last}"]
     return [f"{text_of(axis.low)} to {text_of(axis.high)}{' (log)' if axis.log else ''}"]
 
 
 def _ends(axis: Axis) -> Sequence[tuple[str, ...]]:
-    return axis.choices or [(text_of(axis.low),), (text_of(axis.high),)]
+    return axis.choices or [(text_of(axis.low),), (text_of(axis.last),)]
 
 
 def is_sweep(overrides: Sequence[str]) -> bool:
@@ -168,11 +195,14 @@ def check_sweep(overrides: Sequence[str], composer: Composer) -> Sweep:
     return sweep
 
 
-def search_problems(sweep: Sweep, *, num_epochs: int, can_prune: bool) -> list[str]:
+def search_problems(
+    sweep: Sweep, *, num_epochs: int, can_prune: bool, has_validation: bool = True
+) -> list[str]:
     """What keeps a search from being made, a message each; of a grid nothing.
 
     Args:
         num_epochs: of each run.
+        has_validation: whether there is a validation split.
         can_prune: whether the launcher can stop a run after an epoch.
     """
     settings, axes = sweep.settings, sweep.space.searched
@@ -186,7 +216,13 @@ def search_problems(sweep: Sweep, *, num_epochs: int, can_prune: bool) -> list[s
     objectives, pruner = settings.objectives, settings.pruner
     if len(set(objectives)) < len(objectives):
         problems.append(f"sweep.objectives must differ, got {', '.join(objectives)}")
-    if pruner == "none":
+    measured = [name for name in objectives if name.startswith("final/val_")]
+    if measured and not has_validation:
+        problems.append(
+            "sweep.objectives must not be measured on a validation split where "
+            f"data.validation_size is 0, got {', '.join(measured)}"
+        )
+    if not sweep.prunes:
         return problems
     first = objectives[0]
     rules = {

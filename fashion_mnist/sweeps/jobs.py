@@ -95,7 +95,10 @@ def make_jobs(
 
 def unique_runs(jobs: Sequence[Job]) -> list[Job]:
     """The first job of each run."""
-    return list({job.fingerprint: job for job in reversed(jobs)}.values())[::-1]
+    found = dict[str, Job]()
+    for job in jobs:
+        found.setdefault(job.fingerprint, job)
+    return list(found.values())
 
 
 def group_by_key(jobs: Sequence[Job]) -> dict[str, list[Job]]:

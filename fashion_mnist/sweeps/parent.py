@@ -61,7 +61,7 @@ def open_parent(
         tags = {"sweep": name, SWEEP_TAG: axes_text, OBJECTIVE_TAG: objective, **process_tags()}
         event_log.start(name, {}, tags)
         event_log.tags(tags)
-        parameters = list(_parameters(axes))
+        parameters = [key for name in axes for key in name.split(", ")]
         # a repetition is no part of a setting: its lines would hide what the others say
         settings = [key for key in parameters if key not in REPLICATE_KEYS]
         event_log.view(view_key(folder), f"Sweep: {name}", columns=parameters, axes=settings)
@@ -69,16 +69,6 @@ def open_parent(
         if wants_uploader(config):
             begin_uploading(folder.parents[1])
         yield event_log
-
-
-def _parameters(axes: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """The parameters that differ between the runs: a group's file is not one, its name may be."""
-    for name in axes:
-        for key in name.split(", "):
-            if key == "model":  # whose files have no name in them
-                yield from ("model.width", "model.depth")
-            else:
-                yield key if "." in key or key == "seed" else f"{key}.name"
 
 
 def child_request(

@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import cycle, groupby, islice
 from pathlib import Path
 
 import psutil
@@ -141,7 +141,12 @@ def plan_sweep(sweep: Sweep, launcher: Launcher | None, datasets: Datasets) -> P
     jobs = compose_jobs(sweep, sweep.samples(), datasets)
     config = jobs[0].config
     can_prune = isinstance(launcher, LocalLauncher)  # at once, after an epoch
-    problems = search_problems(sweep, num_epochs=config.training.epochs, can_prune=can_prune)
+    problems = search_problems(
+        sweep,
+        num_epochs=config.training.epochs,
+        can_prune=can_prune,
+        has_validation=config.data.validation_size > 0,
+    )
     if problems:
         raise ConfigError(problems)
     identity = sweep_id(
@@ -153,15 +158,24 @@ def plan_sweep(sweep: Sweep, launcher: Launcher | None, datasets: Datasets) -> P
     folder = sweep_folder(Path(config.output_dir).absolute(), identity)
     examples = [jobs[0], jobs[-1]] if sweep.is_search else jobs
     groups = group_by_key(examples)
+    at_once = None  # runs that a search has at a time: more than there are examples
+    if sweep.is_search:
+        trials = sweep.batch_size(settings.n_trials, is_here=can_prune)
+        at_once = trials * len(sweep.space.replicates())
     capacity, max_stack_size = Capacity(), 1 if launcher is None else None
     if launcher is not None and settings.stack_size != "auto":
         max_stack_size = settings.stack_size
-    if launcher is not None and settings.pruner == "none":  # pruned runs are trained in-process
-        machines = [machine_for(group[0], threads=1) for group in groups.values()]
-        num_runs = sum(map(len, groups.values()))
+    if launcher is not None and not sweep.prunes:  # pruned runs are trained in-process
+        first = examples if sweep.is_search else [group[0] for group in groups.values()]
+        machines = [machine_for(job, threads=1) for job in first]
+        num_runs = at_once or sum(map(len, groups.values()))
         capacity = launcher.capacity(machines, num_runs, settings.processes)
     benchmarks = _measure(
-        groups, capacity=capacity, max_stack_size=max_stack_size, memory=settings.memory
+        groups,
+        capacity=capacity,
+        most=at_once,
+        max_stack_size=max_stack_size,
+        memory=settings.memory,
     )
     stacks = split_groups(
         groups, benchmarks=benchmarks, max_stack_size=max_stack_size, capacity=capacity
@@ -204,6 +218,7 @@ def _measure(
     groups: Mapping[str, Sequence[Job]],
     *,
     capacity: Capacity,
+    most: int | None,
     max_stack_size: int | None,
     memory: float | str,
 ) -> dict[str, Benchmark]:
@@ -212,6 +227,7 @@ def _measure(
     What is trained on GPUs of other machines is not measured: they are not here.
 
     Args:
+        most: runs that there may be of a group at a time; None: those that are in it.
         memory: GiB that a stack may fill, or auto.
     """
     benchmarks = dict[str, Benchmark]()
@@ -225,9 +241,10 @@ def _measure(
     for key, group in groups.items():
         machine = machine_for(group[0], threads=capacity.threads or None)
         bound = _free_memory(machine) if memory == "auto" else float(memory) * 2**30
+        jobs = group if most is None else list(islice(cycle(group), most))
         benchmarks[key] = benchmark(
-            [job.config for job in group],
-            [view_data(job.config, job.dataset) for job in group],
+            [job.config for job in jobs],
+            [view_data(job.config, job.dataset) for job in jobs],
             group[0].dataset,
             machine,
             largest=max_stack_size,

@@ -215,7 +215,7 @@ class Progress:
 
     def _runs_text(self) -> str:
         of = "" if self.num_runs is None else f" of {self.num_runs}"
-        names = {"FAILED": "failed", "KILLED": "pruned"}
+        names = {"FAILED": "failed", "KILLED": "stopped early"}
         others = [f", {self.counts[s]} {name}" for s, name in names.items() if s in self.counts]
         return f"{self.counts.get('FINISHED', 0)}{of} finished{''.join(others)}"
 

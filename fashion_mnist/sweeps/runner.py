@@ -62,9 +62,6 @@ if TYPE_CHECKING:  # Optuna takes its time, and a grid does without it
     from fashion_mnist.sweeps.search import Trial
 
 UPLOAD_SECONDS, UPLOAD_SECONDS_PER_RUN = 60, 0.5  # that the store may take, at most
-BATCH_SIZE = 4  # trials that a search asks for at once: each learns of those before
-FEWEST_BATCHES = 4  # however many machines there are, or a search that learns would learn nothing
-INDEPENDENT_SAMPLERS = ("random", "qmc")  # that learn nothing anyway
 IN_PROCESS = -1  # the number of the stack that this process trains
 MAX_OPEN = 64  # runs that are only recorded: each holds two files open
 log = logging.getLogger("fashion_mnist")
@@ -303,11 +300,12 @@ def _search_batches(
     missing = [job for job in known if _is_open(job)]  # of seeds that are new
     announce(0, len(missing))
     yield Batch(known, missing)
-    batch_size = _batch_size(sweep, plan.capacity)
+    capacity = plan.capacity
+    batch_size = sweep.batch_size(capacity.number, is_here=capacity.is_here)
     while trials := search.ask(batch_size):
         jobs = compose(trials)
         announce(len(trials), sum(not job.has_ended for job in unique_runs(jobs)))
-        yield Batch(jobs, jobs, should_prune if settings.pruner != "none" else None)
+        yield Batch(jobs, jobs, should_prune if sweep.prunes else None)
         for trial in trials:
             own = [job for job in jobs if trial_of[job.number] == trial.number]
             results = [read_result(sweep, job) for job in own]
@@ -321,18 +319,8 @@ def _search_batches(
 def _is_open(job: Job) -> bool:
     """Whether a run has neither ended nor been pruned."""
     last = job.attempts.last
-    is_pruned = last is not None and PRUNED_TAG in last.tags()
+    is_pruned = last is not None and bool(last.tags().get(PRUNED_TAG))
     return job.attempts.last_status not in ENDED and not is_pruned
-
-
-def _batch_size(sweep: Sweep, capacity: Capacity) -> int:
-    """How many trials are asked for at once: on other machines, as many as these can train."""
-    settings = sweep.settings
-    if settings.stack_size != "auto":
-        return settings.stack_size
-    is_independent = settings.sampler in INDEPENDENT_SAMPLERS
-    most = settings.n_trials if is_independent else settings.n_trials // FEWEST_BATCHES
-    return max(BATCH_SIZE, min(1 if capacity.is_here else capacity.number, most))
 
 
 def train_jobs(

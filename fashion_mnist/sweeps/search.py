@@ -247,7 +247,10 @@ def _continued(trials: Sequence[FrozenTrial]) -> set[int]:
 
 
 def distribution(axis: Axis) -> BaseDistribution:
-    """An axis as Optuna's: the numbers of the choices, or the range."""
+    """An axis as Optuna's: the numbers of its sorted choices, or the range.
+
+    Sorted, for the search of the same choices in another order goes on with the same trials.
+    """
     if axis.choices is not None:
         return CategoricalDistribution(range(len(axis.choices)))
     low, high, step = axis.low, axis.last, axis.step
@@ -262,7 +265,7 @@ def override_texts(axis: Axis, value: float) -> tuple[str, ...]:
     Floats are cut to six digits, unless that leads out of the range.
     """
     if axis.choices is not None:
-        return axis.choices[int(value)]
+        return axis.sorted_choices[int(value)]
     short = value if isinstance(value, int) else float(f"{value:.6g}")
     return (text_of(short if axis.low <= short <= axis.high else value),)
 

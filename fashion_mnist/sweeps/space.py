@@ -15,7 +15,7 @@ from fashion_mnist.analysis.labels import REPLICATE_KEYS
 from fashion_mnist.config.compose import Composer
 from fashion_mnist.config.messages import ConfigError, did_you_mean, shorten, shown
 from fashion_mnist.config.overrides import parse_override
-from fashion_mnist.sweeps.axes import Axis, axis_of_override, read_axis, text_of
+from fashion_mnist.sweeps.axes import Axis, axis_of_override, read_axis, same_text, text_of
 
 MOST_RUNS = 100_000  # of a grid, where sweep.limit does not say more
 _KEY = re.compile(r"\+{0,2}([a-zA-Z_][\w./@:-]*)")
@@ -157,7 +157,7 @@ def sweep_id(
     Equal for the same sweep with other seeds or folds, in another place, or in another order.
     """
     axes = {axis.name: _resolved(axis, sampler) for axis in space.searched}
-    fixed = [_same(text) for text in space.fixed if not _NOT_COMPARED.match(_split(text)[0])]
+    fixed = [same_text(text) for text in space.fixed if not _NOT_COMPARED.match(_split(text)[0])]
     conditions = {
         name: {key: sorted(texts) for key, texts in wanted.items()}
         for name, wanted in space.conditions.items()
@@ -170,17 +170,8 @@ def sweep_id(
 
 def _resolved(axis: Axis, sampler: str) -> Any:
     if axis.choices is not None or (sampler == "grid" and (axis.count or math.inf) <= MOST_RUNS):
-        return sorted([_same(text) for text in row] for row in axis.values())
+        return sorted([same_text(text) for text in row] for row in axis.values())
     return [axis.low, axis.high, axis.log, axis.step, axis.num if sampler == "grid" else None]
-
-
-def _same(text: str) -> str:
-    """A value, or a key and its value, with one text for 0 and 0.0."""
-    before, equals, value = text.rpartition("=")
-    try:
-        return f"{before}{equals}{float(value)!r}"
-    except ValueError:
-        return text
 
 
 def _too_many(size: int, limit: int | None) -> ConfigError:
@@ -362,12 +353,12 @@ def _note_typos(
         f"{place}.{key} must be one of {shorten(known)}{did_you_mean(text, there)}, "
         f"got {shorten(text)}"
         for text in texts
-        if _same(text) not in map(_same, there)
+        if same_text(text) not in map(same_text, there)
     ]
 
 
 def _holds(condition: Mapping[str, tuple[str, ...]], values: Mapping[str, str]) -> bool:
     return all(
-        key in values and _same(values[key]) in map(_same, texts)
+        key in values and same_text(values[key]) in map(same_text, texts)
         for key, texts in condition.items()
     )

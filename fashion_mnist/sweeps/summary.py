@@ -89,7 +89,7 @@ def read_result(sweep: Sweep, job: Job) -> RunResult:
 def result_of(sweep: Sweep, job: Job, state: RunState) -> RunResult:
     """What the event log of a job's run says came of it."""
     status, tags, history = state.status, state.tags, state.history()
-    is_pruned = status == "KILLED" and PRUNED_TAG in tags
+    is_pruned = status == "KILLED" and bool(tags.get(PRUNED_TAG))
     again = ["rerun=true"] if status == "FAILED" else []
     return RunResult(
         number=job.number,

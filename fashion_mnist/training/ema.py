@@ -28,10 +28,11 @@ class WeightAverage:
         """
         limit = (1 + num_steps) / (10 + num_steps)
         shares = [1 - min(decay, limit) for decay in self.decays]
-        for name, average in self.tensors.items():
-            if len(shares) == 1:
+        if len(set(shares)) == 1:
+            for name, average in self.tensors.items():
                 average.lerp_(self.sources[name], shares[0])
-            else:
-                share = torch.tensor(shares, device=average.device)
-                shape = (-1, *[1] * (average.dim() - 1))
-                average.lerp_(self.sources[name], share.view(shape))
+            return
+        row = torch.tensor(shares, device=next(iter(self.tensors.values())).device)
+        for name, average in self.tensors.items():
+            shape = (-1, *[1] * (average.dim() - 1))
+            average.lerp_(self.sources[name], row.view(shape))

@@ -33,7 +33,7 @@ class Evaluation:
 class Divergence:
     """A run whose loss or weights are no longer finite."""
 
-    epoch: int
+    epoch: int  # from 1
     step: int  # within the epoch, from 1
     last_finite_loss: float  # in this epoch; NaN where its first step had none
 
@@ -82,7 +82,7 @@ def train_epoch(
     step_losses = torch.stack(losses).cpu().double()  # [steps, R]
     sizes = torch.tensor([hit.shape[1] for hit in hits]).unsqueeze(1)
     train_loss = ((step_losses * sizes).sum(0) / loader.num_examples).tolist()
-    train_accuracy = (torch.cat(hits, 1).sum(1) / loader.num_examples).tolist()
+    train_accuracy = [hit / loader.num_examples for hit in torch.cat(hits, 1).sum(1).tolist()]
     seconds = time.perf_counter() - started  # after the host has waited for the device
     validation = None if validation_index is None else validate(stack, validation_index)
     rows = [

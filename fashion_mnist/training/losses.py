@@ -46,7 +46,7 @@ def cross_entropy(
             return each.mean(1)
         return each.sum(1) / class_weights[targets].sum(1)
     shares = as_shares(targets, logits.shape[-1])
-    smoothing = label_smoothing.view(-1, 1, 1)
+    smoothing = label_smoothing.to(logits.device).view(-1, 1, 1)
     smoothed = shares * (1 - smoothing) + smoothing / logits.shape[-1]
     if class_weights is not None:
         smoothed = smoothed * class_weights

@@ -1,9 +1,8 @@
-"""Optimisers: torch's own, with one parameter group for each network of the stack.
+"""Optimisers: torch's own, with a parameter group for all networks of a stack, or one for each.
 
-R networks in the stack. A network's parameters are views into the stack's, so that every number
-that an optimiser takes may differ from network to network; where none does, one group has all. On a
-GPU a group costs some 58 µs of a core for each step, whatever its size: there AdamW and SGD update
-a whole stack at once.
+R networks in the stack. Where their options differ, a network's parameters are views into the
+stack's, in a group of their own. On a GPU a group costs some 58 µs of a core for each step,
+whatever its size: there AdamW and SGD update a whole stack at once.
 """
 
 import inspect
@@ -16,7 +15,8 @@ from torch import Tensor, nn
 
 from fashion_mnist.models.network import MLP
 
-Schedule = Callable[[float], float]  # of progress: the factor of the learning rate
+# of progress from 0 to 1; that two are the same their `==` says
+LearningRateFactor = Callable[[float], float]
 
 _REFUSED = {
     "lbfgs": "it wants the loss recomputed within a step",
@@ -70,7 +70,7 @@ def build_optimizer(
     *,
     name: str,
     options: Sequence[Mapping[str, Any]],
-    schedules: Sequence[Schedule],
+    schedules: Sequence[LearningRateFactor],
     clip_grad_norm: Sequence[float] | None = None,
 ) -> "StackOptimizer | BatchedOptimizer":
     """The optimiser of a stack; the arguments are those of `StackOptimizer`."""
@@ -102,7 +102,7 @@ class StackOptimizer:
         *,
         name: str,
         options: Sequence[Mapping[str, Any]],
-        schedules: Sequence[Schedule],
+        schedules: Sequence[LearningRateFactor],
         clip_grad_norm: Sequence[float] | None = None,
     ) -> None:
         """Set up the groups.
@@ -123,9 +123,9 @@ class StackOptimizer:
             for r in range(self.num_networks)
         ]
         is_alike = all(own == self.settings[0] for own in self.settings)
-        self.is_whole = self.num_networks > 1 and is_alike and name not in _NOT_ELEMENTWISE
+        self.is_one_group = self.num_networks > 1 and is_alike and name not in _NOT_ELEMENTWISE
         # what each group of torch's has
-        self.updated = [dict[str, Tensor](self.parameters)] if self.is_whole else self.views
+        self.updated = [dict[str, Tensor](self.parameters)] if self.is_one_group else self.views
         groups = [
             {"params": list(tensors.values()), **own}
             for tensors, own in zip(self.updated, options, strict=False)
@@ -139,7 +139,7 @@ class StackOptimizer:
         Args:
             progress: of training, from 0 to 1, which the schedules take.
         """
-        if self.num_networks > 1 and (self.clip_grad_norm is not None or not self.is_whole):
+        if self.num_networks > 1 and (self.clip_grad_norm is not None or not self.is_one_group):
             for name, parameter in self.parameters.items():
                 assert parameter.grad is not None
                 for r, views in enumerate(self.views):
@@ -157,14 +157,13 @@ class StackOptimizer:
             for view in views.values():
                 view.grad = None
 
-    def _part(self, whole: Tensor, network: int) -> Tensor:
-        """One network's part of a tensor of all."""
-        return whole if self.num_networks == 1 else whole.detach()[network]
+    def _part(self, tensor: Tensor, network: int) -> Tensor:
+        return part_of(tensor, network, self.num_networks)
 
     def learning_rates(self) -> list[float]:
         """The learning rate of each network's last step."""
         rates = [float(group["lr"]) for group in self.torch_optimizer.param_groups]
-        return rates * self.num_networks if self.is_whole else rates
+        return rates * self.num_networks if self.is_one_group else rates
 
     def state_tensors(self) -> list[Tensor]:
         """All that is kept between steps, for whoever counts the memory."""
@@ -174,11 +173,11 @@ class StackOptimizer:
     def state_dict(self, network: int) -> dict[str, Tensor]:
         """A copy of one network's state, under `parameter name/state name`."""
         found = {}
-        for name, tensor in self.updated[0 if self.is_whole else network].items():
+        for name, tensor in self.updated[0 if self.is_one_group else network].items():
             for key, value in self.torch_optimizer.state[tensor].items():
                 if value is not None:
                     own = torch.as_tensor(value)
-                    is_of_all = self.is_whole and own.dim() > 0  # a count of steps is no array
+                    is_of_all = self.is_one_group and own.dim() > 0  # a count of steps is no array
                     part = self._part(own, network) if is_of_all else own
                     found[f"{name}/{key}"] = part.detach().clone()
         return found
@@ -187,13 +186,13 @@ class StackOptimizer:
         """Set one network's state from what `state_dict` gave; all have done as many steps."""
         # as torch does: only fused kernels want the count of steps on the device
         is_fused = self.torch_optimizer.param_groups[0].get("fused")
-        for name, tensor in self.updated[0 if self.is_whole else network].items():
+        for name, tensor in self.updated[0 if self.is_one_group else network].items():
             own = self.torch_optimizer.state[tensor]
             for full_name, value in state.items():
                 parameter, _, key = full_name.rpartition("/")
                 if parameter != name:
                     continue
-                if self.is_whole and value.dim() > 0:
+                if self.is_one_group and value.dim() > 0:
                     whole = own.setdefault(key, torch.zeros_like(tensor, dtype=value.dtype))
                     self._part(whole, network).copy_(value)
                 else:
@@ -214,7 +213,7 @@ class BatchedOptimizer:
         *,
         name: str,
         options: Sequence[Mapping[str, Any]],
-        schedules: Sequence[Schedule],
+        schedules: Sequence[LearningRateFactor],
         clip_grad_norm: Sequence[float] | None = None,
     ) -> None:
         """As `StackOptimizer`, where `can_batch` says so."""
@@ -360,9 +359,9 @@ def _along(row: Tensor, tensor: Tensor) -> Tensor:
     return row.view(-1, *[1] * (tensor.dim() - 1))
 
 
-def view_of(tensor: Tensor, network: int, num_networks: int) -> Tensor:
-    """One network's part of a stack's tensor, which is the whole of a stack of one."""
-    return tensor if num_networks == 1 else tensor[network]
+def part_of(tensor: Tensor, network: int, num_networks: int) -> Tensor:
+    """One network's part of a stack's tensor, in the same memory; of a stack of one the tensor."""
+    return tensor if num_networks == 1 else tensor.detach()[network]
 
 
 @cache

@@ -14,7 +14,7 @@ from fashion_mnist.data.loader import Loader
 from fashion_mnist.models.network import MLP
 from fashion_mnist.training.ema import WeightAverage
 from fashion_mnist.training.losses import Loss
-from fashion_mnist.training.optim import BatchedOptimizer, StackOptimizer, view_of
+from fashion_mnist.training.optim import BatchedOptimizer, StackOptimizer, part_of
 
 HistoryRow = dict[str, float]
 
@@ -89,7 +89,7 @@ class Stack:
         for part, tensors in parts.items():
             saved = under(part, state.tensors)
             for name, tensor in tensors.items():
-                view_of(tensor, run, self.num_runs).copy_(saved[name])
+                part_of(tensor, run, self.num_runs).copy_(saved[name])
         self.optimizer.load_state_dict(run, under("optimizer", state.tensors))
         generators = under("generator", state.tensors)
         for name, generator in self._generators(run).items():
@@ -97,7 +97,7 @@ class Stack:
 
     def _copies(self, tensors: Mapping[str, Tensor], run: int) -> dict[str, Tensor]:
         return {
-            name: view_of(tensor, run, self.num_runs).clone() for name, tensor in tensors.items()
+            name: part_of(tensor, run, self.num_runs).clone() for name, tensor in tensors.items()
         }
 
     def _generators(self, run: int) -> dict[str, torch.Generator]:

@@ -47,7 +47,7 @@ def main() -> None:
         "data.train_size=10000",
         "tracking.uri=null",
         "training.checkpoint_seconds=0",
-        "sweep.stack_size=8",  # the same stacks everywhere
+        "training.threads=1",  # everywhere, for the bits depend on it
         f"training.epochs={options.epochs}",
         "optimizer.lr=1e-3,3e-3",
         f"seed=range({options.runs // 2})",

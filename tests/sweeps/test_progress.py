@@ -48,7 +48,7 @@ def test_counts_runs_stacks_and_the_best() -> None:
     progress.end_stack(0)
     texts = progress.texts()
     assert texts["stacks"] == "1 of 3 done"
-    assert texts["runs"] == "2 of 7 finished, 1 failed, 1 pruned"
+    assert texts["runs"] == "2 of 7 finished, 1 failed, 1 stopped early"
     assert texts["best"] == "0.8500  lr=0.3"
     assert texts["speed"] == "8.0 runs a minute"
 

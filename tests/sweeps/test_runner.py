@@ -359,7 +359,10 @@ def test_a_stopped_sweep_publishes_what_is_finished_and_goes_on(data: Path) -> N
 
 @pytest.mark.long
 def test_a_search_gives_up_weak_runs_and_counts_its_trials(data: Path) -> None:
-    """A pruned run ends as killed, with a tag; started again there is nothing left to do."""
+    """A pruned run ends as killed, with a tag; started again there is nothing left to do.
+
+    Trained to its end by another command it is a run like others.
+    """
     words = (
         NOWHERE,
         "sweep.sampler=random",
@@ -382,6 +385,12 @@ def test_a_search_gives_up_weak_runs_and_counts_its_trials(data: Path) -> None:
     more = sweep(data, *words, "sweep.n_trials=12")
     assert more.returncode == 0, more.stdout + more.stderr
     assert len(summary()) == 12
+    [weak, *_] = pruned
+    rate = weak.state().params["optimizer.lr"]
+    alone = sweep(data, NOWHERE, "training.epochs=6", f"optimizer.lr={rate}")
+    assert "going on after epoch" in alone.stdout, alone.stdout + alone.stderr
+    assert weak.status() == "FINISHED"
+    assert not weak.tags()["pruned"]
 
 
 @pytest.mark.long

@@ -145,6 +145,38 @@ def test_killed_search_goes_on(sampler: str, killed: tuple[Path, dict[str, list[
     assert states(search).count(TrialState.FAIL) == 3
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_choices_in_another_order_are_the_same_search(tmp_path: Path, sampler: str) -> None:
+    """A sweep keeps its id then: its trials keep their values, and their scores."""
+    texts = ("relu", "gelu", "silu", "10", "9.0")
+    axes = [
+        Axis(keys=("model.activation",), choices=tuple((text,) for text in order))
+        for order in (texts, texts[::-1])
+    ]
+    search = open_search(tmp_path, axes=axes[:1], sampler=sampler)
+    trials = search.ask(6)
+    for trial in trials:
+        search.tell(trial.number, [float(len(trial.values["model.activation"]))])
+    again = open_search(tmp_path, axes=axes[1:], sampler=sampler)
+    assert [trial.values for trial in again.known()] == [trial.values for trial in trials]
+    assert all(t.scores == (len(t.values["model.activation"]),) for t in again.known())
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "step", "last"),
+    [(0, 1, 0.3, 0.9), (0.1, 1, 0.2, 0.9), (0, 9, 4, 8), (0.0, 0.3, 0.1, 0.3)],
+)
+def test_a_step_that_misses_the_end_of_its_range(
+    low: float, high: float, step: float, last: float
+) -> None:
+    """Also where YAML writes a fraction and a whole number: the last value is that of a grid."""
+    axis = Axis(keys=("model.dropout",), low=low, high=high, step=step)
+    assert axis.last == last
+    assert float(axis.values()[-1][0]) == last
+    drawn = distribution(axis)
+    assert (drawn.low, drawn.high) == (low, last)  # type: ignore[attr-defined]  # of a range
+
+
 def test_kill_while_mending_doubles_nothing(tmp_path: Path) -> None:
     """A trial that was enqueued again and not yet closed is asked for once."""
     search = open_search(tmp_path)
@@ -335,3 +367,38 @@ def test_sound_search_has_no_problem() -> None:
     assert search_problems(sweep, num_epochs=5, can_prune=True) == []
     grid = read_sweep(["sweep.pruner=median", "seed=0,1"], Composer())
     assert search_problems(grid, num_epochs=1, can_prune=False) == []
+    assert sweep.prunes
+    assert not grid.prunes  # and leaves its runs to the workers
+
+
+def test_a_search_wants_what_it_compares() -> None:
+    """Without a validation split nothing is measured on one; sizes can be compared."""
+    for objective, number in (("final/val_loss", 1), ("parameters", 0)):
+        words = ["sweep.sampler=tpe", f"sweep.objectives=[{objective}]", "model.width=4,8"]
+        sweep = read_sweep(words, Composer())
+        problems = search_problems(sweep, num_epochs=5, can_prune=True, has_validation=False)
+        assert len(problems) == number
+        assert "data.validation_size is 0, got final/val_loss" in "".join(problems) or not number
+
+
+def test_as_many_trials_at_once_as_can_be_trained() -> None:
+    """On other machines; here the cores decide nothing of what a search that learns proposes."""
+
+    def batch_size(sampler: str, num_workers: int, *, is_here: bool, stack_size: str) -> int:
+        words = [f"sweep.sampler={sampler}", "sweep.n_trials=80", f"sweep.stack_size={stack_size}"]
+        sweep = read_sweep([*words, "model.width=4,8"], Composer())
+        return sweep.batch_size(num_workers, is_here=is_here)
+
+    assert batch_size("tpe", 64, is_here=True, stack_size="auto") == 4
+    assert batch_size("tpe", 64, is_here=True, stack_size="8") == 8
+    assert batch_size("tpe", 64, is_here=False, stack_size="1") == 20  # it learns three times
+    assert batch_size("random", 64, is_here=True, stack_size="auto") == 64
+    assert batch_size("random", 640, is_here=False, stack_size="auto") == 80
+    assert batch_size("tpe", 1, is_here=False, stack_size="auto") == 4
+
+
+def test_many_choices_are_said_in_short() -> None:
+    """The number of them, and the first and the last."""
+    values = ",".join(map(str, range(1, 61)))
+    sweep = read_sweep([f"model.width={values}"], Composer())
+    assert sweep.words() == {"model.width": ["60 values, 1 to 60"]}

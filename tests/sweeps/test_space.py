@@ -1,5 +1,6 @@
 """A sweep's space: one notation in YAML and on the command line, and exactly the jobs it means."""
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from fashion_mnist.config.compose import Composer, config_folder
 from fashion_mnist.config.messages import ConfigError
@@ -373,6 +375,17 @@ def test_a_recipe_and_a_users_folder_may_bring_a_sweep(tmp_path: Path) -> None:
     assert jobs == [("model=small",), ("model=smaller",)]
     configs = [job.config for job in composer.jobs(jobs)]
     assert [config.model.width for config in configs] == [128, 3]
+
+
+def test_the_notation_that_is_explained_makes_sound_jobs() -> None:
+    """The examples in the comments of architectures.yaml, each as the axes of a sweep."""
+    text = (config_folder() / "sweep" / "architectures.yaml").read_text()
+    examples = re.findall(r"^#   (\S.*?:.*?)(?:  .*)?$", text, re.MULTILINE)
+    assert len(examples) == 9
+    for example in examples:
+        axes: Any = OmegaConf.to_container(OmegaConf.create(example))  # 1e-4 is a number there
+        made = read_space([], axes=axes, when={})
+        Composer().jobs([made.overrides_of(job) for job in made.grid()])
 
 
 @pytest.mark.long

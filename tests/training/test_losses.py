@@ -35,17 +35,22 @@ def mean_and_gradient(loss: Loss, logits: Tensor, targets: Tensor) -> tuple[Tens
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("is_alone", [True, False])
+@pytest.mark.parametrize("smoothing", [SMOOTHING, [0.1, 0.1]])
 def test_cross_entropy_is_torchs(
-    targets: Tensor, weights: Sequence[float] | None, number: int, is_alone: bool
+    targets: Tensor,
+    weights: Sequence[float] | None,
+    number: int,
+    is_alone: bool,
+    smoothing: Sequence[float],
 ) -> None:
     """With a smoothing for each network, alone and in a stack, for labels and mixed images."""
     own = slice(number, number + 1) if is_alone else slice(0, 2)
-    loss = build("cross_entropy", weights, SMOOTHING[own])
+    loss = build("cross_entropy", weights, smoothing[own])
     means, gradients = mean_and_gradient(loss, LOGITS[own], targets[own])
     logits = LOGITS[number].clone().requires_grad_()
     class_weights = None if weights is None else torch.tensor(weights)
     expected = F.cross_entropy(
-        logits, targets[number], weight=class_weights, label_smoothing=SMOOTHING[number]
+        logits, targets[number], weight=class_weights, label_smoothing=smoothing[number]
     )
     if weights is not None and targets is SHARES:  # torch divides by the number of examples then
         expected = expected * 7 / (SHARES[number] * torch.tensor(weights)).sum()
@@ -53,6 +58,18 @@ def test_cross_entropy_is_torchs(
     place = 0 if is_alone else number
     torch.testing.assert_close(means[place], expected.detach())
     torch.testing.assert_close(gradients[place], logits.grad)
+
+
+@pytest.mark.parametrize("targets", [LABELS, SHARES], ids=["indices", "shares"])
+@pytest.mark.parametrize("smoothing", [[0.1], [0.1, 0.1], SMOOTHING])
+def test_losses_stay_on_their_device(targets: Tensor, smoothing: Sequence[float]) -> None:
+    """No number of an option is left on the CPU where the logits are elsewhere."""
+    own = slice(0, len(smoothing))
+    options = {"label_smoothing": smoothing}
+    loss = build_loss("cross_entropy", options=options, class_weights=WEIGHTS, device="meta")
+    means = loss(LOGITS[own].to("meta"), targets[own].to("meta"))
+    assert means.device.type == "meta"
+    assert means.shape == (len(smoothing),)
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
