@@ -14,9 +14,9 @@ from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
 from fashion_mnist.data.idx import write_idx
 from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.members import Member, Observer, train_members
 from fashion_mnist.runs.run_dir import RunDir, recover
 from fashion_mnist.runs.stacks import view_data
-from fashion_mnist.runs.training import Member, Observer, train_members
 from fashion_mnist.training.device import Machine
 
 CLASS_NAMES = ("Trouser", "Bag", "Shirt")

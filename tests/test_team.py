@@ -13,8 +13,8 @@ import yaml
 from mlflow.cli import server as mlflow_server
 
 from fashion_mnist.config.store_uri import demand_no_password, has_password, without_password
+from fashion_mnist.tracking.checks import complaint
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.uri import complaint
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "scripts" / "tracking-server.compose.yaml"

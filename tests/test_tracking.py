@@ -34,6 +34,7 @@ from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.events import LOG_FILE
 from fashion_mnist.runs.files import run_lock
 from fashion_mnist.runs.run_state import Destination, RunState
+from fashion_mnist.tracking.checks import check_store, root_cause
 from fashion_mnist.tracking.saved_views import view_links
 from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.upload_state import (
@@ -49,7 +50,6 @@ from fashion_mnist.tracking.uploader_process import (
     uploader_lock,
     wait_until_uploaded,
 )
-from fashion_mnist.tracking.uri import check_store, root_cause
 from fashion_mnist.tracking.watched_log import WatchedLog, end_abandoned
 from fashion_mnist.training.checkpoint import Model, save_model
 
@@ -787,7 +787,7 @@ def test_one_sender_for_a_folder(output_dir: Path) -> None:
 
 def test_training_side_imports_no_mlflow() -> None:
     """Neither the event log nor what training calls of tracking brings mlflow or torch in."""
-    names = ("uri", "upload_state", "uploader_process", "server", "saved_views", "reader")
+    names = ("checks", "upload_state", "uploader_process", "server", "saved_views", "reader")
     modules = ("runs.event_log", *(f"tracking.{name}" for name in names))
     imports = ";".join(f"import fashion_mnist.{module}" for module in modules)
     code = f"import sys; {imports}; sys.exit(bool({{'mlflow', 'torch'}} & set(sys.modules)))"

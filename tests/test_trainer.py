@@ -14,12 +14,12 @@ from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs import results, trainer
 from fashion_mnist.runs.identity import next_folder, run_folders
+from fashion_mnist.runs.members import Member, Observer
 from fashion_mnist.runs.records import run_name
 from fashion_mnist.runs.request import Request, RequestResult, outcome_of
 from fashion_mnist.runs.run_dir import RunDir, RunError, locked
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.runs.training import Member, Observer
 from fashion_mnist.training.stack import HistoryRow, Stack
 from tests.builders import QUIET, load, make_config, make_data
 from tests.training.test_contract import ATOL, RTOL

@@ -22,11 +22,11 @@ from fashion_mnist.config.schema import Config, flatten, nested
 from fashion_mnist.config.user_files import plain_tree
 from fashion_mnist.metrics.statistics import ALPHA, McNemarTest, mcnemar_test
 from fashion_mnist.runs.identity import NUMERICS_TAG
+from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.records import CONFIG_FILE
 from fashion_mnist.runs.request import Request, load_data, outcome_of
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.runs.training import Observer
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import SCORE, RecordedRun
 from fashion_mnist.tracking.uploader_process import begin_uploading

@@ -20,10 +20,10 @@ from fashion_mnist.config.messages import (
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.metrics import classification
 from fashion_mnist.runs.artifacts import read_confusion
+from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.results import EARLY_STOPPING_TAG
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.signals import StopRequested
-from fashion_mnist.runs.training import Observer
 from fashion_mnist.sweeps.progress import lines_above_the_display
 from fashion_mnist.training.stack import HistoryRow, Stack
 

@@ -54,10 +54,10 @@ from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_request
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.sweeps.definition import check_sweep, is_sweep, is_swept, train_command
 from fashion_mnist.sweeps.parent import child_request, read_context
+from fashion_mnist.tracking.checks import demand_store
 from fashion_mnist.tracking.links import pages, run_link, short_path, show_command
 from fashion_mnist.tracking.upload_state import Outcome
 from fashion_mnist.tracking.uploader_process import begin_uploading, wait_until_uploaded
-from fashion_mnist.tracking.uri import demand_store
 
 log = logging.getLogger("fashion_mnist")
 

@@ -228,7 +228,7 @@ def work(connection: Connection, told_to_stop: Connection, device: str | None) -
     stop = threading.Event()
     threading.Thread(target=_wait_for_stop, args=(told_to_stop, stop), daemon=True).start()
     from fashion_mnist.launchers.worker import RefusalError, train_task
-    from fashion_mnist.runs.training import Observer
+    from fashion_mnist.runs.members import Observer
 
     if device is not None:  # before this process has used any
         os.environ["CUDA_VISIBLE_DEVICES"] = device

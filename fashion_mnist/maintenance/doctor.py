@@ -40,12 +40,10 @@ from fashion_mnist.runs.event_log import is_offline
 from fashion_mnist.runs.events import logged_dirs
 from fashion_mnist.runs.run_state import Destination
 from fashion_mnist.tracking.artifact_roots import local_path
+from fashion_mnist.tracking.checks import check_store, schema_problem, why_unwritable
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import ID_TAG, RecordedRun, how_to_restore
-from fashion_mnist.tracking.schema import schema_problem
 from fashion_mnist.tracking.upload_state import read_problems, upload_state_path
-from fashion_mnist.tracking.uploader_process import why_unwritable
-from fashion_mnist.tracking.uri import check_store
 from fashion_mnist.tracking.watched_log import WatchedLog
 from fashion_mnist.training.device import physical_cores
 

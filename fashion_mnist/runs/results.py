@@ -15,13 +15,13 @@ from fashion_mnist.runs.artifacts import SplitResult, record_split, record_train
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.identity import FAILURE_TAG
 from fashion_mnist.runs.markdown import plain
+from fashion_mnist.runs.members import Member
 from fashion_mnist.runs.records import record_dataset
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.stacks import (
     View,
     build_architecture,
 )
-from fashion_mnist.runs.training import Member
 from fashion_mnist.training.checkpoint import Model, save_model, tensors_sha256
 from fashion_mnist.training.device import Machine
 from fashion_mnist.training.stack import HistoryRow

@@ -19,6 +19,7 @@ from fashion_mnist.runs.identity import (
     TRAINING_IMAGES_TAG,
     code_tags,
 )
+from fashion_mnist.runs.members import Member, Observer, train_what_can_be
 from fashion_mnist.runs.records import record_destination, record_start, run_name
 from fashion_mnist.runs.request import (
     ENDED,
@@ -43,7 +44,6 @@ from fashion_mnist.runs.run_dir import (
 from fashion_mnist.runs.run_state import RunState
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.stacks import stack_key, view_data
-from fashion_mnist.runs.training import Member, Observer, train_what_can_be
 from fashion_mnist.training.device import Machine, process_tags
 
 log = logging.getLogger("fashion_mnist")

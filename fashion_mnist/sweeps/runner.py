@@ -20,13 +20,13 @@ from fashion_mnist.launchers.base import Capacity, Launcher, Task, Workers
 from fashion_mnist.launchers.local import LocalLauncher
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.events import LOG_FILE
+from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.request import ENDED, Datasets, RequestResult, resolve_machine_of
 from fashion_mnist.runs.results import PRUNED_TAG
 from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.runs.run_state import RunState
 from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
 from fashion_mnist.runs.trainer import is_recorded, train
-from fashion_mnist.runs.training import Observer
 from fashion_mnist.sweeps.benchmark import Benchmark
 from fashion_mnist.sweeps.definition import EPOCH_METRICS, Sweep
 from fashion_mnist.sweeps.jobs import Job, JobStack, group_by_key, split_groups, unique_runs
@@ -51,11 +51,11 @@ from fashion_mnist.sweeps.summary import (
     result_of,
     write_results,
 )
+from fashion_mnist.tracking.checks import demand_store
 from fashion_mnist.tracking.links import pages, run_link, short_path
 from fashion_mnist.tracking.saved_views import sweep_link
 from fashion_mnist.tracking.upload_state import Outcome, Upload
 from fashion_mnist.tracking.uploader_process import begin_uploading, wait_until_uploaded
-from fashion_mnist.tracking.uri import demand_store
 from fashion_mnist.training.stack import HistoryRow, Stack
 
 if TYPE_CHECKING:  # Optuna takes its time, and a grid does without it

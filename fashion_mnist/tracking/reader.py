@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool
 from fashion_mnist.config.store_uri import absolute_uri, demand_no_password, sqlite_path
 from fashion_mnist.runs.files import is_inside, leads_down
 from fashion_mnist.tracking.artifact_roots import local_path, resolved_root
+from fashion_mnist.tracking.checks import ANSWER_SECONDS, answering, check_store
 from fashion_mnist.tracking.recorded import (
     LOST_FILES,
     ArtifactFile,
@@ -28,7 +29,6 @@ from fashion_mnist.tracking.recorded import (
     in_one_line,
     time_of,
 )
-from fashion_mnist.tracking.uri import ANSWER_SECONDS, answering, check_store
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run

@@ -10,9 +10,9 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from fashion_mnist.config.store_uri import absolute_uri, driver_uri
+from fashion_mnist.tracking.checks import answering, root_cause
 from fashion_mnist.tracking.recorded import MODEL_FOLDER, SCORE, TEST_SCORE, RecordedRun
 from fashion_mnist.tracking.store import at_home
-from fashion_mnist.tracking.uri import answering, root_cause
 
 _NAME = re.compile(r"[\w. -]{1,100}")  # what filters of MLflow's take, in quotes
 _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")

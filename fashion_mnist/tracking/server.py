@@ -24,9 +24,9 @@ from fashion_mnist.config.store_uri import (
     sqlite_path,
     without_password,
 )
+from fashion_mnist.tracking.checks import check_store
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.saved_views import VERSION_TAG, view_links
-from fashion_mnist.tracking.uri import check_store
 
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 180  # at most

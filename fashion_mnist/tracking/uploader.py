@@ -7,6 +7,13 @@ from pathlib import Path
 from fashion_mnist.runs.event_log import is_offline, set_offline
 from fashion_mnist.runs.events import LOG_FILE, SWEEPS, logged_dirs
 from fashion_mnist.runs.run_state import Destination
+from fashion_mnist.tracking.checks import (
+    ANSWER_SECONDS,
+    UNKNOWN,
+    check_store,
+    complaint,
+    refused_with,
+)
 from fashion_mnist.tracking.log_upload import LogUpload, Relatives, end_lost_runs
 from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.upload_state import Outcome, Problems, outcome, problem_key
@@ -15,13 +22,6 @@ from fashion_mnist.tracking.uploader_process import (
     start_uploader,
     uploader_lock,
     wait_until_uploaded,
-)
-from fashion_mnist.tracking.uri import (
-    ANSWER_SECONDS,
-    UNKNOWN,
-    check_store,
-    complaint,
-    refused_with,
 )
 from fashion_mnist.tracking.watched_log import WatchedLog, end_abandoned
 

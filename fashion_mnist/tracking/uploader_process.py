@@ -18,11 +18,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryFile
 
-from fashion_mnist.config.messages import disk_trouble
 from fashion_mnist.runs.events import logged_dirs
 from fashion_mnist.runs.files import ProcessLock, run_lock
+from fashion_mnist.tracking.checks import ANSWER_SECONDS, check_store, why_unwritable
 from fashion_mnist.tracking.upload_state import (
     Outcome,
     Problem,
@@ -34,7 +33,6 @@ from fashion_mnist.tracking.upload_state import (
     read_problems,
     uploads,
 )
-from fashion_mnist.tracking.uri import ANSWER_SECONDS, check_store
 
 MODULE = "fashion_mnist.tracking.uploader_process"
 LONGEST_LOG_BYTES = 1_000_000
@@ -42,7 +40,6 @@ STOP_SECONDS = 5  # for a program that is told to stop: it is killed after 30 at
 PATIENCE_SECONDS = 10  # with an uploader that sends nothing, which may only be starting
 MOST_STARTS = 3  # of an uploader that ends without having sent anything
 LAST_SECONDS = 8  # after SIGTERM; containers are given 10 before they are killed
-PROBE_BYTES = 4096
 
 log = logging.getLogger(__name__)
 
@@ -192,17 +189,6 @@ class Starts:
             return str(error)
         self.number += 1
         return None
-
-
-def why_unwritable(folder: Path) -> str | None:
-    """Why nothing more can be written to a folder, in one line; None where something can."""
-    try:
-        with TemporaryFile(dir=folder) as probe:
-            probe.write(bytes(PROBE_BYTES))
-            probe.flush()
-    except OSError as error:
-        return disk_trouble(OSError(error.errno, error.strerror, str(folder)))
-    return None
 
 
 def main(output_dir: Path) -> None:

@@ -25,12 +25,12 @@ from fashion_mnist.config.compose import check
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.metrics.classification import accuracy
+from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.request import Request, load_data, resolve_machine_of
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.stacks import build_stack, view_data
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.runs.training import Observer
 from fashion_mnist.training.loop import evaluate, train_epoch
 from fashion_mnist.training.stack import HistoryRow, Stack
 

@@ -16,11 +16,11 @@ from mlflow.entities import Run
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.events import LOG_FILE, SEAL_FILE, make_event, read_events
 from fashion_mnist.runs.files import run_lock
+from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.run_state import RunState
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.runs.training import Observer
 from fashion_mnist.tracking.recorded import STATE_TAG
 from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.upload_state import read_problems, upload_state_path, uploads

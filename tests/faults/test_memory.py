@@ -43,7 +43,7 @@ from pathlib import Path
 import psutil
 
 from fashion_mnist.training.device import Machine
-from fashion_mnist.runs.training import Observer
+from fashion_mnist.runs.members import Observer
 from tests.builders import load, make_config, train_stack
 
 folder, process = Path(sys.argv[1]), psutil.Process()

@@ -24,10 +24,10 @@ from typer.testing import CliRunner
 from fashion_mnist.cli.app import app
 from fashion_mnist.maintenance.doctor import check_tracking
 from fashion_mnist.runs.run_dir import RunError
+from fashion_mnist.tracking.checks import PASSWORD, USERNAME, demand_store, login_headers
 from fashion_mnist.tracking.server import mlflow_server, wait_until_ready
 from fashion_mnist.tracking.upload_state import Outcome
 from fashion_mnist.tracking.uploader import Uploader, sync
-from fashion_mnist.tracking.uri import PASSWORD, USERNAME, demand_store, login_headers
 from tests.builders import data_overrides, make_config, make_data
 from tests.faults.event_logs import EXPERIMENT, write_run
 from tests.faults.postgres import free_port, missing, postgres

@@ -27,12 +27,12 @@ from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking import uploader_process
+from fashion_mnist.tracking.checks import ANSWER_SECONDS, demand_store
 from fashion_mnist.tracking.server import mlflow_server, wait_until_ready
 from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.upload_state import UploadState, read_problems, uploads
 from fashion_mnist.tracking.uploader import Uploader, sync
 from fashion_mnist.tracking.uploader_process import start_uploader, wait_until_uploaded
-from fashion_mnist.tracking.uri import ANSWER_SECONDS, demand_store
 from tests.builders import QUIET, data_overrides, load, make_config, make_data
 from tests.faults.event_logs import EXPERIMENT, draw, say_epoch, write_run
 from tests.faults.processes import fork_server, kill_uploaders, wait_for

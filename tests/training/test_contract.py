@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fashion_mnist.runs.training import Member, Observer
+from fashion_mnist.runs.members import Member, Observer
 from fashion_mnist.training.device import Machine
 from fashion_mnist.training.stack import Stack
 from tests.builders import load, make_config, make_data, train_in, train_stack

@@ -1,4 +1,4 @@
-"""Whether a store answers, and what it says where it does not. No MLflow here.
+"""Whether a store or a folder can be used, and what is said where it cannot. No MLflow here.
 
 A login is never ours to keep: MLflow's client takes it from the environment, or from a file in the
 home directory, and what is asked here without MLflow's client goes with the same.
@@ -8,19 +8,23 @@ import base64
 import configparser
 import json
 import os
+import re
 import socket
 import sqlite3
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from http.client import HTTPException
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryFile
 from threading import Thread
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from fashion_mnist.config.messages import first_line_of
+from fashion_mnist.config.messages import disk_trouble, first_line_of
 from fashion_mnist.config.store_uri import (
     DATABASE_PORTS,
     absolute_uri,
@@ -28,7 +32,6 @@ from fashion_mnist.config.store_uri import (
     sqlite_path,
     without_password,
 )
-from fashion_mnist.tracking.schema import schema_problem
 
 USERNAME, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 TOKEN = "MLFLOW_TRACKING_TOKEN"
@@ -40,6 +43,7 @@ _MLFLOWS_WORDS = {
     "CUSTOMER_UNAUTHORIZED": UNKNOWN,
     "PERMISSION_DENIED": FORBIDDEN,
 }
+PROBE_BYTES = 4096  # written to a folder to see whether it takes any
 ANSWER_SECONDS = 5  # for a store that is asked whether it is there
 _API = "api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
 
@@ -104,7 +108,7 @@ def _check_sqlite(path: Path) -> None:
             database.execute("SELECT count(*) FROM sqlite_master")
         return
     existing = next(parent for parent in path.parents if parent.exists())
-    tempfile.TemporaryFile(dir=existing).close()  # has no name that could be taken
+    TemporaryFile(dir=existing).close()  # has no name that could be taken
 
 
 def _ask_server(uri: str, timeout_seconds: float, for_writing: bool) -> str | None:
@@ -136,6 +140,61 @@ def _proxy(uri: str) -> str:
     if not proxy or not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
         return ""
     return f" (by the proxy {without_password(proxy)}: set NO_PROXY={parts.hostname})"
+
+
+def schema_problem(path: Path) -> tuple[str, str] | None:
+    """Why MLflow must not have an sqlite file, and what mends it; None where it may.
+
+    MLflow's migrations are read, not run: it would change the file.
+
+    Raises:
+        sqlite3.Error: the file cannot be read.
+    """
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as file:
+        tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master")}
+        has_revision = "alembic_version" in tables
+        rows = file.execute("SELECT version_num FROM alembic_version") if has_revision else ()
+        revision = next((str(word) for (word,) in rows), "")
+    if not tables:
+        return None  # MLflow makes its own
+    if "experiments" not in tables:
+        words = f"{path} is a database of another program (its tables: {', '.join(sorted(tables))})"
+        return words[:300], "choose another tracking.uri, or move it away"
+    newest, known = _revisions()
+    if revision == newest:
+        return None
+    if revision not in known:
+        words = f"{path} was made by a newer MLflow ({metadata.version('mlflow')} is installed here"
+        return f"{words}, which does not know its schema {revision})", "choose another tracking.uri"
+    words = f"{path} was made by an older MLflow: its schema is {revision}, not {newest}"
+    return words, f"keep a copy of it, then: mlflow db upgrade sqlite:///{path}"
+
+
+@cache  # it reads dozens of files
+def _revisions() -> tuple[str, set[str]]:
+    """The newest schema of the installed MLflow, and all that it can migrate from."""
+    package = find_spec("mlflow")
+    assert package is not None
+    assert package.origin is not None
+    folder = Path(package.origin).parent / "store" / "db_migrations" / "versions"
+    text = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+    known, before = (
+        set(re.findall(rf'^{name} = "(\w+)"', text, re.MULTILINE))
+        for name in ("revision", "down_revision")
+    )
+    [newest] = known - before
+    return newest, known
+
+
+def why_unwritable(folder: Path) -> str | None:
+    """Why nothing more can be written to a folder, in one line; None where something can."""
+    try:
+        with TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(PROBE_BYTES))
+            probe.flush()
+    except OSError as error:
+        return disk_trouble(OSError(error.errno, error.strerror, str(folder)))
+    return None
 
 
 def login_headers() -> dict[str, str]:
