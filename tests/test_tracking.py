@@ -776,6 +776,20 @@ def test_waiting_keeps_its_bound(output_dir: Path, uri: str) -> None:
     assert outcome == Outcome(outcome.uploads, "not everything was sent within 0.2 s")
 
 
+def test_wait_ends_where_no_uploader_lives_for_long(
+    output_dir: Path, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that ends at once, for MLflow is broken, is started three times; its log says why."""
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "mlflow.py").write_text("raise ImportError('broken')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
+    folder = make_folder(output_dir)
+    write_whole_run(folder, uri)
+    outcome = wait_until_uploaded([folder], timeout_seconds=240)
+    assert outcome.reason == f"the uploader stops: see {output_dir / 'uploader.log'}"
+    assert (output_dir / "uploader.log").read_text().count("ImportError: broken") == 3
+
+
 def test_one_sender_for_a_folder(output_dir: Path) -> None:
     """While one uploader has the folder none is started, and one started anyway leaves."""
     make_folder(output_dir)

@@ -193,6 +193,21 @@ def test_artifacts_must_be_files_in_the_tree(tmp_path: Path, path: str) -> None:
         event_log.artifact(path)
 
 
+def test_what_mlflow_would_refuse_is_refused_at_once(tmp_path: Path) -> None:
+    """A digest or a key that it does not take would hold up the whole log."""
+    with EventLog(tmp_path) as event_log:
+        (event_log.artifacts / "a.png").touch()
+        for digest in ("", "0" * 37):
+            with pytest.raises(ValueError, match="a dataset's digest must have 1 to 36 characters"):
+                event_log.dataset(
+                    "a", digest=digest, context="train", source="", num_examples=1, image_shape=()
+                )
+        for key in ("", "a+b", "a~b"):
+            with pytest.raises(ValueError, match="an image key takes letters"):
+                event_log.image(key, "a.png")
+    assert kinds(tmp_path) == ["log"]
+
+
 def test_lock_tells_whether_a_process_lives(tmp_path: Path) -> None:
     """A run has a writer while a process holds its lock, and none after a SIGKILL."""
     code = "import sys; from pathlib import Path; from fashion_mnist.runs.files import run_lock;"
