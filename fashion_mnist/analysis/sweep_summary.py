@@ -50,7 +50,7 @@ def write_summary(
     folder: Path,
     board: Leaderboard,
     *,
-    num_doubles: int,
+    num_duplicates: int,
     title: str,
     objectives: Sequence[str],
     is_search: bool = False,
@@ -62,7 +62,7 @@ def write_summary(
     A chart of an earlier summary that there is nothing to draw for any more is removed.
 
     Args:
-        num_doubles: jobs that are the same run as another.
+        num_duplicates: jobs that are the same run as another.
         objectives: the score first; with two there is a Pareto front.
         is_search: whether settings were asked for one after the other: their history is drawn.
         note_of_tests: which settings' test scores were read, a line each.
@@ -86,7 +86,7 @@ def write_summary(
     page = render(
         "sweep.html",
         title=title,
-        counts=_counts(board, num_doubles),
+        counts=_counts(board, num_duplicates),
         answer=board.answer(),
         leaderboard=leaderboard_table(board, MOST_ROWS),
         notes=[SPREAD_NOTE, *board.notes()],
@@ -194,7 +194,7 @@ def describe(
     board: Leaderboard,
     axes: Mapping[str, Sequence[str]],
     *,
-    num_doubles: int = 0,
+    num_duplicates: int = 0,
     title: str,
     note_of_tests: Sequence[str] = (),
     command: str = "",
@@ -203,11 +203,11 @@ def describe(
 
     Args:
         axes: each axis, replicate axes included, and its values or the words for them.
-        num_doubles: jobs that are the same run as another.
+        num_duplicates: jobs that are the same run as another.
     """
     # MLflow shows the first lines and folds the rest
     first, *others = map(plain, board.answer())
-    lines = [f"**{first}**", *others, "", plain(f"{_counts(board, num_doubles)}.")]
+    lines = [f"**{first}**", *others, "", plain(f"{_counts(board, num_duplicates)}.")]
     lines += ["", *(board.markdown(MOST_DESCRIBED) if board.scored else []), ""]
     lines += [f"Swept ({plain(title)}):", ""]
     lines += [f"- {code(axis)}: {_some(values)}" for axis, values in axes.items()]
@@ -243,12 +243,12 @@ def _unfinished(runs: Sequence[RunResult]) -> Table | None:
     return table(rows[:MOST_ROWS], text=text)
 
 
-def _counts(board: Leaderboard, num_doubles: int) -> str:
+def _counts(board: Leaderboard, num_duplicates: int) -> str:
     """`14 runs, 7 settings: 12 finished, 2 failed`."""
     outcomes = Counter(run.outcome for run in board.runs).most_common()
     words = f"{board.size()}: {', '.join(f'{count} {word}' for word, count in outcomes)}"
-    if num_doubles:
-        words += f"; {plural(num_doubles, 'job')} the same as another, which count once"
+    if num_duplicates:
+        words += f"; {plural(num_duplicates, 'job')} the same as another, which count once"
     return words
 
 

@@ -30,7 +30,7 @@ def train_task(task: Task, observer: Observer, *, is_remote: bool = False) -> li
     """Train a stack's runs, or go on with them, or find that it was done before; record them.
 
     Args:
-        is_remote: on another machine than the sweep, whose own uploader carries the event logs.
+        is_remote: on another machine than the sweep, whose uploader sends the event logs.
 
     Raises:
         RefusalError: there is no data here, or other data, or another version of the program.

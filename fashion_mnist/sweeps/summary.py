@@ -137,7 +137,7 @@ def _digest(result: SweepResult, command: str) -> str:
     """SHA-256 of what the summary is made from: results, settings, command, the program's code."""
     digest = sha256(f"{code_tags()['code_sha256']} {command} {result.sweep.settings!r}".encode())
     for run in result.results:
-        # a run's history says nothing new while its length and its last figures are the same
+        # a run's history says nothing new while its length and its last metrics are the same
         said = run.number, run.folder, run.status, run.failure, len(run.history), run.metrics
         digest.update(repr((said, run.values, run.pruned_at, run.command)).encode())
     return digest.hexdigest()
@@ -158,7 +158,7 @@ def _write_summary(event_log: EventLog, result: SweepResult, command: str) -> No
     artifacts = write_summary(
         event_log.artifacts,
         board,
-        num_doubles=num_duplicates,
+        num_duplicates=num_duplicates,
         title=sweep.name,
         objectives=sweep.settings.objectives,
         is_search=sweep.is_search,
@@ -168,7 +168,7 @@ def _write_summary(event_log: EventLog, result: SweepResult, command: str) -> No
     description = describe(
         board,
         sweep.words(),
-        num_doubles=num_duplicates,
+        num_duplicates=num_duplicates,
         title=sweep.name,
         note_of_tests=note_of_tests,
         command=command,

@@ -63,7 +63,7 @@ def write(folder: Path, results: Sequence[RunResult], **options: str) -> str:
     files = write_summary(
         folder,
         ranked(results),
-        num_doubles=0,
+        num_duplicates=0,
         title=options.get("title", "widths"),
         objectives=[SCORE, "parameters"],
         note_of_tests=["width=2"],

@@ -171,7 +171,7 @@ def test_the_page_of_a_sweep_runs_nothing(tmp_path: Path) -> None:
     write_summary(
         tmp_path,
         rank(results, score="final/val_accuracy"),
-        num_doubles=0,
+        num_duplicates=0,
         title=HTML,
         objectives=["final/val_accuracy"],
         note_of_tests=[HTML],
@@ -228,7 +228,7 @@ def test_tables_hold_what_was_written(tmp_path: Path) -> None:
     write_summary(
         tmp_path,
         rank(results, score="final/val_accuracy"),
-        num_doubles=0,
+        num_duplicates=0,
         title="t",
         objectives=["final/val_accuracy"],
         note_of_tests=[],
