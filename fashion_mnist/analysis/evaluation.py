@@ -59,7 +59,7 @@ class Scores:
     def metrics(self) -> dict[str, float]:
         """Every score that is a single number."""
         area = calibration.area_under_risk(self.predictions.selection)
-        return self.result.figures() | self.predictions.metrics | {"area_under_risk": area}
+        return self.result.metrics() | self.predictions.metrics | {"area_under_risk": area}
 
 
 def robustness_of(
@@ -284,17 +284,17 @@ def record_first_test(
     """
     from fashion_mnist.tracking.store import add_to_run  # imports mlflow, which takes seconds
 
-    figures = {f"{TEST}/{key}": value for key, value in result.figures().items()}
+    metrics = {f"{TEST}/{key}": value for key, value in result.metrics().items()}
     with tempfile.TemporaryDirectory() as place:
         list(write_split(Path(place), result, class_names))
-        add_to_run(store.uri, run, metrics=figures, folders={TEST: Path(place, TEST)})
+        add_to_run(store.uri, run, metrics=metrics, folders={TEST: Path(place, TEST)})
 
 
 def record_scores(store: Reader, scored: ScoredNetwork, files: Sequence[Path]) -> list[str]:
     """Add the scores to the run's record; returns where in its artifacts it is.
 
     Below `evaluation/`; and where the run had left its test set alone, as what a run records that
-    reads it: files below `test/`, figures `test/…`. Then it counts as read.
+    reads it: files below `test/`, metrics `test/…`. Then it counts as read.
 
     Args:
         files: that `write_scores` wrote.

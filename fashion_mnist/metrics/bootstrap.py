@@ -23,7 +23,7 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Difference:
-    """The second's figure less the first's, and the interval of that."""
+    """The second's metric − the first's, and the interval of that."""
 
     value: float
     interval: Interval
@@ -88,7 +88,7 @@ def _cells(
 ) -> tuple[Integers, Integers]:
     """The kinds of images there are, each `[K, 3]`: label and both predictions; how many `[K]`.
 
-    Images of one kind count alike in every figure: drawing kinds is drawing images.
+    Images of one kind count alike in every metric: drawing kinds is drawing images.
     """
     shape = (num_classes,) * 3
     kinds, images = np.unique(

@@ -60,8 +60,8 @@ class SplitResult:
             sha256=sha256,
         )
 
-    def figures(self) -> dict[str, float]:
-        """Every figure of the split, without a prefix."""
+    def metrics(self) -> dict[str, float]:
+        """All of the split, without a prefix."""
         scores = {key: float(value) for key, value in classification.summarize(self.counts).items()}
         ece = expected_calibration_error(reliability(self.probabilities, self.labels))
         return {"loss": self.loss, **scores, "ece": ece}

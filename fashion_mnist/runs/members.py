@@ -141,7 +141,7 @@ class Observer:
 
     on_step: Callable[[Stack, int], None]
     on_epoch: Callable[[Stack, list[HistoryRow]], None]
-    gives_up: Callable[[int, int, HistoryRow], bool] = _never  # a member's number, epoch, figures
+    gives_up: Callable[[int, int, HistoryRow], bool] = _never  # a member's number, epoch, metrics
     check_for_stop: Callable[[], None] = _go_on  # asked before a run is evaluated and recorded
 
 

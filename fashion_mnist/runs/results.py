@@ -42,22 +42,22 @@ class TrainedRun:
     machine: Machine
 
     def record_validation(self, event_log: EventLog) -> None:
-        """Record the figures on the validation split, if there is one."""
+        """Record the metrics on the validation split, if there is one."""
         if not len(self.view.split.validation):
             return
         result = self._evaluate("validation")
-        figures = result.figures()
-        named = {f"final/val_{key}": figures[key] for key in ("loss", "accuracy", "f1_macro")}
+        metrics = result.metrics()
+        named = {f"final/val_{key}": metrics[key] for key in ("loss", "accuracy", "f1_macro")}
         event_log.metrics(0, named)
         self._record(event_log, result)
 
     def record_test(self, event_log: EventLog) -> None:
-        """Record the figures on the test set: it counts as read from here on."""
+        """Record the metrics on the test set: it counts as read from here on."""
         result = self._evaluate("test")
         record_dataset(event_log, self.dataset, "test", len(result.labels), self.dataset.sha256)
         self._record(event_log, result)
-        # last: these figures are what says that the test set was read and recorded
-        event_log.metrics(0, {f"test/{key}": value for key, value in result.figures().items()})
+        # last: these metrics are what says that the test set was read and recorded
+        event_log.metrics(0, {f"test/{key}": value for key, value in result.metrics().items()})
 
     def record_pictures(self, event_log: EventLog, history: Sequence[HistoryRow]) -> None:
         """Record the pictures that a sweep draws of its winner alone."""

@@ -274,7 +274,7 @@ def _keep(run: _Begun) -> None:
 def _finish(runs: Sequence[_Begun], dataset: Dataset, observer: Observer) -> None:
     for run in runs:
         if run.member.weights is not None:
-            observer.check_for_stop()  # for its figures take their time
+            observer.check_for_stop()  # for its pictures take their time
         failure = run.member.failure
         try:
             if isinstance(failure, OSError):  # what it learned before that may yet be kept

@@ -168,7 +168,7 @@ def _check_state(state: TrainingState) -> None:
     rows = state.history
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise TypeError("a history is a list of rows")
-    if not all(isinstance(figure, int | float) for row in rows for figure in row.values()):
+    if not all(isinstance(value, int | float) for row in rows for value in row.values()):
         raise TypeError("a row holds numbers by name")
 
 

@@ -71,7 +71,7 @@ def test_figures_are_those_that_training_recorded(
     index = torch.arange(len(images.labels))
     pixels = images.images.flatten(1)
     evaluation = network.model.evaluate(pixels, images.labels, index=index)
-    figures = SplitResult.of(split, evaluation, images.images, images.sha256).figures()
+    figures = SplitResult.of(split, evaluation, images.images, images.sha256).metrics()
     for key in ("loss", "accuracy", "f1_macro"):
         assert figures[key] == pytest.approx(run.metrics[prefix + key], rel=1e-6)
 
