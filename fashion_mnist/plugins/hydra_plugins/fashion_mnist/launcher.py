@@ -5,6 +5,7 @@ Hydra imports this file at every start, so what is slow to import is imported wh
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
@@ -42,15 +43,26 @@ class StackedLauncher(Launcher):
 
         Raises:
             ConfigError, DataError: before anything is trained.
+            KeyboardInterrupt: a signal has asked to stop; what was learned by then is saved.
         """
-        from fashion_mnist.runs.request import Datasets
+        from fashion_mnist.runs.request import Datasets, wants_uploader
+        from fashion_mnist.runs.signals import StopRequested, stop_requests
         from fashion_mnist.sweeps.jobs import make_jobs
-        from fashion_mnist.sweeps.runner import train_jobs
+        from fashion_mnist.sweeps.runner import TrainingSetup, train_jobs
+        from fashion_mnist.tracking.uploader_process import begin_uploading
 
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         requests = [self._request(list(overrides)) for overrides in job_overrides]
         jobs = make_jobs(requests, Datasets(), first_number=initial_job_idx)
-        return self.report(jobs, train_jobs(jobs))
+        configs = [request.config for request in requests if wants_uploader(request.config)]
+        for output_dir in {Path(config.output_dir).absolute() for config in configs}:
+            begin_uploading(output_dir)  # also where all was trained before, and not yet sent
+        try:
+            with stop_requests() as stop:
+                results = train_jobs(jobs, TrainingSetup(check_for_stop=stop.check))
+        except StopRequested as error:
+            raise KeyboardInterrupt from error  # a sweeper goes on after an Exception
+        return self.report(jobs, results)
 
     def report(
         self, jobs: "Sequence[Job]", results: "Mapping[str, RequestResult]"
