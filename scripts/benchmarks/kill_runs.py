@@ -43,7 +43,6 @@ SWEEP = ("-m", "model.depth=1,2", "sweep.processes=2")
 SEARCH = (
     "sweep.sampler=tpe",
     "sweep.n_trials=4",
-    "sweep.stack_size=2",
     "optimizer.lr=tag(log,interval(1e-4,1e-1))",
 )
 KINDS: dict[tuple[str, ...], Sequence[Victim]] = {  # what is started, and who is killed
@@ -79,6 +78,7 @@ def kill_in(folder: Path, number: int, draws: random.Random, *, is_real: bool) -
     """One kind of command in a fresh folder, until so many kills have hit."""
     own = REAL if is_real else (*data_overrides(make_data(folder / "data")), *SMALL)
     words = ["train", *COMMON, *own]
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # which the check of a round before leaves behind
     killed = KilledCommands(folder, words, start_console_script, draws)
     kind = draws.choice(list(KINDS))
     try:

@@ -31,7 +31,6 @@ SWEEP = ("-m", "model.width=5,6", "sweep.processes=2")
 SEARCH = (
     "sweep.sampler=tpe",
     "sweep.n_trials=4",
-    "sweep.stack_size=2",
     "optimizer.lr=tag(log,interval(1e-4,1e-1))",
 )
 
