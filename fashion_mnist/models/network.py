@@ -137,6 +137,7 @@ class Linear(nn.Module):
 def _affine(x: Tensor, weight: Tensor, bias: Tensor | None, product: Product) -> Tensor:
     if weight.dim() == 2:
         return product(x, weight, bias)
+    # (W xᵀ)ᵀ: so the gradient of W has W's layout, into which autograd would copy it at each step
     if bias is None:
         return torch.bmm(weight, x.mT).mT
     return torch.baddbmm(bias.unsqueeze(-1), weight, x.mT).mT
@@ -158,6 +159,7 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, H]` or `[R, B, H]` to the same shape; a stack is R·H channels to torch's kernel."""
+        # a view, for a stack's linear layer leaves x as `[R, H, B]` in memory
         channels = x if x.dim() == 2 else x.mT.reshape(1, -1, x.shape[1])
         normalised = F.batch_norm(
             channels,

@@ -20,6 +20,7 @@ from fashion_mnist.plots.figure import (
     apart,
     default_style,
     depth_below,
+    means_and_stds,
     name_axes,
     new_figure,
     number_ticks,
@@ -96,8 +97,7 @@ def _draw_effect(axes: Axes, effect: Effect, scale: Scale) -> None:
     """One panel of main effects, its values below it."""
     axes.set_xlim(*scale.ends)
     text_ticks_below(axes, _ticks(scale))
-    rows = sorted((scale.positions[v], s.mean, s.std or 0.0) for v, s in effect.scores.items())
-    xs, means, stds = np.array(rows, dtype=np.float64).T
+    xs, means, stds = means_and_stds({scale.positions[v]: s for v, s in effect.scores.items()})
     is_line = scale.spacing != "even" and len(xs) <= MOST_LABELLED
     style: dict[str, Any] = {"fmt": "o-" if is_line else "o", "color": BLUE, "lw": 0.8}
     if all(score.n == 1 for score in effect.scores.values()):

@@ -6,14 +6,16 @@ Lengths and font sizes are points, from the top left of a figure; a point is two
 from __future__ import annotations  # matplotlib takes 0.9 s to import: only what draws charts does
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.plots import drawing
 from fashion_mnist.plots.drawing import FAINT, INK
 from fashion_mnist.plots.fonts import fallback_families, import_matplotlib, log_missing_letters
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.ticker import Locator
 
+Floats = NDArray[np.float64]
 Tick = tuple[float, str]  # where it is, and its label
 
 PIXELS_PER_POINT = 2
@@ -138,6 +141,15 @@ def size_of(axes: Axes) -> tuple[float, float]:
     return axes.bbox.width / PIXELS_PER_POINT, axes.bbox.height / PIXELS_PER_POINT
 
 
+def means_and_stds(
+    scores: Mapping[int, Statistic] | Mapping[float, Statistic],
+) -> tuple[Floats, Floats, Floats]:
+    """Places in order, means and standard deviations; of one value there is no deviation: 0."""
+    rows = sorted((place, score.mean, score.std or 0.0) for place, score in scores.items())
+    places, means, stds = np.array(rows, dtype=np.float64).T
+    return places, means, stds
+
+
 def name_axes(axes: Axes, across: str, up: str) -> None:
     """Write what is across and what is up, as far as there is room."""
     width, height = size_of(axes)
@@ -187,7 +199,7 @@ def _number_texts(numbers: Sequence[float], *, log: bool) -> list[str]:
     """The numbers with as many decimals as the one that needs most, or all as 1e10."""
     sizes = [abs(number) for number in numbers if number] or [1.0]
     if not 1e-5 <= max(sizes) < 1e10 or (log and min(sizes) < 1e-4):
-        texts = (np.format_float_scientific(x, 3, trim="-", exp_digits=1) for x in numbers)
+        texts = (np.format_float_scientific(x, 6, trim="-", exp_digits=1) for x in numbers)
         return [text.replace("+", "") for text in texts]
     decimals = [len(f"{number:.6f}".rstrip("0").partition(".")[2]) for number in numbers]
     if not log:

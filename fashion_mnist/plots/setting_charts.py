@@ -15,6 +15,7 @@ from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.plots.drawing import BLUE, FAINT, INK, PALE, VERMILION
 from fashion_mnist.plots.figure import (
     default_style,
+    means_and_stds,
     name_axes,
     new_figure,
     number_ticks,
@@ -112,8 +113,7 @@ def learning_curves_figure(curves: Sequence[Curve], title: str, caption: str) ->
     figure, [axes] = new_figure(title, caption, PANEL, bottom=bottom)
     last = max(max(curve.scores) for curve in curves)
     for number, (curve, color) in enumerate(zip(curves, CURVE_COLORS, strict=False)):
-        rows = sorted((epoch, own.mean, own.std or 0.0) for epoch, own in curve.scores.items())
-        epochs, means, stds = np.array(rows, dtype=np.float64).T
+        epochs, means, stds = means_and_stds(curve.scores)
         order = 3 - 0.1 * number  # the best above the others
         if len(epochs) <= MOST_MARKED:
             # whiskers of several curves stand beside each other

@@ -77,7 +77,8 @@ class Axis:
     @property
     def sorted_choices(self) -> tuple[tuple[str, ...], ...]:
         """The choices in an order that does not depend on how they are written."""
-        return tuple(sorted(self.choices or (), key=lambda row: [same_text(text) for text in row]))
+        choices = self.choices or ()
+        return tuple(sorted(choices, key=lambda row: ([same_text(text) for text in row], row)))
 
     def values(self) -> Sequence[tuple[str, ...]]:
         """The values of a grid, a text for each key; `count` is not None."""

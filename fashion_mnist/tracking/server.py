@@ -105,8 +105,9 @@ def mlflow_server(
     command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", LOOPBACK]
     command += ["--port", str(port), *(() if "--workers" in options else ("--workers", "1"))]
     # on its standard output is advice alone, on its standard error one line of it
-    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    with started([*command, *options], folder, environment, **streams) as server:
+    with started(
+        [*command, *options], folder, environment, subprocess.DEVNULL, subprocess.PIPE
+    ) as server:
         Thread(target=_show_errors, args=(server.stderr,), daemon=True).start()
         yield server
 

@@ -89,9 +89,10 @@ def build_loss(
         options: of the loss, each a number for each network.
         class_weights: one for each class; None: all are 1.
     """
-    shared = {key: len(set(values)) == 1 for key, values in options.items()}
     own = {
-        key: torch.tensor(values[:1]) if shared[key] else torch.tensor(values, device=device)
+        key: torch.tensor(values, device=device)
+        if len(set(values)) > 1
+        else torch.tensor(values[:1])
         for key, values in options.items()
     }
     weights = None if class_weights is None else torch.tensor(class_weights, device=device)

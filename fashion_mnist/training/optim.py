@@ -160,6 +160,10 @@ class StackOptimizer:
     def _part(self, tensor: Tensor, network: int) -> Tensor:
         return part_of(tensor, network, self.num_networks)
 
+    def _updated_with(self, network: int) -> dict[str, Tensor]:
+        """What torch updates one network by, by name: its own tensors, or those of all."""
+        return self.updated[0 if self.is_one_group else network]
+
     def learning_rates(self) -> list[float]:
         """The learning rate of each network's last step."""
         rates = [float(group["lr"]) for group in self.torch_optimizer.param_groups]
@@ -173,7 +177,7 @@ class StackOptimizer:
     def state_dict(self, network: int) -> dict[str, Tensor]:
         """A copy of one network's state, under `parameter name/state name`."""
         found = {}
-        for name, tensor in self.updated[0 if self.is_one_group else network].items():
+        for name, tensor in self._updated_with(network).items():
             for key, value in self.torch_optimizer.state[tensor].items():
                 if value is not None:
                     own = torch.as_tensor(value)
@@ -186,7 +190,7 @@ class StackOptimizer:
         """Set one network's state from what `state_dict` gave; all have done as many steps."""
         # as torch does: only fused kernels want the count of steps on the device
         is_fused = self.torch_optimizer.param_groups[0].get("fused")
-        for name, tensor in self.updated[0 if self.is_one_group else network].items():
+        for name, tensor in self._updated_with(network).items():
             own = self.torch_optimizer.state[tensor]
             for full_name, value in state.items():
                 parameter, _, key = full_name.rpartition("/")

@@ -78,7 +78,6 @@ def kill_in(folder: Path, number: int, draws: random.Random, *, is_real: bool) -
     """One kind of command in a fresh folder, until so many kills have hit."""
     own = REAL if is_real else (*data_overrides(make_data(folder / "data")), *SMALL)
     words = ["train", *COMMON, *own]
-    os.environ.pop("MLFLOW_TRACKING_URI", None)  # which the check of a round before leaves behind
     killed = KilledCommands(folder, words, start_console_script, draws)
     kind = draws.choice(list(KINDS))
     try:

@@ -3,9 +3,11 @@
 import contextlib
 import json
 import math
+import os
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ Point = tuple[str, int]  # a metric's key and step
 
 @dataclass
 class Told:
-    """What an event log says, its last word on everything, read without the reader."""
+    """What an event log says, of everything what it says last, read without the reader."""
 
     run_dir: Path
     id: str = ""
@@ -158,16 +160,27 @@ def _same(stored: float, told: float) -> bool:
     return stored == max(-sys.float_info.max, min(told, sys.float_info.max))
 
 
+@contextlib.contextmanager
+def _tracking_uri(uri: str) -> Iterator[None]:
+    """Where MLflow looks for logged models, whatever is asked; programs started later do not."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before or "")
+        if before is None:
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
 def _assert_files(where: str, folder: Path, told: Told, uri: str, run: Run) -> None:
     if not told.artifacts and not told.models:
         return
-    # where MLflow looks for logged models, whatever is asked
-    mlflow.set_tracking_uri(driver_uri(uri))
     database = uri.removeprefix("sqlite:///")
     # the roots of a store in the folder that a command was started in are relative to it
     place = Path(database).absolute().parent if database != uri else Path.cwd()
     with tempfile.TemporaryDirectory() as temporary:
-        with contextlib.chdir(place):
+        with contextlib.chdir(place), _tracking_uri(driver_uri(uri)):
             mlflow.artifacts.download_artifacts(
                 run_id=run.info.run_id,
                 artifact_path="",
