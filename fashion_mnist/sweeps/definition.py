@@ -17,9 +17,9 @@ from fashion_mnist.config.compose import (
 )
 from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.config.overrides import parse_override
-from fashion_mnist.config.schema import SweepConfig
+from fashion_mnist.config.schema import Config, SweepConfig
 from fashion_mnist.sweeps.axes import Axis, text_of
-from fashion_mnist.sweeps.space import Space, read_space
+from fashion_mnist.sweeps.space import Space, holds, read_space
 from fashion_mnist.tracking.links import program
 
 BATCH_SIZE = 4  # trials that a search asks for at once: each learns of those before
@@ -120,18 +120,41 @@ class Sweep:
         return self.composer.sweep_files(self.overrides)
 
 
+# a row of each axis: a text for each of its keys
+_Setting = Mapping[Axis, tuple[str, ...]]
+
+
 def _edges(space: Space) -> list[dict[str, str]]:
     """Settings that have every choice, and both ends of every range, at least once."""
     rows = {axis: _ends(axis) for axis in space.searched}
     first = {axis: own[0] for axis, own in rows.items()}
     last = {axis: own[-1] for axis, own in rows.items()}
-    others = [first | {axis: row} for axis, own in rows.items() for row in own[1:]]
+    others = [
+        _enabled(axis, first | {axis: row}, space, [each for each in rows if each != axis])
+        for axis, own in rows.items()
+        for row in own
+    ]
     settings = [first, *others, last]
     replicate = space.replicates()[0]
     return [space.active({**_values(setting), **replicate}) for setting in settings]
 
 
-def _values(setting: Mapping[Axis, tuple[str, ...]]) -> dict[str, str]:
+def _enabled(axis: Axis, setting: _Setting, space: Space, others: Sequence[Axis]) -> _Setting:
+    """The setting with other rows of these other axes, so that the axis counts in it."""
+    condition = space.conditions.get(axis.name, {})
+    for other in others:
+        own = {key: texts for key, texts in condition.items() if key in other.keys}
+        # a range takes its values from the condition
+        rows = other.choices or [(text,) for texts in own.values() for text in texts]
+        fitting = [row for row in rows if holds(own, dict(zip(other.keys, row, strict=True)))]
+        if own and fitting:
+            changed = {**setting, other: fitting[0]}
+            rest = [each for each in others if each != other]
+            setting = _enabled(other, changed, space, rest)
+    return setting
+
+
+def _values(setting: _Setting) -> dict[str, str]:
     pairs = (zip(axis.keys, row, strict=True) for axis, row in setting.items())
     return dict(chain.from_iterable(pairs))
 
@@ -195,14 +218,11 @@ def check_sweep(overrides: Sequence[str], composer: Composer) -> Sweep:
     return sweep
 
 
-def search_problems(
-    sweep: Sweep, *, num_epochs: int, can_prune: bool, has_validation: bool = True
-) -> list[str]:
+def search_problems(sweep: Sweep, config: Config, *, can_prune: bool) -> list[str]:
     """What keeps a search from being made, a message each; of a grid nothing.
 
     Args:
-        num_epochs: of each run.
-        has_validation: whether there is a validation split.
+        config: of one of its runs.
         can_prune: whether the launcher can stop a run after an epoch.
     """
     settings, axes = sweep.settings, sweep.space.searched
@@ -216,8 +236,13 @@ def search_problems(
     objectives, pruner = settings.objectives, settings.pruner
     if len(set(objectives)) < len(objectives):
         problems.append(f"sweep.objectives must differ, got {', '.join(objectives)}")
+    if config.rerun:
+        problems.append(
+            f"rerun must be false where sweep.sampler is {settings.sampler}, got true: a search "
+            "keeps what it has learned of each trial, and trains a setting once"
+        )
     measured = [name for name in objectives if name.startswith("final/val_")]
-    if measured and not has_validation:
+    if measured and config.data.validation_size == 0:
         problems.append(
             "sweep.objectives must not be measured on a validation split where "
             f"data.validation_size is 0, got {', '.join(measured)}"
@@ -238,7 +263,7 @@ def search_problems(
         f"unless hydra/launcher is stacked, which alone can stop a run, got {pruner}": (
             not can_prune
         ),
-        f"where training.epochs is 1, got {pruner}": num_epochs < 2,
+        f"where training.epochs is 1, got {pruner}": config.training.epochs < 2,
     }
     return problems + [
         f"sweep.pruner must be none {rule}" for rule, applies in rules.items() if applies

@@ -141,13 +141,7 @@ def plan_sweep(sweep: Sweep, launcher: Launcher | None, datasets: Datasets) -> P
     jobs = compose_jobs(sweep, sweep.samples(), datasets)
     config = jobs[0].config
     can_prune = isinstance(launcher, LocalLauncher)  # at once, after an epoch
-    problems = search_problems(
-        sweep,
-        num_epochs=config.training.epochs,
-        can_prune=can_prune,
-        has_validation=config.data.validation_size > 0,
-    )
-    if problems:
+    if problems := search_problems(sweep, config, can_prune=can_prune):
         raise ConfigError(problems)
     identity = sweep_id(
         sweep.space,

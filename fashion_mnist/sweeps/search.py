@@ -47,11 +47,10 @@ LOG_FILE = "optuna.log"
 
 @dataclass(frozen=True)
 class Trial:
-    """A setting to try: keys and their override texts; `scores`, one an objective, once told."""
+    """A setting to try: keys and their override texts."""
 
     number: int
     values: Mapping[str, str]
-    scores: tuple[float, ...] = ()
 
 
 class Search:
@@ -79,7 +78,6 @@ class Search:
         self._axes = {axis.name: axis for axis in axes}
         self._distributions = {axis.name: distribution(axis) for axis in axes}
         self._n_trials = n_trials
-        self._prunes = pruner != "none"
         self._asked: dict[int, optuna.Trial] = {}
         folder.mkdir(parents=True, exist_ok=True)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -91,9 +89,7 @@ class Search:
                 pruner=_build_pruner(pruner, num_epochs),
                 load_if_exists=True,
             )
-            for trial in self._trials():
-                if trial.state.is_finished():
-                    self._told(trial)
+            self.known()
         num_known = len(self._trials())
         self._study.sampler = _build_sampler(
             sampler, seed=seed, num_known=num_known, n_trials=n_trials
@@ -113,7 +109,7 @@ class Search:
         trials = self._trials()
         again = _continued(trials)
         return [
-            self._told(trial)
+            Trial(trial.number, self._texts(trial))
             for trial in trials
             if trial.state.is_finished() and trial.number not in again
         ]
@@ -124,8 +120,7 @@ class Search:
         again = _continued(trials)
         for trial in trials:
             if trial.state == TrialState.FAIL and trial.number not in again:
-                attributes = {"continues": trial.number, "is_retry": True}
-                self._study.enqueue_trial(trial.params, attributes)
+                self._study.enqueue_trial(trial.params, {"continues": trial.number})
 
     def ask(self, count: int) -> list[Trial]:
         """The next proposals, `count` or what `remaining` leaves; first those cut off by a kill.
@@ -139,10 +134,8 @@ class Search:
 
         Successive halving and Hyperband compare with the trials that reported that epoch before.
         """
-        if not self._prunes:
-            return False
-        trial = self._asked[number]
-        if epoch not in self._reported(number):  # else the run went back to a checkpoint
+        trial, frozen = self._asked[number], self._trials()[number]
+        if epoch not in frozen.intermediate_values:  # else the run went back to a checkpoint
             trial.report(score, epoch)
         return trial.should_prune()
 
@@ -159,22 +152,10 @@ class Search:
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
 
-    def _reported(self, number: int) -> Mapping[int, float]:
-        """The scores of a trial's epochs."""
-        return self._trials()[number].intermediate_values
-
     def _ask(self) -> Trial:
         trial = self._study.ask(fixed_distributions=self._distributions)
-        previous = trial.user_attrs.get("continues")
-        if previous is not None and "is_retry" not in trial.user_attrs:
-            for epoch, score in self._reported(previous).items():
-                trial.report(score, epoch)
         self._asked[trial.number] = trial
         return Trial(trial.number, self._texts(trial))
-
-    def _told(self, trial: FrozenTrial) -> Trial:
-        scores = tuple(trial.values) if trial.state == TrialState.COMPLETE else ()
-        return Trial(trial.number, self._texts(trial), scores)
 
     def _texts(self, trial: optuna.Trial | FrozenTrial) -> dict[str, str]:
         return {
@@ -190,7 +171,15 @@ class Search:
         for trial in trials:
             if trial.state == TrialState.RUNNING:  # its process is dead: this one has its lock
                 if trial.number not in again:
-                    self._study.enqueue_trial(trial.params, {"continues": trial.number})
+                    self._study.add_trial(
+                        optuna.create_trial(
+                            state=TrialState.WAITING,
+                            params=trial.params,  # some are missing after a kill in `ask`
+                            distributions=trial.distributions,
+                            user_attrs={"continues": trial.number},
+                            intermediate_values=trial.intermediate_values,
+                        )
+                    )
                 self._study.tell(trial.number, state=TrialState.FAIL)
 
 

@@ -271,6 +271,14 @@ def _split(override: str) -> tuple[str, str, str]:
     return override.lstrip("+~").partition("=")
 
 
+def holds(condition: Mapping[str, tuple[str, ...]], values: Mapping[str, str]) -> bool:
+    """Whether each key of a condition has one of its texts in a job's values."""
+    return all(
+        key in values and same_text(values[key]) in map(same_text, texts)
+        for key, texts in condition.items()
+    )
+
+
 def _drop_idle(
     values: Mapping[str, str], fixed: Mapping[str, str], conditions: Conditions
 ) -> dict[str, str]:
@@ -278,7 +286,7 @@ def _drop_idle(
     kept = dict(values)
     while True:
         now = {**fixed, **kept}
-        failed = {name for name, condition in conditions.items() if not _holds(condition, now)}
+        failed = {name for name, condition in conditions.items() if not holds(condition, now)}
         idle = {key for name in failed for key in name.split(", ")} & kept.keys()
         if not idle:
             return kept
@@ -355,10 +363,3 @@ def _note_typos(
         for text in texts
         if same_text(text) not in map(same_text, there)
     ]
-
-
-def _holds(condition: Mapping[str, tuple[str, ...]], values: Mapping[str, str]) -> bool:
-    return all(
-        key in values and same_text(values[key]) in map(same_text, texts)
-        for key, texts in condition.items()
-    )

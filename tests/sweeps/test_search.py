@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from fashion_mnist.sweeps.search import (
     override_texts,
     trials_done,
 )
+from fashion_mnist.sweeps.space import read_space
+from tests.builders import make_config
 
 SAMPLERS = ("random", "tpe", "qmc")
 RATE = Axis(keys=("optimizer.lr",), low=1e-4, high=1e-1, log=True)
@@ -77,6 +80,11 @@ def finish(search: Search, count: int = 3) -> list[Trial]:
     return trials
 
 
+def scores(search: Search) -> list[list[float] | None]:
+    """What was told of each trial that ended; None: it failed or was pruned."""
+    return [search._trials()[trial.number].values for trial in search.known()]
+
+
 def states(search: Search) -> list[TrialState]:
     """Of every trial in the study, those closed after a kill included."""
     return [trial.state for trial in search._trials()]
@@ -102,7 +110,7 @@ def test_every_sampler_stays_within_the_ranges(
         assert trial.values["model.dropout"] in {"0.0", "0.1", "0.2", "0.3"}
         assert trial.values["model.normalization"] in {"none", "batch"}
     assert len({trial.values["optimizer.lr"] for trial in trials}) == 22
-    assert [t.scores for t in search.known()] == [(score(trial),) for trial in trials]
+    assert scores(search) == [[score(trial)] for trial in trials]
     assert capfd.readouterr() == ("", "")
 
 
@@ -131,7 +139,7 @@ def test_killed_search_goes_on(sampler: str, killed: tuple[Path, dict[str, list[
     search = open_search(folder, sampler=sampler, pruner="median")
     assert search.remaining == 7
     assert [trial.values["optimizer.lr"] for trial in search.known()] == rates[:3]
-    assert all(trial.scores == (score(trial),) for trial in search.known())
+    assert scores(search) == [[score(trial)] for trial in search.known()]
     again = search.ask(3)
     assert [trial.values["optimizer.lr"] for trial in again] == rates[3:]
     for trial in again:
@@ -159,7 +167,7 @@ def test_choices_in_another_order_are_the_same_search(tmp_path: Path, sampler: s
         search.tell(trial.number, [float(len(trial.values["model.activation"]))])
     again = open_search(tmp_path, axes=axes[1:], sampler=sampler)
     assert [trial.values for trial in again.known()] == [trial.values for trial in trials]
-    assert all(t.scores == (len(t.values["model.activation"]),) for t in again.known())
+    assert scores(again) == [[len(t.values["model.activation"])] for t in again.known()]
 
 
 @pytest.mark.parametrize(
@@ -193,6 +201,24 @@ def test_kill_while_mending_doubles_nothing(tmp_path: Path) -> None:
     trials = finish(search)
     assert len(trials) == 10
     assert trials[0].values == trial.values
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_kill_between_two_writes_of_a_proposal_is_no_damage(sampler: str, tmp_path: Path) -> None:
+    """Optuna writes a line for each parameter: the search goes on, however often it is opened."""
+    path = tmp_path / LOG_FILE
+    search = open_search(tmp_path, sampler=sampler)
+    before = path.read_bytes()
+    search.ask(1)
+    lines = path.read_bytes().removeprefix(before).splitlines(keepends=True)
+    assert len(lines) > 2
+    for count in range(1, len(lines)):
+        path.write_bytes(before + b"".join(lines[:count]))
+        for _ in range(3):
+            search = open_search(tmp_path, sampler=sampler)
+        assert search.known() == []
+        assert len(finish(search)) == 10
+        assert len(scores(open_search(tmp_path, sampler=sampler))) == 10
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -273,7 +299,8 @@ def test_several_objectives_are_all_kept(tmp_path: Path) -> None:
         while search.remaining:
             for trial in search.ask(5):
                 search.tell(trial.number, by_width[trial.values["model.width"]])
-        assert all(t.scores == by_width[t.values["model.width"]] for t in search.known())
+        told = [list(by_width[trial.values["model.width"]]) for trial in search.known()]
+        assert scores(search) == told
 
 
 @pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])
@@ -304,7 +331,7 @@ def test_failures_count(tmp_path: Path) -> None:
     search.tell(1, [float("nan")])
     search.tell(2, [0.5])
     assert search.remaining == 0
-    assert [trial.scores for trial in search.known()] == [(), (), (0.5,)]
+    assert scores(search) == [None, None, [0.5]]
 
 
 @pytest.mark.parametrize("content", [b"", b'{"op_code": 0, "wor'])
@@ -332,7 +359,7 @@ def test_failed_trials_are_asked_for_again_where_that_is_wanted(tmp_path: Path) 
     assert again.values == failed.values
     search.tell(again.number, [0.7])
     assert search.remaining == 0
-    assert sorted(trial.scores for trial in search.known()) == [(0.5,), (0.7,)]
+    assert sorted(scores(search), key=str) == [[0.5], [0.7]]
     assert trials_done(tmp_path, retry_failed=False) == 2
 
 
@@ -345,12 +372,14 @@ def test_problems_come_at_once() -> None:
         "seed=0,1",
     ]
     sweep = read_sweep(overrides, Composer())
-    problems = search_problems(sweep, num_epochs=1, can_prune=False)
+    config = make_config(Path("data"), "training.epochs=1", "rerun=true")
+    problems = search_problems(sweep, config, can_prune=False)
     text = "\n".join(problems)
-    assert len(problems) == 7
+    assert len(problems) == 8
     for words in (
         "name a key for tpe",
         "must differ",
+        "rerun must be false",
         "median and 2",
         "where parameters is wanted",
         "seed or data.fold",
@@ -364,19 +393,22 @@ def test_sound_search_has_no_problem() -> None:
     """Pruning by one objective with our launcher is fine, and so is any grid."""
     search = ["sweep.sampler=tpe", "sweep.objectives=[final/val_loss]", "sweep.pruner=hyperband"]
     sweep = read_sweep([*search, "model.width=4,8"], Composer())
-    assert search_problems(sweep, num_epochs=5, can_prune=True) == []
+    config = make_config(Path("data"), "training.epochs=5")
+    assert search_problems(sweep, config, can_prune=True) == []
     grid = read_sweep(["sweep.pruner=median", "seed=0,1"], Composer())
-    assert search_problems(grid, num_epochs=1, can_prune=False) == []
+    once = make_config(Path("data"), "training.epochs=1", "rerun=true")
+    assert search_problems(grid, once, can_prune=False) == []
     assert sweep.prunes
     assert not grid.prunes  # and leaves its runs to the workers
 
 
 def test_a_search_wants_what_it_compares() -> None:
     """Without a validation split nothing is measured on one; sizes can be compared."""
+    config = make_config(Path("data"), "data.validation_size=0")
     for objective, number in (("final/val_loss", 1), ("parameters", 0)):
         words = ["sweep.sampler=tpe", f"sweep.objectives=[{objective}]", "model.width=4,8"]
         sweep = read_sweep(words, Composer())
-        problems = search_problems(sweep, num_epochs=5, can_prune=True, has_validation=False)
+        problems = search_problems(sweep, config, can_prune=True)
         assert len(problems) == number
         assert "data.validation_size is 0, got final/val_loss" in "".join(problems) or not number
 
@@ -395,6 +427,34 @@ def test_as_many_trials_at_once_as_can_be_trained() -> None:
     assert batch_size("random", 64, is_here=True, stack_size="auto") == 64
     assert batch_size("random", 640, is_here=False, stack_size="auto") == 80
     assert batch_size("tpe", 1, is_here=False, stack_size="auto") == 4
+
+
+def test_what_is_checked_of_a_search_has_both_ends_of_every_range() -> None:
+    """Also of an axis that counts only under a condition, which another one may be under too."""
+    space = read_space(
+        [],
+        axes={
+            "optimizer": ["adamw", "adadelta", "adam"],
+            "optimizer.rho": {"low": 0.5, "high": 1.5},
+            "optimizer.eps, optimizer.lr": [[1e-7, 0.1], [1e-6, 0.2]],
+            "model.depth": {"low": 1, "high": 3},
+            "model.dropout": [0.1, 0.2],
+            "seed": [3, 4],
+        },
+        when={
+            "optimizer.rho": {"optimizer": ["adadelta", "adam"]},
+            "optimizer.eps, optimizer.lr": {"optimizer.rho": 1.5},
+            "model.dropout": {"optimizer.lr": 0.2, "model.depth": [2, 3]},
+        },
+    )
+    sweep = replace(read_sweep(["sweep.sampler=random"], Composer()), space=space)
+    samples = sweep.samples()
+    for axis in space.searched:
+        ends = axis.choices or ((str(axis.low),), (str(axis.last),))
+        seen = {tuple(each[key] for key in axis.keys) for each in samples if axis.keys[0] in each}
+        assert seen >= set(ends), axis.name
+    for sample in samples:  # and none has an axis that does not count
+        assert ("optimizer.rho" in sample) == (sample["optimizer"] != "adamw")
 
 
 def test_many_choices_are_said_in_short() -> None:
