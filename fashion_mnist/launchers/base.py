@@ -29,6 +29,11 @@ class Capacity:
     is_filled: bool = True  # stacks are cut so small that no worker waits long for the last one
     has_gpus: bool = False  # elsewhere: what `auto` means for a device is found out there
 
+    @property
+    def num_sharing(self) -> int:
+        """How many workers share the memory of a GPU, or without GPUs that of their machine."""
+        return -(-self.number // max(1, len(self.devices)))
+
     def device(self, number: int) -> str | None:
         """The GPU of a process, counted from 0; None: there is none, or one for all."""
         return self.devices[number % len(self.devices)] if self.devices else None

@@ -206,7 +206,9 @@ class RayWorkers:
     def _send(self, task: Task) -> Any:
         import ray
 
-        begun = [folder for folder in task.folders if RunDir(folder).status()]
+        # a cluster of this machine shares its storage
+        is_elsewhere = self._launcher.address is not None
+        begun = is_elsewhere and any(RunDir(folder).status() for folder in task.folders)
         archives = [ray.put(pack_run_dir(folder)) for folder in task.folders] if begun else []
         return self._function.remote(portable(task), self._storage, self._progress, archives)
 

@@ -101,17 +101,21 @@ def unique_runs(jobs: Sequence[Job]) -> list[Job]:
     return list(found.values())
 
 
-def group_by_key(jobs: Sequence[Job]) -> dict[str, list[Job]]:
-    """The jobs that are to be trained, by what those of one stack have in common.
+def runs_to_train(jobs: Sequence[Job]) -> list[Job]:
+    """The first job of each run that did not end before."""
+    return [job for job in unique_runs(jobs) if not job.has_ended]
 
-    Duplicates and runs that ended before are left out. A run that this machine cannot go on with
-    is kept: what is wrong with it shows when it is tried.
+
+def group_by_key(jobs: Sequence[Job]) -> dict[str, list[Job]]:
+    """Jobs of different runs, by what those of one stack have in common.
+
+    A run that this machine cannot go on with is kept: what is wrong with it shows when it is tried.
     """
     groups: dict[str, list[Job]] = {}
-    for job in unique_runs(jobs):
-        if not job.has_ended:
-            key = f"{stack_key(job.config, machine_for(job))} {job.epoch()}"
-            groups.setdefault(key, []).append(job)
+    for job in jobs:
+        # a new run has the threads of its worker, one that was begun keeps its own
+        key = f"{stack_key(job.config, machine_for(job, threads=1))} {job.epoch()}"
+        groups.setdefault(key, []).append(job)
     return groups
 
 

@@ -31,6 +31,7 @@ from fashion_mnist.sweeps.jobs import (
     group_by_key,
     machine_for,
     make_jobs,
+    runs_to_train,
     split_groups,
     unique_runs,
 )
@@ -150,12 +151,19 @@ def plan_sweep(sweep: Sweep, launcher: Launcher | None, datasets: Datasets) -> P
         data_sha256={job.dataset.sha256 for job in jobs},
     )
     folder = sweep_folder(Path(config.output_dir).absolute(), identity)
-    examples = [jobs[0], jobs[-1]] if sweep.is_search else jobs
-    groups = group_by_key(examples)
+    examples = unique_runs([jobs[0], jobs[-1]]) if sweep.is_search else jobs
     at_once = None  # runs that a search has at a time: more than there are examples
+    done = 0
     if sweep.is_search:
+        from fashion_mnist.sweeps.search import trials_done  # Optuna takes its time
+
+        done = trials_done(folder, retry_failed=settings.retry_failed)
         trials = sweep.batch_size(settings.n_trials, is_here=can_prune)
         at_once = trials * len(sweep.space.replicates())
+        # an example stands for trials to come, also where its own run has ended
+        groups = group_by_key(examples if done < settings.n_trials else [])
+    else:
+        groups = group_by_key(runs_to_train(jobs))
     capacity, max_stack_size = Capacity(), 1 if launcher is None else None
     if launcher is not None and settings.stack_size != "auto":
         max_stack_size = settings.stack_size
@@ -174,11 +182,6 @@ def plan_sweep(sweep: Sweep, launcher: Launcher | None, datasets: Datasets) -> P
     stacks = split_groups(
         groups, benchmarks=benchmarks, max_stack_size=max_stack_size, capacity=capacity
     )
-    done = 0
-    if sweep.is_search:
-        from fashion_mnist.sweeps.search import trials_done  # Optuna takes its time
-
-        done = trials_done(folder, retry_failed=settings.retry_failed)
     preflight = _preflight(sweep, examples, stacks, benchmarks, capacity, done)
     return Plan(jobs, folder, capacity, benchmarks, max_stack_size, preflight)
 
@@ -228,10 +231,11 @@ def _measure(
     if capacity.has_gpus:
         return benchmarks
     # other machines are assumed to be like this one
-    neighbours = (
-        capacity.number if capacity.is_here else physical_cores() // (capacity.threads or 1)
+    num_sharing = (
+        capacity.num_sharing
+        if capacity.is_here
+        else max(1, physical_cores() // (capacity.threads or 1))
     )
-    neighbours = 1 if capacity.devices else max(1, neighbours)
     for key, group in groups.items():
         machine = machine_for(group[0], threads=capacity.threads or None)
         bound = _free_memory(machine) if memory == "auto" else float(memory) * 2**30
@@ -242,7 +246,7 @@ def _measure(
             group[0].dataset,
             machine,
             largest=max_stack_size,
-            memory_bytes=bound / neighbours,
+            memory_bytes=bound / num_sharing,
         )
     return benchmarks
 

@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
@@ -29,7 +29,14 @@ from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_request
 from fashion_mnist.runs.trainer import is_recorded, train
 from fashion_mnist.sweeps.benchmark import Benchmark
 from fashion_mnist.sweeps.definition import EPOCH_METRICS, Sweep
-from fashion_mnist.sweeps.jobs import Job, JobStack, group_by_key, split_groups, unique_runs
+from fashion_mnist.sweeps.jobs import (
+    Job,
+    JobStack,
+    group_by_key,
+    runs_to_train,
+    split_groups,
+    unique_runs,
+)
 from fashion_mnist.sweeps.parent import SweepContext, open_parent, view_key
 from fashion_mnist.sweeps.plan import (
     Plan,
@@ -223,7 +230,8 @@ def _train_all(
         with (
             (launcher or LocalLauncher()).open(plan.capacity, plan.folder) as workers,
             stop.interrupting(launcher is None),  # Hydra's own launchers never ask
-            show(progress),
+            # of what Hydra's own train there is nothing to show
+            show(progress) if launcher else nullcontext(),
         ):
             setup = TrainingSetup(
                 workers, plan.benchmarks, plan.max_stack_size, progress, stop.check
@@ -237,7 +245,7 @@ def _train_all(
                     progress.compare(job.name, result.status, result.metrics)
                 new = [job for job in batch.to_run if not job.has_ended]
                 if new and launcher is None:
-                    hydra.launch(new)
+                    hydra.launch(unique_runs(new))
                 elif new:
                     hydra.report(new, train_jobs(new, setup, batch.should_prune))
     except (StopRequested, KeyboardInterrupt):
@@ -339,7 +347,7 @@ def train_jobs(
     """
     workers = setup.workers if should_prune is None else None
     stacks = split_groups(
-        group_by_key(jobs),
+        group_by_key(runs_to_train(jobs)),
         benchmarks=setup.benchmarks,
         max_stack_size=setup.max_stack_size,
         capacity=workers.capacity if workers else Capacity(),

@@ -180,6 +180,23 @@ def test_runs_that_want_more_threads_than_a_worker_has_are_trained_here(data: Pa
     assert numbers(stacks, for_workers=False) == [0]
 
 
+def test_a_run_begun_alone_takes_no_other_from_the_workers(data: Path) -> None:
+    """Stopped in its first epoch, with all threads: the runs beside it have those of a worker."""
+    threads = max(2, physical_cores())
+    begun = make(data, f"training.threads={threads} seed=5")
+
+    def stop() -> None:
+        raise StopRequested(signal.SIGINT)
+
+    with pytest.raises(StopRequested):
+        train_jobs(begun, TrainingSetup(check_for_stop=stop))
+    assert begun[0].run_dir.tags()["threads"] == str(threads)
+    for seeds in ((5, 6, 7), (6, 7, 5)):
+        stacks = split(make(data, *(f"training.threads=auto seed={seed}" for seed in seeds)))
+        assert numbers(stacks, for_workers=False) == [seeds.index(5)]
+        assert numbers(stacks, for_workers=True) == [seeds.index(6), seeds.index(7)]
+
+
 def test_workers_have_the_threads_that_runs_ask_for() -> None:
     """As many workers as the cores hold; fewer runs than cores share all cores."""
     cores = physical_cores()
@@ -203,6 +220,8 @@ def test_a_gpu_for_each_worker() -> None:
     four = gpu_capacity(["2", "5"], num_runs=8, wanted=4, room=8)
     assert [four.device(worker) for worker in range(4)] == ["2", "5", "2", "5"]
     assert TWO.device(1) is None
+    # of whose memory each has its share
+    assert [each.num_sharing for each in (two, four, TWO, Capacity())] == [1, 2, 2, 1]
     assert gpu_capacity(["2", "5"], num_runs=1, wanted="auto", room=8) == Capacity()
     assert gpu_capacity(["2"], num_runs=8, wanted="auto", room=8) == Capacity()
     assert gpu_capacity([], num_runs=8, wanted=4, room=8) == Capacity()

@@ -1,6 +1,7 @@
 """Sweeps as a user starts them: `fmnist train -m …`, in processes of their own."""
 
 import csv
+import logging
 import re
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from fashion_mnist.config.compose import Composer
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.launchers.base import Capacity, Task, Update, Workers, failure
+from fashion_mnist.launchers.local import LocalLauncher
 from fashion_mnist.runs import run_state
 from fashion_mnist.runs.events import Event, Mark, read_events
 from fashion_mnist.runs.request import Datasets, Request
@@ -27,11 +29,13 @@ from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.sweeps.definition import check_sweep
 from fashion_mnist.sweeps.jobs import Job
+from fashion_mnist.sweeps.plan import full_text, plan_sweep, short_text
 from fashion_mnist.sweeps.runner import run_sweep
 from fashion_mnist.training.device import Machine
 from tests.builders import QUIET, data_overrides, load, make_config, make_data, train_stack
 from tests.faults.processes import wait_for
 from tests.sweeps.recorded_jobs import RecordedJobs
+from tests.sweeps.test_progress import Terminal
 from tests.training.test_contract import ATOL, RTOL
 
 FMNIST = Path(sys.executable).with_name("fmnist")
@@ -90,6 +94,12 @@ def weights_alone(data: Path, dataset: Dataset, folder: Path, *overrides: str) -
     config = make_config(data, *own, *overrides, f"output_dir={folder}")
     [result] = train([Request(config)], dataset, QUIET)
     return result.folder.tags()["weights_sha256"]
+
+
+def train_each(jobs: Sequence[Job]) -> None:
+    """What a launcher of Hydra's does, in this process."""
+    for job in jobs:
+        train([job.request], job.dataset, QUIET)
 
 
 def _split(override: str) -> tuple[str, str]:
@@ -256,12 +266,8 @@ def test_the_log_of_a_finished_run_is_read_once(
 ) -> None:
     """As a whole, and once for its status: sweeps of thousands are started again."""
     words = [*data_overrides(data), *SMALL, NOWHERE, "seed=0", "model.width=4,6,8"]
-
-    def launch(jobs: Sequence[Job]) -> None:
-        for job in jobs:
-            train([job.request], job.dataset, QUIET)
-
-    assert run_sweep(check_sweep(words, Composer()), RecordedJobs(train=launch), dry_run=False) == 0
+    jobs = RecordedJobs(train=train_each)
+    assert run_sweep(check_sweep(words, Composer()), jobs, dry_run=False) == 0
     reads = list[tuple[str, Collection[str]]]()
 
     def noted(run_dir: Path, after: Mark, *, kinds: Collection[str] = ()) -> Iterator[Event]:
@@ -275,6 +281,38 @@ def test_the_log_of_a_finished_run_is_read_once(
     for run in others:
         assert reads.count((run.path.name, ("status",))) == 1
         assert reads.count((run.path.name, ())) == 2  # with that of this test
+
+
+def test_a_launcher_of_hydras_gets_each_run_once(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes would wait for each other. There is no display: nothing tells it of a run."""
+    words = [*data_overrides(data), *SMALL, NOWHERE, "seed=0", "model.dropout=0,0.0,0.1"]
+    launched, terminal = list[int](), Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(logging.getLogger("fashion_mnist"), "level", logging.INFO)
+
+    def launch(jobs: Sequence[Job]) -> None:
+        launched.extend(job.number for job in jobs)
+
+    run_sweep(check_sweep(words, Composer()), RecordedJobs(train=launch), dry_run=False)
+    assert launched == [0, 2]
+    assert "finished" not in terminal.getvalue()
+
+
+def test_a_search_estimates_the_trials_that_are_to_go(data: Path) -> None:
+    """Also where the runs that stand for them were trained before; nothing where none is to go."""
+    words = [*data_overrides(data), *SMALL, NOWHERE, "seed=0", "model.width=4,6"]
+    jobs = RecordedJobs(train=train_each)
+    assert run_sweep(check_sweep(words, Composer()), jobs, dry_run=False) == 0
+    search = check_sweep([*words, "sweep.sampler=random", "sweep.n_trials=2"], Composer())
+    before = short_text(plan_sweep(search, LocalLauncher(), Datasets()).preflight)
+    assert "0 of 2 trials done, 2 to go\nin stacks of up to 1, about " in before
+    assert run_sweep(search, jobs, dry_run=False) == 0
+    after = plan_sweep(search, LocalLauncher(), Datasets()).preflight
+    assert full_text(after).startswith("search (random): 2 of 2 trials done, 0 to go\n\naxes")
+    assert after.stacks == []
 
 
 @dataclass(frozen=True)
