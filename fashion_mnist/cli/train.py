@@ -53,7 +53,8 @@ from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.sweeps.definition import check_sweep, is_sweep, is_swept, train_command
-from fashion_mnist.sweeps.parent import child_request, read_context
+from fashion_mnist.sweeps.parent import child_request
+from fashion_mnist.sweeps.runner import run_sweep
 from fashion_mnist.tracking.checks import demand_store
 from fashion_mnist.tracking.links import pages, run_link, short_path, show_command
 from fashion_mnist.tracking.upload_state import Outcome
@@ -95,8 +96,7 @@ def _main(arguments: Sequence[str]) -> None:
     elif options.help or options.hydra_help or options.cfg or options.info:
         _show(composer, options, parser)
     elif options.multirun or dry_run or is_sweep(options.overrides):
-        overrides = [*options.overrides, *(["hydra.sweeper.dry_run=true"] if dry_run else [])]
-        _sweep(composer, overrides)
+        _sweep(composer, options.overrides, dry_run=dry_run)
     else:
         _run_alone(composer, options.overrides)
 
@@ -140,8 +140,8 @@ def _show(composer: Composer, options: Namespace, parser: ArgumentParser) -> Non
         hydra.show_info(options.info, CONFIG_NAME, overrides)
 
 
-def _sweep(composer: Composer, overrides: Sequence[str]) -> None:
-    """Check a sweep, and have Hydra's sweeper run it."""
+def _sweep(composer: Composer, overrides: Sequence[str], *, dry_run: bool) -> None:
+    """Check a sweep and run it, or have another sweeper of Hydra's do that."""
     sweep = check_sweep(overrides, composer)
     _print_notes(unread_variables())
     if any(text.lstrip("+").startswith("tracking.run_name=") for text in overrides):
@@ -154,13 +154,11 @@ def _sweep(composer: Composer, overrides: Sequence[str]) -> None:
     # imported here: Hydra runs the modules of plugins again, which makes another class of it
     from hydra_plugins.fashion_mnist.sweeper import GridAndSearch
 
-    words = composer.hydra_words(overrides)
-    if not isinstance(sweeper, GridAndSearch):  # another one of Hydra's
-        sweeper.sweep(words)
+    if not isinstance(sweeper, GridAndSearch):
+        sweeper.sweep(composer.hydra_words(overrides))
         return
-    sweeper.checked = sweep
     with _errors_in_log():
-        status = sweeper.sweep(words)
+        status = run_sweep(sweep, sweeper, dry_run=dry_run)
     if status:
         raise SystemExit(status)
 
@@ -198,16 +196,21 @@ def _print_notes(notes: Sequence[str]) -> None:
         print(printable(note), file=sys.stderr)
 
 
-def _job(config: DictConfig) -> float | None:
-    """A job of another launcher of Hydra's; the validation accuracy, for sweepers that want one."""
+def _job(
+    config: DictConfig, *, parent: str = "", axes: Sequence[str] = (), retry_failed: bool = False
+) -> float | None:
+    """A job of another launcher of Hydra's; the validation accuracy, for sweepers that want one.
+
+    Args:
+        parent: the id of the event log of our sweeper's sweep; empty: another sweeper's job.
+        axes: the keys that may differ between the jobs of that sweep.
+        retry_failed: train again what failed before.
+    """
     hydra = HydraConfig.get()
     job = composed_by_hydra(config, hydra.overrides.task, hydra.runtime.choices)
-    context = read_context(Path(hydra.sweep.dir))
     request = Request(job.config, job.overrides, job.choices)
-    if context is not None:
-        request = child_request(
-            job, context.parent, context.axes, retry_failed=context.retry_failed
-        )
+    if parent:
+        request = child_request(job, parent, axes, retry_failed=retry_failed)
     dataset = _load_data(request)
     try:
         with stop_requests() as stop:

@@ -1,13 +1,11 @@
-"""The run that stands for a whole sweep, and how its jobs know that they belong to it.
+"""The run that stands for a whole sweep, and the requests of the runs that belong to it.
 
-`outputs/sweeps/ID` holds its event log, its artifacts and, of a search, Optuna's log. A job that
-another launcher of Hydra's starts reads the file `sweep.json` in Hydra's folder of the sweep.
+`outputs/sweeps/ID` holds its event log, its artifacts and, of a search, Optuna's log.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fashion_mnist.analysis.labels import REPLICATE_KEYS, short_names
@@ -15,15 +13,12 @@ from fashion_mnist.config.compose import Composed
 from fashion_mnist.config.schema import Config
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.events import SWEEPS
-from fashion_mnist.runs.files import write_json
 from fashion_mnist.runs.records import record_destination
 from fashion_mnist.runs.request import Request, wants_uploader
-from fashion_mnist.runs.run_dir import RunError, locked
+from fashion_mnist.runs.run_dir import locked
 from fashion_mnist.tracking.recorded import OBJECTIVE_TAG, SCORE, SWEEP_TAG
 from fashion_mnist.tracking.uploader_process import begin_uploading
 from fashion_mnist.training.device import process_tags
-
-CONTEXT_FILE = "sweep.json"
 
 
 def sweep_folder(output_dir: Path, identity: str) -> Path:
@@ -98,33 +93,3 @@ def child_name(overrides: Sequence[str], axes: Sequence[str]) -> str:
     pairs = [override.lstrip("+").partition("=") for override in overrides]
     values = {key: value for key, _, value in pairs if key in names}  # the last of a key counts
     return " ".join(f"{names[key]}={value}" for key, value in values.items())
-
-
-@dataclass(frozen=True)
-class SweepContext:
-    """The sweep that a job of Hydra's belongs to."""
-
-    parent: str  # the id of its event log
-    axes: tuple[str, ...]  # the keys that may differ between the jobs
-    retry_failed: bool
-
-
-def write_context(sweep_dir: Path, context: SweepContext) -> None:
-    """Write the file for the jobs whose folders Hydra makes in `sweep_dir`."""
-    write_json(sweep_dir / CONTEXT_FILE, asdict(context))
-
-
-def read_context(sweep_dir: Path) -> SweepContext | None:
-    """What `write_context` wrote; None where no sweep of ours is under way.
-
-    Raises:
-        RunError: the file is damaged.
-    """
-    path = sweep_dir / CONTEXT_FILE
-    try:
-        context = SweepContext(**json.loads(path.read_bytes()))
-        return replace(context, axes=tuple(context.axes))
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError, RecursionError) as error:
-        raise RunError(f"{path} is damaged: start the sweep again") from error

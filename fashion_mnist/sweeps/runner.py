@@ -37,7 +37,7 @@ from fashion_mnist.sweeps.jobs import (
     split_groups,
     unique_runs,
 )
-from fashion_mnist.sweeps.parent import SweepContext, open_parent, view_key
+from fashion_mnist.sweeps.parent import open_parent, view_key
 from fashion_mnist.sweeps.plan import (
     Plan,
     compose_jobs,
@@ -84,8 +84,12 @@ class HydraJobs(Protocol):
     def own_launcher(self) -> Launcher | None:
         """The launcher that was chosen; None: one of Hydra's own."""
 
-    def begin(self, context: SweepContext) -> None:
-        """Make Hydra's folder of the sweep; called once, before the first job."""
+    def begin(self, sweep: Sweep, parent: str) -> None:
+        """Make Hydra's folder of the sweep; called once, before the first job.
+
+        Args:
+            parent: the id of the sweep's event log, under which its jobs are recorded.
+        """
 
     def launch(self, jobs: Sequence[Job]) -> None:
         """Have Hydra's own launcher train jobs."""
@@ -126,7 +130,7 @@ def run_sweep(sweep: Sweep, hydra: HydraJobs, *, dry_run: bool) -> int:
             plan.folder, plan.config, name=sweep.name, axes=axes, objective=objective
         ) as parent:
             log.info("sweep %s in %s", sweep.name, short_path(plan.folder))
-            hydra.begin(SweepContext(parent.id, sweep.axes, sweep.settings.retry_failed))
+            hydra.begin(sweep, parent.id)
             began = time.monotonic()
             trained = _train_all(sweep, plan, hydra, datasets, parent.id, stop)
             seconds = time.monotonic() - began

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from fashion_mnist.launchers.base import Launcher
 from fashion_mnist.runs.request import RequestResult
+from fashion_mnist.sweeps.definition import Sweep
 from fashion_mnist.sweeps.jobs import Job
-from fashion_mnist.sweeps.parent import SweepContext
 
 
 @dataclass
@@ -18,12 +18,10 @@ class RecordedJobs:
 
     own_launcher: Launcher | None = None
     train: Callable[[Sequence[Job]], None] | None = None
-    begun: list[SweepContext] = field(default_factory=list)
     reported: list[Job] = field(default_factory=list)
 
-    def begin(self, context: SweepContext) -> None:
-        """Note that the sweep begins."""
-        self.begun.append(context)
+    def begin(self, sweep: Sweep, parent: str) -> None:
+        """There is no folder to be made."""
 
     def launch(self, jobs: Sequence[Job]) -> None:
         """Train."""

@@ -1,13 +1,13 @@
-"""`hydra/sweeper=grid_and_search`: Hydra's shell over `sweeps.runner.run_sweep`."""
+"""`hydra/sweeper=grid_and_search`: what `sweeps.runner.run_sweep` has Hydra do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
-from hydra.core.utils import configure_log
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.fashion_mnist.launcher import StackedLauncher
@@ -18,39 +18,24 @@ if TYPE_CHECKING:
     from fashion_mnist.runs.request import RequestResult
     from fashion_mnist.sweeps.definition import Sweep
     from fashion_mnist.sweeps.jobs import Job
-    from fashion_mnist.sweeps.parent import SweepContext
 
 
 class GridAndSearch(Sweeper):
-    """Runs the jobs of a grid, or what a search proposes, with any launcher of Hydra's.
-
-    It is a `sweeps.runner.HydraJobs`: the runner has it launch or record the jobs.
-    """
-
-    def __init__(self, dry_run: bool) -> None:
-        self._dry_run = dry_run
-        self.checked: Sweep | None = None  # what is swept over, set by the command
+    """A `sweeps.runner.HydraJobs` for a grid or a search, with any launcher of Hydra's."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Hydra's first call."""
-        self._config = config
+        self._context, self._config = hydra_context, config
+        self._task: Callable[..., object] = task_function  # takes what `begin` binds, too
         self._hydra_launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
-    def sweep(self, arguments: list[str]) -> int:
-        """Run the sweep that was read from the arguments before; the exit status of the program.
-
-        Raises:
-            ConfigError, DataError, RunError, OSError: see `run_sweep`.
-        """
-        from fashion_mnist.sweeps.runner import run_sweep
-
-        assert self.checked is not None
-        configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
-        return run_sweep(self.checked, self, dry_run=self._dry_run)
+    def sweep(self, arguments: list[str]) -> NoReturn:
+        """Hydra's call, which `fmnist train` leaves out: it has read the arguments before."""
+        raise NotImplementedError("fmnist train calls run_sweep")
 
     @property
     def own_launcher(self) -> "base.Launcher | None":
@@ -61,13 +46,23 @@ class GridAndSearch(Sweeper):
             else None
         )
 
-    def begin(self, context: "SweepContext") -> None:
-        """Make Hydra's folder of the sweep, with what a job of Hydra's own launchers reads."""
-        from fashion_mnist.sweeps.parent import write_context
+    def begin(self, sweep: "Sweep", parent: str) -> None:
+        """Make Hydra's folder of the sweep; Hydra's own launchers train its jobs under the parent.
 
+        They may have processes of their own, and pickle the function of a job.
+        """
         folder = Path(self._config.hydra.sweep.dir)
-        write_context(folder, context)
+        folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self._config, folder / "multirun.yaml")
+        task = partial(
+            self._task,
+            parent=parent,
+            axes=sweep.axes,
+            retry_failed=sweep.settings.retry_failed,
+        )
+        self._hydra_launcher.setup(
+            hydra_context=self._context, task_function=task, config=self._config
+        )
 
     def launch(self, jobs: "Sequence[Job]") -> None:
         """Have one of Hydra's own launchers train jobs."""
@@ -85,7 +80,6 @@ class GridAndSearchConfig:
     """What Hydra makes it from."""
 
     _target_: str = "hydra_plugins.fashion_mnist.sweeper.GridAndSearch"
-    dry_run: bool = False  # check and show what would be trained
 
 
 ConfigStore.instance().store(
