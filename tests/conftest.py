@@ -8,9 +8,24 @@ from pathlib import Path
 import pytest
 import torch
 
+from fashion_mnist.training.device import physical_cores
 from tests.recordings import Recordings, record_runs
 
 STORE = "MLFLOW_TRACKING_URI"
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """A third of a worker's time goes by in waiting for programs, servers and disks."""
+    return max(1, 3 * physical_cores() // 2)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with long tests come first, so that none is left for one worker at the end.
+
+    `scripts/test` keeps xdist from sorting them by the number of their tests.
+    """
+    first = {item.path for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: item.path not in first)
 
 
 @pytest.fixture(autouse=True)

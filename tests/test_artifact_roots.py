@@ -17,12 +17,12 @@ from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.uploader import sync
 from tests.builders import data_overrides, make_data
 from tests.faults.event_logs import write_run
+from tests.faults.processes import fmnist
 from tests.faults.records import assert_recorded_once
 from tests.recordings import Recordings, record_runs
 
 NAMES = ["it's #1", "100% or 50%41", "é", 'a"b&c', "mlruns", "why?", "a?b=1&c=2"]
 NASTY = "a b#c?d=1&e 50%41 é's"  # MLflow itself fails where a path has both quotes
-FMNIST = Path(sys.executable).with_name("fmnist")
 
 
 @pytest.fixture(scope="module")
@@ -125,18 +125,14 @@ def test_a_store_with_absolute_paths_finds_its_files_where_it_was_moved(
     assert done.stdout.splitlines() == ["(2, 3)", "(2, 3)"], done.stderr
 
 
-def fmnist(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """A command as a user in this folder types it."""
-    return subprocess.run(
-        [FMNIST, *words], cwd=folder, capture_output=True, text=True, check=False, timeout=300
-    )
-
-
 @pytest.mark.long
-def test_commands_work_in_a_folder_of_any_name(tmp_path: Path) -> None:
+def test_commands_work_in_a_folder_of_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing lands beside it, and what was recorded there is found."""
     data, folder = make_data(tmp_path / "data"), tmp_path / "here" / NASTY
     folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
     run = [*data_overrides(data), "data.validation_size=20", "training.batch_size=16"]
     for words in (
         ["train", *run, "training.epochs=2", "tracking.model=always", "tracking.run_name=first"],
@@ -149,7 +145,7 @@ def test_commands_work_in_a_folder_of_any_name(tmp_path: Path) -> None:
         ["doctor"],
         ["clean", "--delete"],
     ):
-        done = fmnist(folder, *words)
+        done = fmnist(*words)
         assert done.returncode == 0, (words, done.stdout, done.stderr)
     assert [path.name for path in folder.parent.iterdir()] == [NASTY]
     assert {"mlflow.db", "mlruns", "outputs"} <= {path.name for path in folder.iterdir()}
@@ -157,11 +153,14 @@ def test_commands_work_in_a_folder_of_any_name(tmp_path: Path) -> None:
     assert len([run for run in recorded if run.metrics]) >= 3
 
 
-def test_a_folder_with_a_line_break_is_refused(tmp_path: Path) -> None:
+def test_a_folder_with_a_line_break_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In one line, before anything is written there."""
     folder = tmp_path / "two\nlines"
     folder.mkdir()
-    done = fmnist(folder, "train", "data.validation_size=5000", "training.epochs=1")
+    monkeypatch.chdir(folder)
+    done = fmnist("train", "data.validation_size=5000", "training.epochs=1")
     assert done.returncode == 2
     assert "tracking.uri must be a path on one line" in done.stderr
     assert not list(folder.iterdir())

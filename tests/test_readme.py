@@ -5,8 +5,6 @@ Commands run on the real images, with the YAML files that the pages show.
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import typer.main
 
 from fashion_mnist.cli.app import app
 from fashion_mnist.data.fashion_mnist import missing_names, system_folders
+from tests.faults.processes import fmnist
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "fashion_mnist"
@@ -53,12 +52,6 @@ def data_folder() -> Path:
     if not found:
         pytest.skip("Fashion-MNIST is not on this machine: `fmnist fetch` brings it")
     return found[0]
-
-
-def fmnist(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the console script."""
-    program = Path(sys.executable).with_name("fmnist")
-    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture

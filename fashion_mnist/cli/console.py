@@ -1,7 +1,6 @@
 """What training tells a user: progress of a run, its scores at the end, errors in words."""
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,8 +27,6 @@ from fashion_mnist.sweeps.progress import lines_above_the_display
 from fashion_mnist.training.stack import HistoryRow, Stack
 
 log = logging.getLogger("fashion_mnist")
-
-WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"  # Hydra's own variable
 
 
 @contextmanager

@@ -60,6 +60,11 @@ def failed(reason: str, status: int = 1) -> typer.Exit:
     return typer.Exit(status)
 
 
+def wants_traceback() -> bool:
+    """Whether the user asks for the traceback of an error, by Hydra's own variable."""
+    return os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+
 @contextmanager
 def errors_in_a_line() -> Iterator[None]:
     """Within, a ValueError (the user's mistake) ends with status 2, an OSError with status 1.
@@ -71,7 +76,7 @@ def errors_in_a_line() -> Iterator[None]:
     except (ValueError, OSError) as error:
         # the reader has gone, `| head` for one: the command ends without a message
         is_unread = isinstance(error, BrokenPipeError)
-        if is_unread or os.environ.get("HYDRA_FULL_ERROR") == "1":
+        if is_unread or wants_traceback():
             raise
         if isinstance(error, ValueError):
             raise failed(str(error), 2) from None

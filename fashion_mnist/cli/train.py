@@ -17,12 +17,12 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from fashion_mnist.cli.console import (
-    WANTS_TRACEBACK,
     exit_status,
     in_words,
     observe,
     summarize_run,
 )
+from fashion_mnist.cli.output import wants_traceback
 from fashion_mnist.config.compose import (
     CONFIG_NAME,
     LAUNCHER,
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str]) -> None:
     try:
         _main(arguments)
     except (ConfigError, HydraException, OSError) as error:  # before a run is begun
-        if WANTS_TRACEBACK:
+        if wants_traceback():
             raise
         is_mistake = isinstance(error, HydraException)
         print(first_line(error) if is_mistake else in_words(error), file=sys.stderr)
@@ -273,7 +273,7 @@ def _errors_in_log() -> Iterator[None]:
     try:
         yield
     except (ConfigError, DataError, RunError, OSError) as error:
-        if WANTS_TRACEBACK:
+        if wants_traceback():
             raise
         log.error(in_words(error))
         raise SystemExit(exit_status(error)) from None

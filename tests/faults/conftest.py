@@ -7,21 +7,14 @@ import pytest
 
 from fashion_mnist.tracking.store import Store
 from tests.faults.disks import Disk, MakeDisk, keep_mounts_private
-from tests.faults.processes import ForkServer, fork_server
-
-
-@pytest.fixture(scope="session")
-def the_server() -> Iterator[ForkServer]:
-    """It takes seconds to get ready."""
-    with fork_server() as server:
-        yield server
+from tests.faults.processes import ForkServer, shared_server
 
 
 @pytest.fixture
-def server(the_server: ForkServer) -> Iterator[ForkServer]:
+def server() -> Iterator[ForkServer]:
     """Starts `fmnist` processes, each in next to no time; none outlives its test."""
-    yield the_server
-    the_server.end_children()
+    yield shared_server()
+    shared_server().end_children()
 
 
 @pytest.fixture(scope="session")

@@ -5,15 +5,18 @@ has done them and forks: each child is a process as the console script makes it,
 own, with locks, signals, workers and an uploader of its own.
 """
 
+import atexit
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +123,7 @@ class ForkServer:
         stdout: str | None = OUTPUT,
         stderr: str | None = OUTPUT,
         ignored: Sequence[signal.Signals] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> Child:
         """`fmnist ARGUMENTS`.
 
@@ -128,12 +132,13 @@ class ForkServer:
             stdout: a file; OUTPUT: the child's own, which `text` reads; None: closed.
             stderr: the same.
             ignored: signals, as nohup does it.
+            environment: beside the variables that are set now, or instead of them.
         """
         output = folder / f"output-{len(self._statuses)}.txt"
         request = {
             "arguments": [str(FMNIST), *arguments],
             "folder": str(folder),
-            "environment": dict(os.environ),
+            "environment": {**os.environ, **(environment or {})},
             "outputs": [str(output) if path == OUTPUT else path for path in (stdout, stderr)],
             "ignored": ignored,
         }
@@ -166,6 +171,31 @@ class ForkServer:
         self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
         return json.loads(self._server.stdout.readline())
+
+
+@cache
+def shared_server() -> ForkServer:
+    """The one that tests share: it takes seconds to get ready."""
+    server = ForkServer()
+    atexit.register(server.close)
+    return server
+
+
+def fmnist(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`fmnist ARGUMENTS` in the current folder, to its end: as `subprocess.run` of it, sooner."""
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = Path(folder, "stdout"), Path(folder, "stderr")
+        stdout, stderr = map(str, outputs)
+        child = shared_server().start(
+            arguments, Path.cwd(), stdout=stdout, stderr=stderr, environment=environment
+        )
+        try:
+            status = child.wait()
+        except TimeoutError:
+            end_session(child.pid)
+            raise
+        said = [path.read_text(encoding="utf-8") for path in outputs]
+        return subprocess.CompletedProcess(arguments, status, *said)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Eight processes train and record at once: in one fresh database file, and behind one server.
 
-Each trains a stack of twenty small runs and has an uploader of its own, or shares one.
+Each trains a stack of eight small runs and has an uploader of its own, or shares one.
 """
 
 import multiprocessing
@@ -34,7 +34,7 @@ from tests.faults.records import assert_recorded_once
 
 pytestmark = pytest.mark.long
 
-NUM_PROCESSES, NUM_RUNS = 8, 20
+NUM_PROCESSES, NUM_RUNS = 8, 8
 PATIENCE_SECONDS = 600
 EXPERIMENT = "fashion-mnist"
 SMALL = (
@@ -177,7 +177,7 @@ def assert_no_lock_error(folders: Sequence[Path]) -> None:
 
 
 def test_eight_processes_on_a_fresh_database_file(crowd: Crowd) -> None:
-    """All 8 × 20 runs are recorded, each once and whole; the database is never locked."""
+    """All 8 × 8 runs are recorded, each once and whole; the database is never locked."""
     assert_all_finished(all_runs(crowd.sqlite), NUM_PROCESSES * NUM_RUNS)
     for folder in crowd.folders:
         assert_recorded_once(crowd.sqlite, folder)
@@ -185,7 +185,7 @@ def test_eight_processes_on_a_fresh_database_file(crowd: Crowd) -> None:
 
 
 def test_eight_processes_on_a_server_with_postgresql(crowd: Crowd) -> None:
-    """All 8 × 20 runs are recorded, each once, and the same as in the database file."""
+    """All 8 × 8 runs are recorded, each once, and the same as in the database file."""
     if not crowd.server:
         pytest.skip(missing())
     runs = all_runs(crowd.server)

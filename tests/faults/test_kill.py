@@ -15,7 +15,7 @@ from tests.faults.kills import (
     worker,
     workers,
 )
-from tests.faults.processes import ForkServer, kill_uploaders, wait_for
+from tests.faults.processes import kill_uploaders, shared_server, wait_for
 
 pytestmark = pytest.mark.long
 
@@ -36,13 +36,11 @@ SEARCH = (
 
 
 @pytest.fixture(scope="module")
-def killed(
-    the_server: ForkServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[KilledCommands]:
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KilledCommands]:
     """One for all tests: an uploader takes longer to start than many commands to be killed."""
     folder = tmp_path_factory.mktemp("killed")
     words = ["train", *data_overrides(make_data(folder / "data")), *SMALL]
-    killed = KilledCommands(folder, words, the_server.start, random.Random(0))
+    killed = KilledCommands(folder, words, shared_server().start, random.Random(0))
     yield killed
     kill_uploaders(killed.output_dir)
 

@@ -11,7 +11,7 @@ from tests.builders import make_data
 pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
-LARGEST_GROWTH = 1.05
+LARGEST_GROWTH = 1.02
 
 MANY_RUNS = """
 import sys
@@ -26,12 +26,13 @@ from tests.builders import QUIET, load, make_config
 folder, process = Path(sys.argv[1]), psutil.Process()
 dataset = load(folder)
 SMALL = ("training.epochs=1", "training.threads=1", "model.width=8")
-UNSEEN = ("data.validation_size=0", "evaluation.test=never")  # no pictures of what it confuses
 for number in range(1000):
-    config = make_config(folder, f"seed={number}", *SMALL, *(UNSEEN if number % 10 else ()))
-    [result] = train([Request(config)], dataset, QUIET)
+    is_drawn = number % 10 == 0  # pictures take most of a run's time
+    seen = () if is_drawn else ("data.validation_size=0",)
+    config = make_config(folder, f"seed={number}", *SMALL, *seen)
+    [result] = train([Request(config, auto=is_drawn)], dataset, QUIET)
     assert result.error is None
-    if number == 99:
+    if number == 199:  # pictures have taken what they keep
         early = process.memory_info().rss
 print(process.memory_info().rss / early)
 """
@@ -66,8 +67,8 @@ print(sizes[200] / sizes[20])
 
 
 @pytest.mark.parametrize("script", [MANY_RUNS, LONG_STACK], ids=["1,000 runs", "200 epochs"])
-def test_memory_after_the_first_tenth_stays(script: str, tmp_path: Path) -> None:
-    """Neither runs one after another nor the epochs of a stack make the process grow by 5 %."""
+def test_memory_does_not_grow(script: str, tmp_path: Path) -> None:
+    """Neither runs one after another nor the epochs of a stack make the process grow by 2 %."""
     data = make_data(tmp_path / "data")
     done = subprocess.run(
         [sys.executable, "-c", script, str(data)],

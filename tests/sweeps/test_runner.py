@@ -33,12 +33,11 @@ from fashion_mnist.sweeps.plan import full_text, plan_sweep, short_text
 from fashion_mnist.sweeps.runner import run_sweep
 from fashion_mnist.training.device import Machine
 from tests.builders import QUIET, data_overrides, load, make_config, make_data, train_stack
-from tests.faults.processes import wait_for
+from tests.faults.processes import FMNIST, fmnist, wait_for
 from tests.sweeps.recorded_jobs import RecordedJobs
 from tests.sweeps.test_progress import Terminal
 from tests.training.test_contract import ATOL, RTOL
 
-FMNIST = Path(sys.executable).with_name("fmnist")
 SMALL = (
     "data.validation_size=20",
     "training.batch_size=16",
@@ -62,8 +61,7 @@ def command(data: Path, *arguments: str) -> list[str]:
 
 def sweep(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a sweep to its end, in the test's own folder."""
-    words = command(data, *arguments)
-    return subprocess.run(words, capture_output=True, text=True, timeout=300)
+    return fmnist(*command(data, *arguments)[1:])
 
 
 def runs() -> list[RunDir]:
