@@ -808,6 +808,19 @@ def test_training_side_imports_no_mlflow() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_uploader_imports_no_torch(output_dir: Path, uri: str) -> None:
+    """It sends a network too without it, and with a third of the memory, beside each training."""
+    write_whole_run(make_folder(output_dir), uri)
+    code = (
+        "import sys; from pathlib import Path; from fashion_mnist.tracking.uploader import sync\n"
+        f"assert sync(Path({str(output_dir)!r})).is_complete; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    outputs = find_only_run(uri).outputs
+    assert outputs is not None
+    assert len(outputs.model_outputs) == 1
+
+
 @pytest.mark.parametrize(
     ("uri", "absolute"),
     [
