@@ -3,8 +3,8 @@
 import logging
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hydra._internal.callbacks import Callbacks
@@ -35,10 +35,11 @@ from fashion_mnist.config.compose import (
 )
 from fashion_mnist.config.messages import ConfigError, printable
 from fashion_mnist.config.store_uri import unread_variables
-from fashion_mnist.config.user_files import plain_tree
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.data.idx import DataError
-from fashion_mnist.runs.records import CHOSEN, OVERRIDES_FILE, parameters_of
+from fashion_mnist.runs.events import RUNS
+from fashion_mnist.runs.files import list_folder, run_lock
+from fashion_mnist.runs.records import CHOSEN, OVERRIDES_FILE, parameters_of, read_overrides
 from fashion_mnist.runs.request import (
     ENDED,
     Request,
@@ -283,23 +284,42 @@ def _interrupted_run(request: Request, dataset: Dataset, config_dir: str | None)
     """Lines about an interrupted run that differs from a new one in length or rate alone."""
     if last_attempt(request.config, dataset) is not None:
         return []
-    runs = (Path(request.config.output_dir).absolute() / "runs").glob("*")
-    latest = sorted(runs, key=lambda path: path.stat().st_mtime)[-MOST_COMPARED:]
+    changed: list[tuple[float, Path]] = []
+    for path in list_folder(Path(request.config.output_dir).absolute() / RUNS):
+        with suppress(OSError):  # a link that leads nowhere, a folder that is being deleted
+            changed.append((path.stat().st_mtime, path))
     own = parameters_of(request.config)
-    for run in map(RunDir, reversed(latest)):
-        state = run.state()
-        theirs = {key: value for key, value in state.params.items() if key not in CHOSEN}
-        differs = {key for key in own | theirs if own.get(key) != theirs.get(key)}
-        if run.status() in ENDED or not differs or differs - {"training.epochs", "optimizer.lr"}:
-            continue
-        typed = plain_tree(run.artifacts / OVERRIDES_FILE)
-        return [
-            f"{state.name} was interrupted after {run.epoch()} of "
-            f"{theirs['training.epochs']} epochs, and this is another run, for "
-            f"{' and '.join(sorted(differs))} differs; that one goes on with:",
-            f"  {train_command(typed, config_dir)}",
-        ]
+    for _, path in sorted(changed, reverse=True)[:MOST_COMPARED]:
+        try:
+            lines = _about_interrupted(path, own, config_dir)
+        except (LookupError, OSError, ValueError):
+            continue  # another run that cannot be read does not keep this one from training
+        if lines:
+            return lines
     return []
+
+
+def _about_interrupted(path: Path, own: Mapping[str, str], config_dir: str | None) -> list[str]:
+    """Lines about the run in this folder, if it is as described above; else none.
+
+    Raises:
+        LookupError, OSError, ValueError: what the run has left cannot be read.
+    """
+    run = RunDir(path)
+    state = run.state()
+    theirs = {key: value for key, value in state.params.items() if key not in CHOSEN}
+    differs = {key for key in {*own, *theirs} if own.get(key) != theirs.get(key)}
+    if state.status in ENDED or not differs or differs - {"training.epochs", "optimizer.lr"}:
+        return []
+    if run_lock(path).is_held():
+        return []
+    typed = read_overrides(run.artifacts / OVERRIDES_FILE)
+    return [
+        f"{state.name} was interrupted after {run.epoch()} of "
+        f"{theirs['training.epochs']} epochs, and this is another run, for "
+        f"{' and '.join(sorted(differs))} differs; that one goes on with:",
+        f"  {train_command(typed, config_dir)}",
+    ]
 
 
 def _wait_for_upload(folder: RunDir, request: Request, stop: StopRequests) -> Outcome | None:

@@ -10,6 +10,7 @@ import yaml
 
 from fashion_mnist.config.schema import Config, TrackingConfig, flatten, nested
 from fashion_mnist.config.store_uri import absolute_uri
+from fashion_mnist.config.user_files import plain_tree
 from fashion_mnist.data.fashion_mnist import FASHION_MNIST, Dataset
 from fashion_mnist.runs.event_log import EventLog, set_offline
 from fashion_mnist.runs.files import replacing
@@ -104,6 +105,18 @@ def record_start(
             record_dataset(event_log, dataset, context, len(index), sha256)
     _write_yaml(event_log, CONFIG_FILE, nested(flatten(config)))
     _write_yaml(event_log, OVERRIDES_FILE, list(overrides))
+
+
+def read_overrides(path: Path) -> list[str]:
+    """What was typed to have a run, from the file that holds it.
+
+    Raises:
+        ValueError: it cannot be read, or holds no overrides.
+    """
+    words = plain_tree(path)
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ValueError(f"{path.name} is no list of overrides")
+    return words
 
 
 def parameters_of(config: Config) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The main job as a user runs it: `fmnist train`, in a process of its own, on small real files."""
 
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -13,11 +14,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import save_file
 
+from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.events import read_events
+from fashion_mnist.runs.files import run_lock
+from fashion_mnist.runs.records import parameters_of
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.training.checkpoint import load_model
-from tests.builders import CLASS_NAMES, data_overrides, make_data
+from tests.builders import CLASS_NAMES, composer, data_overrides, make_data
 from tests.faults.processes import FMNIST, fmnist
 
 SMALL = ("data.validation_size=20", "training.batch_size=16", "training.epochs=2", "model.width=8")
@@ -178,6 +183,35 @@ def test_an_interrupted_run_of_another_length_is_mentioned(tmp_path: Path) -> No
     assert "optimizer.lr and training.epochs differs" in other.stderr
     assert "training.epochs=400" in other.stderr
     assert "was interrupted" not in run(command(data, "model.width=9")).stderr
+
+
+def test_no_other_run_keeps_one_from_training(tmp_path: Path) -> None:
+    """Of interrupted runs those that cannot be read, and one that is being trained, are left out.
+
+    A checkpoint of another format, a run killed before its files, a link that leads nowhere.
+    """
+    data = make_data(tmp_path / "data")
+    words = (*data_overrides(data), *SMALL, "tracking.uri=null", "training.epochs=400")
+    config = composer().job(words).config
+    names = ("readable", "killed early", "other format", "being trained")
+    for age, name in enumerate(reversed(names)):
+        folder = Path("outputs/runs", name)
+        with EventLog(folder) as event_log:
+            event_log.start(name, parameters_of(config), {})
+            event_log.status("RUNNING")
+            overrides = event_log.artifacts / "config/overrides.yaml"
+            overrides.parent.mkdir(parents=True)
+            overrides.write_text(json.dumps(words))
+        os.utime(folder, (1e9 - age, 1e9 - age))
+    Path("outputs/runs/killed early/artifacts/config/overrides.yaml").unlink()
+    save_file({"x": torch.ones(1)}, "outputs/runs/other format/checkpoint.safetensors")
+    Path("outputs/runs/gone").symlink_to("nowhere")
+    with run_lock(Path("outputs/runs/being trained")):
+        done = run(command(data))
+    assert done.returncode == 0, done.stderr
+    hints = [line for line in done.stderr.splitlines() if "was interrupted" in line]
+    assert [hint.partition(" was interrupted")[0] for hint in hints] == ["readable"]
+    assert "after 0 of 400 epochs" in hints[0]
 
 
 def test_what_is_not_read_is_said(tmp_path: Path) -> None:
