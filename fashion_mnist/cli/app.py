@@ -3,7 +3,6 @@
 Each command imports what it needs when it is called.
 """
 
-import gc
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +14,10 @@ from fashion_mnist.cli.output import (
     RESULTS,
     TRAINING,
     Uri,
+    collect_garbage_again,
     errors_in_a_line,
-    failed,
     outlast_readers,
+    print_text,
 )
 from fashion_mnist.config.store_uri import DEFAULT_STORE
 
@@ -72,8 +72,7 @@ def train(context: typer.Context) -> None:
     outlast_readers()
     from fashion_mnist.cli.train import main as train_main
 
-    gc.freeze()
-    gc.enable()
+    collect_garbage_again()
     train_main(context.args)
 
 
@@ -87,14 +86,10 @@ def fetch(
 
     Example: fmnist fetch
     """
-    from fashion_mnist.data.fashion_mnist import load_dataset
-    from fashion_mnist.data.idx import DataError
+    with errors_in_a_line():
+        from fashion_mnist.data.fashion_mnist import load_dataset
 
-    try:
-        dataset = load_dataset(folder=folder)
-    except DataError as error:
-        raise failed(str(error)) from None
-    typer.echo(f"Fashion-MNIST is in {dataset.source}")
+        print_text(f"Fashion-MNIST is in {load_dataset(folder=folder).source}")
 
 
 @app.command(rich_help_panel=RESULTS)

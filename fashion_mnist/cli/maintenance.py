@@ -1,6 +1,5 @@
 """Commands that look after stores and this machine."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ from fashion_mnist.cli.output import (
     AsJson,
     OutputDir,
     Uri,
+    collect_garbage_again,
     errors_in_a_line,
     failed,
     print_json,
@@ -32,6 +32,7 @@ def sync(output_dir: OutputDir = Path("outputs"), as_json: AsJson = False) -> No
         from fashion_mnist.config.store_uri import without_password
         from fashion_mnist.tracking.uploader import sync as send
 
+        collect_garbage_again()
         outcome = send(output_dir)
         rows = [
             {
@@ -75,6 +76,7 @@ def clean(
         from rich.filesize import decimal
 
         from fashion_mnist.maintenance.clean import clean as find
+        from fashion_mnist.tracking.links import output_option
 
         found = find(output_dir, unfinished=unfinished, delete=delete)
         if as_json:
@@ -99,11 +101,10 @@ def clean(
         if delete:
             print_text(f"deleted, {total} are free")
             return
-        words = ["fmnist clean --delete", *(["--unfinished"] if unfinished else [])]
-        if output_dir != Path("outputs"):
-            words.append(f"--output-dir {shlex.quote(str(output_dir))}")
+        option = " --unfinished" if unfinished else ""
         warning = "; unfinished runs then begin again, at their first epoch" if unfinished else ""
-        print_text(f"to free it: {' '.join(words)}{warning}")
+        command = f"fmnist clean --delete{option}{output_option(output_dir)}"
+        print_text(f"to free it: {command}{warning}")
 
 
 @commands.command(rich_help_panel=MAINTENANCE)

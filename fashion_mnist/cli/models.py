@@ -17,6 +17,7 @@ from fashion_mnist.cli.output import (
     Runs,
     Uri,
     cell,
+    collect_garbage_again,
     errors_in_a_line,
     failed,
     note,
@@ -455,6 +456,7 @@ def _train_again(
     from fashion_mnist.runs.run_dir import RunError
     from fashion_mnist.runs.signals import StopRequested, stop_requests
 
+    collect_garbage_again()
     printing = nullcontext() if is_silent else lines_on_stdout()
     try:
         with printing, stop_requests() as stop, observe(stop.check) as observer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # what takes time to import is imported by each command
 
+import gc
 import io
 import json
 import math
@@ -138,6 +139,15 @@ def print_lines(lines: Sequence[str], *, has_heading: bool = True) -> None:
     """Print a table's lines, the heading in bold."""
     for number, line in enumerate(lines):
         typer.echo(typer.style(line, bold=True) if has_heading and number == 0 else line)
+
+
+def collect_garbage_again() -> None:
+    """Have Python look for garbage again, which it does not while a command is imported.
+
+    What is there now stays, and is not looked through any more.
+    """
+    gc.freeze()
+    gc.enable()
 
 
 def terminal_width() -> int | None:

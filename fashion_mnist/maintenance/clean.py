@@ -2,8 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,13 +45,9 @@ def clean(output_dir: Path, *, unfinished: bool, delete: bool) -> list[Leftover]
     for leftover in found if delete else ():
         _delete(leftover.path)
     for folder in [*list_folder(output_dir / RUNS), *list_folder(output_dir / SWEEPS)]:
-        if not _in_folder(folder, unfinished):
-            continue
-        with _unless_held(folder) as is_ours:
-            own = _in_folder(folder, unfinished) if is_ours else []
-            for leftover in own if delete else ():
-                _delete(leftover.path)
-        found += own
+        own = _in_folder(folder, unfinished)
+        if own and not run_lock(folder).is_held():
+            found += _delete_in(folder, own, unfinished) if delete else own
     return found
 
 
@@ -101,15 +96,22 @@ def _size(path: Path) -> int:
         return 0
 
 
-@contextmanager
-def _unless_held(folder: Path) -> Iterator[bool]:
-    """Hold the folder's lock; False where another process does."""
+def _delete_in(folder: Path, seen: Sequence[Leftover], unfinished: bool) -> list[Leftover]:
+    """Delete what was seen in the folder, and may still go now that its lock is held.
+
+    Nothing where another process has taken the lock meanwhile.
+    """
     lock = run_lock(folder)
-    is_ours = lock.acquire(0)
+    if not lock.acquire(0):
+        return []
     try:
-        yield is_ours
+        still = {leftover.path for leftover in _in_folder(folder, unfinished)}
+        found = [leftover for leftover in seen if leftover.path in still]
+        for leftover in found:
+            _delete(leftover.path)
     finally:
         lock.release()
+    return found
 
 
 def _delete(path: Path) -> None:

@@ -41,6 +41,7 @@ from fashion_mnist.runs.events import logged_dirs
 from fashion_mnist.runs.run_state import Destination
 from fashion_mnist.tracking.artifact_roots import local_path
 from fashion_mnist.tracking.checks import check_store, schema_problem, why_unwritable
+from fashion_mnist.tracking.links import output_option
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import ID_TAG, RecordedRun, how_to_restore
 from fashion_mnist.tracking.upload_state import read_problems, upload_state_path
@@ -275,7 +276,7 @@ def _known_logs(runs: Runs) -> set[str]:
 def _unsent(output_dir: Path, unsent: Sequence[tuple[WatchedLog, Destination]]) -> Finding:
     reasons = [problem.reason for problem in read_problems(output_dir).values()]
     why = f": {reasons[0]}" if reasons else ""
-    command = "fmnist sync" + _output_option(output_dir)
+    command = "fmnist sync" + output_option(output_dir)
     for place in {place.place: place for _, place in unsent}.values():
         if number := _in_the_trash(place):
             words = f"{_runs(unsent)} not recorded: the experiment {place.experiment!r} was deleted"
@@ -317,7 +318,7 @@ def check_leftovers(output_dir: Path) -> Iterator[Finding]:
         return
     total = decimal(sum(leftover.num_bytes for leftover in found))
     words = f"{plural(len(found), 'file')} to clean up, {total}"
-    command = f"fmnist clean --delete{_output_option(output_dir)}"
+    command = f"fmnist clean --delete{output_option(output_dir)}"
     yield Finding("warning", words, command)
 
 
@@ -348,10 +349,6 @@ def _num_free_files(place: Path) -> float:
         return float("inf")
     disk = os.statvfs(place)
     return disk.f_favail if disk.f_files else float("inf")
-
-
-def _output_option(output_dir: Path) -> str:
-    return "" if output_dir == Path("outputs") else f" --output-dir {output_dir}"
 
 
 def check_threads() -> Iterator[Finding]:

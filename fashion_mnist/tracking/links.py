@@ -26,6 +26,12 @@ def program(name: str) -> str:
     return f"{'fmnist' if is_found else shlex.quote(short_path(own))} {name}"
 
 
+def output_option(output_dir: Path) -> str:
+    """What a command that looks below an output folder needs after it, if it is not the default."""
+    is_default = output_dir == Path("outputs")
+    return "" if is_default else f" --output-dir {shlex.quote(str(output_dir))}"
+
+
 def short_path(path: Path) -> str:
     """A path, from the current folder where it lies below it."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

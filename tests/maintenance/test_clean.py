@@ -105,6 +105,19 @@ def test_every_kind_is_found_and_nothing_is_touched(
     assert files() == before
 
 
+def test_looking_writes_nothing() -> None:
+    """No lock either: a folder that can only be read can be looked through."""
+    folder = make_run("killed", "KILLED")
+    (folder / "lock").unlink()
+
+    def tree() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in OUTPUTS.rglob("*")}
+
+    before = tree()
+    assert clean(OUTPUTS, unfinished=True, delete=False)
+    assert tree() == before
+
+
 @pytest.mark.parametrize("unfinished", [False, True])
 def test_just_what_was_shown_is_deleted(outputs: dict[str, set[Path]], unfinished: bool) -> None:
     """Everything else is as it was, and there is nothing left to free."""

@@ -1,6 +1,7 @@
 """What `fmnist doctor` finds: nothing where all is well, and what to do where it is not."""
 
 import json
+import shlex
 import shutil
 import socket
 import sqlite3
@@ -229,13 +230,14 @@ def test_runs_whose_store_is_gone_may_have_moved_with_it(
 
 def test_leftovers_and_room_are_told_of(tmp_path: Path) -> None:
     """What `fmnist clean` would free is a warning; a folder that takes nothing is an error."""
+    tmp_path = tmp_path / "my runs"
     with EventLog(tmp_path / "runs" / "a-1") as event_log:
         event_log.start("a run", {}, {})
         event_log.status("FINISHED")
     (tmp_path / "runs" / "a-1" / "checkpoint.safetensors").write_bytes(bytes(2_000_000))
     finding = only(check_leftovers(tmp_path))
     assert (finding.state, "2.0 MB" in finding.words) == ("warning", True)
-    assert "fmnist clean" in finding.advice
+    assert finding.advice == f"fmnist clean --delete --output-dir {shlex.quote(str(tmp_path))}"
     assert only(check_disk(tmp_path / "to" / "be" / "made")).state in ("OK", "warning")
     with replacing(tmp_path / "file") as path:
         path.write_text("")
