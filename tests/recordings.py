@@ -70,7 +70,8 @@ def record_runs(folder: Path) -> Recordings:
     for sweep, widths in (("widths", (4, 8)), ("wide", (8,))):
         axes = {"model.width": [str(width) for width in widths], "seed": ["1", "2"]}
         config = make_config(data, *where)
-        with open_parent(outputs / "sweeps" / sweep, config, name=sweep, axes=axes) as parent:
+        place = outputs / "sweeps" / sweep
+        with open_parent(place, config, name=sweep, axes=axes, num_repetitions=2) as parent:
             for width, seed in product(widths, (1, 2)):
                 words = (f"model.width={width}", f"seed={seed}")
                 record(" ".join(words), *words, parent=parent.id)

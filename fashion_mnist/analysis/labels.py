@@ -97,7 +97,9 @@ def naming_axes(values: Sequence[Mapping[str, str]]) -> list[str]:
     """
     axes = differing_axes(values)
     # a run that was not composed of files has the name alone: optimizer.name=sgd
-    files = [axis for axis in axes if axis in FILES or axis.endswith(".name")]
+    names = [axis for axis in axes if axis.endswith(".name")]
+    files = [axis for axis in axes if axis in FILES]
+    files += [name for name in names if name not in FILES and name.partition(".")[0] not in files]
 
     def is_implied(axis: str) -> bool:
         group = "data" if axis == DATA_TAG else axis.partition(".")[0]

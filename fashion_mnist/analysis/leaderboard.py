@@ -127,9 +127,16 @@ class Setting:
         return tuple(run for run in self.runs if run.has(self.score_key))
 
     @cached_property
+    def metrics(self) -> dict[str, Statistic]:
+        """Mean, std (n − 1) and n of every finite metric of the finished runs."""
+        keys = dict.fromkeys(key for run in self.runs for key in run.metrics)
+        values = {key: [run.metrics[key] for run in self.runs if run.has(key)] for key in keys}
+        return {key: statistic(own) for key, own in values.items() if own}
+
+    @property
     def score(self) -> Statistic | None:
-        """Of these; None where there are none."""
-        return self._statistic(self.score_key)
+        """What it is ranked by; None where no run finished with it."""
+        return self.metrics.get(self.score_key)
 
     @property
     def mean(self) -> float:
@@ -137,27 +144,14 @@ class Setting:
         assert self.score is not None
         return self.score.mean
 
-    @cached_property
-    def interval(self) -> Interval | None:
-        """At 95 %, of the mean score over seeds."""
-        runs = self.scored_runs
+    def interval(self, metric: str) -> Interval | None:
+        """At 95 %, of the metric's mean over seeds, measured on the validation split."""
+        runs = [run for run in self.runs if run.has(metric)]
         return mean_interval(
-            {run.replicate: run.metrics[self.score_key] for run in runs},
+            {run.replicate: run.metrics[metric] for run in runs},
             num_validation=max((run.num_validation for run in runs), default=0),
             num_training=min((run.num_training for run in runs), default=0),
         )
-
-    @cached_property
-    def metrics(self) -> dict[str, Statistic]:
-        """Mean, std (n − 1) and n of every finite metric of the finished runs."""
-        keys = dict.fromkeys(key for run in self.runs for key in run.metrics)
-        found = ((key, self._statistic(key)) for key in keys)
-        return {key: own for key, own in found if own}
-
-    @property
-    def test(self) -> Statistic | None:
-        """Test accuracy, where it was read."""
-        return self._statistic(TEST_SCORE)
 
     @property
     def num_finished(self) -> int:
@@ -173,10 +167,6 @@ class Setting:
     def records(self) -> list[RecordedRun]:
         """Its runs as the store has them."""
         return [run.record for run in self.runs if run.record]
-
-    def _statistic(self, key: str) -> Statistic | None:
-        values = [run.metrics[key] for run in self.runs if run.has(key)]
-        return statistic(values) if values else None
 
 
 @dataclass(frozen=True)
@@ -255,11 +245,12 @@ class Leaderboard:
             return [f"No run has finished with a {name}."]
         n = best.score.n
         over = f"mean ± std over {n} runs" if n > 1 else "one run"
-        over += f"; 95 % interval {interval_text(best.interval)}" if best.interval else ""
+        interval = best.interval(self.score)
+        over += f"; 95 % interval {interval_text(interval)}" if interval else ""
         over += f"; {best.num_finished} of {len(best.runs)} finished" if best.is_partial else ""
         who = f"{self.label(best)} is best" if len(self.settings) > 1 else "The result"
         lines = [f"{who}: {name} {statistic_text(self.score, best.score)} ({over})."]
-        lines += [f"Test accuracy: {_test_text(best)}."] if best.test else []
+        lines += [f"Test accuracy: {_test_text(best)}."] if TEST_SCORE in best.metrics else []
         results = Counter[str](comparison.result for comparison in self.comparisons[1:])
         total = results.total()
         for result, words in RESULTS.items():
@@ -288,7 +279,7 @@ class Leaderboard:
         `setting` holds all axes in one text, for tables that have no room for columns.
         """
         names, score = short_names(self.axes), metric_name(self.score)
-        is_tested = any(setting.test for setting, _ in self.shown)
+        is_tested = any(TEST_SCORE in setting.metrics for setting, _ in self.shown)
         rows = []
         for place, (setting, comparison) in enumerate(self.shown, start=1):
             values = {
@@ -297,7 +288,7 @@ class Leaderboard:
             row = {"": str(place) if setting.score else ABSENT, "setting": self.label(setting)}
             row |= values
             row |= {score: statistic_text(self.score, setting.score)}
-            row |= {"95 % interval": interval_text(setting.interval) or ABSENT}
+            row |= {"95 % interval": interval_text(setting.interval(self.score)) or ABSENT}
             row |= {"runs": self.count_text(setting), "vs. best": comparison.result}
             row |= {"adjusted p": "" if comparison.p_holm is None else p_text(comparison.p_holm)}
             row |= {metric_name(TEST_SCORE): _test_text(setting)} if is_tested else {}
@@ -370,9 +361,9 @@ class Leaderboard:
             rows.append(
                 {
                     "setting": {axis: setting.values.get(axis) for axis in self.axes},
-                    "val_accuracy": _plain(setting.metrics.get(SCORE), setting.interval),
-                    "score": _plain(setting.score, setting.interval),
-                    "test_accuracy": _plain(setting.test, None),
+                    "val_accuracy": _plain(setting.metrics.get(SCORE), setting.interval(SCORE)),
+                    "score": _plain(setting.score, setting.interval(self.score)),
+                    "test_accuracy": _plain(setting.metrics.get(TEST_SCORE), None),
                     "runs": [run.run_id for run in setting.records],
                     "num_scored": setting.score.n if setting.score else 0,
                     **asdict(comparison),
@@ -451,9 +442,10 @@ def _no_predictions() -> Predictions:
 
 def _test_text(setting: Setting) -> str:
     """Test accuracy, with n where not every scored run was tested."""
-    is_all = setting.test and setting.score and setting.test.n == setting.score.n
-    n = "" if is_all or setting.test is None else f" (n = {setting.test.n})"
-    return statistic_text(TEST_SCORE, setting.test) + n
+    test, score = setting.metrics.get(TEST_SCORE), setting.score
+    is_all = test and score and test.n == score.n
+    n = "" if is_all or test is None else f" (n = {test.n})"
+    return statistic_text(TEST_SCORE, test) + n
 
 
 def _explanation(tests: Iterable[str]) -> str:

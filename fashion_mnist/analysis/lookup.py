@@ -89,8 +89,10 @@ def select_runs(
     """
     known, experiments = store.runs(experiment), store.experiments()
     titles, sweeps, networks = list[str](), list[RecordedRun](), list[RecordedRun]()
+    has_experiments = False
     for word in words:
         if word in experiments and experiment is None:
+            has_experiments = True
             titles.append(f"experiment {word}")
             networks += [run for run in known if run.experiment == word and run.is_network]
             continue
@@ -111,7 +113,6 @@ def select_runs(
     names = {run.experiment for run in networks}
     title = ", ".join(titles[:3]) + (f" and {len(titles) - 3} more" if len(titles) > 3 else "")
     of_experiments = tuple(run for run in known if run.experiment in names)
-    has_experiments = any(text.startswith("experiment ") for text in titles)
     return Selection(title, tuple(sweeps), tuple(networks), of_experiments, has_experiments)
 
 
@@ -141,13 +142,14 @@ def networks_of(sweep: RecordedRun, runs: Sequence[RecordedRun]) -> list[Recorde
     return [run for run in runs if run.is_network and run.parent_id == sweep.run_id]
 
 
-def recorded_axes(sweep: RecordedRun) -> dict[str, list[str]]:
-    """What was swept, with its values, as the sweep's record has it; nothing if that is damaged."""
+def swept_keys(sweep: RecordedRun) -> list[str]:
+    """The keys that the sweep's record says it varied; none if that is damaged.
+
+    What the record says of their values is for people.
+    """
     axes = parsed(sweep.tags.get(SWEEP_TAG, ""))
-    if not isinstance(axes, dict):
-        return {}
-    lists = {str(axis): values for axis, values in axes.items() if isinstance(values, list)}
-    return {axis: [str(value) for value in values] for axis, values in lists.items()}
+    # an axis may be several keys in step
+    return [key for axis in axes for key in axis.split(", ")] if isinstance(axes, dict) else []
 
 
 def without_copies(runs: Sequence[RecordedRun]) -> list[RecordedRun]:

@@ -136,9 +136,9 @@ def _unrecorded(store: Reader, run: RecordedRun) -> str:
     """Why a run's network cannot be registered, and what to do about it."""
     if was_recorded(store, run):
         return f"the files of {run.name} ({run.run_id}) are not in {run.artifact_uri}: {LOST_FILES}"
-    from fashion_mnist.analysis.report import read_overrides  # imports matplotlib
+    from fashion_mnist.analysis.report import stored_overrides  # imports matplotlib
 
-    typed, always = read_overrides(store, run), "tracking.model=always"
+    typed, always = stored_overrides(store, run), "tracking.model=always"
     is_known = not isinstance(typed, str)
     command = f": {program('train')} {shlex.join([*typed, always])}" if is_known and typed else ""
     return (

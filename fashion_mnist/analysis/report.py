@@ -22,7 +22,7 @@ from fashion_mnist.analysis.leaderboard import (
     RunResult,
     Setting,
 )
-from fashion_mnist.analysis.lookup import Selection, recorded_axes
+from fashion_mnist.analysis.lookup import Selection, swept_keys
 from fashion_mnist.analysis.networks import SPLITS, read_images_of
 from fashion_mnist.analysis.predictions import (
     PairedCounts,
@@ -33,10 +33,10 @@ from fashion_mnist.analysis.predictions import (
 )
 from fashion_mnist.analysis.stored_leaderboard import build_leaderboard
 from fashion_mnist.config.messages import first_line_of, plural
-from fashion_mnist.config.user_files import plain_tree
 from fashion_mnist.metrics.statistics import Statistic, statistic
+from fashion_mnist.plots.scale import scale_of
 from fashion_mnist.runs.identity import TRAINING_IMAGES_TAG
-from fashion_mnist.runs.records import OVERRIDES_FILE
+from fashion_mnist.runs.records import OVERRIDES_FILE, read_overrides
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import DATA_TAG, FINGERPRINT_TAG, TEST_SCORE, RecordedRun
 from fashion_mnist.training.stack import HistoryRow
@@ -77,19 +77,15 @@ class Report:
 
     @cached_property
     def axes(self) -> dict[str, list[str]]:
-        """What was varied, with its values: as a sweep says, else as its networks differ.
+        """The keys that sweeps varied or settings differ in, each with its networks' values.
 
         Keys with one value alone are not varied.
         """
-        sweeps = self.subject.sweeps
-        axes = recorded_axes(sweeps[0]) if len(sweeps) == 1 else {}
-        if not axes:
-            for axis in self.board.axes:
-                own = (setting.values.get(axis) for setting in self.board.settings)
-                axes[axis] = [value for value in dict.fromkeys(own) if value is not None]
-            for key in REPLICATE_KEYS:
-                axes[key] = list(dict.fromkeys(run.parameters.get(key, "") for run in self.runs))
-        return {axis: values for axis, values in axes.items() if len(values) > 1}
+        swept = [key for sweep in self.subject.sweeps for key in swept_keys(sweep)]
+        keys = dict.fromkeys([*swept, *self.board.axes, *REPLICATE_KEYS])
+        runs = self.board.runs
+        found = {key: [run.values[key] for run in runs if key in run.values] for key in keys}
+        return {key: scale_of(own).values for key, own in found.items() if len(set(own)) > 1}
 
     @cached_property
     def origin(self) -> dict[str, str]:
@@ -242,16 +238,13 @@ def seconds_of(runs: Iterable[RecordedRun]) -> Statistic | None:
     return statistic([each.total_seconds() for each in known]) if known else None
 
 
-def read_overrides(store: Reader, run: RecordedRun) -> list[str] | str:
+def stored_overrides(store: Reader, run: RecordedRun) -> list[str] | str:
     """What was typed to have the run; or why that is not known."""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            words = plain_tree(store.download(run, OVERRIDES_FILE, Path(folder)))
+            return read_overrides(store.download(run, OVERRIDES_FILE, Path(folder)))
         except (OSError, ValueError) as error:
             return f"{OVERRIDES_FILE} of {run.name} cannot be read: {first_line_of(error)}"
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        return f"{OVERRIDES_FILE} of {run.name} is no list of overrides"
-    return words
 
 
 def command_of(overrides: Sequence[str], replicates: Sequence[tuple[str, str]]) -> str:
@@ -278,7 +271,7 @@ def command_of(overrides: Sequence[str], replicates: Sequence[tuple[str, str]]) 
 
 def _repetition_of(store: Reader, setting: Setting) -> tuple[str, str]:
     """The command that trains all runs of a setting; or nothing, and why it is not known."""
-    words = read_overrides(store, setting.records[0])
+    words = stored_overrides(store, setting.records[0])
     if isinstance(words, str):
         return "", words
     return command_of(words, [run.replicate for run in setting.runs]), ""

@@ -35,6 +35,7 @@ from fashion_mnist.runs.identity import FAILURE_TAG
 from fashion_mnist.templates import Picture, Table, picture, render, table
 from fashion_mnist.tracking.recorded import SWEEP_COMMAND_TAG
 
+TIME = "time of a run"
 MOST_LISTED = 20  # failed runs; runs of one setting
 TEXT = {"", " ", "setting", "class", "classes", "F1 of", "run", "why"}  # columns on the left
 
@@ -222,10 +223,17 @@ def _costs(report: Report) -> dict[str, Any]:
     sizes = {s.metrics["parameters"].mean for s in board.scored if "parameters" in s.metrics}
     objectives = list(dict.fromkeys([board.score, "parameters"]))
     front = pareto_chart(board, objectives) if len(sizes) > 1 else None
-    rows = [{"setting": board.label(setting)} | _cost_row(setting) for setting, _ in board.shown]
+    settings = [setting for setting, _ in board.shown]
+    rows = [{"setting": board.label(setting)} | _cost_row(setting) for setting in settings]
+    times = [seconds_of(setting.records) for setting in settings]
     return {
         "costs_note": words,
-        "costs": table(rows, text=TEXT, is_sorted=len(rows) > 2),
+        "costs": table(
+            rows,
+            text=TEXT,
+            is_sorted=len(rows) > 2,
+            values={TIME: [metric.mean if metric else None for metric in times]},
+        ),
         "cost_charts": [_shown(front, "Score against parameters")],
     }
 
@@ -235,7 +243,7 @@ def _cost_row(setting: Setting) -> Row:
     return {
         "parameters": _whole(setting.metrics.get("parameters")),
         "epochs": _whole(setting.metrics.get("final/epoch")),
-        "time of a run": _time(seconds_of(setting.records)),
+        TIME: _time(seconds_of(setting.records)),
         "images per second": _whole(setting.metrics.get(SPEED)),
         "runs in its stack": ", ".join(sorted(stacks, key=lambda size: (len(size), size))),
     }

@@ -2,14 +2,12 @@
 
 from __future__ import annotations  # the reader imports sqlalchemy
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fashion_mnist.analysis.labels import REPLICATE_KEYS
 from fashion_mnist.analysis.leaderboard import (
     SPEED,
     Leaderboard,
@@ -23,7 +21,6 @@ from fashion_mnist.analysis.lookup import (
     choose_sweep,
     networks_of,
     objective_of,
-    recorded_axes,
 )
 from fashion_mnist.analysis.predictions import stored_predictions
 from fashion_mnist.analysis.significance import MOST_READ
@@ -33,7 +30,7 @@ from fashion_mnist.runs.identity import (
     TRAINING_IMAGES_TAG,
     is_identity,
 )
-from fashion_mnist.tracking.recorded import DATA_TAG, TEST_SCORE, RecordedRun
+from fashion_mnist.tracking.recorded import DATA_TAG, REPETITIONS_TAG, TEST_SCORE, RecordedRun
 
 if TYPE_CHECKING:
     from fashion_mnist.tracking.reader import Reader
@@ -98,7 +95,8 @@ def build_leaderboard(
     results = recorded_results(networks, store)
     planned = None
     if len(sweeps) == 1 and all(run.parent_id == sweeps[0].run_id for run in networks):
-        planned = max(planned_repetitions(sweeps[0]), begun_repetitions(results))
+        planned = _number(sweeps[0].tags.get(REPETITIONS_TAG, ""))
+        planned = max(planned, begun_repetitions(results))
     readers = [run for run in all_runs if run.is_network and TEST_SCORE in run.metrics]
     read = {(run.settings, run.replicate) for run in recorded_results(readers, store)}
     return replace(
@@ -113,12 +111,6 @@ def build_leaderboard(
 def recorded_results(runs: Sequence[RecordedRun], store: Reader) -> list[RunResult]:
     """Stored runs as `rank` takes them, the oldest first."""
     return [_result(number, run, store) for number, run in enumerate(sorted(runs, key=_start))]
-
-
-def planned_repetitions(sweep: RecordedRun) -> int:
-    """How many seeds and folds each setting of a sweep is to have; 1 where it does not say."""
-    axes = recorded_axes(sweep)
-    return math.prod(len(axes[key]) for key in REPLICATE_KEYS if key in axes)
 
 
 def identity_of(run: RecordedRun) -> dict[str, str]:
@@ -136,7 +128,7 @@ def _result(number: int, run: RecordedRun, store: Reader) -> RunResult:
         run.parameters.get("data.validation_size", ""),
         run.tags.get(TRAINING_IMAGES_TAG) or run.parameters.get("data.train_size", ""),
     )
-    num_validation, num_training = (int(n) if n.isdecimal() else 0 for n in sizes)
+    num_validation, num_training = map(_number, sizes)
     return RunResult(
         number=number,
         values=identity_of(run),
@@ -153,6 +145,11 @@ def _result(number: int, run: RecordedRun, store: Reader) -> RunResult:
         predictions=partial(stored_predictions, store, run, "validation"),
         record=run,
     )
+
+
+def _number(text: str) -> int:
+    """A recorded number; 0 where the text is none that there can be."""
+    return int(text) if text.isdecimal() and len(text) < 16 else 0
 
 
 def _start(run: RecordedRun) -> datetime:

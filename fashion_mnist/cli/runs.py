@@ -103,19 +103,20 @@ def runs(
             check_key,
             choose_sweep,
             ordered,
-            recorded_axes,
             short_ids,
+            swept_keys,
         )
         from fashion_mnist.tracking.reader import Reader
 
         found = Reader(uri).runs(experiment)
         chosen = _filtered(found, sweep, status, condition or [], everything)
         key = sort.removeprefix("-")
-        swept = recorded_axes(choose_sweep(found, sweep)) if sweep and columns is None else {}
-        wanted = columns or (SWEEP_COLUMNS if swept and not as_json else COLUMNS)
-        keys = [*swept, *filter(None, (word.strip() for word in wanted.split(",")))]
-        for each in (key, *(k for k in keys if k not in TITLES)):
+        swept = swept_keys(choose_sweep(found, sweep)) if sweep and columns is None else []
+        words = (columns or (SWEEP_COLUMNS if swept and not as_json else COLUMNS)).split(",")
+        wanted = [word.strip() for word in words if word.strip()]
+        for each in (key, *(k for k in wanted if k not in TITLES)):
             check_key(each, found)
+        keys = [*swept, *wanted]
         chosen = ordered(chosen, key, descending=sort.startswith("-") != reverse)
         shown = chosen[: limit or None]
         rows = _run_rows(shown, found, keys)
@@ -277,11 +278,11 @@ def diff(
     Example: fmnist diff best latest
     """
     with errors_in_a_line():
-        from fashion_mnist.analysis.lookup import choose_run
+        from fashion_mnist.analysis.lookup import find_run
         from fashion_mnist.tracking.reader import Reader
 
-        found = Reader(uri).runs(experiment)
-        one, other = (choose_run(found, word, say=note) for word in (first, second))
+        store = Reader(uri)
+        one, other = (find_run(store, word, experiment, say=note) for word in (first, second))
         print_differences(one, other, as_json=as_json)
 
 

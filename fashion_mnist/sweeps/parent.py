@@ -16,7 +16,7 @@ from fashion_mnist.runs.events import SWEEPS
 from fashion_mnist.runs.records import record_destination
 from fashion_mnist.runs.request import Request, wants_uploader
 from fashion_mnist.runs.run_dir import locked
-from fashion_mnist.tracking.recorded import OBJECTIVE_TAG, SCORE, SWEEP_TAG
+from fashion_mnist.tracking.recorded import OBJECTIVE_TAG, REPETITIONS_TAG, SCORE, SWEEP_TAG
 from fashion_mnist.tracking.uploader_process import begin_uploading
 from fashion_mnist.training.device import process_tags
 
@@ -38,6 +38,7 @@ def open_parent(
     *,
     name: str,
     axes: Mapping[str, Sequence[str]],
+    num_repetitions: int,
     objective: str = SCORE,
 ) -> Iterator[EventLog]:
     """Begin a sweep, or go on with it; its event log, open and under the sweep's lock.
@@ -45,6 +46,7 @@ def open_parent(
     Args:
         config: of one of its jobs: where they are recorded.
         axes: what is swept, and its values in words.
+        num_repetitions: seeds and folds that each setting is to have.
         objective: the metric that settings are ranked by.
 
     Raises:
@@ -54,6 +56,7 @@ def open_parent(
         record_destination(event_log, config.tracking)
         axes_text = json.dumps(axes, ensure_ascii=False)
         tags = {"sweep": name, SWEEP_TAG: axes_text, OBJECTIVE_TAG: objective, **process_tags()}
+        tags[REPETITIONS_TAG] = str(num_repetitions)
         event_log.start(name, {}, tags)
         event_log.tags(tags)
         parameters = [key for name in axes for key in name.split(", ")]

@@ -124,10 +124,14 @@ def run_sweep(sweep: Sweep, hydra: HydraJobs, *, dry_run: bool) -> int:
             log.info("\n%s", layers_text(plan.jobs[0]))
         return 0
     demand_store(plan.config.tracking.uri, plan.config.tracking.offline)
-    objective, axes = sweep.score, sweep.words()
     with stop_requests() as stop:
         with open_parent(
-            plan.folder, plan.config, name=sweep.name, axes=axes, objective=objective
+            plan.folder,
+            plan.config,
+            name=sweep.name,
+            axes=sweep.words(),
+            num_repetitions=len(sweep.space.replicates()),
+            objective=sweep.score,
         ) as parent:
             log.info("sweep %s in %s", sweep.name, short_path(plan.folder))
             hydra.begin(sweep, parent.id)

@@ -12,7 +12,7 @@ import jinja2
 # a text that is not escaped, by some mistake, still runs and fetches nothing
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 SHORT = 24  # characters of a cell that is not broken into lines
-_NUMBER = re.compile(r"[+-]?[\d,]*\.?\d+")
+_NUMBER = re.compile(r"[+-]?[\d,]*\.?\d+(e[+-]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ def table(
     text: Container[str] = (),
     classes: Sequence[str] = (),
     is_sorted: bool = False,
+    values: Mapping[str, Sequence[float | None]] | None = None,
 ) -> Table | None:
     """A table of rows that map headings to cells; None where there are no rows.
 
@@ -53,12 +54,17 @@ def table(
     Args:
         text: headings of columns that stand on the left; all others on the right.
         is_sorted: whether a reader can sort by a column: numbers falling, texts rising.
+        values: what columns are sorted by whose cells do not begin with it, by their headings; a
+            number for each row, None for none.
     """
     if not rows:
         return None
     head = list(dict.fromkeys(key for row in rows for key, cell in row.items() if cell))
     cells = [[row.get(key, "") for key in head] for row in rows]
-    orders = list(zip(*(_places(own) for own in zip(*cells, strict=True)), strict=True))
+    known = values or {}
+    columns = zip(head, zip(*cells, strict=True), strict=True)
+    places = (_places(own, known.get(key) or list(map(_number, own))) for key, own in columns)
+    orders = list(zip(*places, strict=True))
     return Table(head, cells, [key in text for key in head], classes, is_sorted, orders)
 
 
@@ -83,16 +89,21 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def _places(cells: Sequence[str]) -> list[int]:
+def _number(cell: str) -> float | None:
+    """The number that a cell begins with; None where it begins with none."""
+    found = _NUMBER.match(cell)
+    return float(found[0].replace(",", "")) if found else None
+
+
+def _places(cells: Sequence[str], values: Sequence[float | None]) -> list[int]:
     """The place of each cell by value: numbers first, the largest first, then texts."""
 
-    def key(number: int) -> tuple[bool, float, str]:
-        found = _NUMBER.match(cells[number])
-        value = float(found[0].replace(",", "")) if found else 0.0
-        return found is None, -value, cells[number]
+    def key(row: int) -> tuple[bool, float, str]:
+        value = values[row]
+        return value is None, -(value or 0), cells[row]
 
     order = sorted(range(len(cells)), key=key)
     places = [0] * len(cells)
-    for place, number in enumerate(order):
-        places[number] = place
+    for place, row in enumerate(order):
+        places[row] = place
     return places

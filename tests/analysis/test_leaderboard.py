@@ -1,12 +1,13 @@
 """Recorded runs as settings and their leaderboard, on runs made by hand."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from fashion_mnist.analysis.leaderboard import Leaderboard, Setting, rank, split_of
 from fashion_mnist.analysis.lookup import ChoiceError
@@ -136,13 +137,28 @@ def test_a_lucky_run_does_not_lead(store: Reader) -> None:
 
 
 def test_a_sweeps_repetitions_are_the_planned_ones(store: Reader) -> None:
-    """As its record lists seeds and folds; where it does not, the most that a setting has begun."""
-    axes = json.dumps({"seed": ["0", "1", "2"], "data.fold": ["0", "1"], "w": ["1"]})
-    for text, planned in ((axes, 6), ("no JSON", 2)):
-        sweep = replace(run(9), tags={"sweep.axes": text})
+    """As its record says; where it does not, the most that a setting has begun."""
+    for text, planned in (("6", 6), ("six", 2), ("9" * 5000, 2)):
+        sweep = replace(run(9), tags={"sweep.axes": "{}", "sweep.repetitions": text})
         parent = {"mlflow.parentRunId": sweep.run_id, "fingerprint": "f"}
         members = [replace(run(seed, status="RUNNING", seed=seed), tags=parent) for seed in (0, 1)]
         assert board_of(store, [sweep, *members]).num_repetitions == planned
+
+
+def test_each_metric_has_its_own_interval(store: Reader) -> None:
+    """Also where settings are ranked by another one; of a single seed there is none."""
+    runs = [
+        replace(own, metrics={**own.metrics, "final/val_loss": loss})
+        for own, loss in zip(
+            [run(0, 0.8), run(1, 0.82, seed=1), run(2, 0.7, width=2)], [0.5, 0.6, 0.9], strict=True
+        )
+    ]
+    board = rank(recorded_results(runs, store), score="final/val_loss")
+    first, second = board.as_json()["settings"]
+    for key, values in (("val_accuracy", [0.8, 0.82]), ("score", [0.5, 0.6])):
+        expected = stats.t.interval(0.95, 1, np.mean(values), stats.sem(values))
+        assert first[key]["interval"] == pytest.approx(expected)
+        assert second[key]["interval"] is None
 
 
 def test_the_leaderboard_names_what_differs(store: Reader) -> None:
@@ -167,6 +183,20 @@ def test_paired_seeds_are_tested_and_hopeless_ones_are_not(store: Reader) -> Non
         ("significantly worse", "paired t"),
         ("not tested", ""),
     ]
+
+
+def test_a_setting_is_named_by_the_file_that_was_chosen(store: Reader) -> None:
+    """And by what the file does not imply; without a file the name says which it is."""
+    files = {"sgd": 0.1, "adam": 0.001}
+    chosen = [
+        run(k, 0.8, optimizer=name, optimizer__name=name, optimizer__lr=lr)
+        for k, (name, lr) in enumerate(files.items())
+    ]
+    assert board_of(store, chosen).axes == ["optimizer"]
+    typed = run(2, 0.8, optimizer="sgd", optimizer__name="sgd", optimizer__lr=0.3)
+    assert board_of(store, [*chosen, typed]).axes == ["optimizer", "optimizer.lr"]
+    unnamed = [run(k, 0.8, optimizer__name=name) for k, name in enumerate(files)]
+    assert board_of(store, unnamed).axes == ["optimizer.name"]
 
 
 def test_predictions_that_are_not_there_are_said(store: Reader) -> None:

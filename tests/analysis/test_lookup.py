@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -10,10 +11,13 @@ from fashion_mnist.analysis.lookup import (
     choose_run,
     choose_sweep,
     networks_of,
+    select_runs,
     short_ids,
     without_copies,
 )
+from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import RecordedRun
+from fashion_mnist.tracking.store import record_run
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -129,6 +133,16 @@ def test_a_sweep_is_found_by_the_same_words() -> None:
     with pytest.raises(ChoiceError, match="no sweep 'twin'"):
         choose_sweep(RUNS, "twin")
     assert [run.run_id[:2] for run in networks_of(choose_sweep(RUNS, "rates"), RUNS)] == ["c1"]
+
+
+def test_a_runs_name_does_not_make_it_an_experiment(tmp_path: Path) -> None:
+    """Whatever it begins with."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tags = {"fingerprint": "f"}
+    record_run(uri, experiment="mine", name="experiment 1", tags=tags, metrics={}, files=[])
+    store = Reader(uri)
+    assert not select_runs(store, ["experiment 1"]).has_experiments
+    assert select_runs(store, ["experiment 1", "mine"]).has_experiments
 
 
 def test_a_copy_counts_where_its_original_is_not_listed() -> None:

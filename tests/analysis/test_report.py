@@ -128,6 +128,33 @@ def test_two_thousand_runs_make_a_page_of_the_best(store: Reader, tmp_path: Path
     assert Statistic(first["mean"], first["std"], first["n"]) == report.board.settings[0].score
 
 
+def test_a_sweep_and_another_run_differ_in_what_both_have(store: Reader) -> None:
+    """Not in the sweep's axes alone; a damaged record of these keeps nothing from being told."""
+    runs = tuple(run(k, 0.8, width=w, depth=d) for k, (w, d) in enumerate([(1, 1), (2, 1), (1, 9)]))
+    for text in ('{"width": ["1", "2"]}', "no JSON"):
+        parent = replace(run(9), tags={"sweep.axes": text})
+        report = build_report(store, Selection("x", (parent,), runs, runs), limit=None)
+        assert report.axes == {"width": ["1", "2"], "depth": ["1", "9"]}
+
+
+def test_times_are_sorted_by_their_length(store: Reader, tmp_path: Path) -> None:
+    """Not by the first number of their words."""
+    seconds = {"99.0 s": 99, "3 min 20 s": 200, "1 h 01 min": 3660}
+    runs = tuple(
+        replace(own, end=own.start + timedelta(seconds=length))
+        for width, length in enumerate(seconds.values())
+        if (own := run(width, 0.8, width=width)).start
+    )
+    write_report(
+        build_report(store, Selection("x", (), runs, runs), limit=None), tmp_path / "r.html"
+    )
+    page = (tmp_path / "r.html").read_text()
+    for place, words in enumerate(reversed(seconds)):
+        [row] = [row for row in page.split("<tr") if f">{words}</td>" in row]
+        column = row.split("<td").index(next(c for c in row.split("<td") if f">{words}<" in c))
+        assert f"--by-{column}:{place};" in row
+
+
 def test_a_report_says_how_many_runs_had_what(store: Reader) -> None:
     """Most used all images: not the smallest number, and not a key that all have in common."""
     sizes = [("55000", 20)] * 39 + [("5000", 2)] * 2 + [("5000", 3)] * 2

@@ -12,6 +12,8 @@ import pytest
 from mlflow import MlflowClient
 
 from fashion_mnist.cli.app import app
+from fashion_mnist.tracking.store import record_run
+from tests.builders import make_data
 from tests.faults.test_hostile_names import ESCAPES, STEERING
 from tests.recordings import Recordings, fmnist, fmnist_json
 
@@ -37,6 +39,20 @@ def test_runs_are_listed_newest_first_and_once() -> None:
     assert found[0]["test/accuracy"] > 0
     assert [row["sweep"] for row in found] == [None, None, *["widths"] * 4]
     assert not [line for line in table if line != line.rstrip()]
+
+
+def test_a_run_that_was_deleted_is_found_by_its_id(tmp_path: Path) -> None:
+    """By `diff` as by `show`; lists do not have it."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    first, second = (
+        record_run(uri, experiment="x", name=name, tags={"device": name}, metrics={}, files=[])
+        for name in ("one", "other")
+    )
+    MlflowClient(uri).delete_run(second)
+    assert fmnist("show", second, "--uri", uri).exit_code == 0
+    said = fmnist_json("diff", first, second, "--uri", uri)
+    assert said["runs"] == {"A": first, "B": second}
+    assert fmnist("diff", first, "other", "--uri", uri).exit_code == 2
 
 
 @pytest.mark.usefixtures("here")
@@ -158,6 +174,14 @@ def test_words_of_others_are_shown_harmlessly(tmp_path: Path, recordings: Record
                 said = fmnist(*words, *form)
                 assert said.exit_code == (2 if f"y{text}" in words else 0)
                 assert not STEERING.search(said.output)
+
+
+def test_fetch_says_a_mistake_in_one_line(tmp_path: Path) -> None:
+    """A folder of another data set, with the exit status that every command has for mistakes."""
+    said = fmnist("fetch", "--folder", make_data(tmp_path / "data"))
+    assert (said.exit_code, said.stdout) == (2, "")
+    assert "choose another data.dir" in said.stderr
+    assert said.stderr.count("\n") == 1
 
 
 def test_the_help_has_panels_and_examples() -> None:

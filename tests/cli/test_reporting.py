@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from fashion_mnist.analysis.predictions import stored_predictions
-from tests.builders import CLASS_NAMES
+from tests.builders import CLASS_NAMES, make_data
 from tests.recordings import Recordings, fmnist, fmnist_json
+from tests.sweeps.test_runner import sweep
 
 PICTURE = re.compile(r'<img alt="([^"]*)"[^>]* src="([^"]{20})')
 
@@ -52,6 +53,38 @@ def test_a_sweeps_page_has_every_part(here: Recordings, tmp_path: Path) -> None:
     assert report["axes"] == {"model.width": ["4", "8"], "seed": ["1", "2"]}
     assert report["best_less_second"]["num_pairs"] == 2
     assert set(report["main_effects"]["model.width"]) == {"4", "8"}
+
+
+def test_a_search_of_axes_that_move_together_is_told_of(tmp_path: Path) -> None:
+    """Each swept key is a column and an axis, with the values that were trained, not a range."""
+    own = tmp_path / "my/sweep/rates.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text(
+        "{defaults: [default, _self_], name: rates, sampler: random, n_trials: 4, processes: 1, "
+        "axes: {'optimizer, optimizer.lr': [[sgd, 0.1], [adam, 0.001]], "
+        "model.dropout: {low: 0.0, high: 0.5}, seed: [1, 2]}}\n"
+    )
+    words = (
+        "--config-dir",
+        str(tmp_path / "my"),
+        "sweep=rates",
+        "tracking.uri=sqlite:///mlflow.db",
+    )
+    done = sweep(make_data(tmp_path / "data"), *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = fmnist_json("runs", "--sweep", "rates")["runs"]
+    keys = ("optimizer", "optimizer.lr", "model.dropout", "seed")
+    values = {key: {row[key] for row in rows} for key in keys}
+    assert values["seed"] == {"1", "2"}
+    assert values["optimizer"] == {"sgd", "adam"}
+    report = fmnist_json("report", "rates", "-o", str(tmp_path / "r.html"))
+    assert {key: set(own) for key, own in report["axes"].items()} == values
+    assert list(map(float, report["axes"]["model.dropout"])) == sorted(
+        map(float, values["model.dropout"])
+    )
+    board = fmnist_json("leaderboard", "rates")
+    assert board["num_repetitions"] == 2
+    assert all("optimizer" in row["setting"] for row in board["settings"])
 
 
 @pytest.mark.usefixtures("here")
