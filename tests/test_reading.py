@@ -187,14 +187,17 @@ def test_not_a_number_is_read_as_it_was_meant(tmp_path: Path, recordings: Record
     assert math.isnan(again.metrics["test/loss"])
 
 
-def test_reading_a_database_and_files_of_this_machine_needs_no_mlflow(
+def test_reading_a_database_and_files_of_this_machine_needs_no_mlflow_and_no_torch(
     recordings: Recordings,
 ) -> None:
-    """Its import takes more than a thousand runs do."""
+    """Nor does `fmnist show`: each import takes more than a thousand runs do."""
     code = "import sys; from pathlib import Path; "
     code += "from fashion_mnist.tracking.reader import Reader; "
     code += f"reader = Reader({recordings.uri!r}); reader.runs(); "
     code += f"run = reader.run({recordings.run('alone').run_id!r}); reader.artifacts(run); "
-    code += "reader.download(run, 'config', Path('here')); print('mlflow' in sys.modules)"
+    code += "reader.download(run, 'config', Path('here')); "
+    code += "from fashion_mnist.analysis.details import read_details; "
+    code += "assert read_details(reader, run)['most_confused']['pairs']; "
+    code += "print(bool({'mlflow', 'torch'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -28,7 +28,8 @@ from fashion_mnist.analysis.predictions import Predictions, are_comparable, stor
 from fashion_mnist.analysis.stored_leaderboard import identity_of
 from fashion_mnist.config.messages import shown
 from fashion_mnist.metrics.bootstrap import SCORES, Difference, Differences, bootstrap
-from fashion_mnist.metrics.classification import absent_classes, class_f1
+from fashion_mnist.metrics.classification import class_f1
+from fashion_mnist.metrics.confusions import absent_classes
 from fashion_mnist.metrics.statistics import (
     ALPHA,
     Interval,
@@ -130,7 +131,7 @@ class Comparison:
     def notes(self) -> list[str]:
         """What a reader of the tables must know."""
         own = self.first.predictions
-        absent = absent_classes(own.counts, self.class_names)
+        absent = absent_classes(own.counts.tolist(), self.class_names)
         return [
             f"Over the {len(own.labels):,} images of the {self.split} split. In "
             "brackets: 95 % intervals, paired bootstrap over images, not corrected for their "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fashion_mnist.metrics.confusions import most_confused, read_confusion
 from fashion_mnist.runs.identity import NUMERICS_TAG
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import DATA_TAG, WEIGHTS_TAG, ArtifactFile, RecordedRun
@@ -87,18 +88,12 @@ def _confused(store: Reader, run: RecordedRun, files: Sequence[ArtifactFile]) ->
         path = f"{split}/confusion_matrix.json"
         if path not in there:
             continue
-        # takes a second: a run without the file is told of without
-        import torch
-
-        from fashion_mnist.metrics import classification
-        from fashion_mnist.runs.artifacts import read_confusion
-
         with tempfile.TemporaryDirectory() as folder:
             store.download(run, path, Path(folder))
             confusion = read_confusion(Path(folder), split)
         if confusion is not None:
-            worst = classification.most_confused(torch.tensor(confusion[0]), confusion[1])
-            return {"split": split, "pairs": [each._asdict() for each in worst]}
+            pairs = [mistake._asdict() for mistake in most_confused(*confusion)]
+            return {"split": split, "pairs": pairs}
     return {"split": None, "pairs": []}
 
 

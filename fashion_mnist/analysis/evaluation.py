@@ -28,6 +28,7 @@ from fashion_mnist.analysis.predictions import Predictions
 from fashion_mnist.config.messages import plural
 from fashion_mnist.data.corruptions import CORRUPTIONS
 from fashion_mnist.metrics import calibration, classification
+from fashion_mnist.metrics.confusions import most_confused
 from fashion_mnist.metrics.statistics import Interval, wilson_interval
 from fashion_mnist.plots.png import Picture, write_png
 from fashion_mnist.plots.run_charts import Level, robustness_figure
@@ -105,13 +106,12 @@ def tables_of(scores: Scores) -> dict[str, list[Row]]:
 
 def content_of(scores: Scores) -> Row:
     """All of it, as JSON takes it."""
-    counts, names = scores.result.counts, scores.class_names
-    confused = classification.most_confused(counts, names)
+    counts, names = scores.result.counts.tolist(), scores.class_names
     return {
         "split": scores.result.name,
         "images": len(scores.result.labels),
-        "confusion_matrix": {"labels": list(names), "counts": counts.tolist()},
-        "most_confused": [confusion._asdict() for confusion in confused],
+        "confusion_matrix": {"labels": list(names), "counts": counts},
+        "most_confused": [mistake._asdict() for mistake in most_confused(counts, names)],
         **tables_of(scores),
     }
 

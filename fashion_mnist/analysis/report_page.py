@@ -24,6 +24,7 @@ from fashion_mnist.analysis.sweep_summary import SPREAD_NOTE, effects_context, l
 from fashion_mnist.config.messages import duration, plural
 from fashion_mnist.metrics import classification
 from fashion_mnist.metrics.bootstrap import SCORES
+from fashion_mnist.metrics.confusions import absent_classes
 from fashion_mnist.metrics.statistics import Statistic, wilson_interval
 from fashion_mnist.plots.confusion import confusion_figure, difference_figure
 from fashion_mnist.plots.image_grid import pair_figure
@@ -156,7 +157,7 @@ def _best(report: Report) -> dict[str, Any]:
         "calibration": _table(_split_rows(CALIBRATION, pools)),
         "classes_title": f"Classes: predictions of the {first.split} split{summed}",
         "classes": table(_class_rows(first), text=TEXT, is_sorted=True),
-        "absent": classification.absent_classes(together.counts, names),
+        "absent": absent_classes(together.counts.tolist(), names),
         "pairs": _table(
             {
                 "classes": " and ".join(names[k] for k in pair.classes),

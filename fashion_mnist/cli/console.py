@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import torch
-
 from fashion_mnist.analysis.labels import metric_name
 from fashion_mnist.config.messages import (
     ConfigError,
@@ -17,8 +15,7 @@ from fashion_mnist.config.messages import (
     printable,
 )
 from fashion_mnist.data.idx import DataError
-from fashion_mnist.metrics import classification
-from fashion_mnist.runs.artifacts import read_confusion
+from fashion_mnist.metrics.confusions import absent_classes, most_confused, read_confusion
 from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.results import EARLY_STOPPING_TAG
 from fashion_mnist.runs.run_dir import RunDir, RunError
@@ -92,10 +89,8 @@ def summarize_run(folder: RunDir, *, note: str, where: Sequence[str]) -> str:
         lines.append(f"  {early_stopping}")
     confusion = read_confusion(folder.artifacts, split)
     if confusion is not None:
-        counts, class_names = confusion
-        worst = classification.most_confused(torch.tensor(counts), class_names)
-        lines += [f"  {classification.confusion_in_words(entry)}" for entry in worst]
-        if absent := classification.absent_classes(torch.tensor(counts), class_names):
+        lines += [f"  {mistake.words()}" for mistake in most_confused(*confusion)]
+        if absent := absent_classes(*confusion):
             lines.append(f"  {absent}")
     return "\n".join([*lines, *where])
 

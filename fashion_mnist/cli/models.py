@@ -334,9 +334,10 @@ def _print_scores(scores: Scores) -> None:
     from fashion_mnist.analysis.evaluation import tables_of
     from fashion_mnist.analysis.labels import metric_name
     from fashion_mnist.config.messages import plural
-    from fashion_mnist.metrics import classification
+    from fashion_mnist.metrics.confusions import absent_classes, most_confused
 
-    tables, counts, names = tables_of(scores), scores.result.counts, scores.class_names
+    tables, names = tables_of(scores), scores.class_names
+    counts = scores.result.counts.tolist()
     images = plural(len(scores.result.labels), "image")
     print_text(f"\n{scores.result.name}: {images}; low and high: 95 % intervals (Wilson)")
     rows = [row | {"figure": metric_name(row["figure"])} for row in tables["figures"]]
@@ -345,19 +346,19 @@ def _print_scores(scores: Scores) -> None:
     titles = {"class": "class", "precision": "precision", "recall": "recall"}
     titles |= {"recall_low": "low", "recall_high": "high", "f1": "F1", "support": "images"}
     print_table(tables["classes"], titles)
-    if absent := classification.absent_classes(counts, names):
+    if absent := absent_classes(counts, names):
         print_text(absent)
     if len(names) <= MOST_CLASSES:
         print_text("\nrows true, columns predicted, by the numbers of the classes")
         print_table(
             [
                 {"": f"{number} {name}"} | {str(n): count for n, count in enumerate(own)}
-                for number, (name, own) in enumerate(zip(names, counts.tolist(), strict=True))
+                for number, (name, own) in enumerate(zip(names, counts, strict=True))
             ]
         )
     print_text("")
-    for confusion in classification.most_confused(counts, names):
-        print_text(f"  {classification.confusion_in_words(confusion)}")
+    for mistake in most_confused(counts, names):
+        print_text(f"  {mistake.words()}")
     print_text("\nwhere the network may abstain, the most confident predictions first")
     titles = {"coverage": "coverage", "from": "from confidence", "accuracy": "accuracy"}
     print_table(tables["coverage"], titles | {"accuracy_low": "low", "accuracy_high": "high"})

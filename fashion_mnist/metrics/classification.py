@@ -13,20 +13,10 @@ anyway: importing scikit-learn takes a second.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, TypedDict, get_args
+from typing import Literal, TypedDict, get_args
 
 import torch
 from torch import Tensor
-
-
-class Confusion(NamedTuple):
-    """One kind of mistake: `count` of the `support` examples of `true` were called `predicted`."""
-
-    true: str
-    predicted: str
-    count: int  # type: ignore[assignment]  # hides tuple.count, which this type does not need
-    support: int
-
 
 Score = Literal["precision", "recall", "f1"]
 SCORES: tuple[Score, ...] = get_args(Score)
@@ -151,44 +141,6 @@ def classification_report(counts: Tensor, class_names: Sequence[str]) -> list[Re
         average("weighted average", map(weighted, SCORES)),
         average("accuracy", [float(summary["accuracy"])] * 3),
     ]
-
-
-def absent_classes(counts: Tensor, class_names: Sequence[str]) -> str:
-    """Which classes have no image, in one line; empty where all have some, of counts `[C, C]`."""
-    absent = [
-        name for name, own in zip(class_names, counts.sum(-1).tolist(), strict=True) if not own
-    ]
-    if not absent:
-        return ""
-    return (
-        f"No image of {', '.join(absent)}: macro recall is the mean over the other "
-        f"{len(class_names) - len(absent)} classes"
-    )
-
-
-def most_confused(counts: Tensor, class_names: Sequence[str], limit: int = 5) -> list[Confusion]:
-    """The most frequent mistakes in counts `[C, C]`, at most `limit`, in falling order of count."""
-    num_classes = len(class_names)
-    mistakes = (counts - torch.diag(_right(counts))).flatten()
-    support = counts.sum(-1).tolist()
-    # stable, so that equal counts come in the classes' order on every machine
-    order = mistakes.argsort(descending=True, stable=True)[:limit].tolist()
-    return [
-        Confusion(
-            true=class_names[cell // num_classes],
-            predicted=class_names[cell % num_classes],
-            count=int(mistakes[cell]),
-            support=support[cell // num_classes],
-        )
-        for cell in order
-        if mistakes[cell] > 0
-    ]
-
-
-def confusion_in_words(confusion: Confusion) -> str:
-    """A kind of mistake in words: "Shirt taken for T-shirt/top: 112 of 1000"."""
-    true, predicted, count, support = confusion
-    return f"{true} taken for {predicted}: {count} of {support}"
 
 
 def _right(counts: Tensor) -> Tensor:

@@ -124,19 +124,6 @@ def write_split(folder: Path, result: SplitResult, class_names: Sequence[str]) -
     yield f"{split}/predictions.npz"
 
 
-def read_confusion(artifacts: Path, split: str) -> tuple[list[list[int]], list[str]] | None:
-    """Counts `[C, C]` and class names as written for a split; None where none can be read."""
-    try:
-        content = json.loads((artifacts / split / "confusion_matrix.json").read_bytes())
-        names = [str(name) for name in content["labels"]]
-        counts = [[int(count) for count in row] for row in content["counts"]]
-    except (OSError, LookupError, TypeError, ValueError, OverflowError, RecursionError):
-        return None
-    is_square = len(counts) == len(names) > 0 and all(len(row) == len(names) for row in counts)
-    are_counts = all(0 <= count < 2**62 for row in counts for count in row)
-    return (counts, names) if is_square and are_counts else None
-
-
 def write_table(folder: Path, stem: str, rows: Sequence[Any]) -> Iterator[str]:
     """Write rows with the same keys as `stem`.json and `stem`.csv; names each, once it is there."""
     with replacing(folder / f"{stem}.json") as path:

@@ -10,6 +10,7 @@ from fashion_mnist.config.messages import first_line_of
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.metrics import classification
+from fashion_mnist.metrics.confusions import absent_classes, most_confused
 from fashion_mnist.models.network import num_parameters
 from fashion_mnist.runs.artifacts import SplitResult, record_split, record_training
 from fashion_mnist.runs.event_log import EventLog
@@ -85,13 +86,13 @@ class TrainedRun:
 def describe(result: SplitResult, class_names: Sequence[str]) -> str:
     """The run in words, in Markdown: its scores, and what it takes for what."""
     scores = {key: float(value) for key, value in classification.summarize(result.counts).items()}
-    confusions = classification.most_confused(result.counts, class_names)
-    absent = classification.absent_classes(result.counts, class_names)
+    counts = result.counts.tolist()
+    absent = absent_classes(counts, class_names)
     lines = [
         f"**{result.name.capitalize()}: accuracy {scores['accuracy']:.2%}, "
         f"macro F1 {scores['f1_macro']:.4f}.** Most confused:",
         "",
-        *(f"- {plain(classification.confusion_in_words(confusion))}" for confusion in confusions),
+        *(f"- {plain(mistake.words())}" for mistake in most_confused(counts, class_names)),
         "",
         *([f"{plain(absent)}.", ""] if absent else []),
         f"The whole matrix: Artifacts, `{result.name}/confusion_matrix.png`.",
