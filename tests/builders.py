@@ -20,7 +20,7 @@ from fashion_mnist.runs.stacks import view_data
 from fashion_mnist.training.device import Machine
 
 CLASS_NAMES = ("Trouser", "Bag", "Shirt")
-QUIET = Observer(on_step=lambda _stack, _step: None, on_epoch=lambda _stack, _rows: None)
+QUIET = Observer()
 
 
 def make_data(

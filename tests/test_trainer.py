@@ -88,7 +88,7 @@ def test_what_does_not_fit_is_trained_in_smaller_stacks(data: Path, most: int) -
             raise MemoryError("no room")
 
     own, dataset = configs(data, *(f"seed={k}" for k in range(5))), load(data)
-    results = train_all(own, dataset, Observer(on_step, QUIET.on_epoch))
+    results = train_all(own, dataset, Observer(on_step=on_step))
     assert {result.folder.status() for result in results} == {"FINISHED"}
     assert max(sizes) == 5
     fresh = [replace(config, rerun=True) for config in own]
@@ -112,9 +112,9 @@ def test_a_run_that_cannot_be_trained_fails_alone(data: Path) -> None:
     culprits: list[int] = []
     culprit = -1
     with pytest.raises(StopRequested):  # to learn the seed of the third
-        train_all(own, dataset, Observer(_stop_in_epoch_2, find_culprit))
+        train_all(own, dataset, Observer(on_step=_stop_in_epoch_2, on_epoch=find_culprit))
     [culprit] = culprits
-    results = train_all(own, dataset, Observer(on_step, QUIET.on_epoch))
+    results = train_all(own, dataset, Observer(on_step=on_step))
     statuses = [result.folder.status() for result in results]
     assert statuses == ["FINISHED", "FINISHED", "FAILED", "FINISHED"]
     assert results[2].folder.tags()["failure"] == "RuntimeError: bad"
@@ -133,7 +133,7 @@ def test_stopped_runs_go_on_where_they_were(data: Path) -> None:
     """All are saved and said to be killed; again they end as undisturbed ones."""
     own, dataset = configs(data, "seed=1", "seed=2"), load(data)
     with pytest.raises(StopRequested):
-        train_all(own, dataset, Observer(_stop_in_epoch_2, QUIET.on_epoch))
+        train_all(own, dataset, Observer(on_step=_stop_in_epoch_2))
     folders = [RunDir(path) for path in sorted(Path("outputs/runs").iterdir())]
     assert [folder.status() for folder in folders] == ["KILLED"] * 2
     assert [folder.epoch() for folder in folders] == [1, 1]
@@ -151,18 +151,19 @@ def test_a_run_is_stopped_before_its_figures_are_drawn(data: Path, stopping: str
     """A stack of many takes long for them: what is trained is kept, and not trained again."""
     words = f"{stopping} training.early_stopping.patience=1 optimizer.lr=0.1"
     own, dataset = configs(data, f"seed=1 {words}", f"seed=2 {words}"), load(data)
-    stopped, steps = list[int](), list[int]()
+    steps = list[int]()
+
+    def statuses() -> list[str]:
+        return sorted(RunDir(path).status() for path in Path("outputs/runs").iterdir())
 
     def stop_at_the_second() -> None:
-        stopped.append(1)
-        if len(stopped) == 2:
+        if "FINISHED" in statuses():
             raise StopRequested(15)
 
     with pytest.raises(StopRequested):
-        train_all(own, dataset, replace(QUIET, check_for_stop=stop_at_the_second))
-    folders = [RunDir(path) for path in sorted(Path("outputs/runs").iterdir())]
-    assert sorted(folder.status() for folder in folders) == ["FINISHED", "KILLED"]
-    results = train_all(own, dataset, replace(QUIET, on_step=lambda _, step: steps.append(step)))
+        train_all(own, dataset, Observer(stop_at_the_second))
+    assert statuses() == ["FINISHED", "KILLED"]
+    results = train_all(own, dataset, Observer(on_step=lambda _, step: steps.append(step)))
     assert steps == []
     anew = train_all([replace(config, rerun=True) for config in own], dataset)
     for result, other in zip(results, anew, strict=True):
@@ -176,7 +177,7 @@ def test_a_run_is_stopped_before_its_figures_are_drawn(data: Path, stopping: str
 def test_a_run_that_is_given_up_can_be_gone_on_with(data: Path) -> None:
     """It ends as killed, with a tag; its neighbour goes on; later it ends as undisturbed."""
     own, dataset = configs(data, "seed=1", "seed=2"), load(data)
-    observer = Observer(QUIET.on_step, QUIET.on_epoch, lambda number, _epoch, _row: number == 1)
+    observer = Observer(gives_up=lambda number, _epoch, _row: number == 1)
     kept, given_up = train_all(own, dataset, observer)
     assert (kept.folder.status(), given_up.folder.status()) == ("FINISHED", "KILLED")
     assert given_up.folder.tags()["pruned"] == "after epoch 1 of 2"

@@ -37,7 +37,6 @@ def observe(check_for_stop: Callable[[], None]) -> Iterator[Observer]:
 
     def on_plain_step(stack: Stack, _step: int) -> None:
         nonlocal began, first_epoch
-        check_for_stop()
         if first_epoch < 0:
             began, first_epoch = time.monotonic(), stack.epoch
             images, steps = f"{stack.loader.num_examples:,}", stack.loader.num_steps
@@ -56,7 +55,7 @@ def observe(check_for_stop: Callable[[], None]) -> Iterator[Observer]:
         log.info("   ".join(filter(None, words)))
 
     if not (sys.stdout.isatty() and log.isEnabledFor(logging.INFO)):
-        yield Observer(on_plain_step, on_epoch, check_for_stop=check_for_stop)
+        yield Observer(check_for_stop, on_plain_step, on_epoch)
         return
 
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -71,7 +70,7 @@ def observe(check_for_stop: Callable[[], None]) -> Iterator[Observer]:
             epoch = f"{stack.epoch + 1}/{stack.num_epochs}"
             bar.update(task, total=total, completed=stack.num_steps, epoch=epoch)
 
-        yield Observer(on_step, on_epoch, check_for_stop=check_for_stop)
+        yield Observer(check_for_stop, on_step, on_epoch)
 
 
 def summarize_run(folder: RunDir, *, note: str, where: Sequence[str]) -> str:

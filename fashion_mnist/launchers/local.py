@@ -233,7 +233,7 @@ def work(connection: Connection, told_to_stop: Connection, device: str | None) -
     if device is not None:  # before this process has used any
         os.environ["CUDA_VISIBLE_DEVICES"] = device
 
-    def check(*_: object) -> None:
+    def check_for_stop() -> None:
         if stop.is_set():
             raise StopRequested(signal.SIGTERM)
 
@@ -249,7 +249,7 @@ def work(connection: Connection, told_to_stop: Connection, device: str | None) -
 
         update = Update(task.number, results=[])
         try:
-            results = train_task(task, Observer(check, tell, check_for_stop=check))
+            results = train_task(task, Observer(check_for_stop, on_epoch=tell))
             update = replace(update, results=results)
         except StopRequested:
             return

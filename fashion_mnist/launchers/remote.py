@@ -117,13 +117,13 @@ def stop_on_signals(
     """Within, these signals have the observer stop the training; and which of them arrived."""
     received = list[int]()
 
-    def check(*_: object) -> None:
+    def check_for_stop() -> None:
         if received:
             raise StopRequested(received[0])
 
     before = {n: signal.signal(n, lambda n, _frame: received.append(n)) for n in numbers}
     try:
-        yield Observer(check, on_epoch, check_for_stop=check), received
+        yield Observer(check_for_stop, on_epoch=on_epoch), received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -127,22 +127,16 @@ class Member:
         return state.epoch - state.best_epoch >= stopping.patience
 
 
-def _go_on() -> None:
-    pass
-
-
-def _never(_number: int, _epoch: int, _row: HistoryRow) -> bool:
-    return False
-
-
 @dataclass(frozen=True)
 class Observer:
-    """Who is told how training goes. What it raises ends training between two steps."""
+    """What is called while runs are trained. What it raises ends training between two steps."""
 
-    on_step: Callable[[Stack, int], None]
-    on_epoch: Callable[[Stack, list[HistoryRow]], None]
-    gives_up: Callable[[int, int, HistoryRow], bool] = _never  # a member's number, epoch, metrics
-    check_for_stop: Callable[[], None] = _go_on  # asked before a run is evaluated and recorded
+    # before each step, and before a run is evaluated and recorded
+    check_for_stop: Callable[[], None] = lambda: None
+    on_step: Callable[[Stack, int], None] = lambda _stack, _step: None
+    on_epoch: Callable[[Stack, list[HistoryRow]], None] = lambda _stack, _rows: None
+    # by a member's number, epoch and metrics
+    gives_up: Callable[[int, int, HistoryRow], bool] = lambda _number, _epoch, _row: False
 
 
 def train_what_can_be(
@@ -202,12 +196,13 @@ def _train_until_one_is_done(
             stack.load(r, member.state)
             member.end_if_due(stack, r)  # where it was stopped before it was evaluated
     index = validation_index(views, machine)
+
+    def on_step(step: int) -> None:
+        observer.check_for_stop()
+        observer.on_step(stack, step)
+
     while not any(member.is_done for member in members):
-        result = train_epoch(
-            stack,
-            validation_index=index,
-            on_step=lambda step: observer.on_step(stack, step),
-        )
+        result = train_epoch(stack, validation_index=index, on_step=on_step)
         for r, member in enumerate(members):
             member.divergence = result.divergences[r]
             if member.divergence is None:

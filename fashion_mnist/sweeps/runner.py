@@ -427,7 +427,6 @@ def _train_in_process(
     jobs, progress = own.jobs, setup.progress
 
     def on_step(stack: Stack, _step: int) -> None:
-        setup.check_for_stop()
         progress.advance(IN_PROCESS, stack.num_steps / stack.loader.num_steps)
 
     def on_epoch(stack: Stack, _rows: list[HistoryRow]) -> None:
@@ -437,7 +436,7 @@ def _train_in_process(
         return should_prune is not None and should_prune(jobs[member].number, epoch, row)
 
     _begin(own, IN_PROCESS, progress)
-    observer = Observer(on_step, on_epoch, gives_up, setup.check_for_stop)
+    observer = Observer(setup.check_for_stop, on_step, on_epoch, gives_up)
     requests = [job.request for job in jobs]
     folders = [job.run_dir for job in jobs]
     results = train(
@@ -489,7 +488,7 @@ def _record_further(
             yield job, state
         else:
             unrecorded.append(job)
-    observer = Observer(lambda _stack, _step: check_for_stop(), lambda _stack, _rows: None)
+    observer = Observer(check_for_stop)
     for part in _parts(unrecorded):
         check_for_stop()
         own = train(
@@ -532,7 +531,7 @@ def _record_winners(jobs: Sequence[Job], parent: str, stop: StopRequests) -> boo
         )
         for job in jobs
     ]
-    observer = Observer(lambda _stack, _step: stop.check(), on_epoch, check_for_stop=stop.check)
+    observer = Observer(stop.check, on_epoch=on_epoch)
     try:
         winners = train(requests, jobs[0].dataset, observer, start_uploader=begin_uploading)
     except StopRequested as error:

@@ -115,12 +115,11 @@ def train_all(
 
     def remember(stack: Stack, rows: list[HistoryRow]) -> None:
         assert stack.num_runs == len(members)
-        (observer or QUIET).on_epoch(stack, rows)
+        if observer is not None:
+            observer.on_epoch(stack, rows)
 
     try:
-        results = train(
-            requests, load_data(configs[0]), Observer(lambda _stack, _step: None, remember)
-        )
+        results = train(requests, load_data(configs[0]), Observer(on_epoch=remember))
     except StopRequested:
         return [RunDir(path) for path in sorted((bench.folder / output / "runs").iterdir())]
     for result in results:
@@ -130,9 +129,6 @@ def train_all(
     return folders
 
 
-QUIET = Observer(on_step=lambda _stack, _step: None, on_epoch=lambda _stack, _rows: None)
-
-
 def stopping_after(epoch: int) -> Observer:
     """Stops training as a signal does."""
 
@@ -140,7 +136,7 @@ def stopping_after(epoch: int) -> Observer:
         if stack.epoch == epoch:
             raise StopRequested(2)
 
-    return Observer(lambda _stack, _step: None, stop)
+    return Observer(on_epoch=stop)
 
 
 def largest_difference(runs: Sequence[RunDir], others: Sequence[RunDir]) -> float:
@@ -192,7 +188,7 @@ def measure_stacks(bench: Bench) -> None:
         def on_epoch(_stack: Stack, _rows: list[HistoryRow], epochs: list[float] = epochs) -> None:
             epochs.append(time.perf_counter())
 
-        observer = Observer(lambda _stack, _step: None, on_epoch)
+        observer = Observer(on_epoch=on_epoch)
         began = time.perf_counter()
         runs = train_all(bench, f"stack-{size}", (), members, observer)
         ended = time.perf_counter()

@@ -91,7 +91,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
         for seed in (1, 2)
     ]
     with pytest.raises(KeyboardInterrupt):
-        train_all(configs, dataset, Observer(_die_in_epoch_4, QUIET.on_epoch))
+        train_all(configs, dataset, Observer(on_step=_die_in_epoch_4))
     elsewhere = [replace(config, output_dir=str(root / "undisturbed")) for config in configs]
     undisturbed = [result.folder for result in train_all(elsewhere, dataset)]
     return Interrupted(data, root / "outputs", dataset, configs, undisturbed)
@@ -223,7 +223,7 @@ def test_damage_that_comes_again_overwrites_nothing(
     for seed in range(2):
         held.append(damage(folder.checkpoint, "garbage", Random(seed)))
         with pytest.raises(KeyboardInterrupt):
-            train_all(configs, interrupted.dataset, Observer(_die_in_epoch_4, QUIET.on_epoch))
+            train_all(configs, interrupted.dataset, Observer(on_step=_die_in_epoch_4))
         assert folder.epoch() == 3  # it has learned epoch 3 again
     aside = [folder.path / f"checkpoint.damaged-{number}.safetensors" for number in (1, 2)]
     assert [path.read_bytes() for path in aside] == held
@@ -309,7 +309,7 @@ def test_checkpoints_go_when_a_run_has_ended(interrupted: Interrupted, tmp_path:
     def fail(_stack: Stack, _step: int) -> None:
         raise ValueError("wrong")
 
-    train_all(configs[:1], interrupted.dataset, Observer(fail, QUIET.on_epoch))
+    train_all(configs[:1], interrupted.dataset, Observer(on_step=fail))
     train_all(configs[1:], interrupted.dataset)
     assert [folder.status() for folder in folders] == ["FAILED", "FINISHED"]
     assert [folder.checkpoints() for folder in folders] == [[], []]

@@ -201,7 +201,7 @@ def test_a_checkpoint_that_cannot_be_written_is_left_out(
             disk.empty()
 
     with caplog.at_level(logging.WARNING):
-        assert trainer.train([config], Observer(lambda _stack, _step: None, on_epoch)) == [""]
+        assert trainer.train([config], Observer(on_epoch=on_epoch)) == [""]
     assert kept == {1: 1, 2: 2, 3: 3, 4: 3, 5: 3, 6: 3, 7: 7, 8: 7}
     warnings = [record.getMessage() for record in caplog.records]
     assert len(warnings) == 3
@@ -225,7 +225,7 @@ def test_an_epoch_that_cannot_be_recorded_ends_its_run_alone(
         if stack.epoch == 3:
             disk.fill()
 
-    problems = trainer.train(configs, Observer(lambda _stack, _step: None, on_epoch))
+    problems = trainer.train(configs, Observer(on_epoch=on_epoch))
     assert [bool(problem) for problem in problems] == [False, True, False]
     assert f"{folders[1].path / 'events.jsonl'}: No space left on device" in problems[1]
     assert [folder.status() for folder in folders[::2]] == ["FINISHED", "FINISHED"]

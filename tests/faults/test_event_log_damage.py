@@ -466,7 +466,7 @@ def test_run_with_a_damaged_journal_ends_as_if_undisturbed(
         folder = train_on(data, output_dir, uri)
     else:
         with pytest.raises(KeyboardInterrupt):
-            train_on(data, output_dir, uri, Observer(die_in_epoch_3, QUIET.on_epoch))
+            train_on(data, output_dir, uri, Observer(on_step=die_in_epoch_3))
         [path] = (output_dir / "runs").iterdir()
         folder = RunDir(path)
     assert sync(output_dir).is_complete

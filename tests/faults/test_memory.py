@@ -60,7 +60,7 @@ configs = [
     make_config(folder, f"seed={seed}", *words, "training.checkpoint_seconds=0")
     for seed in range(4)
 ]
-machine, observer = Machine("cpu", "fp32", 1), Observer(lambda _stack, _step: None, on_epoch)
+machine, observer = Machine("cpu", "fp32", 1), Observer(on_epoch=on_epoch)
 train_stack(configs, load(folder), machine, Path("runs"), observer)
 print(sizes[200] / sizes[20])
 """

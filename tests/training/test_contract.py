@@ -149,7 +149,7 @@ def stop_after(epoch: int) -> Observer:
         if stack.epoch == epoch and step == 1:
             raise InterruptedError
 
-    return Observer(on_step=on_step, on_epoch=lambda _stack, _rows: None)
+    return Observer(on_step=on_step)
 
 
 def test_early_stopping_frees_a_member_and_leaves_the_rest_alone(tmp_path: Path) -> None:
