@@ -65,7 +65,7 @@ def record_runs(folder: Path) -> Recordings:
 
     def record(name: str, *words: str, parent: str = "", auto: bool = False) -> None:
         config = make_config(data, *where, *words)
-        train([Request(config, name=name, parent=parent, auto=auto)], dataset, QUIET)
+        train([Request(config, name=name, auto=auto)], dataset, QUIET, parent=parent)
 
     for sweep, widths in (("widths", (4, 8)), ("wide", (8,))):
         axes = {"model.width": [str(width) for width in widths], "seed": ["1", "2"]}

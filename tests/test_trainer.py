@@ -16,7 +16,13 @@ from fashion_mnist.runs import results, trainer
 from fashion_mnist.runs.identity import next_folder, run_folders
 from fashion_mnist.runs.members import Member, Observer
 from fashion_mnist.runs.records import run_name
-from fashion_mnist.runs.request import Request, RequestResult, outcome_of
+from fashion_mnist.runs.request import (
+    Request,
+    RequestResult,
+    find_attempts,
+    identify,
+    outcome_of,
+)
 from fashion_mnist.runs.run_dir import RunDir, RunError, locked
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.trainer import train
@@ -174,6 +180,32 @@ def test_a_run_is_stopped_before_its_figures_are_drawn(data: Path, stopping: str
         assert len(results[0].folder.history()) < 9
 
 
+def kind_of(
+    config: Config, dataset: Dataset, *, retry_failed: bool = False, keeps_pruned: bool = False
+) -> str:
+    """What is to be done of a run."""
+    request = Request(config, auto=False, retry_failed=retry_failed)
+    fingerprint = identify(config, dataset)
+    return find_attempts(request, fingerprint, keeps_pruned=keeps_pruned).kind
+
+
+def test_what_is_to_be_done_of_a_run_is_decided_by_its_last_attempt(data: Path) -> None:
+    """And by what is asked for; what a search gave up is settled in that search alone."""
+    words = ("seed=1", "seed=2", "optimizer=sgd optimizer.lr=1.0e+30", "seed=4")
+    own, dataset = configs(data, *words), load(data)
+    observer = Observer(gives_up=lambda number, _epoch, _row: number == 1)
+    train_all(own[:3], dataset, observer)
+    finished, pruned, failed, new = own
+    assert kind_of(new, dataset) == kind_of(replace(new, rerun=True), dataset) == "new"
+    assert kind_of(finished, dataset, retry_failed=True) == "finished"
+    assert kind_of(pruned, dataset, keeps_pruned=True) == "pruned"
+    assert kind_of(replace(pruned, rerun=True), dataset) == "resumed"
+    assert kind_of(failed, dataset, keeps_pruned=True) == "failed"
+    assert kind_of(failed, dataset, retry_failed=True) == "retried"
+    assert {kind_of(replace(own[k], rerun=True), dataset) for k in (0, 2)} == {"repeated"}
+    assert len(list(Path("outputs/runs").iterdir())) == 3  # it only looks
+
+
 def test_a_run_that_is_given_up_can_be_gone_on_with(data: Path) -> None:
     """It ends as killed, with a tag; its neighbour goes on; later it ends as undisturbed."""
     own, dataset = configs(data, "seed=1", "seed=2"), load(data)
@@ -182,6 +214,7 @@ def test_a_run_that_is_given_up_can_be_gone_on_with(data: Path) -> None:
     assert (kept.folder.status(), given_up.folder.status()) == ("FINISHED", "KILLED")
     assert given_up.folder.tags()["pruned"] == "after epoch 1 of 2"
     assert outcome_of(given_up) is None
+    assert kind_of(own[1], dataset) == "resumed"
     [later] = train_all(own[1:], dataset)
     [anew] = train_all([replace(own[1], rerun=True)], dataset)
     assert later.folder.path == given_up.folder.path
@@ -224,10 +257,10 @@ def test_a_recorded_run_is_not_opened(data: Path) -> None:
     local, sent = configs(data, "seed=4", f"seed=5 tracking.uri={store}")
     dataset = load(data)
 
-    def known(config: Config, **changed: Any) -> bool:
+    def known(config: Config, parent: str = "", **changed: Any) -> bool:
         """Whether the run is known while another process has its lock."""
         request = Request(config, **{"auto": False} | changed)
-        [result] = train([request], dataset, QUIET, patience_seconds=0)
+        [result] = train([request], dataset, QUIET, parent=parent, patience_seconds=0)
         assert (result.error is None) == result.was_known
         return result.was_known
 

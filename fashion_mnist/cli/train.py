@@ -211,11 +211,11 @@ def _job(
     job = composed_by_hydra(config, hydra.overrides.task, hydra.runtime.choices)
     request = Request(job.config, job.overrides, job.choices)
     if parent:
-        request = child_request(job, parent, axes, retry_failed=retry_failed)
+        request = child_request(job, axes, retry_failed=retry_failed)
     dataset = _load_data(request)
     try:
         with stop_requests() as stop:
-            result = _train(request, dataset, stop)
+            result = _train(request, dataset, stop, parent=parent)
             accuracy = _report(result, where=[])  # it is sent while the others are trained
             stop.check()
     except StopRequested as error:
@@ -254,9 +254,13 @@ def _load_data(request: Request) -> Dataset:
     return load_data(request.config)
 
 
-def _train(request: Request, dataset: Dataset, stop: StopRequests) -> RequestResult:
+def _train(
+    request: Request, dataset: Dataset, stop: StopRequests, *, parent: str = ""
+) -> RequestResult:
     with observe(stop.check) as observer:
-        [result] = train([request], dataset, observer, start_uploader=begin_uploading)
+        [result] = train(
+            [request], dataset, observer, parent=parent, start_uploader=begin_uploading
+        )
     return result
 
 

@@ -22,7 +22,7 @@ class Capacity:
     """How many stacks are trained at a time, and on what each."""
 
     number: int = 1
-    threads: int = 0  # of each; 0: all cores
+    threads: int | None = None  # of each; None: all cores
     devices: Sequence[str] = ()  # a GPU for each at a time, as CUDA_VISIBLE_DEVICES names them
     seconds_to_start: float = 5.0  # until they begin
     is_here: bool = True  # on this machine: the stacks share its cores and memory
@@ -48,6 +48,7 @@ class Task:
     folders: Sequence[Path]  # of each run's attempt
     fingerprints: Sequence[str]
     data_sha256: str
+    parent: str = ""  # the id of the sweep's event log, under which the runs are recorded
     machine: Machine | None = None  # what new runs are recorded with; None: the worker's own
     threads: int | None = None  # what `training.threads: auto` means; None: all cores
 

@@ -56,6 +56,7 @@ def train_task(task: Task, observer: Observer, *, is_remote: bool = False) -> li
         task.requests,
         dataset,
         observer,
+        parent=task.parent,
         threads=task.threads,
         machine=task.machine,
         folders=[RunDir(path) for path in task.folders],

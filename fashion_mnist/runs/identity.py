@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parents[1]
 NUMERICS_VERSION = 2
 NUMERICS_TAG = "numerics"  # what a run is recorded with
 FAILURE_TAG = "failure"  # why a run failed, in one line
+PRUNED_TAG = "pruned"  # after which epoch a search gave it up
 TRAINING_IMAGES_TAG = "training_images"  # how many images a network was trained on
 MOST_REMOVED = 3  # attempts in a row that a user may have removed, and a later one counts still
 

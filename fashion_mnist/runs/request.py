@@ -4,19 +4,30 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from fashion_mnist.config.messages import ConfigError, disk_trouble
 from fashion_mnist.config.parse import size_problems
 from fashion_mnist.config.schema import Config, DataConfig, flatten
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
-from fashion_mnist.runs.identity import FAILURE_TAG, fingerprint, next_folder, run_folders
+from fashion_mnist.runs.identity import (
+    FAILURE_TAG,
+    PRUNED_TAG,
+    fingerprint,
+    next_folder,
+    run_folders,
+)
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.stacks import build_architecture
+from fashion_mnist.training.checkpoint import FormatError
 from fashion_mnist.training.device import Machine, physical_cores, resolve_machine
 
 log = logging.getLogger("fashion_mnist")
 
 ENDED = ("FINISHED", "FAILED")  # trained to the end, good or bad
+# what is to be done of a run: repeated with rerun=true, retried with retry_failed
+Kind = Literal["new", "resumed", "repeated", "retried", "finished", "failed", "pruned"]
+SETTLED = ("finished", "failed", "pruned")  # nothing is to be trained
 
 
 def as_run_error(error: OSError | RunError) -> RunError:
@@ -32,7 +43,6 @@ class Request:
     overrides: tuple[str, ...] = ()  # of the command line
     choices: Mapping[str, str] = field(default_factory=dict)  # group -> the file that was chosen
     name: str | None = None  # of the run; None: made from the config
-    parent: str = ""  # the event log of the sweep that it belongs to
     retry_failed: bool = False  # train again what failed before
     # What `auto` means for the test set and for recording the network: yes for a single run and
     # for the winner of a sweep.
@@ -153,23 +163,37 @@ def last_attempt(config: Config, dataset: Dataset) -> RunDir | None:
 class Attempts:
     """What is there of a request's run, and the attempt that the request is for."""
 
+    kind: Kind
     run_dir: RunDir  # that is shown, gone on with or to be begun
     last: RunDir | None = None  # that is there; another one than `run_dir` is to be begun
-    last_status: str = ""
+    epoch: int = 0  # after which the run is resumed
 
 
-def find_attempts(request: Request, fingerprint: str) -> Attempts:
-    """The last attempt at a run, and a new folder if there is none or another one is wanted."""
+def find_attempts(request: Request, fingerprint: str, *, keeps_pruned: bool = False) -> Attempts:
+    """The last attempt at a run, and a new folder if there is none or another one is wanted.
+
+    Args:
+        keeps_pruned: whether a run that a search gave up stays as it is; else it is resumed.
+    """
     output_dir = Path(request.config.output_dir).absolute()
     folders = run_folders(output_dir, fingerprint)
     if not folders:
-        return Attempts(RunDir(next_folder(output_dir, fingerprint)))
+        return Attempts("new", RunDir(next_folder(output_dir, fingerprint)))
     last = RunDir(folders[-1])
     status = last.status()
-    is_repeated = request.config.rerun and status in ENDED
-    if is_repeated or (request.retry_failed and status == "FAILED"):
-        return Attempts(RunDir(next_folder(output_dir, fingerprint)), last, status)
-    return Attempts(last, last, status)
+    if status in ENDED and request.config.rerun:
+        return Attempts("repeated", RunDir(next_folder(output_dir, fingerprint)), last)
+    if status == "FAILED" and request.retry_failed:
+        return Attempts("retried", RunDir(next_folder(output_dir, fingerprint)), last)
+    if status in ENDED:
+        return Attempts("failed" if status == "FAILED" else "finished", last, last)
+    if keeps_pruned and last.tags().get(PRUNED_TAG):
+        return Attempts("pruned", last, last)
+    try:
+        epoch = last.epoch()
+    except FormatError:  # which shows when it is tried
+        epoch = 0
+    return Attempts("resumed" if epoch else "new", last, last, epoch)
 
 
 def find_run(request: Request, fingerprint: str) -> RunDir:

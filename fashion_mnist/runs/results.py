@@ -14,7 +14,7 @@ from fashion_mnist.metrics.confusions import absent_classes, most_confused
 from fashion_mnist.models.network import num_parameters
 from fashion_mnist.runs.artifacts import SplitResult, record_split, record_training
 from fashion_mnist.runs.event_log import EventLog
-from fashion_mnist.runs.identity import FAILURE_TAG
+from fashion_mnist.runs.identity import FAILURE_TAG, PRUNED_TAG
 from fashion_mnist.runs.markdown import plain
 from fashion_mnist.runs.members import Member
 from fashion_mnist.runs.records import record_dataset
@@ -28,7 +28,6 @@ from fashion_mnist.training.device import Machine
 from fashion_mnist.training.stack import HistoryRow
 
 DESCRIPTION_TAG = "mlflow.note.content"  # MLflow shows it as Markdown on the run's page
-PRUNED_TAG = "pruned"
 EARLY_STOPPING_TAG = "early_stopping"
 
 

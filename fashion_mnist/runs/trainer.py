@@ -16,6 +16,7 @@ from fashion_mnist.runs.event_log import EventLog, is_offline
 from fashion_mnist.runs.identity import (
     NUMERICS_TAG,
     NUMERICS_VERSION,
+    PRUNED_TAG,
     TRAINING_IMAGES_TAG,
     code_tags,
 )
@@ -32,7 +33,7 @@ from fashion_mnist.runs.request import (
     resolve_machine_of,
     wants_uploader,
 )
-from fashion_mnist.runs.results import PRUNED_TAG, TrainedRun, finish_member
+from fashion_mnist.runs.results import TrainedRun, finish_member
 from fashion_mnist.runs.run_dir import (
     PATIENCE_SECONDS,
     RunDir,
@@ -65,6 +66,7 @@ def train(
     dataset: Dataset,
     observer: Observer,
     *,
+    parent: str = "",
     threads: int | None = None,
     machine: Machine | None = None,
     folders: Sequence[RunDir] | None = None,
@@ -79,6 +81,7 @@ def train(
     Args:
         requests: different runs, on one data set.
         dataset: on the CPU.
+        parent: the id of the event log of the sweep that they are recorded under; empty: of none.
         threads: what `training.threads: auto` means for new runs; None: all physical cores.
         machine: that new runs are trained on; None: as this machine does it.
         folders: of the runs, where whoever asks has found them; None: to be found.
@@ -95,12 +98,12 @@ def train(
         begun = []
         for number, (request, result) in enumerate(zip(requests, results, strict=True)):
             try:
-                if is_recorded(request, result.folder, result.folder.state()):
+                if is_recorded(request, result.folder, result.folder.state(), parent):
                     result.was_known = True
                     continue
                 held.enter_context(locked(result.folder.path, "run", patience_seconds))
                 own = machine or resolve_machine_of(request.config, dataset, threads=threads)
-                run = _open(request, result, own, held)
+                run = _open(request, result, own, parent, held)
                 if result.was_known:
                     _extend(run, dataset)
                 else:
@@ -115,7 +118,7 @@ def train(
     return results
 
 
-def is_recorded(request: Request, folder: RunDir, state: RunState) -> bool:
+def is_recorded(request: Request, folder: RunDir, state: RunState, parent: str) -> bool:
     """Whether the run has ended and its log holds all that is asked for.
 
     Such a run needs no lock, and its log need not be opened, which repairs and seals it: that takes
@@ -123,6 +126,7 @@ def is_recorded(request: Request, folder: RunDir, state: RunState) -> bool:
 
     Args:
         state: by the event log in the folder.
+        parent: the id of the sweep's event log; empty: of none.
     """
     if state.status not in ENDED or folder.checkpoints() or _missing(request, folder, state):
         return False
@@ -133,7 +137,7 @@ def is_recorded(request: Request, folder: RunDir, state: RunState) -> bool:
     return is_offline(folder.path) == (tracking.offline == "always") and any(
         known.address == uri
         and known.experiment == tracking.experiment
-        and request.parent in ("", known.parent)
+        and parent in ("", known.parent)
         for known in state.destinations
     )
 
@@ -150,11 +154,13 @@ def _missing(request: Request, folder: RunDir, state: RunState) -> set[str]:
     return {name for name, is_missing in missing.items() if is_missing}
 
 
-def _open(request: Request, result: RequestResult, machine: Machine, held: ExitStack) -> _Begun:
+def _open(
+    request: Request, result: RequestResult, machine: Machine, parent: str, held: ExitStack
+) -> _Begun:
     """Open the event log of a run that is ours, and say where it is to be recorded."""
     config, folder = request.config, result.folder
     event_log = held.enter_context(EventLog(folder.path))
-    record_destination(event_log, config.tracking, parent=request.parent, name=request.name or "")
+    record_destination(event_log, config.tracking, parent=parent, name=request.name or "")
     result.was_known = event_log.last_status in ENDED
     if result.was_known:
         folder.remove_checkpoints()  # a kill may have come between the final status and this

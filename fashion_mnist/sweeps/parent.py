@@ -12,18 +12,12 @@ from fashion_mnist.analysis.labels import REPLICATE_KEYS, short_names
 from fashion_mnist.config.compose import Composed
 from fashion_mnist.config.schema import Config
 from fashion_mnist.runs.event_log import EventLog
-from fashion_mnist.runs.events import SWEEPS
 from fashion_mnist.runs.records import record_destination
 from fashion_mnist.runs.request import Request, wants_uploader
 from fashion_mnist.runs.run_dir import locked
 from fashion_mnist.tracking.recorded import OBJECTIVE_TAG, REPETITIONS_TAG, SCORE, SWEEP_TAG
 from fashion_mnist.tracking.uploader_process import begin_uploading
 from fashion_mnist.training.device import process_tags
-
-
-def sweep_folder(output_dir: Path, identity: str) -> Path:
-    """Where the sweep with this id is kept."""
-    return output_dir / SWEEPS / identity
 
 
 def view_key(folder: Path) -> str:
@@ -69,13 +63,10 @@ def open_parent(
         yield event_log
 
 
-def child_request(
-    job: Composed, parent: str, axes: Sequence[str], *, retry_failed: bool
-) -> Request:
+def child_request(job: Composed, axes: Sequence[str], *, retry_failed: bool) -> Request:
     """A job's run, as one of a sweep.
 
     Args:
-        parent: the id of the sweep's event log.
         axes: the keys that may differ between the jobs.
         retry_failed: train again what failed before.
     """
@@ -84,7 +75,6 @@ def child_request(
         job.overrides,
         job.choices,
         name=child_name(job.overrides, axes) or None,
-        parent=parent,
         retry_failed=retry_failed,
         auto=False,
     )

@@ -8,11 +8,8 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import cycle, groupby, islice
+from itertools import groupby
 from pathlib import Path
-
-import psutil
-import torch
 
 from fashion_mnist.analysis.text_table import Column, text_table
 from fashion_mnist.config.messages import ConfigError, duration, plural
@@ -21,35 +18,27 @@ from fashion_mnist.launchers.base import Capacity, Launcher
 from fashion_mnist.launchers.local import LocalLauncher
 from fashion_mnist.models.network import num_parameters
 from fashion_mnist.models.summary import summarize
-from fashion_mnist.runs.request import ENDED, Datasets
-from fashion_mnist.runs.stacks import build_architecture, view_data
-from fashion_mnist.sweeps.benchmark import Benchmark, benchmark
+from fashion_mnist.runs.events import SWEEPS
+from fashion_mnist.runs.request import SETTLED, Datasets
+from fashion_mnist.runs.stacks import build_architecture
 from fashion_mnist.sweeps.definition import Sweep, search_problems
-from fashion_mnist.sweeps.jobs import (
-    Job,
-    JobStack,
-    group_by_key,
-    machine_for,
-    make_jobs,
-    runs_to_train,
-    split_groups,
-    unique_runs,
-)
-from fashion_mnist.sweeps.parent import child_request, sweep_folder
+from fashion_mnist.sweeps.grouping import Grouping, JobStack
+from fashion_mnist.sweeps.jobs import Job, make_jobs, runs_to_train, unique_runs
+from fashion_mnist.sweeps.parent import child_request
 from fashion_mnist.sweeps.space import sweep_id
-from fashion_mnist.training.device import Machine, physical_cores
 
 MEBIBYTE = 2**20
-MEMORY_SHARE = 0.5  # of what is free, for the stacks
 # Steps are measured; reading data, the final evaluation, pictures and event logs are not, nor is
 # what else the machine will do in that time.
 LEAST_SPREAD = 1.3
-# what is to be done of a run
-NEW, RESUMED, REPEATED = "new", "to be resumed", "to be trained again (rerun=true)"
-FINISHED, FAILED = "finished before", "failed before (sweep.retry_failed=true retries)"
-RETRIED = "failed before (to be retried)"
-KINDS = (NEW, RESUMED, REPEATED, FINISHED, FAILED, RETRIED)
-TRAINED = (NEW, RESUMED, REPEATED, RETRIED)
+KINDS = {  # what is to be done of a run of a grid, in words
+    "new": "new",
+    "resumed": "to be resumed",
+    "repeated": "to be trained again (rerun=true)",
+    "finished": "finished before",
+    "failed": "failed before (sweep.retry_failed=true retries)",
+    "retried": "failed before (to be retried)",
+}
 COLUMNS = (
     Column("architecture", "network"),
     Column("num_runs", "runs", is_number=True),
@@ -69,7 +58,7 @@ MAX_LAYERS = 40  # rows of the table
 
 
 @dataclass(frozen=True)
-class StackPlan:
+class ArchitectureCost:
     """Runs of one architecture that can be trained together, and what that costs."""
 
     architecture: str  # 784-512-256-10 relu
@@ -90,7 +79,7 @@ class Preflight:
     num_to_train: int  # runs; of a search those of all its trials
     is_search: bool = False
     resumed_epochs: Sequence[tuple[int, int]] = ()  # of each run to be resumed: done, of how many
-    stacks: Sequence[StackPlan] = ()
+    costs: Sequence[ArchitectureCost] = ()
     num_workers: int = 1  # stacks that are trained at a time
     seconds_to_start: float = 0.0  # before there is one
     axes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # and their values in words
@@ -98,13 +87,13 @@ class Preflight:
     @property
     def seconds(self) -> float:
         """Estimate of all the training, as far as it is known; 0 where there is none."""
-        known = [plan.seconds for plan in self.stacks if not math.isnan(plan.seconds)]
+        known = [cost.seconds for cost in self.costs if not math.isnan(cost.seconds)]
         return sum(known) + self.seconds_to_start if known else 0.0
 
     @property
     def num_bytes(self) -> float:
         """What the largest stack needs, as far as it is known."""
-        known = [plan.num_bytes for plan in self.stacks if not math.isnan(plan.num_bytes)]
+        known = [cost.num_bytes for cost in self.costs if not math.isnan(cost.num_bytes)]
         return max(known, default=math.nan)
 
 
@@ -114,9 +103,8 @@ class Plan:
 
     jobs: Sequence[Job]  # of a grid all, of a search examples
     folder: Path  # of the sweep
-    capacity: Capacity
-    benchmarks: Mapping[str, Benchmark]  # by the key of `jobs.group_by_key`
-    max_stack_size: int | None  # None: as benchmarked
+    grouping: Grouping
+    stacks: Sequence[JobStack]  # of these jobs
     preflight: Preflight
 
     @property
@@ -150,40 +138,40 @@ def plan_sweep(sweep: Sweep, launcher: Launcher | None, datasets: Datasets) -> P
         objectives=settings.objectives,
         data_sha256={job.dataset.sha256 for job in jobs},
     )
-    folder = sweep_folder(Path(config.output_dir).absolute(), identity)
-    examples = unique_runs([jobs[0], jobs[-1]]) if sweep.is_search else jobs
-    at_once = None  # runs that a search has at a time: more than there are examples
-    done = 0
-    if sweep.is_search:
+    folder = Path(config.output_dir).absolute() / SWEEPS / identity
+    if not sweep.is_search:
+        runs = runs_to_train(jobs)
+        grouping = _grouping(sweep, launcher, runs)
+        stacks = grouping.stacks(runs, measures_all=True)
+        preflight = _grid_preflight(sweep, jobs, stacks, grouping.capacity)
+    else:
         from fashion_mnist.sweeps.search import trials_done  # Optuna takes its time
 
         done = trials_done(folder, retry_failed=settings.retry_failed)
-        trials = sweep.batch_size(settings.n_trials, is_here=can_prune)
-        at_once = trials * len(sweep.space.replicates())
-        # an example stands for trials to come, also where its own run has ended
-        groups = group_by_key(examples if done < settings.n_trials else [])
-    else:
-        groups = group_by_key(runs_to_train(jobs))
-    capacity, max_stack_size = Capacity(), 1 if launcher is None else None
-    if launcher is not None and settings.stack_size != "auto":
-        max_stack_size = settings.stack_size
-    if launcher is not None and not sweep.prunes:  # pruned runs are trained in-process
-        first = examples if sweep.is_search else [group[0] for group in groups.values()]
-        machines = [machine_for(job, threads=1) for job in first]
-        num_runs = at_once or sum(map(len, groups.values()))
-        capacity = launcher.capacity(machines, num_runs, settings.processes)
-    benchmarks = _measure(
-        groups,
-        capacity=capacity,
-        most=at_once,
-        max_stack_size=max_stack_size,
-        memory=settings.memory,
-    )
-    stacks = split_groups(
-        groups, benchmarks=benchmarks, max_stack_size=max_stack_size, capacity=capacity
-    )
-    preflight = _preflight(sweep, examples, stacks, benchmarks, capacity, done)
-    return Plan(jobs, folder, capacity, benchmarks, max_stack_size, preflight)
+        # these stand for trials to come, also where their own runs have ended
+        runs = unique_runs([jobs[0], jobs[-1]])
+        grouping = _grouping(sweep, launcher, runs)
+        is_left = done < settings.n_trials
+        stacks = grouping.stacks(runs if is_left else [], measures_all=True)
+        preflight = _search_preflight(sweep, done, stacks, grouping.capacity)
+    return Plan(jobs, folder, grouping, stacks, preflight)
+
+
+def _grouping(sweep: Sweep, launcher: Launcher | None, runs: Sequence[Job]) -> Grouping:
+    """Where runs, or a search's that are like these, are trained, and in how large stacks."""
+    settings = sweep.settings
+    if launcher is None:
+        return Grouping(Capacity(), max_stack_size=1)
+    capacity, at_once = Capacity(), None
+    if sweep.is_search:
+        is_here = isinstance(launcher, LocalLauncher)
+        num_trials = sweep.batch_size(settings.n_trials, is_here=is_here)
+        at_once = num_trials * len(sweep.space.replicates())
+    if not sweep.prunes:  # pruned runs are trained in-process
+        machines = [job.machine for job in runs]
+        capacity = launcher.capacity(machines, at_once or len(runs), settings.processes)
+    max_stack_size = None if settings.stack_size == "auto" else settings.stack_size
+    return Grouping(capacity, max_stack_size, settings.memory, at_once)
 
 
 def compose_jobs(
@@ -191,161 +179,110 @@ def compose_jobs(
     values: Sequence[Mapping[str, str]],
     datasets: Datasets,
     *,
-    parent: str = "",
     first_number: int = 0,
 ) -> list[Job]:
     """Jobs with these values of the axes.
-
-    Args:
-        parent: the id of the sweep's event log, once it is there.
 
     Raises:
         ConfigError: with every mistake of every job.
         DataError: data is missing or damaged.
     """
     requests = [
-        child_request(composed, parent, sweep.axes, retry_failed=sweep.settings.retry_failed)
+        child_request(composed, sweep.axes, retry_failed=sweep.settings.retry_failed)
         for composed in sweep.compose(values)
     ]
-    jobs = make_jobs(requests, datasets, first_number=first_number)
+    jobs = make_jobs(requests, datasets, first_number=first_number, keeps_pruned=sweep.is_search)
     return [replace(job, values=own) for job, own in zip(jobs, values, strict=True)]
 
 
-def _measure(
-    groups: Mapping[str, Sequence[Job]],
-    *,
-    capacity: Capacity,
-    most: int | None,
-    max_stack_size: int | None,
-    memory: float | str,
-) -> dict[str, Benchmark]:
-    """A few steps of each group's shape, by the group's key; on this machine.
+def _grid_preflight(
+    sweep: Sweep, jobs: Sequence[Job], stacks: Sequence[JobStack], capacity: Capacity
+) -> Preflight:
+    """What is to be done of these jobs."""
+    runs = unique_runs(jobs)
+    counts = Counter[str](job.attempts.kind for job in runs)
+    resumed = [job for job in runs if job.attempts.kind == "resumed"]
+    return Preflight(
+        grid_headline(counts, len(jobs) - len(runs)),
+        sum(count for kind, count in counts.items() if kind not in SETTLED),
+        resumed_epochs=[(job.epoch, job.config.training.epochs) for job in resumed],
+        costs=_costs(stacks, capacity),
+        num_workers=_num_workers(stacks, capacity),
+        seconds_to_start=_seconds_to_start(stacks, capacity),
+        axes=sweep.words(),
+    )
 
-    What is trained on GPUs of other machines is not measured: they are not here.
+
+def _search_preflight(
+    sweep: Sweep, trials_done: int, stacks: Sequence[JobStack], capacity: Capacity
+) -> Preflight:
+    """What is left of a search.
 
     Args:
-        most: runs that there may be of a group at a time; None: those that are in it.
-        memory: GiB that a stack may fill, or auto.
+        stacks: of examples; none where no trial is to go.
     """
-    benchmarks = dict[str, Benchmark]()
-    if capacity.has_gpus:
-        return benchmarks
-    # other machines are assumed to be like this one
-    num_sharing = (
-        capacity.num_sharing
-        if capacity.is_here
-        else max(1, physical_cores() // (capacity.threads or 1))
-    )
-    for key, group in groups.items():
-        machine = machine_for(group[0], threads=capacity.threads or None)
-        bound = _free_memory(machine) if memory == "auto" else float(memory) * 2**30
-        jobs = group if most is None else list(islice(cycle(group), most))
-        benchmarks[key] = benchmark(
-            [job.config for job in jobs],
-            [view_data(job.config, job.dataset) for job in jobs],
-            group[0].dataset,
-            machine,
-            largest=max_stack_size,
-            memory_bytes=bound / num_sharing,
-        )
-    return benchmarks
-
-
-def _free_memory(machine: Machine) -> float:
-    """Bytes that stacks may fill."""
-    if machine.device == "cuda":
-        return MEMORY_SHARE * torch.cuda.mem_get_info()[0]
-    return MEMORY_SHARE * psutil.virtual_memory().available
-
-
-def _preflight(
-    sweep: Sweep,
-    jobs: Sequence[Job],
-    stacks: Sequence[JobStack],
-    benchmarks: Mapping[str, Benchmark],
-    capacity: Capacity,
-    trials_done: int,
-) -> Preflight:
-    """What is to be done of these jobs, or of a search of which they are examples."""
-    settings, runs = sweep.settings, unique_runs(jobs)
-    num_for_workers = sum(stack.is_for_workers for stack in stacks)
-    num_workers = min(capacity.number, max(1, num_for_workers))
-    plans = [
-        _stack_plan(list(own), benchmarks.get(key), num_workers)
-        for key, own in groupby(stacks, key=lambda stack: stack.key)
-    ]
-    kinds = [_kind(job, retry_failed=settings.retry_failed) for job in runs]
-    counts = Counter(kinds)
-    resumed = [
-        (job.epoch(), job.config.training.epochs)
-        for job, kind in zip(runs, kinds, strict=True)
-        if kind == RESUMED
-    ]
-    headline = grid_headline(counts, len(jobs) - len(runs))
-    num_to_train = sum(counts[kind] for kind in TRAINED)
-    if sweep.is_search:
-        headline = search_headline(settings.sampler, trials_done, settings.n_trials)
-        num_to_train = max(0, settings.n_trials - trials_done) * len(sweep.space.replicates())
-        # as if all trials were shared out evenly among the examples' shapes
-        share = num_to_train / max(1, len(plans))
-        plans = [
+    settings, costs = sweep.settings, _costs(stacks, capacity)
+    num_to_train = max(0, settings.n_trials - trials_done) * len(sweep.space.replicates())
+    # as if all trials were shared out evenly among the examples' architectures
+    share = num_to_train / max(1, len(costs))
+    return Preflight(
+        search_headline(settings.sampler, trials_done, settings.n_trials),
+        num_to_train,
+        is_search=True,
+        costs=[
             replace(
-                plan,
-                architecture=f"such as {plan.architecture}",
+                cost,
+                architecture=f"such as {cost.architecture}",
                 num_runs=max(1, round(share)),
                 num_stacks=max(1, round(share)),
-                seconds=plan.seconds / plan.num_runs * share,
+                seconds=cost.seconds / cost.num_runs * share,
                 spread=2.0,
             )
-            for plan in plans
-        ]
-    return Preflight(
-        headline,
-        num_to_train,
-        sweep.is_search,
-        [] if sweep.is_search else resumed,
-        plans,
-        num_workers,
-        capacity.seconds_to_start if num_for_workers else 0.0,
-        sweep.words(),
+            for cost in costs
+        ],
+        num_workers=_num_workers(stacks, capacity),
+        seconds_to_start=_seconds_to_start(stacks, capacity),
+        axes=sweep.words(),
     )
 
 
-def _kind(job: Job, *, retry_failed: bool) -> str:
-    """What is to be done of a job's run, one of `KINDS`."""
-    status = job.attempts.last_status
-    if status in ENDED and job.config.rerun:
-        return REPEATED
-    if status == "FAILED":
-        return RETRIED if retry_failed else FAILED
-    if status == "FINISHED":
-        return FINISHED
-    return RESUMED if job.epoch() else NEW
+def _num_workers(stacks: Sequence[JobStack], capacity: Capacity) -> int:
+    return min(capacity.number, max(1, sum(stack.is_for_workers for stack in stacks)))
 
 
-def _stack_plan(stacks: Sequence[JobStack], cost: Benchmark | None, num_workers: int) -> StackPlan:
+def _seconds_to_start(stacks: Sequence[JobStack], capacity: Capacity) -> float:
+    return capacity.seconds_to_start if any(stack.is_for_workers for stack in stacks) else 0.0
+
+
+def _costs(stacks: Sequence[JobStack], capacity: Capacity) -> list[ArchitectureCost]:
+    """Of the stacks of each key."""
+    num_workers = _num_workers(stacks, capacity)
+    return [_cost(list(own), num_workers) for _, own in groupby(stacks, lambda stack: stack.key)]
+
+
+def _cost(stacks: Sequence[JobStack], num_workers: int) -> ArchitectureCost:
     """Of the stacks of one key."""
-    first = stacks[0].jobs[0]
+    first, benchmark = stacks[0].jobs[0], stacks[0].benchmark
     architecture = build_architecture(first.config, first.dataset)
     sizes = (architecture.num_inputs, *architecture.hidden_sizes, architecture.num_classes)
     stack_size = max(len(stack.jobs) for stack in stacks)
-    return StackPlan(
+    return ArchitectureCost(
         architecture=f"{'-'.join(map(str, sizes))} {first.config.model.activation}",
         num_runs=sum(len(stack.jobs) for stack in stacks),
         num_stacks=len(stacks),
         stack_size=stack_size,
         num_parameters=num_parameters(architecture),
-        num_bytes=stack_size * cost.bytes_per_run if cost else math.nan,
+        num_bytes=stack_size * benchmark.bytes_per_run if benchmark else math.nan,
         seconds=sum(stack.seconds for stack in stacks)
         / (num_workers if stacks[0].is_for_workers else 1),
-        spread=cost.spread if cost else LEAST_SPREAD,
+        spread=benchmark.spread if benchmark else LEAST_SPREAD,
     )
 
 
 def short_text(preflight: Preflight) -> str:
     """Counts, stacks, time and memory, in one to three lines."""
     lines = [preflight.headline]
-    if preflight.stacks:
+    if preflight.costs:
         lines.append(_cost_text(preflight))
     return "\n".join(lines)
 
@@ -360,8 +297,8 @@ def full_text(preflight: Preflight) -> str:
     if preflight.resumed_epochs:
         epochs = ", ".join(f"{done} of {total}" for done, total in preflight.resumed_epochs)
         blocks.append(f"resumed after epochs {epochs}")
-    if preflight.stacks:
-        blocks.append("\n".join(text_table([_row(plan) for plan in preflight.stacks], COLUMNS)))
+    if preflight.costs:
+        blocks.append("\n".join(text_table([_row(cost) for cost in preflight.costs], COLUMNS)))
     return "\n\n".join(blocks)
 
 
@@ -407,7 +344,7 @@ def grid_headline(counts: Mapping[str, int], num_duplicates: int) -> str:
     Args:
         counts: of different runs, by their kinds.
     """
-    words = [f"{counts[kind]} {kind}" for kind in KINDS if counts.get(kind)]
+    words = [f"{counts[kind]} {text}" for kind, text in KINDS.items() if counts.get(kind)]
     if num_duplicates:
         words.append(f"{num_duplicates} duplicate{'s' * (num_duplicates > 1)}")
     head = plural(sum(counts.values()) + num_duplicates, "job")
@@ -420,9 +357,9 @@ def search_headline(sampler: str, done: int, total: int) -> str:
 
 
 def _cost_text(preflight: Preflight) -> str:
-    plans = preflight.stacks
-    number = plural(sum(plan.num_stacks for plan in plans), "stack")
-    size = max(plan.stack_size for plan in plans)
+    costs = preflight.costs
+    number = plural(sum(cost.num_stacks for cost in costs), "stack")
+    size = max(cost.stack_size for cost in costs)
     runs = f"{plural(preflight.num_to_train, 'run')} to train"
     parallel = f", {preflight.num_workers} at a time" if preflight.num_workers > 1 else ""
     words = [
@@ -438,27 +375,26 @@ def _cost_text(preflight: Preflight) -> str:
 
 def _time_text(preflight: Preflight) -> str:
     """The estimate and between what it may lie."""
-    plans = preflight.stacks
-    known = [plan for plan in plans if not math.isnan(plan.seconds)]
+    known = [cost for cost in preflight.costs if not math.isnan(cost.seconds)]
     if not known:
         return "how long is not known"
-    spreads = [(plan.seconds, max(plan.spread, LEAST_SPREAD)) for plan in known]
+    spreads = [(cost.seconds, max(cost.spread, LEAST_SPREAD)) for cost in known]
     start = preflight.seconds_to_start
     low, high = (start + sum(s * x**sign for s, x in spreads) for sign in (-1, 1))
     words = f"about {duration(preflight.seconds)} ({duration(low)} to {duration(high)})"
-    unknown = len(plans) - len(known)
+    unknown = len(preflight.costs) - len(known)
     return f"{words} and {plural(unknown, 'architecture')} not measured" if unknown else words
 
 
-def _row(plan: StackPlan) -> dict[str, str]:
+def _row(cost: ArchitectureCost) -> dict[str, str]:
     """The cells of an architecture, in plain text: they go to logs as well as to terminals."""
     return {
-        "architecture": plan.architecture,
-        "num_runs": str(plan.num_runs),
-        "stacks": f"{plan.num_stacks} × {plan.stack_size}",
-        "num_parameters": f"{plan.num_parameters:,}",
-        "memory": "?" if math.isnan(plan.num_bytes) else _mebibytes(plan.num_bytes),
-        "time": "?" if math.isnan(plan.seconds) else duration(plan.seconds),
+        "architecture": cost.architecture,
+        "num_runs": str(cost.num_runs),
+        "stacks": f"{cost.num_stacks} × {cost.stack_size}",
+        "num_parameters": f"{cost.num_parameters:,}",
+        "memory": "?" if math.isnan(cost.num_bytes) else _mebibytes(cost.num_bytes),
+        "time": "?" if math.isnan(cost.seconds) else duration(cost.seconds),
     }
 
 

@@ -20,8 +20,8 @@ from fashion_mnist.analysis.leaderboard import (
 from fashion_mnist.analysis.predictions import read_predictions
 from fashion_mnist.config.messages import plural
 from fashion_mnist.runs.event_log import EventLog
-from fashion_mnist.runs.identity import FAILURE_TAG, TRAINING_IMAGES_TAG, code_tags
-from fashion_mnist.runs.results import DESCRIPTION_TAG, PRUNED_TAG
+from fashion_mnist.runs.identity import FAILURE_TAG, PRUNED_TAG, TRAINING_IMAGES_TAG, code_tags
+from fashion_mnist.runs.results import DESCRIPTION_TAG
 from fashion_mnist.runs.run_state import RunState
 from fashion_mnist.sweeps.definition import Sweep, sweep_command, train_command
 from fashion_mnist.sweeps.jobs import Job

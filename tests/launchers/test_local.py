@@ -19,15 +19,9 @@ from fashion_mnist.runs.request import Datasets, Request
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.stacks import view_data
-from fashion_mnist.sweeps.jobs import (
-    Job,
-    JobStack,
-    group_by_key,
-    make_jobs,
-    split_evenly,
-    split_groups,
-)
-from fashion_mnist.sweeps.runner import TrainingSetup, train_jobs
+from fashion_mnist.sweeps.grouping import Grouping, JobStack, split_evenly
+from fashion_mnist.sweeps.jobs import Job, make_jobs
+from fashion_mnist.sweeps.training import TrainingSetup, train_jobs
 from fashion_mnist.training.device import physical_cores
 from tests.builders import make_config, make_data
 
@@ -51,8 +45,7 @@ def split(
     jobs: list[Job], max_stack_size: int | None = None, capacity: Capacity = TWO
 ) -> list[JobStack]:
     """The stacks that these jobs are trained in."""
-    groups = group_by_key(jobs)
-    return split_groups(groups, benchmarks={}, max_stack_size=max_stack_size, capacity=capacity)
+    return Grouping(capacity, max_stack_size).stacks(jobs)
 
 
 def numbers(stacks: list[JobStack], *, for_workers: bool) -> list[int]:
@@ -97,7 +90,7 @@ def test_a_worker_that_dies_loses_nothing(data: Path) -> None:
             os.kill(killed[0], signal.SIGKILL)
 
     with open_workers(TWO) as workers:
-        train_jobs(jobs, TrainingSetup(workers, max_stack_size=2, check_for_stop=kill_one))
+        train_jobs(jobs, TrainingSetup(workers, check_for_stop=kill_one), max_stack_size=2)
     assert killed
     assert killed != [os.getpid()]
     assert {job.run_dir.status() for job in jobs} == {"FINISHED"}
@@ -115,7 +108,7 @@ def test_a_request_to_stop_saves_every_worker(data: Path) -> None:
             raise StopRequested(signal.SIGINT)
 
     with pytest.raises(StopRequested), open_workers(TWO) as workers:
-        train_jobs(jobs, TrainingSetup(workers, max_stack_size=1, check_for_stop=stop))
+        train_jobs(jobs, TrainingSetup(workers, check_for_stop=stop))
     assert {job.run_dir.status() for job in jobs} == {"KILLED"}
     assert all(job.run_dir.epoch() > 2 for job in jobs)
 

@@ -27,7 +27,8 @@ from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.sweeps.definition import read_sweep
 from fashion_mnist.sweeps.jobs import Job, make_jobs
-from fashion_mnist.sweeps.runner import TrainingSetup, run_sweep, train_jobs
+from fashion_mnist.sweeps.runner import run_sweep
+from fashion_mnist.sweeps.training import TrainingSetup, train_jobs
 from fashion_mnist.training.device import Machine
 from tests.builders import data_overrides, make_config, make_data
 from tests.sweeps.recorded_jobs import RecordedJobs
@@ -215,7 +216,7 @@ def test_other_data_on_a_node_ends_the_sweep(
     own.unlink()
     own.symlink_to(make_data(tmp_path / "other", num_train=91))  # is what the nodes find there
     with pytest.raises(DataError, match=r"data.dir must hold the same data") as caught:
-        train_jobs(jobs, TrainingSetup(max_stack_size=1, workers=workers))
+        train_jobs(jobs, TrainingSetup(workers))
     assert str(own) in str(caught.value)
     assert jobs[0].dataset.sha256[:16] in str(caught.value)
     assert "FINISHED" not in statuses(jobs)
@@ -230,7 +231,7 @@ def test_a_request_to_stop_saves_every_node(data: Path, workers: RayWorkers) -> 
             raise StopRequested(signal.SIGINT)
 
     with pytest.raises(StopRequested):
-        train_jobs(jobs, TrainingSetup(max_stack_size=1, workers=workers, check_for_stop=stop))
+        train_jobs(jobs, TrainingSetup(workers, check_for_stop=stop))
     begun = [job for job in jobs if job.run_dir.status()]
     assert len(begun) == 2
     assert statuses(begun) == {"KILLED"}
@@ -249,7 +250,7 @@ def test_a_node_that_dies_loses_nothing(
         return sum(len(folder.history()) > 2 for folder in begun) == 2
 
     kill_one = when(both_are_at_work, nodes.kill_one)
-    setup = TrainingSetup(workers, max_stack_size=1, check_for_stop=kill_one)
+    setup = TrainingSetup(workers, check_for_stop=kill_one)
     results = train_jobs(jobs, setup)
     assert not nodes.others
     assert [results[job.fingerprint].error for job in jobs] == [None] * 4

@@ -16,7 +16,7 @@ from fashion_mnist.runs.request import Datasets, Request
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.sweeps.jobs import Job, make_jobs
-from fashion_mnist.sweeps.runner import TrainingSetup, train_jobs
+from fashion_mnist.sweeps.training import TrainingSetup, train_jobs
 from tests.builders import data_overrides, make_config, make_data
 from tests.faults.processes import end_session, start_console_script, wait_for
 from tests.training.test_contract import ATOL, RTOL
@@ -80,9 +80,9 @@ def test_jobs_that_die_make_way_or_are_stopped_lose_nothing(
     def said() -> str:
         return "".join(path.read_text() for path in workers.folder.glob("*/*_log.out"))
 
-    setup = TrainingSetup(workers, max_stack_size=2, check_for_stop=disturb)
+    setup = TrainingSetup(workers, check_for_stop=disturb)
     with pytest.raises(StopRequested):
-        train_jobs(jobs, setup)
+        train_jobs(jobs, setup, max_stack_size=2)
     assert caplog.text.count("its runs go on in another") == 1
     assert said().count("Requeued job") == 1
     assert [job.run_dir.status() for job in jobs] == ["FINISHED", "FINISHED", "KILLED", "KILLED"]

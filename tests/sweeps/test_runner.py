@@ -310,7 +310,7 @@ def test_a_search_estimates_the_trials_that_are_to_go(data: Path) -> None:
     assert run_sweep(search, jobs, dry_run=False) == 0
     after = plan_sweep(search, LocalLauncher(), Datasets()).preflight
     assert full_text(after).startswith("search (random): 2 of 2 trials done, 0 to go\n\naxes")
-    assert after.stacks == []
+    assert after.costs == []
 
 
 @dataclass(frozen=True)

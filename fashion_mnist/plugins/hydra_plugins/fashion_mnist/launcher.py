@@ -48,7 +48,7 @@ class StackedLauncher(Launcher):
         from fashion_mnist.runs.request import Datasets, wants_uploader
         from fashion_mnist.runs.signals import StopRequested, stop_requests
         from fashion_mnist.sweeps.jobs import make_jobs
-        from fashion_mnist.sweeps.runner import TrainingSetup, train_jobs
+        from fashion_mnist.sweeps.training import TrainingSetup, train_jobs
         from fashion_mnist.tracking.uploader_process import begin_uploading
 
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)

@@ -1,0 +1,143 @@
+"""How the jobs of a sweep form stacks: which together, how many in each, and trained where."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import cycle, islice, pairwise
+
+import psutil
+import torch
+
+from fashion_mnist.launchers.base import Capacity
+from fashion_mnist.runs.stacks import stack_key, view_data
+from fashion_mnist.sweeps.benchmark import Benchmark, benchmark
+from fashion_mnist.sweeps.jobs import Job
+from fashion_mnist.training.device import Machine, physical_cores
+
+SECONDS_TO_FINISH = 0.3  # evaluation, pictures and event log of one run
+MEMORY_SHARE = 0.5  # of what is free, for the stacks
+
+
+@dataclass(frozen=True)
+class JobStack:
+    """Jobs that are trained together."""
+
+    jobs: Sequence[Job]
+    key: str  # the same where runs could be in one stack
+    benchmark: Benchmark | None
+    is_for_workers: bool  # of a launcher; else for this process, on all threads of the machine
+
+    @property
+    def name(self) -> str:
+        """The names of its jobs."""
+        return ", ".join(job.name for job in self.jobs)
+
+    @property
+    def seconds(self) -> float:
+        """That one worker is expected to take; NaN: not known."""
+        if self.benchmark is None:
+            return math.nan
+        first = self.jobs[0]
+        num_epochs = first.config.training.epochs - first.epoch
+        seconds = num_epochs * self.benchmark.seconds_per_epoch + SECONDS_TO_FINISH
+        return len(self.jobs) * seconds
+
+    @property
+    def rank(self) -> float:
+        """Its place among the stacks: the longest first; if that is not known, the largest."""
+        return sum(self.jobs[0].config.model.sizes()) if math.isnan(self.seconds) else self.seconds
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """What decides the stacks of a sweep."""
+
+    capacity: Capacity  # of the launcher
+    max_stack_size: int | None = None  # the most runs in a stack; None: as many as suit the device
+    memory: float | str = "auto"  # GiB that a stack may fill; auto: a share of what is free
+    at_once: int | None = None  # runs that a search has at a time; None: those that are grouped
+    benchmarks: dict[str, Benchmark] = field(default_factory=dict)  # by the stacks' keys
+
+    def stacks(self, jobs: Sequence[Job], *, measures_all: bool = False) -> list[JobStack]:
+        """The stacks of these jobs of different runs, those of one key one after the other.
+
+        A run that was begun with more threads than a worker of this machine has goes on in this
+        process. A run that this machine cannot go on with is in a stack too: what is wrong with it
+        shows when it is tried.
+
+        Args:
+            measures_all: time a few steps of every shape, and not only of those whose stacks'
+                size depends on it.
+        """
+        groups: dict[str, list[Job]] = {}
+        for job in jobs:
+            # a new run has the threads of its worker, one that was begun keeps its own
+            key = f"{stack_key(job.config, job.machine)} {job.epoch}"
+            groups.setdefault(key, []).append(job)
+        for key, group in groups.items():
+            if key not in self.benchmarks and (measures_all or self._has_open_size(group)):
+                self._measure(key, group)
+        return [
+            stack for key, group in groups.items() for stack in self._split(key, group, len(jobs))
+        ]
+
+    def _has_open_size(self, group: Sequence[Job]) -> bool:
+        is_on_gpu = group[0].machine.device != "cpu"
+        return is_on_gpu and self.max_stack_size is None and len(group) > 1
+
+    def _measure(self, key: str, group: Sequence[Job]) -> None:
+        """Time a few steps of a group's shape on this machine, which stands for others like it.
+
+        What is trained on GPUs of other machines is not measured: they are not here.
+        """
+        capacity, first = self.capacity, group[0]
+        if capacity.has_gpus:
+            return
+        num_sharing = capacity.num_sharing
+        if not capacity.is_here:
+            num_sharing = max(1, physical_cores() // (capacity.threads or 1))
+        machine = first.machine_with(capacity.threads)
+        bound = _free_memory(machine) if self.memory == "auto" else float(self.memory) * 2**30
+        jobs = list(islice(cycle(group), self.at_once or len(group)))
+        self.benchmarks[key] = benchmark(
+            [job.config for job in jobs],
+            [view_data(job.config, job.dataset) for job in jobs],
+            first.dataset,
+            machine,
+            largest=self.max_stack_size,
+            memory_bytes=bound / num_sharing,
+        )
+
+    def _split(self, key: str, group: Sequence[Job], num_jobs: int) -> list[JobStack]:
+        """The stacks of one key, of so many jobs in all."""
+        capacity, cost = self.capacity, self.benchmarks.get(key)
+        is_parallel = capacity.number > 1 and num_jobs > 1
+        is_for_workers = not capacity.is_here or (is_parallel and self._fits(group[0]))
+        fewest = 1
+        if is_for_workers and capacity.is_filled and is_parallel:
+            # so many that no worker waits long for the last one
+            fewest = -(-2 * capacity.number * len(group) // num_jobs)
+        size = self.max_stack_size or (cost.size if cost is not None else 1)
+        return [
+            JobStack(part, key, cost, is_for_workers)
+            for part in split_evenly(group, size, fewest=fewest)
+        ]
+
+    def _fits(self, job: Job) -> bool:
+        """Whether the job's threads are no more than those of a worker on this machine."""
+        threads = self.capacity.threads
+        return bool(self.capacity.devices) or threads is None or job.machine.threads <= threads
+
+
+def split_evenly(jobs: Sequence[Job], size: int, *, fewest: int = 1) -> list[list[Job]]:
+    """Parts of nearly equal size, none larger; at least `fewest` where there are so many jobs."""
+    number = max(-(-len(jobs) // size), min(fewest, len(jobs)))
+    edges = [len(jobs) * k // number for k in range(number + 1)]
+    return [list(jobs[a:b]) for a, b in pairwise(edges)]
+
+
+def _free_memory(machine: Machine) -> float:
+    """Bytes that stacks may fill."""
+    if machine.device == "cuda":
+        return MEMORY_SHARE * torch.cuda.mem_get_info()[0]
+    return MEMORY_SHARE * psutil.virtual_memory().available
