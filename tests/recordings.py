@@ -14,7 +14,7 @@ from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.sweeps.parent import open_parent
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import RecordedRun
+from fashion_mnist.tracking.recorded import SCORE, RecordedRun
 from fashion_mnist.tracking.uploader import sync
 from tests.builders import QUIET, load, make_config, make_data
 
@@ -71,7 +71,9 @@ def record_runs(folder: Path) -> Recordings:
         axes = {"model.width": [str(width) for width in widths], "seed": ["1", "2"]}
         config = make_config(data, *where)
         place = outputs / "sweeps" / sweep
-        with open_parent(place, config, name=sweep, axes=axes, num_repetitions=2) as parent:
+        with open_parent(
+            place, config, name=sweep, axes=axes, num_repetitions=2, objective=SCORE
+        ) as parent:
             for width, seed in product(widths, (1, 2)):
                 words = (f"model.width={width}", f"seed={seed}")
                 record(" ".join(words), *words, parent=parent.id)

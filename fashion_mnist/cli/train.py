@@ -59,7 +59,7 @@ from fashion_mnist.sweeps.runner import run_sweep
 from fashion_mnist.tracking.checks import demand_store
 from fashion_mnist.tracking.links import pages, run_link, short_path, show_command
 from fashion_mnist.tracking.upload_state import Outcome
-from fashion_mnist.tracking.uploader_process import begin_uploading, wait_until_uploaded
+from fashion_mnist.tracking.uploader_process import begin_uploading, outcome_of_uploads
 
 log = logging.getLogger("fashion_mnist")
 
@@ -328,11 +328,12 @@ def _about_interrupted(path: Path, own: Mapping[str, str], config_dir: str | Non
 
 def _wait_for_upload(folder: RunDir, request: Request, stop: StopRequests) -> Outcome | None:
     tracking = request.config.tracking
-    if tracking.uri is None:
-        return None
-    if tracking.offline == "always":
-        return Outcome([], "tracking.offline=always")
-    return wait_until_uploaded([folder.path], is_stopping=lambda: stop.is_requested)
+    return outcome_of_uploads(
+        [folder.path],
+        uri=tracking.uri,
+        offline=tracking.offline,
+        is_stopping=stop.is_requested,
+    )
 
 
 def _links(folder: RunDir, outcome: Outcome | None) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:  # each worker process reads this file when it starts
+if TYPE_CHECKING:  # see `local`
     from fashion_mnist.runs.request import Request, RequestResult
     from fashion_mnist.training.device import Machine
 
@@ -61,7 +61,7 @@ class Update:
     epochs: float = 0.0
     results: Sequence[RequestResult] | None = None
     refusal: str = ""  # why it can be trained on no machine; it ends the sweep
-    is_lost: bool = False  # its worker died: it is trained by another, or returned
+    is_lost: bool = False  # its worker died: it is trained in the process of the sweep
 
 
 def failure(task: Task, reason: str) -> Update:

@@ -2,8 +2,8 @@
 
 Each worker has its share of the threads, or a GPU. It is sent a stack's requests, loads the data
 itself, and sends back the results.
-Each worker reads this file when it starts, so modules that are slow to import are imported where
-they are used.
+Where there is no fork, each worker reads this file before it ignores signals, so modules that are
+slow to import are imported where they are used.
 
 A worker or its parent may be killed at any moment. So they share nothing but pipes, whose end the
 system reports: a `multiprocessing.Event` has a lock that a killed process never releases.
@@ -20,7 +20,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -66,7 +66,7 @@ class LocalLauncher:
         """Processes that get ready at once; none where one worker is enough."""
         context = _context()
         told_to_stop, stop = context.Pipe(duplex=False)
-        workers = LocalWorkers(capacity)
+        begun = list[_Worker]()
         for number in range(capacity.number if capacity.number > 1 else 0):
             ours, theirs = context.Pipe()
             process: BaseProcess = context.Process(
@@ -75,11 +75,10 @@ class LocalLauncher:
             with held_back():  # a signal must not arrive before the process ignores it
                 process.start()
             theirs.close()
-            workers._workers.append(_Worker(process, ours))
+            begun.append(_Worker(process, ours))
         told_to_stop.close()
-        begun = list(workers._workers)
         try:
-            yield workers
+            yield LocalWorkers(capacity, list(begun))
         finally:
             stop.close()  # which has the processes save their runs
             for worker in begun:
@@ -157,7 +156,7 @@ class LocalWorkers:
     """Processes that wait for stacks."""
 
     capacity: Capacity
-    _workers: list[_Worker] = field(default_factory=list)
+    _workers: list[_Worker]  # that are alive
 
     def run(self, tasks: Sequence[Task]) -> Generator[Update | None, None, None]:
         """See `base.Workers`. A stack whose process died has no results."""

@@ -86,11 +86,6 @@ class SlurmLauncher(SubmititOptions):
             has_gpus=self.gpus > 0,
         )
 
-    @property
-    def patience_seconds(self) -> float:
-        """How long a result may take to be seen from another machine."""
-        return 15 if self.cluster == "slurm" else 0
-
     @contextmanager
     def open(self, capacity: Capacity, folder: Path) -> Iterator["SlurmWorkers"]:
         """Workers; what they write is below the folder, which every node must see."""
@@ -116,6 +111,8 @@ class SlurmWorkers:
     def run(self, tasks: Sequence[Task]) -> Generator[Update | None, None, None]:
         """See `base.Workers`. A stack that cannot be trained has its error."""
         waiting, sent = deque(tasks), list[_Job]()
+        # how long a result may take to be seen from another machine
+        patience_seconds = 15 if self._launcher.cluster == "slurm" else 0
         try:
             while waiting or sent:
                 while batch := self._next(waiting, len(sent)):
@@ -124,7 +121,7 @@ class SlurmWorkers:
                 self._query_slurm(sent)
                 for job in list(sent):
                     update = job.progress()
-                    if job.has_ended(self._launcher.patience_seconds):
+                    if job.has_ended(patience_seconds):
                         sent.remove(job)
                         if self._is_retried(job):
                             waiting.append(job.task)

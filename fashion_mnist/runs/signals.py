@@ -33,7 +33,6 @@ class StopRequests:
         if self.request is not None:
             raise self.request
 
-    @property
     def is_requested(self) -> bool:
         """Whether the program was asked to stop."""
         return self.request is not None

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -52,13 +52,12 @@ log = logging.getLogger("fashion_mnist")
 
 @dataclass
 class _Begun:
-    """A request with its open event log and, if there is something to train, its member."""
+    """A run that is to be trained, whose event log is open."""
 
     request: Request
-    event_log: EventLog
     machine: Machine
     result: RequestResult
-    member: Member = field(init=False)
+    member: Member
 
 
 def train(
@@ -103,12 +102,12 @@ def train(
                     continue
                 held.enter_context(locked(result.folder.path, "run", patience_seconds))
                 own = machine or resolve_machine_of(request.config, dataset, threads=threads)
-                run = _open(request, result, own, parent, held)
+                event_log, own = _open(request, result, own, parent, held)
                 if result.was_known:
-                    _extend(run, dataset)
+                    _extend(request, result.folder, event_log, own, dataset)
                 else:
-                    _prepare(run, dataset, number)
-                    begun.append(run)
+                    member = _prepare(request, result.folder, event_log, own, dataset, number)
+                    begun.append(_Begun(request, own, result, member))
             except (RunError, OSError) as error:
                 result.error = as_run_error(error)
         if start_uploader is not None:
@@ -156,8 +155,12 @@ def _missing(request: Request, folder: RunDir, state: RunState) -> set[str]:
 
 def _open(
     request: Request, result: RequestResult, machine: Machine, parent: str, held: ExitStack
-) -> _Begun:
-    """Open the event log of a run that is ours, and say where it is to be recorded."""
+) -> tuple[EventLog, Machine]:
+    """Open the event log of a run that is ours, and say where it is to be recorded.
+
+    Returns:
+        The log, and what the run was begun on.
+    """
     config, folder = request.config, result.folder
     event_log = held.enter_context(EventLog(folder.path))
     record_destination(event_log, config.tracking, parent=parent, name=request.name or "")
@@ -170,7 +173,7 @@ def _open(
         before, machine = machine, machine_of(folder, machine)
         if before != machine:
             log.info("going on with %s threads in %s, as begun", machine.threads, machine.precision)
-    return _Begun(request, event_log, machine, result)
+    return event_log, machine
 
 
 def _output_dirs(requests: Sequence[Request], results: Sequence[RequestResult]) -> set[Path]:
@@ -182,26 +185,34 @@ def _output_dirs(requests: Sequence[Request], results: Sequence[RequestResult]) 
     }
 
 
-def _extend(run: _Begun, dataset: Dataset) -> None:
+def _extend(
+    request: Request, folder: RunDir, event_log: EventLog, machine: Machine, dataset: Dataset
+) -> None:
     """Record of a finished run what is asked for now and was not done: test, network, pictures."""
-    folder, config = run.result.folder, run.request.config
-    missing = _missing(run.request, folder, run.event_log.state)
+    config, missing = request.config, _missing(request, folder, event_log.state)
     if not missing:
         return
-    torch.set_num_threads(run.machine.threads)
-    data, view = dataset.to(run.machine.device), view_data(config, dataset)
-    trained = TrainedRun(config, load_network(folder), data, view, run.machine)
+    torch.set_num_threads(machine.threads)
+    data, view = dataset.to(machine.device), view_data(config, dataset)
+    trained = TrainedRun(config, load_network(folder), data, view, machine)
     if "model" in missing:
-        run.event_log.model(folder.model.name)
+        event_log.model(folder.model.name)
     if "test" in missing:
-        trained.record_test(run.event_log)
+        trained.record_test(event_log)
     if "pictures" in missing:
-        trained.record_pictures(run.event_log, run.event_log.state.history())
+        trained.record_pictures(event_log, event_log.state.history())
 
 
-def _prepare(run: _Begun, dataset: Dataset, number: int) -> None:
+def _prepare(
+    request: Request,
+    folder: RunDir,
+    event_log: EventLog,
+    machine: Machine,
+    dataset: Dataset,
+    number: int,
+) -> Member:
     """Read where the run stands, and say that it begins or goes on."""
-    config, folder = run.request.config, run.result.folder
+    config = request.config
     view = view_data(config, dataset)
     tags = {
         "fingerprint": identify(config, dataset),
@@ -209,28 +220,28 @@ def _prepare(run: _Begun, dataset: Dataset, number: int) -> None:
         "split_sha256": view.split.validation_sha256,
         TRAINING_IMAGES_TAG: str(len(view.split.train)),
         NUMERICS_TAG: str(NUMERICS_VERSION),
-        **{key: str(value) for key, value in asdict(run.machine).items()},
+        **{key: str(value) for key, value in asdict(machine).items()},
         **code_tags(),
         **process_tags(),
     }
     record_start(
-        run.event_log,
+        event_log,
         config,
-        name=run.request.name or run_name(config, run.request.overrides),
-        overrides=run.request.overrides,
-        choices=run.request.choices,
+        name=request.name or run_name(config, request.overrides),
+        overrides=request.overrides,
+        choices=request.choices,
         dataset=dataset,
         view=view,
         tags=tags,
     )
-    state = recover(folder, run.event_log)
-    if PRUNED_TAG in run.event_log.state.tags:  # by a search, of which it is no part now
+    state = recover(folder, event_log)
+    if PRUNED_TAG in event_log.state.tags:  # by a search, of which it is no part now
         tags[PRUNED_TAG] = ""
-    run.event_log.tags(tags)  # of a run that goes on, some are new
-    run.event_log.status("RUNNING")
+    event_log.tags(tags)  # of a run that goes on, some are new
+    event_log.status("RUNNING")
     if state is not None:
         log.info("going on after epoch %d of %d", state.epoch, config.training.epochs)
-    run.member = Member(number, config, view, run.event_log, folder.checkpoint, state)
+    return Member(number, config, view, event_log, folder.checkpoint, state)
 
 
 def _train_stacks(runs: Sequence[_Begun], dataset: Dataset, observer: Observer) -> None:
@@ -241,7 +252,7 @@ def _train_stacks(runs: Sequence[_Begun], dataset: Dataset, observer: Observer) 
             _train_stack(list(stack), dataset, observer)
     except StopRequested:
         for run in ordered:
-            if run.event_log.last_status == "RUNNING":
+            if run.member.event_log.last_status == "RUNNING":
                 _keep(run)
         raise
 
@@ -272,7 +283,7 @@ def _keep(run: _Begun) -> None:
     """Save a run that is to be gone on with."""
     try:
         run.member.save()
-        run.event_log.status("KILLED")
+        run.member.event_log.status("KILLED")
     except OSError as error:
         log.error("%s", as_run_error(error))
 
@@ -299,8 +310,9 @@ def _finish(runs: Sequence[_Begun], dataset: Dataset, observer: Observer) -> Non
             # nothing is wrong with its training: it stays to be gone on with
             log.debug("a run could not be recorded", exc_info=True)
             run.result.error = as_run_error(error) if isinstance(error, OSError) else error
-            if run.event_log.last_status == "RUNNING":  # else only what follows an end has failed
+            event_log = run.member.event_log
+            if event_log.last_status == "RUNNING":  # else only what follows an end has failed
                 with suppress(OSError):
-                    run.event_log.status("KILLED")
+                    event_log.status("KILLED")
         else:
             run.result.error = failure

@@ -15,7 +15,7 @@ from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.records import record_destination
 from fashion_mnist.runs.request import Request, wants_uploader
 from fashion_mnist.runs.run_dir import locked
-from fashion_mnist.tracking.recorded import OBJECTIVE_TAG, REPETITIONS_TAG, SCORE, SWEEP_TAG
+from fashion_mnist.tracking.recorded import OBJECTIVE_TAG, REPETITIONS_TAG, SWEEP_TAG
 from fashion_mnist.tracking.uploader_process import begin_uploading
 from fashion_mnist.training.device import process_tags
 
@@ -33,7 +33,7 @@ def open_parent(
     name: str,
     axes: Mapping[str, Sequence[str]],
     num_repetitions: int,
-    objective: str = SCORE,
+    objective: str,
 ) -> Iterator[EventLog]:
     """Begin a sweep, or go on with it; its event log, open and under the sweep's lock.
 

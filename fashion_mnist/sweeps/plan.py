@@ -7,7 +7,7 @@ they need in time and memory, from a few timed steps of each shape.
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -77,12 +77,12 @@ class Preflight:
 
     headline: str  # how many jobs there are, or trials, and what is known of them
     num_to_train: int  # runs; of a search those of all its trials
+    costs: Sequence[ArchitectureCost]
+    num_workers: int  # stacks that are trained at a time
+    seconds_to_start: float  # before there is one
+    axes: Mapping[str, Sequence[str]]  # and their values in words
     is_search: bool = False
     resumed_epochs: Sequence[tuple[int, int]] = ()  # of each run to be resumed: done, of how many
-    costs: Sequence[ArchitectureCost] = ()
-    num_workers: int = 1  # stacks that are trained at a time
-    seconds_to_start: float = 0.0  # before there is one
-    axes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # and their values in words
 
     @property
     def seconds(self) -> float:
@@ -205,11 +205,11 @@ def _grid_preflight(
     return Preflight(
         grid_headline(counts, len(jobs) - len(runs)),
         sum(count for kind, count in counts.items() if kind not in SETTLED),
-        resumed_epochs=[(job.epoch, job.config.training.epochs) for job in resumed],
         costs=_costs(stacks, capacity),
         num_workers=_num_workers(stacks, capacity),
         seconds_to_start=_seconds_to_start(stacks, capacity),
         axes=sweep.words(),
+        resumed_epochs=[(job.epoch, job.config.training.epochs) for job in resumed],
     )
 
 
@@ -228,7 +228,6 @@ def _search_preflight(
     return Preflight(
         search_headline(settings.sampler, trials_done, settings.n_trials),
         num_to_train,
-        is_search=True,
         costs=[
             replace(
                 cost,
@@ -243,6 +242,7 @@ def _search_preflight(
         num_workers=_num_workers(stacks, capacity),
         seconds_to_start=_seconds_to_start(stacks, capacity),
         axes=sweep.words(),
+        is_search=True,
     )
 
 
@@ -331,9 +331,11 @@ def layers_text(job: Job) -> str:
 
 
 def estimate_error(estimated: float, actual: float) -> str:
-    """How good the estimate was: `estimated 3 min 10 s, took 3 min 31 s (+11 %)`; in seconds."""
-    if not estimated > 0:  # nothing was to be trained, or it could not be measured
-        return f"took {duration(actual)}"
+    """How good the estimate was: `estimated 3 min 10 s, took 3 min 31 s (+11 %)`.
+
+    Args:
+        estimated, actual: seconds, above 0.
+    """
     error = (actual - estimated) / estimated
     return f"estimated {duration(estimated)}, took {duration(actual)} ({100 * error:+.0f} %)"
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from fashion_mnist.analysis import leaderboard
 from fashion_mnist.launchers.base import Launcher
-from fashion_mnist.launchers.local import LocalLauncher
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.events import LOG_FILE
 from fashion_mnist.runs.members import Observer
@@ -55,7 +54,7 @@ from fashion_mnist.tracking.checks import demand_store
 from fashion_mnist.tracking.links import pages, run_link, short_path
 from fashion_mnist.tracking.saved_views import sweep_link
 from fashion_mnist.tracking.upload_state import Outcome, Upload
-from fashion_mnist.tracking.uploader_process import begin_uploading, wait_until_uploaded
+from fashion_mnist.tracking.uploader_process import begin_uploading, outcome_of_uploads
 from fashion_mnist.training.stack import HistoryRow, Stack
 
 if TYPE_CHECKING:  # Optuna takes its time, and a grid does without it
@@ -208,12 +207,12 @@ def _train_all(
     batches: Iterable[Batch] = [Batch(plan.jobs, plan.stacks)]
     if sweep.is_search:
         batches = _search_batches(sweep, plan, datasets, progress)
-    launcher = hydra.own_launcher
+    launcher, capacity = hydra.own_launcher, plan.grouping.capacity
     try:
         with (
-            (launcher or LocalLauncher()).open(plan.grouping.capacity, plan.folder) as workers,
-            stop.interrupting(launcher is None),  # Hydra's own launchers never ask
-            # of what Hydra's own train there is nothing to show
+            launcher.open(capacity, plan.folder) if launcher else nullcontext() as workers,
+            # Hydra's own launchers never ask, and of what they train there is nothing to show
+            stop.interrupting(launcher is None),
             show(progress) if launcher else nullcontext(),
         ):
             setup = TrainingSetup(workers, parent, progress, stop.check)
@@ -334,19 +333,19 @@ def _links(plan: Plan, result: SweepResult, stop: StopRequests) -> list[str]:
     """Where the sweep can be looked at, or why it is not there yet."""
     folder, tracking = plan.folder, plan.config.tracking
     summary = f"summary: {short_path(folder / 'artifacts' / 'summary.html')}"
-    if tracking.uri is None:
-        return [summary]
-    if tracking.offline == "always":
-        return [summary, *pages(Outcome([], "tracking.offline=always"), run_link)]
     runs = dict.fromkeys(each.folder for each in result.results)
     begun = [run for run in runs if (run / LOG_FILE).exists()]
-    outcome = wait_until_uploaded(
+    outcome = outcome_of_uploads(
         [folder, *begun],
-        UPLOAD_SECONDS + UPLOAD_SECONDS_PER_RUN * len(begun),
-        is_stopping=lambda: stop.is_requested,
+        uri=tracking.uri,
+        offline=tracking.offline,
+        is_stopping=stop.is_requested,
+        timeout_seconds=UPLOAD_SECONDS + UPLOAD_SECONDS_PER_RUN * len(begun),
     )
+    if outcome is None:
+        return [summary]
     own = Outcome([run for run in outcome.uploads if run.run_dir == folder], outcome.reason)
-    if not outcome.is_complete:
+    if not outcome.is_complete or not outcome.uploads:
         return [summary, *pages(outcome, _sweep_page)]
     return [summary, *pages(own, _sweep_page), *pages(own, run_link)]
 

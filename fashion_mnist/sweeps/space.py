@@ -76,8 +76,8 @@ class Space:
         return _drop_idle(values, known, self.conditions)
 
     def overrides_of(self, values: Mapping[str, str]) -> tuple[str, ...]:
-        """What a job is composed from."""
-        return (*self.fixed, *(f"{key}={text}" for key, text in self.active(values).items()))
+        """What a job with these active values is composed from."""
+        return (*self.fixed, *(f"{key}={text}" for key, text in values.items()))
 
     def _combine(self, axes: Sequence[Axis], limit: int | None = None) -> list[dict[str, str]]:
         size = math.prod(axis.count or 0 for axis in axes)

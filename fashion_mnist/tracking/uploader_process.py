@@ -88,6 +88,27 @@ def _never() -> bool:
     return False
 
 
+def outcome_of_uploads(
+    run_dirs: Sequence[Path],
+    *,
+    uri: str | None,
+    offline: str,
+    is_stopping: Callable[[], bool],
+    timeout_seconds: float = 60,
+) -> Outcome | None:
+    """What `wait_until_uploaded` says of runs that are to be sent; None where none are recorded.
+
+    Args:
+        uri: `tracking.uri` of the runs.
+        offline: their `tracking.offline`; always: nothing is sent, and not waited for.
+    """
+    if uri is None:
+        return None
+    if offline == "always":
+        return Outcome([], "tracking.offline=always")
+    return wait_until_uploaded(run_dirs, timeout_seconds, is_stopping)
+
+
 def wait_until_uploaded(
     run_dirs: Sequence[Path],
     timeout_seconds: float = 60,

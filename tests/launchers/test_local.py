@@ -22,7 +22,7 @@ from fashion_mnist.runs.stacks import view_data
 from fashion_mnist.sweeps.grouping import Grouping, JobStack, split_evenly
 from fashion_mnist.sweeps.jobs import Job, make_jobs
 from fashion_mnist.sweeps.training import TrainingSetup, train_jobs
-from fashion_mnist.training.device import physical_cores
+from fashion_mnist.training.device import Machine, physical_cores
 from tests.builders import make_config, make_data
 
 SMALL = ("training.epochs=2", "training.threads=1", "model.hidden_sizes=[6]")
@@ -218,6 +218,20 @@ def test_a_gpu_for_each_worker() -> None:
     assert gpu_capacity(["2", "5"], num_runs=1, wanted="auto", room=8) == Capacity()
     assert gpu_capacity(["2"], num_runs=8, wanted="auto", room=8) == Capacity()
     assert gpu_capacity([], num_runs=8, wanted=4, room=8) == Capacity()
+
+
+def test_shapes_whose_stacks_have_an_open_size_are_measured(data: Path) -> None:
+    """Where a GPU could hold several of their runs: in each batch of a search, each once."""
+    jobs = make(data, *(f"seed={k} model.hidden_sizes=[{size}]" for size in (4, 5) for k in (1, 2)))
+    grouping = Grouping(Capacity())
+    assert {stack.benchmark for stack in grouping.stacks(jobs)} == {None}
+    for job in jobs:
+        vars(job)["machine"] = Machine("cuda", "fp32", 1)  # as if there was one
+    assert {stack.benchmark for stack in Grouping(Capacity(), 2).stacks(jobs)} == {None}
+    assert [stack.benchmark for stack in grouping.stacks(jobs[:1])] == [None]
+    first, second = (grouping.stacks(jobs)[0].benchmark for _ in range(2))
+    assert first is second is not None
+    assert len(grouping.benchmarks) == 2
 
 
 def test_stacks_are_cut_evenly_and_shared_among_workers(data: Path) -> None:
