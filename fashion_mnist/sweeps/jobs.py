@@ -88,7 +88,7 @@ def make_jobs(
     """The jobs of these requests.
 
     Args:
-        keeps_pruned: whether runs that a search gave up stay as they are, as in that search.
+        keeps_pruned: whether runs that a search gave up stay as they are.
 
     Raises:
         ConfigError: with every size that does not fit the data.

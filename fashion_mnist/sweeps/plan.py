@@ -180,8 +180,12 @@ def compose_jobs(
     datasets: Datasets,
     *,
     first_number: int = 0,
+    keeps_pruned: bool = False,
 ) -> list[Job]:
     """Jobs with these values of the axes.
+
+    Args:
+        keeps_pruned: whether runs that a search gave up stay as they are.
 
     Raises:
         ConfigError: with every mistake of every job.
@@ -191,7 +195,7 @@ def compose_jobs(
         child_request(composed, sweep.axes, retry_failed=sweep.settings.retry_failed)
         for composed in sweep.compose(values)
     ]
-    jobs = make_jobs(requests, datasets, first_number=first_number, keeps_pruned=sweep.is_search)
+    jobs = make_jobs(requests, datasets, first_number=first_number, keeps_pruned=keeps_pruned)
     return [replace(job, values=own) for job, own in zip(jobs, values, strict=True)]
 
 

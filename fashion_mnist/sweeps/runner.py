@@ -263,8 +263,8 @@ def _search_batches(
     if settings.retry_failed:
         search.retry_failed()
     asked: list[Trial] = []
-    # what these lack are seeds that are new
-    jobs, num_jobs = _compose_trials(sweep, search.known(), datasets), 0
+    # what these lack are seeds that are new; what this search gave up stays as it is
+    jobs, num_jobs = _compose_trials(sweep, search.known(), datasets, keeps_pruned=True), 0
     while True:
         num_jobs += len(jobs)
         stacks = plan.grouping.stacks(runs_to_train(jobs))
@@ -289,7 +289,12 @@ def _search_batches(
 
 
 def _compose_trials(
-    sweep: Sweep, trials: "Sequence[Trial]", datasets: Datasets, *, first_number: int = 0
+    sweep: Sweep,
+    trials: "Sequence[Trial]",
+    datasets: Datasets,
+    *,
+    first_number: int = 0,
+    keeps_pruned: bool = False,
 ) -> list[Job]:
     """A job for each trial and replicate."""
     pairs = [
@@ -298,7 +303,9 @@ def _compose_trials(
         for replicate in sweep.space.replicates()
     ]
     values = [own for _, own in pairs]
-    jobs = compose_jobs(sweep, values, datasets, first_number=first_number)
+    jobs = compose_jobs(
+        sweep, values, datasets, first_number=first_number, keeps_pruned=keeps_pruned
+    )
     return [replace(job, trial=number) for job, (number, _) in zip(jobs, pairs, strict=True)]
 
 

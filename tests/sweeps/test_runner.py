@@ -24,6 +24,7 @@ from fashion_mnist.launchers.base import Capacity, Task, Update, Workers, failur
 from fashion_mnist.launchers.local import LocalLauncher
 from fashion_mnist.runs import run_state
 from fashion_mnist.runs.events import Event, Mark, read_events
+from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.request import Datasets, Request
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
@@ -311,6 +312,25 @@ def test_a_search_estimates_the_trials_that_are_to_go(data: Path) -> None:
     after = plan_sweep(search, LocalLauncher(), Datasets()).preflight
     assert full_text(after).startswith("search (random): 2 of 2 trials done, 0 to go\n\naxes")
     assert after.costs == []
+
+
+def test_what_another_search_gave_up_is_trained_to_its_end(data: Path) -> None:
+    """Only in its own search is it settled: this one has not compared it with its own runs."""
+    words = [*data_overrides(data), *SMALL, NOWHERE, "seed=0"]
+
+    def give_up(jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            train([job.request], job.dataset, Observer(gives_up=lambda *_: True))
+
+    both = check_sweep([*words, "model.width=4,6"], Composer())
+    run_sweep(both, RecordedJobs(train=give_up), dry_run=False)
+    assert ["pruned" in run.tags() for run in runs()] == [True, True]
+    search = ["sweep.sampler=random", "sweep.n_trials=4", "model.width=4,6"]
+    own = check_sweep([*words, *search], Composer())
+    assert run_sweep(own, RecordedJobs(train=train_each), dry_run=False) == 0
+    trained = [run for run in runs() if run.status() == "FINISHED"]
+    assert trained
+    assert not any(run.tags()["pruned"] for run in trained)
 
 
 @dataclass(frozen=True)
