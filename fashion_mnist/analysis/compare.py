@@ -23,8 +23,14 @@ from fashion_mnist.analysis.labels import (
     values_text,
 )
 from fashion_mnist.analysis.lookup import class_names_of
-from fashion_mnist.analysis.networks import SPLITS, VALIDATION, read_images_of, require_network
-from fashion_mnist.analysis.predictions import Predictions, are_comparable, stored_predictions
+from fashion_mnist.analysis.networks import read_images_of, require_network
+from fashion_mnist.analysis.predictions import (
+    SPLITS,
+    VALIDATION,
+    Predictions,
+    are_comparable,
+    stored_predictions,
+)
 from fashion_mnist.analysis.stored_leaderboard import identity_of
 from fashion_mnist.config.messages import shown
 from fashion_mnist.metrics.bootstrap import SCORES, Difference, Differences, bootstrap
@@ -32,11 +38,9 @@ from fashion_mnist.metrics.classification import class_f1
 from fashion_mnist.metrics.confusions import absent_classes
 from fashion_mnist.metrics.statistics import (
     ALPHA,
-    Interval,
     McNemarTest,
     holm,
     mcnemar_test,
-    wilson_interval,
 )
 from fashion_mnist.plots.confusion import difference_figure
 from fashion_mnist.plots.image_grid import disagreements_figure
@@ -68,12 +72,6 @@ class ComparedRun:
     def f1(self) -> list[float | None]:
         """Of each class; None for a class neither true nor predicted."""
         return class_f1(self.predictions.counts)
-
-    @property
-    def accuracy_interval(self) -> Interval:
-        """Wilson's, over images."""
-        right = self.predictions.is_right
-        return wilson_interval(int(right.sum()), len(right))
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,9 @@ class Comparison:
             | self._gaps([own[key] for own in gaps])
             for key in SCORES
         ]
-        interval = {each.letter: interval_text(each.accuracy_interval) for each in compared}
+        interval = {
+            each.letter: interval_text(each.predictions.accuracy_interval) for each in compared
+        }
         scores.insert(1, {"": "accuracy's 95 % interval (Wilson)"} | interval)
         return {
             "runs": [
@@ -193,7 +193,7 @@ class Comparison:
                     "name": each.run.name,
                     "setting": setting,
                     "scores": {key: each.predictions.metrics[key] for key in SCORES},
-                    "accuracy_interval": each.accuracy_interval,
+                    "accuracy_interval": each.predictions.accuracy_interval,
                     "calibration": {k: each.predictions.metrics[k] for k in CALIBRATION},
                     "f1": each.f1,
                     "confusion": each.predictions.counts.tolist(),

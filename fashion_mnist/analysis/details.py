@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fashion_mnist.analysis.predictions import SPLITS
 from fashion_mnist.metrics.confusions import most_confused, read_confusion
 from fashion_mnist.runs.identity import NUMERICS_TAG
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import DATA_TAG, WEIGHTS_TAG, ArtifactFile, RecordedRun
 
 CURVES = ("train/loss", "val/loss", "val/accuracy")
-SPLITS = ("validation", "test")  # the first that was recorded is told of
 # tags by what they tell of
 TAGS = {
     "code": ("code_sha256",),
@@ -82,7 +82,7 @@ def sparkline(values: Sequence[float], width: int = 40) -> str:
 
 
 def _confused(store: Reader, run: RecordedRun, files: Sequence[ArtifactFile]) -> dict[str, Any]:
-    """The split, and its most frequent mistakes."""
+    """The first split that was recorded, and its most frequent mistakes."""
     there = {file.path for file in files}
     for split in SPLITS:
         path = f"{split}/confusion_matrix.json"

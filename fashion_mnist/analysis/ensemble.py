@@ -31,14 +31,14 @@ from fashion_mnist.analysis.lookup import (
     without_copies,
 )
 from fashion_mnist.analysis.networks import (
-    SPLITS,
-    VALIDATION,
     LabelledImages,
     load_network,
     read_images,
     require_network,
 )
 from fashion_mnist.analysis.predictions import (
+    SPLITS,
+    VALIDATION,
     Predictions,
     PredictionsError,
     stored_predictions,
@@ -206,8 +206,11 @@ def score_ensemble(
     if greedy or images.name == VALIDATION:
         _check_same(runs, SPLIT_TAG, "were validated on")
     _check_same(runs, DATA_TAG, "were trained on")
+    probabilities = [_probabilities(store, run, images) for run in runs]
     steps: list[Step] = []
-    if greedy:
+    if greedy and images.name == VALIDATION:
+        steps = select_greedily(probabilities, images.labels)
+    elif greedy:
         # of other data in the folder it has no part: members are chosen on their own data
         place = folder if images.name in SPLITS else None
         chosen_on = read_images(runs[0], names, wanted=VALIDATION, folder=place)
@@ -215,7 +218,6 @@ def score_ensemble(
             [_probabilities(store, run, chosen_on) for run in runs], chosen_on.labels
         )
     weights = weights_of(steps, len(runs)) if greedy else [1] * len(runs)
-    probabilities = [_probabilities(store, run, images) for run in runs]
     if {each.shape[-1] for each in probabilities} != {len(names)}:
         raise ValueError(f"an ensemble's networks must know the same {len(names)} classes")
     result = result_of(images, average(probabilities, weights).float())

@@ -17,14 +17,13 @@ from torch import Tensor
 
 from fashion_mnist.analysis.charts import coverage_chart, reliability_chart
 from fashion_mnist.analysis.networks import (
-    TEST,
     LabelledImages,
     Network,
     load_network,
     read_images,
     require_network,
 )
-from fashion_mnist.analysis.predictions import Predictions
+from fashion_mnist.analysis.predictions import TEST, Predictions
 from fashion_mnist.config.messages import plural
 from fashion_mnist.data.corruptions import CORRUPTIONS
 from fashion_mnist.metrics import calibration, classification

@@ -15,15 +15,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fashion_mnist.analysis.lookup import setting
-from fashion_mnist.config.messages import shown
+from fashion_mnist.analysis.predictions import SPLITS, TEST, VALIDATION
+from fashion_mnist.config.messages import first_line_of, shown
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset, missing_names
 from fashion_mnist.data.idx import DataError, read_pair
 from fashion_mnist.data.images import Inversion, PreprocessedImage, preprocess_file
 from fashion_mnist.data.splits import split
 from fashion_mnist.runs.identity import FAILURE_TAG
+from fashion_mnist.runs.records import OVERRIDES_FILE, read_overrides
 from fashion_mnist.runs.run_dir import RunDir
+from fashion_mnist.tracking.links import train_command
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import DATA_TAG, MODEL_FOLDER, WEIGHTS_TAG, RecordedRun
+from fashion_mnist.tracking.recorded import (
+    DATA_TAG,
+    LOST_FILES,
+    MODEL_FOLDER,
+    WEIGHTS_TAG,
+    RecordedRun,
+)
 from fashion_mnist.training.checkpoint import CheckpointError, Model, load_model, tensors_sha256
 
 OUTPUT_DIR = Path("outputs")  # where the runs of this folder are, if theirs was moved here
@@ -79,26 +88,16 @@ def _folders(run: RecordedRun) -> Iterator[Path]:
         yield OUTPUT_DIR / "runs" / Path(recorded).name
 
 
-def was_recorded(store: Reader, run: RecordedRun) -> bool:
-    """Whether the store had files of the network, which it has no more."""
-    logs = (RunDir(path) for path in _folders(run))
-    return not store.artifacts(run) or any(run_dir.has_recorded_model() for run_dir in logs)
-
-
 def recorded_model(store: Reader, run: RecordedRun) -> Model:
     """The network as the store has it.
 
     Raises:
-        OSError: it was not recorded, or is not the one that the run says.
+        OSError: it was not recorded, is lost, or is not the one that the run says.
     """
     files = [file.path for file in store.artifacts(run, MODEL_FOLDER)]
     weights = [path for path in files if path.endswith(SUFFIX)]
     if len(weights) != 1:
-        raise OSError(
-            f"the network of {_named(run)} cannot be had: it was not recorded "
-            "(tracking.model=auto leaves those of sweeps out), and its folder "
-            f"{run.directory} is not here; train it again with tracking.model=always"
-        )
+        raise OSError(_why_missing(store, run))
     with tempfile.TemporaryDirectory() as folder:
         path = store.download(run, weights[0], Path(folder))
         try:
@@ -111,12 +110,36 @@ def recorded_model(store: Reader, run: RecordedRun) -> Model:
     return model
 
 
+def _why_missing(store: Reader, run: RecordedRun) -> str:
+    """Why the store does not have the run's network, and what to do about it."""
+    weights = run.tags.get(WEIGHTS_TAG)  # a folder may be another run's
+    found = [RunDir(path) for path in _folders(run)]
+    folders = [folder for folder in found if folder.tags().get(WEIGHTS_TAG) == weights]
+    if not store.artifacts(run) or any(folder.has_recorded_model() for folder in folders):
+        return f"the files of {_named(run)} are not in {run.artifact_uri}: {LOST_FILES}"
+    is_here = any(folder.model.is_file() for folder in folders)
+    always, typed = "tracking.model=always", stored_overrides(store, run)
+    what = "records it, without training" if is_here else "trains it again"
+    gone = "" if is_here else f", and its folder {run.directory} is not here"
+    is_known = typed and not isinstance(typed, str)
+    command = f": {train_command([*typed, always])}" if is_known else ""
+    return (
+        f"the network of {_named(run)} was not recorded, for tracking.model=auto leaves those of "
+        f"sweeps out{gone}: the same command again with {always} {what}{command}"
+    )
+
+
+def stored_overrides(store: Reader, run: RecordedRun) -> list[str] | str:
+    """What was typed to have the run; or why that is not known."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return read_overrides(store.download(run, OVERRIDES_FILE, Path(folder)))
+        except (OSError, ValueError) as error:
+            return f"{OVERRIDES_FILE} of {run.name} cannot be read: {first_line_of(error)}"
+
+
 def _named(run: RecordedRun) -> str:
     return f"{run.name} ({run.run_id})"
-
-
-VALIDATION, TEST = "validation", "test"
-SPLITS = (VALIDATION, TEST)
 
 
 @dataclass(frozen=True)

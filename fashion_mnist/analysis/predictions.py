@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fashion_mnist.analysis.lookup import class_names_of, replicate_of
-from fashion_mnist.metrics.statistics import Statistic, statistic
+from fashion_mnist.metrics.statistics import Interval, Statistic, statistic, wilson_interval
 from fashion_mnist.tracking.recorded import TEST_SCORE, RecordedRun
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from fashion_mnist.metrics.calibration import Reliability, Selection
     from fashion_mnist.tracking.reader import Reader
 
+VALIDATION, TEST = "validation", "test"
+SPLITS = (VALIDATION, TEST)
 MOST_PAIRS = 4  # of classes that are confused
 
 
@@ -50,6 +52,11 @@ class Predictions:
     def is_right(self) -> NDArray[np.bool_]:
         """Whether it is the image's own, bool `[N]`."""
         return np.asarray(self.predicted == self.labels)
+
+    @property
+    def accuracy_interval(self) -> Interval:
+        """Of the accuracy, over images: Wilson's."""
+        return wilson_interval(int(self.is_right.sum()), len(self.is_right))
 
     @cached_property
     def counts(self) -> Tensor:
@@ -127,7 +134,7 @@ def stored_predictions(store: Reader, run: RecordedRun, split: str) -> Predictio
         PredictionsError: it left none, or none that can be had and read.
     """
     path = f"{split}/predictions.npz"
-    if split == "test" and TEST_SCORE not in run.metrics:
+    if split == TEST and TEST_SCORE not in run.metrics:
         raise PredictionsError(
             f"{run.name} has not read its test set: fmnist evaluate {run.run_id} --split test does"
         )
@@ -254,12 +261,12 @@ class ConfusedPair:
     support: tuple[int, int]  # images of each, as often as a network predicted them
 
 
-def worst_pairs(counts: Tensor, limit: int = MOST_PAIRS) -> list[ConfusedPair]:
-    """The pairs with the most mistakes in counts `[C, C]`, both ways together."""
+def worst_pairs(counts: Tensor) -> list[ConfusedPair]:
+    """The `MOST_PAIRS` pairs with the most mistakes in counts `[C, C]`, both ways together."""
     table: NDArray[np.int64] = counts.numpy()
     both = np.triu(table + table.T, k=1)
     # stable, so that equal ones come in the classes' order on every machine
-    cells = np.argsort(-both, axis=None, kind="stable")[:limit]
+    cells = np.argsort(-both, axis=None, kind="stable")[:MOST_PAIRS]
     support = table.sum(axis=1).tolist()
     return [
         ConfusedPair((a, b), (int(table[a, b]), int(table[b, a])), (support[a], support[b]))

@@ -1,25 +1,19 @@
 """The registered network: which run it is, and how the next one compares with it."""
 
-import shlex
 from dataclasses import dataclass
 
-from fashion_mnist.analysis.networks import (
+from fashion_mnist.analysis.networks import recorded_model, require_network
+from fashion_mnist.analysis.predictions import (
     TEST,
     VALIDATION,
-    recorded_model,
-    require_network,
-    was_recorded,
-)
-from fashion_mnist.analysis.predictions import (
     PredictionsError,
     are_comparable,
     stored_predictions,
 )
 from fashion_mnist.analysis.significance import OTHER_IMAGES
 from fashion_mnist.metrics.statistics import ALPHA, McNemarTest, mcnemar_test
-from fashion_mnist.tracking.links import program
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import LOST_FILES, MODEL_FOLDER, RecordedRun
+from fashion_mnist.tracking.recorded import RecordedRun
 from fashion_mnist.tracking.registry import Registry, Version
 
 REGISTRY_SPLITS = (TEST, VALIDATION)  # the first one whose predictions both have stored
@@ -102,9 +96,7 @@ def register(
         OSError: the network is not recorded, or is not the run's; the store does not answer.
     """
     require_network(run)
-    if not store.artifacts(run, MODEL_FOLDER):
-        raise OSError(_unrecorded(store, run))
-    recorded_model(store, run)  # or it says that these are not the run's weights
+    recorded_model(store, run)  # or it says why there is none, or that it is not the run's
     registry = Registry(store.uri)
     before = registry.with_alias(name, alias)
     other = store.run(before.run_id) if before and before.run_id != run.run_id else None
@@ -130,18 +122,3 @@ def registered_run(store: Reader, name: str, alias: str) -> RecordedRun:
     if found is None:
         raise OSError(f"version {version.number} of {name!r} is of a run that is gone")
     return found
-
-
-def _unrecorded(store: Reader, run: RecordedRun) -> str:
-    """Why a run's network cannot be registered, and what to do about it."""
-    if was_recorded(store, run):
-        return f"the files of {run.name} ({run.run_id}) are not in {run.artifact_uri}: {LOST_FILES}"
-    from fashion_mnist.analysis.report import stored_overrides  # imports matplotlib
-
-    typed, always = stored_overrides(store, run), "tracking.model=always"
-    is_known = not isinstance(typed, str)
-    command = f": {program('train')} {shlex.join([*typed, always])}" if is_known and typed else ""
-    return (
-        f"the network of {run.name} ({run.run_id}) is not recorded, only its metrics: the same "
-        f"command again with {always} records it, without training{command}"
-    )

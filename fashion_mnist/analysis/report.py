@@ -1,7 +1,5 @@
 """A report of a sweep, an experiment or some runs: all that its page shows, and sentences on it."""
 
-import shlex
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,8 +21,9 @@ from fashion_mnist.analysis.leaderboard import (
     Setting,
 )
 from fashion_mnist.analysis.lookup import Selection, swept_keys
-from fashion_mnist.analysis.networks import SPLITS, read_images_of
+from fashion_mnist.analysis.networks import read_images_of, stored_overrides
 from fashion_mnist.analysis.predictions import (
+    SPLITS,
     PairedCounts,
     Pooled,
     paired_counts,
@@ -32,11 +31,11 @@ from fashion_mnist.analysis.predictions import (
     worst_pairs,
 )
 from fashion_mnist.analysis.stored_leaderboard import build_leaderboard
-from fashion_mnist.config.messages import first_line_of, plural
+from fashion_mnist.config.messages import plural
 from fashion_mnist.metrics.statistics import Statistic, statistic
 from fashion_mnist.plots.scale import scale_of
 from fashion_mnist.runs.identity import TRAINING_IMAGES_TAG
-from fashion_mnist.runs.records import OVERRIDES_FILE, read_overrides
+from fashion_mnist.tracking.links import train_command
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import DATA_TAG, FINGERPRINT_TAG, TEST_SCORE, RecordedRun
 from fashion_mnist.training.stack import HistoryRow
@@ -238,15 +237,6 @@ def seconds_of(runs: Iterable[RecordedRun]) -> Statistic | None:
     return statistic([each.total_seconds() for each in known]) if known else None
 
 
-def stored_overrides(store: Reader, run: RecordedRun) -> list[str] | str:
-    """What was typed to have the run; or why that is not known."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            return read_overrides(store.download(run, OVERRIDES_FILE, Path(folder)))
-        except (OSError, ValueError) as error:
-            return f"{OVERRIDES_FILE} of {run.name} cannot be read: {first_line_of(error)}"
-
-
 def command_of(overrides: Sequence[str], replicates: Sequence[tuple[str, str]]) -> str:
     """The command that trains these seeds and folds, of one run's overrides.
 
@@ -262,7 +252,7 @@ def command_of(overrides: Sequence[str], replicates: Sequence[tuple[str, str]]) 
         words = ["-m"] if len(seeds) > 1 or len(folds) > 1 else []
         words += [*own, *_given(SEED, seeds)]
         words += _given(FOLD, folds) if has_folds else []
-        return f"fmnist train {shlex.join(words)}"
+        return train_command(words)
 
     if len(seeds) * len(folds) == len(replicates):
         return line(seeds, folds)

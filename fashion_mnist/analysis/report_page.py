@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ from fashion_mnist.analysis.charts import (
     reliability_chart,
 )
 from fashion_mnist.analysis.details import grouped
-from fashion_mnist.analysis.labels import ABSENT, CALIBRATION, interval_text, metric_name
+from fashion_mnist.analysis.labels import (
+    ABSENT,
+    CALIBRATION,
+    interval_text,
+    metric_name,
+    statistic_text,
+)
 from fashion_mnist.analysis.leaderboard import SPEED, Row, Setting
 from fashion_mnist.analysis.predictions import PairedCounts, Pooled, worst_pairs
 from fashion_mnist.analysis.report import Report, seconds_of
@@ -25,7 +32,7 @@ from fashion_mnist.config.messages import duration, plural
 from fashion_mnist.metrics import classification
 from fashion_mnist.metrics.bootstrap import SCORES
 from fashion_mnist.metrics.confusions import absent_classes
-from fashion_mnist.metrics.statistics import Statistic, wilson_interval
+from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.plots.confusion import confusion_figure, difference_figure
 from fashion_mnist.plots.image_grid import pair_figure
 from fashion_mnist.plots.png import Picture as Drawn
@@ -240,12 +247,13 @@ def _costs(report: Report) -> dict[str, Any]:
 
 
 def _cost_row(setting: Setting) -> Row:
+    whole = partial(statistic_text, "parameters")  # in whole numbers
     stacks = {run.tags.get("stack_size", "") for run in setting.records} - {""}
     return {
-        "parameters": _whole(setting.metrics.get("parameters")),
-        "epochs": _whole(setting.metrics.get("final/epoch")),
+        "parameters": whole(setting.metrics.get("parameters")),
+        "epochs": whole(setting.metrics.get("final/epoch")),
         TIME: _time(seconds_of(setting.records)),
-        "images per second": _whole(setting.metrics.get(SPEED)),
+        "images per second": whole(setting.metrics.get(SPEED)),
         "runs in its stack": ", ".join(sorted(stacks, key=lambda size: (len(size), size))),
     }
 
@@ -253,7 +261,11 @@ def _cost_row(setting: Setting) -> Row:
 def _score_rows(pools: Sequence[Pooled]) -> list[Row]:
     """Scores on each split; of one network with the interval over images."""
     rows = _split_rows((*SCORES, "top_2_accuracy"), pools)
-    single = {own.split: _wilson(own) for own in pools if len(own.runs) == 1}
+    single = {
+        own.split: interval_text(own.together.accuracy_interval)
+        for own in pools
+        if len(own.runs) == 1
+    }
     if single:
         rows.insert(1, {"": "accuracy's 95 % interval over images (Wilson)", **single})
     return rows
@@ -261,7 +273,7 @@ def _score_rows(pools: Sequence[Pooled]) -> list[Row]:
 
 def _split_rows(keys: Sequence[str], pools: Sequence[Pooled]) -> list[Row]:
     return [
-        {"": metric_name(key), **{own.split: _metric(own.metrics[key]) for own in pools}}
+        {"": metric_name(key)} | {own.split: statistic_text(key, own.metrics[key]) for own in pools}
         for key in keys
     ]
 
@@ -297,28 +309,12 @@ def _more(count: int) -> str:
     return f"and {plural(count - MOST_LISTED, 'more run')}" if count > MOST_LISTED else ""
 
 
-def _metric(metric: Statistic) -> str:
-    spread = "" if metric.std is None else f" ± {metric.std:.4f}"
-    return f"{metric.mean:.4f}{spread}"
-
-
-def _wilson(pooled: Pooled) -> str:
-    right = pooled.together.is_right
-    return interval_text(wilson_interval(int(right.sum()), len(right)))
-
-
 def _score(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.4f}"
 
 
 def _share(count: int, support: int) -> str:
     return f"{count:,} of {support:,} ({count / max(support, 1):.1%})"
-
-
-def _whole(metric: Statistic | None) -> str:
-    if metric is None:
-        return ABSENT
-    return f"{metric.mean:,.0f}" + (f" ± {metric.std:,.0f}" if metric.std else "")
 
 
 def _time(metric: Statistic | None) -> str:

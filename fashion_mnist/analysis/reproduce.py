@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fashion_mnist.analysis.lookup import parsed
-from fashion_mnist.analysis.networks import TEST, VALIDATION, require_network
+from fashion_mnist.analysis.networks import require_network
 from fashion_mnist.analysis.predictions import (
+    TEST,
+    VALIDATION,
     PredictionsError,
     are_comparable,
     read_predictions,

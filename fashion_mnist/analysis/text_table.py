@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fashion_mnist.analysis.labels import ABSENT
 from fashion_mnist.config.messages import printable
 
 NARROWEST = 14  # characters to which a long name is cut before a column is left out
@@ -30,7 +31,7 @@ def text_table(
     Args:
         width: of the terminal, in characters; None for as wide as the cells are.
     """
-    kept = [c for c in columns if any(row.get(c.key, "") not in ("", "–") for row in rows)]
+    kept = [c for c in columns if any(row.get(c.key, "") not in ("", ABSENT) for row in rows)]
     cells = {c.key: [printable(row.get(c.key, "")) for row in rows] for c in kept}
     widths = {c.key: max(map(cell_width, [c.title, *cells[c.key]])) for c in kept}
     while width is not None and (over := _total(widths) - width) > 0:

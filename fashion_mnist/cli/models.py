@@ -379,7 +379,7 @@ def _print_files(files: Sequence[Path]) -> None:
 def _print_ensemble(scored: ScoredEnsemble, files: Sequence[Path], *, as_json: bool) -> None:
     """Print its members, how often each counts, and the scores of all together."""
     from fashion_mnist.analysis.evaluation import content_of
-    from fashion_mnist.analysis.networks import VALIDATION
+    from fashion_mnist.analysis.predictions import VALIDATION
     from fashion_mnist.config.messages import plural
     from fashion_mnist.metrics.statistics import ALPHA
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from fashion_mnist.analysis.labels import ABSENT
 from fashion_mnist.analysis.text_table import Column, text_table
 from fashion_mnist.config.messages import disk_trouble, duration, printable
 
@@ -31,7 +32,6 @@ RESULTS = "What recorded runs say"
 MODELS = "Trained networks"
 MAINTENANCE = "Stores and this machine"
 
-ABSENT = "–"
 OutputDir = Annotated[Path, typer.Option(help="Where the runs are.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Uri = Annotated[str, typer.Option("--uri", help="MLflow's store.", envvar="MLFLOW_TRACKING_URI")]

@@ -53,11 +53,17 @@ from fashion_mnist.runs.request import (
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.sweeps.definition import check_sweep, is_sweep, is_swept, train_command
+from fashion_mnist.sweeps.definition import check_sweep, is_sweep, is_swept
 from fashion_mnist.sweeps.parent import child_request
 from fashion_mnist.sweeps.runner import run_sweep
 from fashion_mnist.tracking.checks import demand_store
-from fashion_mnist.tracking.links import pages, run_link, short_path, show_command
+from fashion_mnist.tracking.links import (
+    pages,
+    run_link,
+    short_path,
+    show_command,
+    train_command,
+)
 from fashion_mnist.tracking.upload_state import Outcome
 from fashion_mnist.tracking.uploader_process import begin_uploading, outcome_of_uploads
 

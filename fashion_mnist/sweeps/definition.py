@@ -1,6 +1,5 @@
 """What a command line sweeps over, read and checked: nothing is composed for good or trained."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -20,7 +19,7 @@ from fashion_mnist.config.overrides import parse_override
 from fashion_mnist.config.schema import Config, SweepConfig
 from fashion_mnist.sweeps.axes import Axis, text_of
 from fashion_mnist.sweeps.space import Space, holds, read_space
-from fashion_mnist.tracking.links import program
+from fashion_mnist.tracking.links import train_command
 
 BATCH_SIZE = 4  # trials that a search asks for at once: each learns of those before
 FEWEST_BATCHES = 4  # however many machines there are, or a search that learns would learn nothing
@@ -175,12 +174,6 @@ def _ends(axis: Axis) -> Sequence[tuple[str, ...]]:
 def is_sweep(overrides: Sequence[str]) -> bool:
     """Whether a command line asks for a sweep without saying -m."""
     return any(text.lstrip("+").startswith(("sweep=", "sweep.")) for text in overrides)
-
-
-def train_command(overrides: Sequence[str], config_dir: str | None) -> str:
-    """The command that trains with these overrides, ready to be copied."""
-    flags = ["--config-dir", config_dir] if config_dir is not None else []
-    return f"{program('train')} {shlex.join([*flags, *overrides])}".strip()
 
 
 def sweep_command(overrides: Sequence[str], config_dir: str | None) -> str:

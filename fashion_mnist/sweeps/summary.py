@@ -23,8 +23,9 @@ from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.identity import FAILURE_TAG, PRUNED_TAG, TRAINING_IMAGES_TAG, code_tags
 from fashion_mnist.runs.results import DESCRIPTION_TAG
 from fashion_mnist.runs.run_state import RunState
-from fashion_mnist.sweeps.definition import Sweep, sweep_command, train_command
+from fashion_mnist.sweeps.definition import Sweep, sweep_command
 from fashion_mnist.sweeps.jobs import Job
+from fashion_mnist.tracking.links import train_command
 from fashion_mnist.tracking.recorded import SWEEP_COMMAND_TAG
 
 MOST_SETTINGS, MOST_FAILURES = 10, 10

@@ -4,7 +4,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fashion_mnist.config.store_uri import DEFAULT_STORE, absolute_uri, without_password
@@ -24,6 +24,12 @@ def program(name: str) -> str:
     own = Path(sys.executable).with_name("fmnist")
     is_found = not own.exists() or shutil.which("fmnist") == str(own)
     return f"{'fmnist' if is_found else shlex.quote(short_path(own))} {name}"
+
+
+def train_command(overrides: Sequence[str], config_dir: str | None = None) -> str:
+    """The command that trains with these overrides, ready to be copied."""
+    flags = ["--config-dir", config_dir] if config_dir is not None else []
+    return f"{program('train')} {shlex.join([*flags, *overrides])}".strip()
 
 
 def output_option(output_dir: Path) -> str:

@@ -11,7 +11,12 @@ import pytest
 import torch
 
 from fashion_mnist.analysis.lookup import class_names_of
-from fashion_mnist.analysis.networks import load_network, read_images, require_network
+from fashion_mnist.analysis.networks import (
+    load_network,
+    read_images,
+    recorded_model,
+    require_network,
+)
 from fashion_mnist.data.idx import DataError, write_idx
 from fashion_mnist.runs.artifacts import SplitResult
 from fashion_mnist.runs.request import Request
@@ -107,11 +112,23 @@ def test_a_folder_that_was_moved_is_found(
     run, store = recordings.run(CHILD), recordings.reader()
     folder = Path(run.directory)
     moved = with_tags(run, **state_of(f"/nowhere/{folder.name}"))
-    with pytest.raises(OSError, match=r"was not recorded .* train it again with tracking\.model"):
+    with pytest.raises(OSError, match=r"was not recorded.* not here: .*model=always trains it"):
         load_network(store, moved)
     shutil.copytree(folder, tmp_path / "outputs" / "runs" / folder.name)
     monkeypatch.chdir(tmp_path)
     assert "outputs/runs" in load_network(store, moved).source
+
+
+def test_a_network_that_the_store_has_lost_is_no_unrecorded_one(
+    recordings: Recordings, tmp_path: Path
+) -> None:
+    """Whatever asks for it says how its files come back; of one that was never recorded, how."""
+    store, alone, child = recordings.reader(), recordings.run("alone"), recordings.run(CHILD)
+    lost = replace(with_tags(alone, **state_of("/nowhere")), artifact_uri=str(tmp_path))
+    with pytest.raises(OSError, match=r"are not in .*: fmnist sync sends them again"):
+        load_network(store, lost)
+    with pytest.raises(OSError, match=r"was not recorded.* records it, without training"):
+        recorded_model(store, child)
 
 
 def test_other_weights_are_refused(recordings: Recordings) -> None:

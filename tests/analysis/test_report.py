@@ -14,6 +14,7 @@ from fashion_mnist.analysis.predictions import Pooled, Predictions, paired_count
 from fashion_mnist.analysis.report import build_report, command_of, content_of
 from fashion_mnist.analysis.report_page import check_output, write_report
 from fashion_mnist.metrics.statistics import Statistic
+from fashion_mnist.tracking.links import program
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.store import Store
 from tests.analysis.test_leaderboard import BIRTH, run
@@ -81,26 +82,27 @@ def test_worst_pairs_count_both_ways() -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "replicates", "command"),
+    ("overrides", "replicates", "lines"),
     [
-        (["a=1", "seed=3"], [("3", "0")], "fmnist train a=1 seed=3"),
-        (["a=1", "seed=3"], [("3", "0"), ("4", "0")], "fmnist train -m a=1 seed=3,4"),
-        ([], [("0", "0")], "fmnist train seed=0"),
-        (["a=1"], [("3", "2")], "fmnist train a=1 seed=3 data.fold=2"),
-        (["a=[1,2]"], [("0", "1"), ("0", "2")], "fmnist train -m 'a=[1,2]' seed=0 data.fold=1,2"),
+        (["a=1", "seed=3"], [("3", "0")], ["a=1 seed=3"]),
+        (["a=1", "seed=3"], [("3", "0"), ("4", "0")], ["-m a=1 seed=3,4"]),
+        ([], [("0", "0")], ["seed=0"]),
+        (["a=1"], [("3", "2")], ["a=1 seed=3 data.fold=2"]),
+        (["a=[1,2]"], [("0", "1"), ("0", "2")], ["-m 'a=[1,2]' seed=0 data.fold=1,2"]),
         (
             ["seed=1", "data.fold=1"],
             [("1", "1"), ("2", "2")],
-            "fmnist train seed=1 data.fold=1\nfmnist train seed=2 data.fold=2",
+            ["seed=1 data.fold=1", "seed=2 data.fold=2"],
         ),
-        (["a='; rm -rf /'"], [("0", "0")], "fmnist train 'a='\"'\"'; rm -rf /'\"'\"'' seed=0"),
+        (["a='; rm -rf /'"], [("0", "0")], ["'a='\"'\"'; rm -rf /'\"'\"'' seed=0"]),
     ],
 )
 def test_a_settings_command_trains_all_of_its_runs(
-    overrides: list[str], replicates: list[tuple[str, str]], command: str
+    overrides: list[str], replicates: list[tuple[str, str]], lines: list[str]
 ) -> None:
     """Seeds and folds as a grid where they are one, else a line for each; words of a shell."""
-    assert command_of(overrides, replicates) == command
+    commands = [f"{program('train')} {words}" for words in lines]
+    assert command_of(overrides, replicates) == "\n".join(commands)
 
 
 def test_two_thousand_runs_make_a_page_of_the_best(store: Reader, tmp_path: Path) -> None:
