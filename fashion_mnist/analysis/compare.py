@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from fashion_mnist.analysis.labels import (
     ABSENT,
     CALIBRATION,
+    compared_to,
+    difference_result,
     interval_text,
     metric_name,
     naming_axes,
@@ -24,20 +26,13 @@ from fashion_mnist.analysis.labels import (
 )
 from fashion_mnist.analysis.lookup import class_names_of
 from fashion_mnist.analysis.networks import read_images_of, require_network
-from fashion_mnist.analysis.predictions import (
-    SPLITS,
-    VALIDATION,
-    Predictions,
-    are_comparable,
-    stored_predictions,
-)
+from fashion_mnist.analysis.predictions import Predictions, are_comparable, stored_predictions
 from fashion_mnist.analysis.stored_leaderboard import identity_of
 from fashion_mnist.config.messages import shown
 from fashion_mnist.metrics.bootstrap import SCORES, Difference, Differences, bootstrap
 from fashion_mnist.metrics.classification import class_f1
 from fashion_mnist.metrics.confusions import absent_classes
 from fashion_mnist.metrics.statistics import (
-    ALPHA,
     McNemarTest,
     holm,
     mcnemar_test,
@@ -51,7 +46,7 @@ from fashion_mnist.runs.markdown import plain
 from fashion_mnist.runs.results import DESCRIPTION_TAG
 from fashion_mnist.templates import picture, render, table
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import COMPARISON_TAG, RecordedRun
+from fashion_mnist.tracking.recorded import COMPARISON_TAG, SPLITS, VALIDATION, RecordedRun
 
 MOST_RUNS = 10
 PAGE = "comparison.html"
@@ -112,11 +107,8 @@ class Comparison:
 
     def result(self, pair: Pair) -> str:
         """`B is significantly better than A`."""
-        other, first = pair.other.letter, self.first.letter
-        if pair.p_holm > ALPHA:
-            return f"{other} is not significantly different from {first}"
-        better = "better" if pair.test.difference > 0 else "worse"
-        return f"{other} is significantly {better} than {first}"
+        result = difference_result(pair.test.difference, pair.p_holm)
+        return f"{pair.other.letter} is {compared_to(result, self.first.letter)}"
 
     def headline(self) -> list[str]:
         """The result for each of the others, with its numbers."""

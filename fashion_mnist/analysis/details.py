@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fashion_mnist.analysis.predictions import SPLITS
 from fashion_mnist.metrics.confusions import most_confused, read_confusion
 from fashion_mnist.runs.identity import NUMERICS_TAG
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import DATA_TAG, WEIGHTS_TAG, ArtifactFile, RecordedRun
+from fashion_mnist.tracking.recorded import DATA_TAG, SPLITS, WEIGHTS_TAG, ArtifactFile, RecordedRun
 
 CURVES = ("train/loss", "val/loss", "val/accuracy")
 # tags by what they tell of

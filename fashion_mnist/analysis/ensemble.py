@@ -36,13 +36,7 @@ from fashion_mnist.analysis.networks import (
     read_images,
     require_network,
 )
-from fashion_mnist.analysis.predictions import (
-    SPLITS,
-    VALIDATION,
-    Predictions,
-    PredictionsError,
-    stored_predictions,
-)
+from fashion_mnist.analysis.predictions import Predictions, PredictionsError, stored_predictions
 from fashion_mnist.metrics.calibration import nll_of_probabilities, num_in_top
 from fashion_mnist.metrics.statistics import McNemarTest, mcnemar_test
 from fashion_mnist.tracking.reader import Reader
@@ -50,7 +44,9 @@ from fashion_mnist.tracking.recorded import (
     DATA_TAG,
     SCORE,
     SPLIT_TAG,
+    SPLITS,
     TEST_SCORE,
+    VALIDATION,
     RecordedRun,
 )
 

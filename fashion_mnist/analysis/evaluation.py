@@ -23,7 +23,7 @@ from fashion_mnist.analysis.networks import (
     read_images,
     require_network,
 )
-from fashion_mnist.analysis.predictions import TEST, Predictions
+from fashion_mnist.analysis.predictions import Predictions
 from fashion_mnist.config.messages import plural
 from fashion_mnist.data.corruptions import CORRUPTIONS
 from fashion_mnist.metrics import calibration, classification
@@ -34,7 +34,7 @@ from fashion_mnist.plots.run_charts import Level, robustness_figure
 from fashion_mnist.runs.artifacts import SplitResult, write_split, write_table
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import TEST_SCORE, RecordedRun
+from fashion_mnist.tracking.recorded import TEST, TEST_SCORE, RecordedRun
 
 COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)  # that tables show
 Row = dict[str, Any]

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from fashion_mnist.metrics.statistics import Interval, Statistic
+from fashion_mnist.metrics.statistics import ALPHA, Interval, Statistic
 from fashion_mnist.plots.scale import as_numbers
 from fashion_mnist.tracking.recorded import DATA_TAG
 
@@ -140,6 +140,18 @@ def statistic_text(key: str, metric: Statistic | None) -> str:
 def interval_text(interval: Interval | None) -> str:
     """`0.8860 to 0.8964`; empty where there is none."""
     return f"{interval.low:.4f} to {interval.high:.4f}" if interval else ""
+
+
+def difference_result(difference: float, p: float) -> str:
+    """What a test says of the second of two, whose score is larger than the first's by this."""
+    if p > ALPHA:
+        return "not significantly different"
+    return "significantly better" if difference > 0 else "significantly worse"
+
+
+def compared_to(result: str, first: str) -> str:
+    """Such a result in a sentence: `significantly better than A`."""
+    return f"{result} {'from' if result.endswith('different') else 'than'} {first}"
 
 
 def p_text(p: float) -> str:

@@ -5,13 +5,11 @@ A setting is all runs that differ in nothing but seed and fold.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fashion_mnist.analysis.labels import (
     ABSENT,
@@ -26,11 +24,10 @@ from fashion_mnist.analysis.labels import (
     statistic_text,
     values_text,
 )
-from fashion_mnist.analysis.predictions import Predictions, PredictionsError
 from fashion_mnist.analysis.significance import (
     MOST_READ,
     Comparison,
-    ScoredRun,
+    RunResult,
     compare_with_best,
 )
 from fashion_mnist.analysis.text_table import Column, text_table
@@ -53,9 +50,6 @@ from fashion_mnist.tracking.recorded import (
     RecordedRun,
 )
 
-if TYPE_CHECKING:  # they import sqlalchemy and torch
-    from fashion_mnist.training.stack import HistoryRow
-
 SEED, FOLD = REPLICATE_KEYS
 SPEED = "images_per_second"
 Row = dict[str, str]  # of a table: heading -> cell
@@ -66,47 +60,6 @@ RESULTS = {
     "significantly worse": "significantly worse",
     "not tested": "not tested against it",
 }
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What came of one run, whether a store or a run directory says it."""
-
-    number: int  # of a sweep's job; of a stored run its place by start
-    values: Mapping[str, str]  # what makes its setting, and its seed and fold
-    status: str  # FINISHED, FAILED, KILLED (stopped or pruned), RUNNING; empty: never begun
-    metrics: Mapping[str, float]  # final/…, test/… and parameters
-    failure: str = ""  # why it has no result, in one line; empty where it has
-    pruned_at: int | None = None  # the epoch after which a search pruned it
-    history: Sequence[HistoryRow] = ()  # a row an epoch
-    folder: Path = Path()  # the run directory: equal for jobs that are one run
-    command: str = ""  # that trains it alone
-    split: str = ""  # names its validation images; empty where they are not known
-    num_validation: int = 0  # images that it was validated on; 0 where that is not known
-    num_training: int = 0
-    predictions: Callable[[], Predictions] | None = None  # of validation; raises PredictionsError
-    record: RecordedRun | None = None  # of a stored run
-
-    @property
-    def settings(self) -> tuple[tuple[str, str], ...]:
-        """The values without seed and fold: equal for runs of one setting."""
-        return tuple((k, v) for k, v in self.values.items() if k not in REPLICATE_KEYS)
-
-    @property
-    def replicate(self) -> Replicate:
-        """Its seed and fold; empty where they are not known."""
-        return self.values.get(SEED, ""), self.values.get(FOLD, "")
-
-    def has(self, metric: str) -> bool:
-        """Whether it finished with a finite value of the metric."""
-        return self.status == "FINISHED" and math.isfinite(self.metrics.get(metric, math.nan))
-
-    @property
-    def outcome(self) -> str:
-        """What became of it, in a word or two."""
-        if self.status == "KILLED":
-            return "stopped" if self.pruned_at is None else "pruned"
-        return self.status.lower() or "not begun"
 
 
 @dataclass(frozen=True)
@@ -205,20 +158,8 @@ class Leaderboard:
     @cached_property
     def comparisons(self) -> list[Comparison]:
         """Each setting vs. the best; predictions are read where a test needs them."""
-        scored = [
-            {run.replicate: _scored(run, self.score) for run in setting.scored_runs}
-            for setting in self.scored
-        ]
-        found = (
-            compare_with_best(
-                scored,
-                most_read=self.most_read,
-                lower_is_better=lower_is_better(self.score),
-                is_accuracy=self.score == SCORE,
-            )
-            if scored
-            else []
-        )
+        scored = [{run.replicate: run for run in setting.scored_runs} for setting in self.scored]
+        found = compare_with_best(scored, self.score, most_read=self.most_read) if scored else []
         unscored = len(self.settings) - len(found)
         return [*found, *[Comparison("not tested", why="no score")] * unscored]
 
@@ -429,15 +370,6 @@ def split_of(tags: Mapping[str, str]) -> str:
     """
     names = [tags.get(DATA_TAG, ""), tags.get(SPLIT_TAG, "")]
     return " ".join(names) if all(names) else ""
-
-
-def _scored(run: RunResult, score: str) -> ScoredRun:
-    read = run.predictions or _no_predictions
-    return ScoredRun(run.metrics[score], run.split, read, run.num_validation, run.num_training)
-
-
-def _no_predictions() -> Predictions:
-    raise PredictionsError("its predictions are not known")
 
 
 def _test_text(setting: Setting) -> str:

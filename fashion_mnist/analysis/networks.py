@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fashion_mnist.analysis.lookup import setting
-from fashion_mnist.analysis.predictions import SPLITS, TEST, VALIDATION
 from fashion_mnist.config.messages import first_line_of, shown
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset, missing_names
 from fashion_mnist.data.idx import DataError, read_pair
@@ -30,6 +29,9 @@ from fashion_mnist.tracking.recorded import (
     DATA_TAG,
     LOST_FILES,
     MODEL_FOLDER,
+    SPLITS,
+    TEST,
+    VALIDATION,
     WEIGHTS_TAG,
     RecordedRun,
 )

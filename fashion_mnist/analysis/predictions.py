@@ -17,8 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fashion_mnist.analysis.lookup import class_names_of, replicate_of
-from fashion_mnist.metrics.statistics import Interval, Statistic, statistic, wilson_interval
-from fashion_mnist.tracking.recorded import TEST_SCORE, RecordedRun
+from fashion_mnist.metrics.statistics import (
+    Interval,
+    McNemarTest,
+    Statistic,
+    mcnemar_test,
+    statistic,
+    wilson_interval,
+)
+from fashion_mnist.tracking.recorded import TEST, TEST_SCORE, RecordedRun
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,8 +33,6 @@ if TYPE_CHECKING:
     from fashion_mnist.metrics.calibration import Reliability, Selection
     from fashion_mnist.tracking.reader import Reader
 
-VALIDATION, TEST = "validation", "test"
-SPLITS = (VALIDATION, TEST)
 MOST_PAIRS = 4  # of classes that are confused
 
 
@@ -144,6 +149,11 @@ def stored_predictions(store: Reader, run: RecordedRun, split: str) -> Predictio
         except OSError as error:
             raise PredictionsError(f"{path} cannot be had: {error}") from error
         return read_predictions(file)
+
+
+def compare_predictions(first: Predictions, second: Predictions) -> McNemarTest | None:
+    """Which of the two networks is right more often; None where they were asked other images."""
+    return mcnemar_test(first.is_right, second.is_right) if are_comparable(first, second) else None
 
 
 def are_comparable(first: Predictions, second: Predictions) -> bool:

@@ -2,18 +2,17 @@
 
 from dataclasses import dataclass
 
+from fashion_mnist.analysis.labels import compared_to, difference_result, p_text
 from fashion_mnist.analysis.networks import recorded_model, require_network
 from fashion_mnist.analysis.predictions import (
-    TEST,
-    VALIDATION,
     PredictionsError,
-    are_comparable,
+    compare_predictions,
     stored_predictions,
 )
 from fashion_mnist.analysis.significance import OTHER_IMAGES
-from fashion_mnist.metrics.statistics import ALPHA, McNemarTest, mcnemar_test
+from fashion_mnist.metrics.statistics import McNemarTest
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import RecordedRun
+from fashion_mnist.tracking.recorded import TEST, VALIDATION, RecordedRun
 from fashion_mnist.tracking.registry import Registry, Version
 
 REGISTRY_SPLITS = (TEST, VALIDATION)  # the first one whose predictions both have stored
@@ -33,25 +32,22 @@ class RegisteredComparison:
         """Of the next one: significantly better or worse, not significantly different, untested."""
         if self.test is None:
             return "not tested"
-        if self.test.p > ALPHA:
-            return "not significantly different"
-        return "significantly better" if self.test.difference > 0 else "significantly worse"
+        return difference_result(self.test.difference, self.test.p)
 
     def words(self) -> str:
         """In a sentence, with what it rests on."""
         name = f"the registered model so far, {self.registered.name}"
         if self.test is None:
             return f"it cannot be compared with {name}: {self.why_untested}"
-        relation = self.result + (" from" if self.test.p > ALPHA else " than")
         bias = (
             "; a network that was chosen by its validation accuracy is optimistically biased here"
             if self.split == VALIDATION
             else ""
         )
         return (
-            f"it is {relation} {name}: of {self.test.num_images:,} {self.split} "
+            f"it is {compared_to(self.result, name)}: of {self.test.num_images:,} {self.split} "
             f"images it alone has {self.test.second_alone:,} right and the other alone "
-            f"{self.test.first_alone:,} (McNemar's exact test, p = {self.test.p:.2g}){bias}"
+            f"{self.test.first_alone:,} (McNemar's exact test, {p_text(self.test.p)}){bias}"
         )
 
 
@@ -74,10 +70,8 @@ def compare_registered(
         except PredictionsError as error:
             why = str(error)
             continue
-        if are_comparable(first, second):
-            return RegisteredComparison(
-                registered, mcnemar_test(first.is_right, second.is_right), split=split
-            )
+        if test := compare_predictions(first, second):
+            return RegisteredComparison(registered, test, split=split)
         why = OTHER_IMAGES
     return RegisteredComparison(registered, None, why)
 

@@ -12,24 +12,17 @@ from numpy.typing import NDArray
 
 from fashion_mnist.analysis.effects import importances, main_effects
 from fashion_mnist.analysis.labels import REPLICATE_KEYS, metric_name, short_value
-from fashion_mnist.analysis.leaderboard import (
-    FOLD,
-    SEED,
-    SPEED,
-    Leaderboard,
-    RunResult,
-    Setting,
-)
+from fashion_mnist.analysis.leaderboard import FOLD, SEED, SPEED, Leaderboard, Setting
 from fashion_mnist.analysis.lookup import Selection, swept_keys
 from fashion_mnist.analysis.networks import read_images_of, stored_overrides
 from fashion_mnist.analysis.predictions import (
-    SPLITS,
     PairedCounts,
     Pooled,
     paired_counts,
     pool,
     worst_pairs,
 )
+from fashion_mnist.analysis.significance import RunResult
 from fashion_mnist.analysis.stored_leaderboard import build_leaderboard
 from fashion_mnist.config.messages import plural
 from fashion_mnist.metrics.statistics import Statistic, statistic
@@ -37,7 +30,13 @@ from fashion_mnist.plots.scale import scale_of
 from fashion_mnist.runs.identity import TRAINING_IMAGES_TAG
 from fashion_mnist.tracking.links import train_command
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import DATA_TAG, FINGERPRINT_TAG, TEST_SCORE, RecordedRun
+from fashion_mnist.tracking.recorded import (
+    DATA_TAG,
+    FINGERPRINT_TAG,
+    SPLITS,
+    TEST_SCORE,
+    RecordedRun,
+)
 from fashion_mnist.training.stack import HistoryRow
 
 MOST_CURVES = 5  # settings whose learning curves are drawn

@@ -10,10 +10,8 @@ from typing import Any, Literal
 from fashion_mnist.analysis.lookup import parsed
 from fashion_mnist.analysis.networks import require_network
 from fashion_mnist.analysis.predictions import (
-    TEST,
-    VALIDATION,
     PredictionsError,
-    are_comparable,
+    compare_predictions,
     read_predictions,
     stored_predictions,
 )
@@ -22,7 +20,7 @@ from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.config.parse import parse
 from fashion_mnist.config.schema import Config, flatten, nested
 from fashion_mnist.config.user_files import plain_tree
-from fashion_mnist.metrics.statistics import ALPHA, McNemarTest, mcnemar_test
+from fashion_mnist.metrics.statistics import ALPHA, McNemarTest
 from fashion_mnist.runs.identity import NUMERICS_TAG
 from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.records import CONFIG_FILE
@@ -30,7 +28,7 @@ from fashion_mnist.runs.request import Request, load_data, outcome_of
 from fashion_mnist.runs.run_dir import RunDir, RunError
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import SCORE, RecordedRun
+from fashion_mnist.tracking.recorded import SCORE, TEST, VALIDATION, RecordedRun
 from fashion_mnist.tracking.uploader_process import begin_uploading
 
 Result = Literal["identical", "within tolerance", "different"]
@@ -348,6 +346,4 @@ def _test(store: Reader, run: RecordedRun, again: RunDir, split: str) -> McNemar
         second = read_predictions(again.artifacts / split / "predictions.npz")
     except PredictionsError:
         return None
-    if not are_comparable(first, second):
-        return None
-    return mcnemar_test(first.is_right, second.is_right)
+    return compare_predictions(first, second)

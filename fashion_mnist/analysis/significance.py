@@ -1,16 +1,21 @@
-"""Which settings are significantly worse than the best one."""
+"""What came of single runs, and which settings are significantly worse than the best one."""
 
+from __future__ import annotations  # what is imported for types alone imports torch
+
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from statistics import fmean
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from fashion_mnist.analysis.labels import REPLICATE_KEYS, lower_is_better
 from fashion_mnist.analysis.predictions import (
     Predictions,
     PredictionsError,
-    are_comparable,
     are_same_images,
+    compare_predictions,
 )
 from fashion_mnist.metrics.statistics import (
     ALPHA,
@@ -19,9 +24,12 @@ from fashion_mnist.metrics.statistics import (
     complete_cells,
     corrected_paired_test,
     holm,
-    mcnemar_test,
     paired_test,
 )
+from fashion_mnist.tracking.recorded import SCORE, RecordedRun
+
+if TYPE_CHECKING:
+    from fashion_mnist.training.stack import HistoryRow
 
 Result = Literal["best", "not significantly different", "significantly worse", "not tested"]
 Test = Literal["", "paired t", "corrected paired t", "McNemar"]
@@ -32,17 +40,48 @@ NOT_READ = "its predictions were not read: too far behind"
 
 
 @dataclass(frozen=True)
-class ScoredRun:
-    """One run of a setting, and what its score was measured on."""
+class RunResult:
+    """What came of one run, whether a store or a run directory says it."""
 
-    score: float  # accuracy
-    split: str  # names the images; empty where that is not known, which equals nothing
-    predictions: Callable[[], Predictions]  # read where they are needed; raises PredictionsError
-    num_validation: int = 0  # images that it was validated on; 0: not known
-    num_training: int = 0  # images that it was trained on; 0: not known
+    number: int  # of a sweep's job; of a stored run its place by start
+    values: Mapping[str, str]  # what makes its setting, and its seed and fold
+    status: str  # FINISHED, FAILED, KILLED (stopped or pruned), RUNNING; empty: never begun
+    metrics: Mapping[str, float]  # final/…, test/… and parameters
+    failure: str = ""  # why it has no result, in one line; empty where it has
+    pruned_at: int | None = None  # the epoch after which a search pruned it
+    history: Sequence[HistoryRow] = ()  # a row an epoch
+    folder: Path = Path()  # the run directory: equal for jobs that are one run
+    command: str = ""  # that trains it alone
+    split: str = ""  # names its validation images; empty where they are not known
+    num_validation: int = 0  # images that it was validated on; 0 where that is not known
+    num_training: int = 0
+    predictions: Callable[[], Predictions] | None = None  # of validation; raises PredictionsError
+    record: RecordedRun | None = None  # of a stored run
+
+    @property
+    def settings(self) -> tuple[tuple[str, str], ...]:
+        """The values without seed and fold: equal for runs of one setting."""
+        return tuple((k, v) for k, v in self.values.items() if k not in REPLICATE_KEYS)
+
+    @property
+    def replicate(self) -> Replicate:
+        """Its seed and fold; empty where they are not known."""
+        seed, fold = (self.values.get(key, "") for key in REPLICATE_KEYS)
+        return seed, fold
+
+    def has(self, metric: str) -> bool:
+        """Whether it finished with a finite value of the metric."""
+        return self.status == "FINISHED" and math.isfinite(self.metrics.get(metric, math.nan))
+
+    @property
+    def outcome(self) -> str:
+        """What became of it, in a word or two."""
+        if self.status == "KILLED":
+            return "stopped" if self.pruned_at is None else "pruned"
+        return self.status.lower() or "not begun"
 
 
-ScoredRuns = Mapping[Replicate, ScoredRun]  # of one setting: one for each seed and fold
+Replicates = Mapping[Replicate, RunResult]  # of one setting: a run for each seed and fold
 
 
 @dataclass(frozen=True)
@@ -60,11 +99,7 @@ class Comparison:
 
 
 def compare_with_best(
-    settings: Sequence[ScoredRuns],
-    *,
-    most_read: int = MOST_READ,
-    lower_is_better: bool = False,
-    is_accuracy: bool = True,
+    settings: Sequence[Replicates], score: str, *, most_read: int = MOST_READ
 ) -> list[Comparison]:
     """Each setting vs. the first, which is the first of the ranking.
 
@@ -92,19 +127,18 @@ def compare_with_best(
     shown by new seeds, or by the test set.
 
     Args:
-        settings: the best first; each has a run.
+        settings: the best first; each has a run, and each run the score.
+        score: the metric that they are ranked by; an accuracy alone can be compared by predictions.
         most_read: the first so many settings are compared by their predictions, which have to be
             fetched; later ones are not, but count as compared.
-        lower_is_better: whether the smaller score is the better one.
-        is_accuracy: whether scores are accuracies: only these can be compared by predictions.
     """
     best = settings[0]
     read_best = cache(lambda: _read(*best.values()))
     compared = [
-        _compare_means(best, other)
+        _compare_means(best, other, score)
         if len(best) > 1 or len(other) > 1
         else _compare_networks(best, other, read_best, is_read=place <= most_read)
-        if is_accuracy
+        if score == SCORE
         else _untested(NO_ACCURACY)
         for place, other in enumerate(settings[1:], start=1)
     ]
@@ -116,7 +150,7 @@ def compare_with_best(
         *(
             each
             if each.p is None
-            else _concluded(each, next(corrected), lower_is_better=lower_is_better)
+            else _concluded(each, next(corrected), lower_is_better=lower_is_better(score))
             for each in compared
         ),
     ]
@@ -131,7 +165,7 @@ def _concluded(comparison: Comparison, p_holm: float, *, lower_is_better: bool) 
     return replace(comparison, result=result, p_holm=p_holm)
 
 
-def _compare_means(best: ScoredRuns, other: ScoredRuns) -> Comparison:
+def _compare_means(best: Replicates, other: Replicates, score: str) -> Comparison:
     """By the seeds and folds of both, without a result yet."""
     common = [replicate for replicate in best if replicate in other]
     pairs = [key for key in common if are_same_images(best[key].split, other[key].split)]
@@ -142,7 +176,7 @@ def _compare_means(best: ScoredRuns, other: ScoredRuns) -> Comparison:
     seeds, folds = complete_cells(pairs)
     if len(seeds) > 1:
         own, others = (
-            [fmean(runs[seed, fold].score for fold in folds) for seed in seeds]
+            [fmean(runs[seed, fold].metrics[score] for fold in folds) for seed in seeds]
             for runs in (best, other)
         )
         kind: Test = "paired t"
@@ -154,8 +188,8 @@ def _compare_means(best: ScoredRuns, other: ScoredRuns) -> Comparison:
             return _untested("one seed, and the number of training images is not recorded")
         kind = "corrected paired t"
         test = corrected_paired_test(
-            [best[key].score for key in cells],
-            [other[key].score for key in cells],
+            [best[key].metrics[score] for key in cells],
+            [other[key].metrics[score] for key in cells],
             num_validation=max(run.num_validation for run in runs),
             num_training=min(run.num_training for run in runs),
         )
@@ -168,8 +202,8 @@ def _compare_means(best: ScoredRuns, other: ScoredRuns) -> Comparison:
 
 
 def _compare_networks(
-    best: ScoredRuns,
-    other: ScoredRuns,
+    best: Replicates,
+    other: Replicates,
     read_best: Callable[[], Predictions | str],
     *,
     is_read: bool,
@@ -185,14 +219,16 @@ def _compare_networks(
         return _untested(f"the best's {first}")
     if isinstance(second, str):
         return _untested(second)
-    if not are_comparable(first, second):
+    test = compare_predictions(first, second)
+    if test is None:
         return _untested(OTHER_IMAGES)
-    test = mcnemar_test(first.is_right, second.is_right)
     return Comparison("not tested", "McNemar", test.num_images, test.difference, p=test.p)
 
 
-def _read(run: ScoredRun) -> Predictions | str:
+def _read(run: RunResult) -> Predictions | str:
     """What it said of the images, or why that is not known."""
+    if run.predictions is None:
+        return "its predictions are not known"
     try:
         return run.predictions()
     except PredictionsError as error:

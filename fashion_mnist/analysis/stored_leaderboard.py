@@ -8,14 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fashion_mnist.analysis.leaderboard import (
-    SPEED,
-    Leaderboard,
-    RunResult,
-    begun_repetitions,
-    rank,
-    split_of,
-)
+from fashion_mnist.analysis.leaderboard import SPEED, Leaderboard, begun_repetitions, rank, split_of
 from fashion_mnist.analysis.lookup import (
     ChoiceError,
     choose_sweep,
@@ -23,7 +16,7 @@ from fashion_mnist.analysis.lookup import (
     objective_of,
 )
 from fashion_mnist.analysis.predictions import stored_predictions
-from fashion_mnist.analysis.significance import MOST_READ
+from fashion_mnist.analysis.significance import MOST_READ, RunResult
 from fashion_mnist.runs.identity import (
     FAILURE_TAG,
     NUMERICS_TAG,

@@ -15,7 +15,8 @@ from fashion_mnist.analysis.labels import (
     statistic_text,
     values_text,
 )
-from fashion_mnist.analysis.leaderboard import Leaderboard, RunResult
+from fashion_mnist.analysis.leaderboard import Leaderboard
+from fashion_mnist.analysis.significance import RunResult
 from fashion_mnist.config.messages import plural
 from fashion_mnist.plots.png import write_png
 from fashion_mnist.runs.files import replacing

@@ -379,9 +379,9 @@ def _print_files(files: Sequence[Path]) -> None:
 def _print_ensemble(scored: ScoredEnsemble, files: Sequence[Path], *, as_json: bool) -> None:
     """Print its members, how often each counts, and the scores of all together."""
     from fashion_mnist.analysis.evaluation import content_of
-    from fashion_mnist.analysis.predictions import VALIDATION
+    from fashion_mnist.analysis.labels import difference_result, p_text
     from fashion_mnist.config.messages import plural
-    from fashion_mnist.metrics.statistics import ALPHA
+    from fashion_mnist.tracking.recorded import VALIDATION
 
     test, best = scored.vs_best(), scored.runs[scored.best]
     members: list[dict[str, Any]] = [
@@ -412,17 +412,17 @@ def _print_ensemble(scored: ScoredEnsemble, files: Sequence[Path], *, as_json: b
         print_text(f"chosen in {plural(len(scored.steps), 'step')} on the validation split{biased}")
     print_text(f"images from {scored.images.source}")
     _print_scores(scored.scores)
-    found = "significantly" if test.p <= ALPHA else "not significantly"
+    result = difference_result(test.difference, test.p)
     print_text(
         f"\nvs. best on validation ({best.name}): {100 * test.difference:+.2f} points of accuracy; "
-        f"{found} different on these images (McNemar's exact test, p = {test.p:.2g})"
+        f"{result} on these images (McNemar's exact test, {p_text(test.p)})"
     )
     _print_files(files)
 
 
 def _print_reproduction(folder: Path, comparison: TrainingComparison) -> None:
     """Print the result, and what it rests on."""
-    from fashion_mnist.analysis.labels import short_value
+    from fashion_mnist.analysis.labels import p_text, short_value
     from fashion_mnist.tracking.links import short_path
 
     content = comparison.as_json()
@@ -441,7 +441,7 @@ def _print_reproduction(folder: Path, comparison: TrainingComparison) -> None:
         print_text(
             f"\nof {test.num_images:,} images the recorded network alone has {test.first_alone:,} "
             f"right and this one alone {test.second_alone:,} (McNemar's exact test, "
-            f"p = {test.p:.2g})"
+            f"{p_text(test.p)})"
         )
     print_text(f"\n{comparison.words()}\nthe second training is in {short_path(folder)}")
 

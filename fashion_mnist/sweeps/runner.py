@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from fashion_mnist.analysis import leaderboard
+from fashion_mnist.analysis.significance import RunResult
 from fashion_mnist.launchers.base import Launcher
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.events import LOG_FILE
@@ -195,7 +195,7 @@ def _train_all(
     stop: StopRequests,
 ) -> Trained:
     """Train the jobs of a grid, or those that a search asks for."""
-    jobs, results = list[Job](), dict[int, leaderboard.RunResult]()
+    jobs, results = list[Job](), dict[int, RunResult]()
     preflight = plan.preflight
     progress = Progress(
         None if sweep.is_search else len(plan.stacks),

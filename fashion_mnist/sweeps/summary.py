@@ -10,14 +10,9 @@ from statistics import fmean
 
 from fashion_mnist.analysis.effects import pareto_front
 from fashion_mnist.analysis.labels import metric_name, statistic_text
-from fashion_mnist.analysis.leaderboard import (
-    Leaderboard,
-    RunResult,
-    begun_repetitions,
-    rank,
-    split_of,
-)
+from fashion_mnist.analysis.leaderboard import Leaderboard, begun_repetitions, rank, split_of
 from fashion_mnist.analysis.predictions import read_predictions
+from fashion_mnist.analysis.significance import RunResult
 from fashion_mnist.config.messages import plural
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.identity import FAILURE_TAG, PRUNED_TAG, TRAINING_IMAGES_TAG, code_tags

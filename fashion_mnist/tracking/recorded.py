@@ -22,6 +22,8 @@ REPETITIONS_TAG = "sweep.repetitions"  # seeds and folds that each setting of a 
 OBJECTIVE_TAG = "sweep.objective"  # the metric that the settings of a sweep are ranked by
 SWEEP_COMMAND_TAG = "sweep.command"  # what starts the sweep, or goes on with it
 COMPARISON_TAG = "comparison.runs"  # of the run that stands for a comparison: whose, by id
+VALIDATION, TEST = "validation", "test"
+SPLITS = (VALIDATION, TEST)  # each with a folder of a run's artifacts
 SCORE = "final/val_accuracy"
 LOST_FILES = (  # what to do about files of a run that are not in its store
     "fmnist sync sends them again from the folder in which the run was trained, if all are gone; "

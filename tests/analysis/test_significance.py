@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from fashion_mnist.analysis.predictions import Predictions, PredictionsError
 from fashion_mnist.analysis.significance import (
     Comparison,
-    ScoredRun,
-    ScoredRuns,
+    Replicates,
+    RunResult,
     compare_with_best,
 )
 from fashion_mnist.metrics.statistics import complete_cells, paired_test
+from fashion_mnist.tracking.recorded import SCORE
 
 SPLIT = "a" * 64
 
@@ -22,10 +23,31 @@ def never() -> Predictions:
     raise AssertionError("predictions are read for single runs alone")
 
 
-def setting(*scores: float, split: str = "fold", first_seed: int = 0) -> ScoredRuns:
+def measured(
+    score: float,
+    split: str,
+    predictions: Callable[[], Predictions],
+    *,
+    num_validation: int = 0,
+    num_training: int = 0,
+) -> RunResult:
+    """A run with this validation accuracy."""
+    return RunResult(
+        number=0,
+        values={},
+        status="FINISHED",
+        metrics={SCORE: score},
+        split=split,
+        num_validation=num_validation,
+        num_training=num_training,
+        predictions=predictions,
+    )
+
+
+def setting(*scores: float, split: str = "fold", first_seed: int = 0) -> Replicates:
     """A setting with a run for each seed."""
     return {
-        (str(first_seed + number), "0"): ScoredRun(score, split, never)
+        (str(first_seed + number), "0"): measured(score, split, never)
         for number, score in enumerate(scores)
     }
 
@@ -37,7 +59,7 @@ def single(
     is_known: bool = True,
     seed: int = 0,
     size: int = 1000,
-) -> ScoredRuns:
+) -> Replicates:
     """A setting with one run, which has the first so many of 1000 images right."""
 
     def read() -> Predictions:
@@ -45,7 +67,7 @@ def single(
         predicted = np.where(np.arange(size) < num_right, labels, 1 - labels)
         return Predictions(np.eye(2, dtype=np.float32)[predicted], labels, split)
 
-    return {(str(seed), "0"): ScoredRun(num_right / size, split[:24] if is_known else "", read)}
+    return {(str(seed), "0"): measured(num_right / size, split[:24] if is_known else "", read)}
 
 
 def results_of(comparisons: Sequence[Comparison]) -> list[str]:
@@ -55,7 +77,7 @@ def results_of(comparisons: Sequence[Comparison]) -> list[str]:
 def test_a_clear_gap_is_found_and_a_small_one_is_not() -> None:
     """Seeds scatter by a tenth of a point: two points are worse, a hundredth is not."""
     best, close = setting(0.901, 0.900, 0.899, 0.9), setting(0.9, 0.9005, 0.899, 0.9001)
-    result = compare_with_best([best, close, setting(0.881, 0.8795, 0.88, 0.8805)])
+    result = compare_with_best([best, close, setting(0.881, 0.8795, 0.88, 0.8805)], SCORE)
     assert results_of(result) == ["best", "not significantly different", "significantly worse"]
     assert [comparison.test for comparison in result] == ["", "paired t", "paired t"]
     assert result[2].n == 4
@@ -65,7 +87,7 @@ def test_a_clear_gap_is_found_and_a_small_one_is_not() -> None:
 def test_only_common_seeds_are_paired() -> None:
     """Of seeds 0 to 3 and 2 to 5 two are common."""
     result = compare_with_best(
-        [setting(0.9, 0.91, 0.92, 0.93), setting(0.9, 0.9, 0.9, 0.9, first_seed=2)]
+        [setting(0.9, 0.91, 0.92, 0.93), setting(0.9, 0.9, 0.9, 0.9, first_seed=2)], SCORE
     )
     assert result[1].n == 2
     assert result[1].difference == pytest.approx(-0.025)
@@ -80,22 +102,24 @@ def test_only_common_seeds_are_paired() -> None:
         (setting(0.88, 0.89), "all seeds differ by the same"),
     ],
 )
-def test_what_cannot_be_tested_says_why(other: ScoredRuns, why: str) -> None:
+def test_what_cannot_be_tested_says_why(other: Replicates, why: str) -> None:
     """No test without common seeds, on other images, or where nothing scatters."""
-    _, comparison = compare_with_best([setting(0.9, 0.91), other])
+    _, comparison = compare_with_best([setting(0.9, 0.91), other], SCORE)
     assert (comparison.result, comparison.test, comparison.p) == ("not tested", "", None)
     assert why in comparison.why
 
 
 def test_unknown_images_are_nobodys() -> None:
     """Where the splits are not known they are not taken for the same."""
-    _, comparison = compare_with_best([setting(0.9, 0.91, split=""), setting(0.8, 0.82, split="")])
+    _, comparison = compare_with_best(
+        [setting(0.9, 0.91, split=""), setting(0.8, 0.82, split="")], SCORE
+    )
     assert comparison.result == "not tested"
 
 
 def test_single_runs_are_judged_by_their_images() -> None:
     """McNemar's test: 40 images are a difference, 3 are none; the seed does not matter."""
-    result = compare_with_best([single(900), single(897, seed=7), single(860)])
+    result = compare_with_best([single(900), single(897, seed=7), single(860)], SCORE)
     assert results_of(result) == ["best", "not significantly different", "significantly worse"]
     assert [comparison.test for comparison in result[1:]] == ["McNemar", "McNemar"]
     assert [comparison.p for comparison in result[1:]] == pytest.approx([0.25, 2 * 0.5**40])
@@ -110,9 +134,9 @@ def test_single_runs_are_judged_by_their_images() -> None:
         single(80, size=100),
     ],
 )
-def test_other_images_are_not_compared(other: ScoredRuns) -> None:
+def test_other_images_are_not_compared(other: Replicates) -> None:
     """Neither another split's hash, nor the same one over other labels."""
-    _, comparison = compare_with_best([single(900), other])
+    _, comparison = compare_with_best([single(900), other], SCORE)
     assert (comparison.result, comparison.why) == ("not tested", "measured on another split")
 
 
@@ -122,17 +146,17 @@ def test_predictions_that_are_gone_are_no_comparison() -> None:
     def gone() -> Predictions:
         raise PredictionsError("predictions.npz is not there")
 
-    lost = {("0", "0"): ScoredRun(0.8, SPLIT[:24], gone)}
-    _, comparison = compare_with_best([single(900), lost])
+    lost = {("0", "0"): measured(0.8, SPLIT[:24], gone)}
+    _, comparison = compare_with_best([single(900), lost], SCORE)
     assert (comparison.result, comparison.why) == ("not tested", "predictions.npz is not there")
 
 
 @pytest.mark.parametrize("twice", [lambda: setting(0.9, 0.91, 0.92), lambda: single(900)])
 def test_identical_settings_are_never_significantly_different(
-    twice: Callable[[], ScoredRuns],
+    twice: Callable[[], Replicates],
 ) -> None:
     """p = 1, however many others there are."""
-    result = compare_with_best([twice(), twice(), twice()])
+    result = compare_with_best([twice(), twice(), twice()], SCORE)
     assert results_of(result) == [
         "best",
         "not significantly different",
@@ -144,10 +168,10 @@ def test_identical_settings_are_never_significantly_different(
 def test_many_comparisons_ask_for_more() -> None:
     """p = 0.03 alone is worse; beside nine others that show nothing it is not."""
     best, other = single(900), single(894)  # 6 of 6 images: p = 0.031
-    assert results_of(compare_with_best([best, other])) == ["best", "significantly worse"]
+    assert results_of(compare_with_best([best, other], SCORE)) == ["best", "significantly worse"]
     crowd = [best, other, *(single(899) for _ in range(9))]
-    assert results_of(compare_with_best(crowd))[1] == "not significantly different"
-    some = compare_with_best(crowd, most_read=3)
+    assert results_of(compare_with_best(crowd, SCORE))[1] == "not significantly different"
+    some = compare_with_best(crowd, SCORE, most_read=3)
     assert [comparison.p_holm for comparison in some[1:4]] == pytest.approx([0.3125, 1, 1])
     assert {comparison.why for comparison in some[4:]} == {
         "its predictions were not read: too far behind"
@@ -158,16 +182,16 @@ def test_whoever_wins_on_common_seeds_is_not_worse() -> None:
     """The best has the best mean over all its seeds, and loses clearly on those of both."""
     best = setting(0.90, 0.90001, 0.90002, 0.99)
     other = setting(0.91, 0.91002, 0.91001)
-    _, comparison = compare_with_best([best, other])
+    _, comparison = compare_with_best([best, other], SCORE)
     assert comparison.p is not None
     assert comparison.p < 0.001
     assert comparison.result == "not significantly different"
 
 
-def grid(scores: NDArray[np.float64], **sizes: int) -> ScoredRuns:
+def grid(scores: NDArray[np.float64], **sizes: int) -> Replicates:
     """A setting with a run for each seed and fold; scores `[seeds, folds]`."""
     return {
-        (str(seed), str(fold)): ScoredRun(float(score), f"fold {fold}", never, **sizes)
+        (str(seed), str(fold)): measured(float(score), f"fold {fold}", never, **sizes)
         for (seed, fold), score in np.ndenumerate(scores)
     }
 
@@ -176,7 +200,7 @@ def test_folds_are_averaged_within_a_seed() -> None:
     """Differences by seed -0.02, -0.03, -0.04 of two folds: t = -0.03 / (0.01 / √3), p = 0.0351."""
     best = grid(np.full((3, 2), 0.9))
     other = grid(np.array([[0.87, 0.89], [0.88, 0.86], [0.85, 0.87]]))
-    _, comparison = compare_with_best([best, other])
+    _, comparison = compare_with_best([best, other], SCORE)
     assert (comparison.test, comparison.n) == ("paired t", 3)
     assert comparison.difference == pytest.approx(-0.03)
     assert comparison.p == pytest.approx(0.0351, abs=1e-4)
@@ -187,7 +211,7 @@ def test_only_complete_cells_are_compared() -> None:
     best = grid(np.array([[0.90, 0.80], [0.91, 0.81], [0.92, 0.82]]))
     other = grid(np.array([[0.88, 0.78], [0.88, 0.78], [0.80, 0.70]]))
     missing = {key: run for key, run in other.items() if key != ("2", "1")}
-    _, comparison = compare_with_best([best, missing])
+    _, comparison = compare_with_best([best, missing], SCORE)
     assert comparison.n == 2
     assert comparison.difference == pytest.approx(-0.025)
 
@@ -212,10 +236,10 @@ def test_folds_of_one_seed_are_tested_by_the_corrected_t_test() -> None:
     """Three folds, v/n = 1/2: t = 0.03 / √((1/3 + 1/2) 0.01²) = 3.286, p = 0.0814."""
     sizes = {"num_validation": 500, "num_training": 1000}
     best = grid(np.full((1, 3), 0.9), **sizes)
-    _, comparison = compare_with_best([best, grid(np.array([[0.86, 0.87, 0.88]]), **sizes)])
+    _, comparison = compare_with_best([best, grid(np.array([[0.86, 0.87, 0.88]]), **sizes)], SCORE)
     assert (comparison.test, comparison.n) == ("corrected paired t", 3)
     assert comparison.p == pytest.approx(0.0814, abs=1e-4)
-    _, unknown = compare_with_best([best, grid(np.array([[0.86, 0.87, 0.88]]))])
+    _, unknown = compare_with_best([best, grid(np.array([[0.86, 0.87, 0.88]]))], SCORE)
     assert "number of training images is not recorded" in unknown.why
 
 
@@ -223,13 +247,15 @@ def test_other_folds_for_other_seeds_are_not_tested() -> None:
     """Seed and fold vary together: neither is repeated."""
     cells = [("0", "0"), ("1", "1"), ("2", "2")]
     best, other = (
-        {key: ScoredRun(score, key[1], never) for key, score in zip(cells, own, strict=True)}
+        {key: measured(score, key[1], never) for key, score in zip(cells, own, strict=True)}
         for own in ([0.9, 0.91, 0.92], [0.8, 0.82, 0.81])
     )
-    assert compare_with_best([best, other])[1].why == "no two seeds on the same fold in common"
+    assert (
+        compare_with_best([best, other], SCORE)[1].why == "no two seeds on the same fold in common"
+    )
 
 
-def false_alarms(test: Callable[[ScoredRuns, ScoredRuns], float], fold_effect: float) -> float:
+def false_alarms(test: Callable[[Replicates, Replicates], float], fold_effect: float) -> float:
     """How often p ≤ 0.05 for two equal settings of 3 seeds × 3 folds.
 
     A run's score has the effects of its seed in this setting, of its fold in this setting
@@ -249,15 +275,15 @@ def false_alarms(test: Callable[[ScoredRuns, ScoredRuns], float], fold_effect: f
     return num_found / num_cases
 
 
-def by_seeds(first: ScoredRuns, second: ScoredRuns) -> float:
-    p = compare_with_best([first, second])[1].p
+def by_seeds(first: Replicates, second: Replicates) -> float:
+    p = compare_with_best([first, second], SCORE)[1].p
     assert p is not None
     return p
 
 
-def by_all_runs(first: ScoredRuns, second: ScoredRuns) -> float:
+def by_all_runs(first: Replicates, second: Replicates) -> float:
     """The naive way: each run is taken for an independent one."""
-    scores = ([run.score for run in own.values()] for own in (first, second))
+    scores = ([run.metrics[SCORE] for run in own.values()] for own in (first, second))
     p = paired_test(*scores).p
     assert p is not None
     return p
@@ -285,7 +311,7 @@ def test_equal_settings_are_called_worse_as_often_as_is_said(
     for _ in range(num_cases):
         scores = random.normal(0.9, 0.002, (num_settings, 5))
         ranked = sorted(scores.tolist(), key=sum, reverse=True)
-        found = results_of(compare_with_best([setting(*own) for own in ranked]))
+        found = results_of(compare_with_best([setting(*own) for own in ranked], SCORE))
         num_wrong += "significantly worse" in found
     spread = (share * (1 - share) / num_cases) ** 0.5
     assert num_wrong / num_cases == pytest.approx(share, abs=2.6 * spread)

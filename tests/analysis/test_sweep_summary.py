@@ -15,12 +15,8 @@ from matplotlib.text import Text
 from fashion_mnist.analysis.charts import history_chart, pareto_chart, sweep_charts
 from fashion_mnist.analysis.effects import importances, main_effects, pareto_front
 from fashion_mnist.analysis.labels import short_names
-from fashion_mnist.analysis.leaderboard import (
-    Leaderboard,
-    RunResult,
-    begun_repetitions,
-    rank,
-)
+from fashion_mnist.analysis.leaderboard import Leaderboard, begun_repetitions, rank
+from fashion_mnist.analysis.significance import RunResult
 from fashion_mnist.analysis.sweep_summary import best_metrics, describe, write_summary
 from fashion_mnist.metrics.statistics import Statistic
 

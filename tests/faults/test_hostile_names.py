@@ -21,11 +21,12 @@ import torch
 import yaml
 from rich.console import Console
 
-from fashion_mnist.analysis.leaderboard import RunResult, rank
+from fashion_mnist.analysis.leaderboard import rank
 from fashion_mnist.analysis.lookup import Selection
 from fashion_mnist.analysis.predictions import PairedCounts, Pooled, Predictions
 from fashion_mnist.analysis.report import build_report
 from fashion_mnist.analysis.report_page import report_page, write_report
+from fashion_mnist.analysis.significance import RunResult
 from fashion_mnist.analysis.sweep_summary import write_summary
 from fashion_mnist.cli.console import in_words
 from fashion_mnist.config.compose import check
