@@ -16,7 +16,7 @@ from fashion_mnist.data.idx import write_idx
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.members import Member, Observer, train_members
 from fashion_mnist.runs.run_dir import RunDir, recover
-from fashion_mnist.runs.stacks import view_data
+from fashion_mnist.runs.stacks import split_data
 from fashion_mnist.training.device import Machine
 
 CLASS_NAMES = ("Trouser", "Bag", "Shirt")
@@ -96,9 +96,9 @@ def train_in(
     members = []
     for number, (path, config) in enumerate(zip(folders, configs, strict=True)):
         folder = RunDir(path)
-        view, event_log = view_data(config, dataset), EventLog(path)
+        data_split, event_log = split_data(config, dataset), EventLog(path)
         state = recover(folder, event_log)
-        members.append(Member(number, config, view, event_log, folder.checkpoint, state))
+        members.append(Member(number, config, data_split, event_log, folder.checkpoint, state))
     train_members(members, dataset, machine, observer)
     for member in members:
         member.event_log.close()

@@ -10,7 +10,7 @@ from fashion_mnist.config.compose import Composer, check
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.models.network import Architecture, num_parameters
-from fashion_mnist.runs.stacks import build_stack, view_data
+from fashion_mnist.runs.stacks import build_stack, split_data
 from fashion_mnist.sweeps.definition import read_sweep
 from fashion_mnist.training.device import Machine
 from fashion_mnist.training.loop import train_epoch
@@ -80,7 +80,7 @@ def test_the_ablation_starts_from_the_recipe() -> None:
 
 def stack_of(config: Config, dataset: Dataset) -> Stack:
     """A stack of one at its beginning."""
-    return build_stack([config], [view_data(config, dataset)], dataset, Machine("cpu", "fp32", 1))
+    return build_stack([config], [split_data(config, dataset)], dataset, Machine("cpu", "fp32", 1))
 
 
 def shuffle(dataset: Dataset, order: torch.Tensor) -> Dataset:

@@ -28,7 +28,7 @@ from fashion_mnist.plots.png import Picture, write_png
 from fashion_mnist.plots.run_charts import curves_figure
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.files import replacing, write_json
-from fashion_mnist.runs.stacks import View
+from fashion_mnist.runs.stacks import DataSplit
 from fashion_mnist.training.loop import Evaluation
 from fashion_mnist.training.stack import HistoryRow
 
@@ -71,7 +71,7 @@ def record_training(
     event_log: EventLog,
     history: Sequence[HistoryRow],
     dataset: Dataset,
-    view: View,
+    data_split: DataSplit,
     first_weight: Tensor,
 ) -> None:
     """Draw how training went, what it was trained on, and what the first layer looks at.
@@ -82,7 +82,7 @@ def record_training(
     _record_picture(event_log, CURVES_FILE, curves_figure(history, "Learning curves"))
     weights = weights_figure(first_weight.numpy(), dataset.image_shape)
     _record_picture(event_log, "weights.png", weights)
-    own, labels = view.split.train, dataset.train_labels.cpu()
+    own, labels = data_split.split.train, dataset.train_labels.cpu()
     # the images that are shown, for a copy of all takes longer than the picture
     first = first_of_each_class(labels[own].numpy(), dataset.num_classes)
     shown = own[torch.from_numpy(np.concatenate(first))]

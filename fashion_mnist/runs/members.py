@@ -14,7 +14,7 @@ from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.signals import StopRequested
-from fashion_mnist.runs.stacks import View, build_stack, validation_index
+from fashion_mnist.runs.stacks import DataSplit, build_stack, validation_index
 from fashion_mnist.training.checkpoint import save_state
 from fashion_mnist.training.device import Machine
 from fashion_mnist.training.loop import Divergence, train_epoch
@@ -29,7 +29,7 @@ class Member:
 
     number: int  # among those that it is trained with
     config: Config
-    view: View
+    data_split: DataSplit
     event_log: EventLog
     checkpoint: Path
     state: TrainingState | None = None
@@ -189,13 +189,13 @@ def train_members(
 def _train_until_one_is_done(
     members: Sequence[Member], dataset: Dataset, machine: Machine, observer: Observer
 ) -> None:
-    views = [member.view for member in members]
-    stack = build_stack([member.config for member in members], views, dataset, machine)
+    data_splits = [member.data_split for member in members]
+    stack = build_stack([member.config for member in members], data_splits, dataset, machine)
     for r, member in enumerate(members):
         if member.state is not None:
             stack.load(r, member.state)
             member.end_if_due(stack, r)  # where it was stopped before it was evaluated
-    index = validation_index(views, machine)
+    index = validation_index(data_splits, machine)
 
     def on_step(step: int) -> None:
         observer.check_for_stop()

@@ -14,7 +14,7 @@ from fashion_mnist.config.user_files import plain_tree
 from fashion_mnist.data.fashion_mnist import FASHION_MNIST, Dataset
 from fashion_mnist.runs.event_log import EventLog, set_offline
 from fashion_mnist.runs.files import replacing
-from fashion_mnist.runs.stacks import View
+from fashion_mnist.runs.stacks import DataSplit
 
 OVERRIDES_FILE = "config/overrides.yaml"  # what was typed
 CONFIG_FILE = "config/resolved.yaml"  # the whole config, among the run's artifacts
@@ -85,7 +85,7 @@ def record_start(
     overrides: Sequence[str],
     choices: Mapping[str, str],
     dataset: Dataset,
-    view: View,
+    data_split: DataSplit,
     tags: Mapping[str, str],
 ) -> None:
     """Say what the run is, before it is trained.
@@ -96,7 +96,7 @@ def record_start(
     files = {group: file for group, file in choices.items() if group in CHOSEN}
     own_tags = {key: _text(value) for key, value in config.tracking.tags.items()}
     event_log.start(name, {**files, **parameters_of(config)}, {**own_tags, **tags})
-    split = view.split
+    split = data_split.split
     for context, index, sha256 in (
         ("train", split.train, split.train_sha256),
         ("validation", split.validation, split.validation_sha256),

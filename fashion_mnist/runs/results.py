@@ -20,7 +20,7 @@ from fashion_mnist.runs.members import Member
 from fashion_mnist.runs.records import record_dataset
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.stacks import (
-    View,
+    DataSplit,
     build_architecture,
 )
 from fashion_mnist.training.checkpoint import Model, save_model, tensors_sha256
@@ -38,12 +38,12 @@ class TrainedRun:
     config: Config
     model: Model
     dataset: Dataset  # on the machine's device
-    view: View
+    data_split: DataSplit
     machine: Machine
 
     def record_validation(self, event_log: EventLog) -> None:
         """Record the metrics on the validation split, if there is one."""
-        if not len(self.view.split.validation):
+        if not len(self.data_split.split.validation):
             return
         result = self._evaluate("validation")
         metrics = result.metrics()
@@ -62,7 +62,7 @@ class TrainedRun:
     def record_pictures(self, event_log: EventLog, history: Sequence[HistoryRow]) -> None:
         """Record the pictures that a sweep draws of its winner alone."""
         first_weight = next(weight for weight in self.model.weights.values() if weight.dim() == 2)
-        record_training(event_log, history, self.dataset, self.view, first_weight)
+        record_training(event_log, history, self.dataset, self.data_split, first_weight)
 
     def _record(self, event_log: EventLog, result: SplitResult) -> None:
         record_split(event_log, result, self.dataset.class_names)
@@ -75,7 +75,7 @@ class TrainedRun:
             images, labels, sha256 = data.test_images, data.test_labels, data.sha256
             index = torch.arange(len(labels), device=device)
         else:
-            images, labels, split = data.train_images, data.train_labels, self.view.split
+            images, labels, split = data.train_images, data.train_labels, self.data_split.split
             index, sha256 = split.validation.to(device), split.validation_sha256
         evaluation = self.model.evaluate(images, labels, index=index)
         pictures = images[index].view(-1, *data.image_shape)
@@ -150,8 +150,8 @@ def _save(
         weights=weights,
         class_names=dataset.class_names,
         image_shape=dataset.image_shape,
-        mean=member.view.mean,
-        std=member.view.std,
+        mean=member.data_split.mean,
+        std=member.data_split.std,
     )
     save_model(folder.model, model)
     member.event_log.tags({"weights_sha256": tensors_sha256(weights)})
@@ -159,7 +159,7 @@ def _save(
         member.event_log.tags({EARLY_STOPPING_TAG: _which_epoch(member)})
     size = num_parameters(model.architecture)
     member.event_log.metrics(0, {"final/epoch": member.final_epoch, "parameters": size})
-    return TrainedRun(member.config, model, dataset, member.view, machine)
+    return TrainedRun(member.config, model, dataset, member.data_split, machine)
 
 
 def _which_epoch(member: Member) -> str:

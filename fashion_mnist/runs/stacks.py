@@ -26,7 +26,7 @@ from fashion_mnist.training.stack import Stack
 
 
 @dataclass(frozen=True)
-class View:
+class DataSplit:
     """The data as one run sees it: its split, and the constants of its training part."""
 
     split: Split
@@ -36,8 +36,8 @@ class View:
 
 # The runs of a sweep share a few. By the data's hash: a cache with data sets as its keys kept every
 # one alive that the jobs of another launcher had loaded.
-_views: dict[tuple[object, ...], View] = {}
-MOST_VIEWS = 64
+_data_splits: dict[tuple[object, ...], DataSplit] = {}
+MOST_SPLITS = 64
 
 
 def stack_key(config: Config, machine: Machine) -> str:
@@ -67,19 +67,19 @@ def stack_key(config: Config, machine: Machine) -> str:
     return json.dumps(key, sort_keys=True)
 
 
-def view_data(config: Config, dataset: Dataset) -> View:
+def split_data(config: Config, dataset: Dataset) -> DataSplit:
     """The split and the pixel statistics of one run. The test images have no say in them."""
     data = config.data
     sizes = (dataset.num_classes, data.validation_size, data.fold, data.train_size)
     key = (dataset.sha256, *sizes, data.normalize)
-    if key not in _views:
-        _views[key] = _view(dataset, data)
-    if len(_views) > MOST_VIEWS:
-        del _views[next(iter(_views))]
-    return _views[key]
+    if key not in _data_splits:
+        _data_splits[key] = _data_split(dataset, data)
+    if len(_data_splits) > MOST_SPLITS:
+        del _data_splits[next(iter(_data_splits))]
+    return _data_splits[key]
 
 
-def _view(dataset: Dataset, data: DataConfig) -> View:
+def _data_split(dataset: Dataset, data: DataConfig) -> DataSplit:
     own = split(
         dataset.train_labels,
         num_classes=dataset.num_classes,
@@ -88,9 +88,9 @@ def _view(dataset: Dataset, data: DataConfig) -> View:
         train_size=data.train_size,
     )
     if not data.normalize:
-        return View(own, mean=0.0, std=1.0)
+        return DataSplit(own, mean=0.0, std=1.0)
     mean, std = pixel_statistics(dataset.train_images, own.train)
-    return View(own, mean, std)
+    return DataSplit(own, mean, std)
 
 
 def build_architecture(config: Config, dataset: Dataset) -> Architecture:
@@ -107,7 +107,7 @@ def build_architecture(config: Config, dataset: Dataset) -> Architecture:
 
 
 def build_stack(
-    configs: Sequence[Config], views: Sequence[View], dataset: Dataset, machine: Machine
+    configs: Sequence[Config], data_splits: Sequence[DataSplit], dataset: Dataset, machine: Machine
 ) -> Stack:
     """A stack of R runs at its beginning; their keys are the same, dataset is on the device."""
     assert len({stack_key(config, machine) for config in configs}) == 1
@@ -122,9 +122,11 @@ def build_stack(
             dataset.train_images,
             dataset.train_labels,
             num_classes=dataset.num_classes,
-            train_index=torch.stack([view.split.train for view in views]).to(machine.device),
+            train_index=torch.stack([each.split.train for each in data_splits]).to(machine.device),
             normalizer=Normalizer(
-                [view.mean for view in views], [view.std for view in views], machine.device
+                [each.mean for each in data_splits],
+                [each.std for each in data_splits],
+                machine.device,
             ),
             batch_size=training.batch_size,
             image_shape=dataset.image_shape,
@@ -147,9 +149,9 @@ def build_stack(
     )
 
 
-def validation_index(views: Sequence[View], machine: Machine) -> Tensor | None:
+def validation_index(data_splits: Sequence[DataSplit], machine: Machine) -> Tensor | None:
     """Where the validation images of R runs are: int64 `[R, v]`; None where there are none."""
-    index = torch.stack([view.split.validation for view in views])
+    index = torch.stack([each.split.validation for each in data_splits])
     return index.to(machine.device) if index.shape[1] else None
 
 

@@ -44,7 +44,7 @@ from fashion_mnist.runs.run_dir import (
 )
 from fashion_mnist.runs.run_state import RunState
 from fashion_mnist.runs.signals import StopRequested
-from fashion_mnist.runs.stacks import stack_key, view_data
+from fashion_mnist.runs.stacks import split_data, stack_key
 from fashion_mnist.training.device import Machine, process_tags
 
 log = logging.getLogger("fashion_mnist")
@@ -193,8 +193,8 @@ def _extend(
     if not missing:
         return
     torch.set_num_threads(machine.threads)
-    data, view = dataset.to(machine.device), view_data(config, dataset)
-    trained = TrainedRun(config, load_network(folder), data, view, machine)
+    data, data_split = dataset.to(machine.device), split_data(config, dataset)
+    trained = TrainedRun(config, load_network(folder), data, data_split, machine)
     if "model" in missing:
         event_log.model(folder.model.name)
     if "test" in missing:
@@ -213,12 +213,12 @@ def _prepare(
 ) -> Member:
     """Read where the run stands, and say that it begins or goes on."""
     config = request.config
-    view = view_data(config, dataset)
+    data_split = split_data(config, dataset)
     tags = {
         "fingerprint": identify(config, dataset),
         "data_sha256": dataset.sha256,
-        "split_sha256": view.split.validation_sha256,
-        TRAINING_IMAGES_TAG: str(len(view.split.train)),
+        "split_sha256": data_split.split.validation_sha256,
+        TRAINING_IMAGES_TAG: str(len(data_split.split.train)),
         NUMERICS_TAG: str(NUMERICS_VERSION),
         **{key: str(value) for key, value in asdict(machine).items()},
         **code_tags(),
@@ -231,7 +231,7 @@ def _prepare(
         overrides=request.overrides,
         choices=request.choices,
         dataset=dataset,
-        view=view,
+        data_split=data_split,
         tags=tags,
     )
     state = recover(folder, event_log)
@@ -241,7 +241,7 @@ def _prepare(
     event_log.status("RUNNING")
     if state is not None:
         log.info("going on after epoch %d of %d", state.epoch, config.training.epochs)
-    return Member(number, config, view, event_log, folder.checkpoint, state)
+    return Member(number, config, data_split, event_log, folder.checkpoint, state)
 
 
 def _train_stacks(runs: Sequence[_Begun], dataset: Dataset, observer: Observer) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.runs.stacks import View, build_stack, validation_index
+from fashion_mnist.runs.stacks import DataSplit, build_stack, validation_index
 from fashion_mnist.training.device import Machine
 from fashion_mnist.training.loop import EVALUATION_BATCH_SIZE, train_epoch, validate
 from fashion_mnist.training.stack import Stack
@@ -45,7 +45,7 @@ class _EnoughError(Exception):
 
 def benchmark(
     configs: Sequence[Config],
-    views: Sequence[View],
+    data_splits: Sequence[DataSplit],
     dataset: Dataset,
     machine: Machine,
     *,
@@ -60,27 +60,27 @@ def benchmark(
 
     Args:
         configs: of one stack key.
-        views: of each config.
+        data_splits: of each config.
         largest: no stack has more runs; None: as many as suit the device.
         memory_bytes: no stack of several needs more.
     """
     torch.set_num_threads(machine.threads)
     dataset = dataset.to(machine.device)
-    alone = _try(configs[:1], views[:1], dataset, machine)
+    alone = _try(configs[:1], data_splits[:1], dataset, machine)
     wanted = largest or (1 if machine.device == "cpu" else len(configs))
     fitting = 1 if math.isnan(alone.bytes_per_run) else int(memory_bytes / alone.bytes_per_run)
     size = max(1, min(wanted, len(configs), fitting))
     if size == 1:
         return alone
-    together = _try(configs[:size], views[:size], dataset, machine)
+    together = _try(configs[:size], data_splits[:size], dataset, machine)
     return alone if math.isnan(together.seconds_per_epoch) else together
 
 
 def _try(
-    configs: Sequence[Config], views: Sequence[View], dataset: Dataset, machine: Machine
+    configs: Sequence[Config], data_splits: Sequence[DataSplit], dataset: Dataset, machine: Machine
 ) -> Benchmark:
     try:
-        return _measure(configs, views, dataset, machine)
+        return _measure(configs, data_splits, dataset, machine)
     # torch has no error of its own for memory on a CPU; what fails for another reason fails again
     # in training, with its run
     except (MemoryError, RuntimeError):
@@ -93,12 +93,12 @@ def _try(
 
 
 def _measure(
-    configs: Sequence[Config], views: Sequence[View], dataset: Dataset, machine: Machine
+    configs: Sequence[Config], data_splits: Sequence[DataSplit], dataset: Dataset, machine: Machine
 ) -> Benchmark:
     size, before = len(configs), _memory_in_use(machine)
-    stack = build_stack(configs, views, dataset, machine)
+    stack = build_stack(configs, data_splits, dataset, machine)
     steps, most = _time_steps(stack, machine)
-    validation = _time_validation(stack, validation_index(views, machine), machine)
+    validation = _time_validation(stack, validation_index(data_splits, machine), machine)
     # where a stack is built from memory that an earlier one left, growth says too little
     num_bytes = max(most - before, _num_bytes(stack))
     # each run's state after its last epoch is kept beside it

@@ -9,7 +9,7 @@ import psutil
 import torch
 
 from fashion_mnist.launchers.base import Capacity
-from fashion_mnist.runs.stacks import stack_key, view_data
+from fashion_mnist.runs.stacks import split_data, stack_key
 from fashion_mnist.sweeps.benchmark import Benchmark, benchmark
 from fashion_mnist.sweeps.jobs import Job
 from fashion_mnist.training.device import Machine, physical_cores
@@ -101,7 +101,7 @@ class Grouping:
         jobs = list(islice(cycle(group), self.at_once or len(group)))
         self.benchmarks[key] = benchmark(
             [job.config for job in jobs],
-            [view_data(job.config, job.dataset) for job in jobs],
+            [split_data(job.config, job.dataset) for job in jobs],
             first.dataset,
             machine,
             largest=self.max_stack_size,
@@ -139,5 +139,6 @@ def split_evenly(jobs: Sequence[Job], size: int, *, fewest: int = 1) -> list[lis
 def _free_memory(machine: Machine) -> float:
     """Bytes that stacks may fill."""
     if machine.device == "cuda":
+        torch.cuda.empty_cache()  # torch keeps what earlier stacks had
         return MEMORY_SHARE * torch.cuda.mem_get_info()[0]
     return MEMORY_SHARE * psutil.virtual_memory().available

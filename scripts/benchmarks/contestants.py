@@ -22,7 +22,7 @@ from torchvision.datasets import FashionMNIST
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import NAMES, Dataset, load_dataset
 from fashion_mnist.data.idx import write_idx
-from fashion_mnist.runs.stacks import build_architecture, build_stack, view_data
+from fashion_mnist.runs.stacks import build_architecture, build_stack, split_data
 from fashion_mnist.training.device import Machine
 from fashion_mnist.training.loop import train_epoch
 
@@ -31,7 +31,7 @@ Epoch = Callable[[], float | None]
 
 def ours(config: Config, dataset: Dataset, machine: Machine) -> Epoch:
     """As `fmnist train` trains: a stack of one."""
-    stack = build_stack([config], [view_data(config, dataset)], dataset, machine)
+    stack = build_stack([config], [split_data(config, dataset)], dataset, machine)
 
     def run() -> float:
         stack.num_steps = 0  # no schedule goes beyond its last epoch
@@ -46,8 +46,8 @@ def classic(config: Config, dataset: Dataset, folder: Path, num_workers: int) ->
     Args:
         folder: where torchvision finds the data set.
     """
-    view = view_data(config, dataset)
-    steps = [transforms.ToTensor(), transforms.Normalize((view.mean,), (view.std,))]
+    data_split = split_data(config, dataset)
+    steps = [transforms.ToTensor(), transforms.Normalize((data_split.mean,), (data_split.std,))]
     images = FashionMNIST(str(folder), transform=transforms.Compose(steps))
     loader = DataLoader(
         images, batch_size=config.training.batch_size, shuffle=True, num_workers=num_workers
@@ -210,8 +210,8 @@ def write_for_torchvision(folder: Path) -> None:
 
 def normalised(config: Config, dataset: Dataset) -> tuple[Tensor, Tensor]:
     """Pixels float32 `[N, P]` and labels int64 `[N]`."""
-    view = view_data(config, dataset)
-    pixels = (dataset.train_images.float() / 255 - view.mean) / view.std
+    data_split = split_data(config, dataset)
+    pixels = (dataset.train_images.float() / 255 - data_split.mean) / data_split.std
     return pixels, dataset.train_labels.long()
 
 

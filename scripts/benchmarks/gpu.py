@@ -29,7 +29,7 @@ from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.request import Request, load_data, resolve_machine_of
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import StopRequested
-from fashion_mnist.runs.stacks import build_stack, view_data
+from fashion_mnist.runs.stacks import build_stack, split_data
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.training.loop import evaluate, train_epoch
 from fashion_mnist.training.stack import HistoryRow, Stack
@@ -176,7 +176,7 @@ def on_device(bench: Bench, config: Config) -> tuple[Dataset, Stack]:
     data = load_data(config)
     machine = resolve_machine_of(config, data)
     data = data.to(bench.device)
-    return data, build_stack([config], [view_data(config, data)], data, machine)
+    return data, build_stack([config], [split_data(config, data)], data, machine)
 
 
 def measure_stacks(bench: Bench) -> None:

@@ -30,7 +30,7 @@ from fashion_mnist.config.compose import check
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.metrics.classification import accuracy
-from fashion_mnist.runs.stacks import View, build_stack, validation_index, view_data
+from fashion_mnist.runs.stacks import DataSplit, build_stack, split_data, validation_index
 from fashion_mnist.sweeps.benchmark import benchmark
 from fashion_mnist.training.device import Machine, is_fast_in_bf16, physical_cores
 from fashion_mnist.training.loop import train_epoch, validate
@@ -125,11 +125,11 @@ def measure_precision(rounds: int) -> Table:
         scores, seconds = list[float](), list[float]()
         for seed in range(max(rounds, NUM_SEEDS)):
             config = check([f"seed={seed}", "training.epochs=5"])
-            views = [view_data(config, dataset)]
+            data_splits = [split_data(config, dataset)]
             machine = Machine("cpu", precision, physical_cores())
-            stack = build_stack([config], views, dataset, machine)
+            stack = build_stack([config], data_splits, dataset, machine)
             seconds += [seconds_of(partial(train_epoch, stack)) for _ in range(5)]
-            index = validation_index(views, machine)
+            index = validation_index(data_splits, machine)
             assert index is not None
             scores.append(100 * float(accuracy(validate(stack, index).counts[0])))
         rows.append([precision, mean_and_deviation(scores), str(len(scores)), spread(seconds)])
@@ -184,9 +184,9 @@ def seconds_a_step(
             check(["training.precision=fp32", f"seed={seed}", *overrides])
             for seed in range(num_members)
         ]
-        views = [view_data(config, dataset) for config in configs]
+        data_splits = [split_data(config, dataset) for config in configs]
         machine = Machine("cpu", "fp32", threads or physical_cores())
-        stack = build_stack(configs, views, dataset, machine)
+        stack = build_stack(configs, data_splits, dataset, machine)
         return lambda: mean_step(stack, max(100 // num_members, 6))
 
     return make
@@ -228,35 +228,36 @@ def in_a_process(function: Callable[[int], float], size: int) -> float:
 
 def bytes_said(size: int) -> float:
     """What a benchmark of a stack of that many runs says of it."""
-    configs, views, dataset = small_runs(size)
+    configs, data_splits, dataset = small_runs(size)
     machine = Machine("cpu", "fp32", physical_cores())
-    cost = benchmark(configs, views, dataset, machine, largest=size, memory_bytes=2**33)
+    cost = benchmark(configs, data_splits, dataset, machine, largest=size, memory_bytes=2**33)
     return size * cost.bytes_per_run
 
 
 def growth(size: int) -> float:
     """How much a process grows by an epoch of a stack, its validation and its states."""
-    configs, views, dataset = small_runs(size)
+    configs, data_splits, dataset = small_runs(size)
     machine, process, most = Machine("cpu", "fp32", physical_cores()), psutil.Process(), 0
-    mean_step(build_stack(configs[:1], views[:1], dataset, machine), 5)  # what torch itself takes
+    # what torch itself takes
+    mean_step(build_stack(configs[:1], data_splits[:1], dataset, machine), 5)
     before = process.memory_info().rss
 
     def note(_step: int) -> None:
         nonlocal most
         most = max(most, process.memory_info().rss)
 
-    stack = build_stack(configs, views, dataset, machine)
-    train_epoch(stack, validation_index=validation_index(views, machine), on_step=note)
+    stack = build_stack(configs, data_splits, dataset, machine)
+    train_epoch(stack, validation_index=validation_index(data_splits, machine), on_step=note)
     states = [stack.tensors(member) for member in range(size)]
     note(len(states))
     return most - before
 
 
-def small_runs(size: int) -> tuple[list[Config], list[View], Dataset]:
+def small_runs(size: int) -> tuple[list[Config], list[DataSplit], Dataset]:
     """Runs of one shape, with different seeds."""
     dataset = real_dataset()
     configs = [check(["model.hidden_sizes=[128,64]", f"seed={seed}"]) for seed in range(size)]
-    return configs, [view_data(config, dataset) for config in configs], dataset
+    return configs, [split_data(config, dataset) for config in configs], dataset
 
 
 def measure_beside_a_neighbour(rounds: int) -> Table:

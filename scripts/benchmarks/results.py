@@ -34,7 +34,7 @@ from fashion_mnist.metrics.classification import confusion_counts, f1, summarize
 from fashion_mnist.metrics.statistics import statistic, wilson_interval
 from fashion_mnist.runs.request import last_attempt
 from fashion_mnist.runs.run_dir import RunDir
-from fashion_mnist.runs.stacks import view_data
+from fashion_mnist.runs.stacks import split_data
 from fashion_mnist.sweeps.definition import read_sweep
 
 # Each recipe and the sweeps of conf/sweep/recipes/ that it was chosen by.
@@ -168,7 +168,7 @@ def find_result(folder: Path, config: Config, dataset: Dataset) -> Result:
     found = last_attempt(replace(config, output_dir=str(folder / "outputs")), dataset)
     if found is None or found.status() != "FINISHED":
         sys.exit(f"a run is not finished: {found.path if found else config}")
-    return Result(found, len(view_data(config, dataset).split.train))
+    return Result(found, len(split_data(config, dataset).split.train))
 
 
 def recipe_row(name: str, results: Sequence[Result], dataset: Dataset) -> list[str]:

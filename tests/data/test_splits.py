@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fashion_mnist.data.splits import check_sizes, pixel_statistics, split
-from fashion_mnist.runs.stacks import view_data
+from fashion_mnist.runs.stacks import split_data
 from tests.builders import load, make_config, make_data
 
 FOUR_CLASSES = torch.tensor([0, 1, 2, 3] * 10)
@@ -195,8 +195,8 @@ def test_view_of_a_data_set_does_not_keep_it(tmp_path: Path) -> None:
     """The jobs of some launchers load one each: a thousand of them must not stay in memory."""
     folder = make_data(tmp_path / "data")
     config, dataset = make_config(folder), load(folder)
-    view, gone = view_data(config, dataset), weakref.ref(dataset)
+    data_split, gone = split_data(config, dataset), weakref.ref(dataset)
     del dataset
     gc.collect()
     assert gone() is None
-    assert view_data(config, load(folder)) is view
+    assert split_data(config, load(folder)) is data_split

@@ -18,7 +18,7 @@ from fashion_mnist.launchers.local import (
 from fashion_mnist.runs.request import Datasets, Request
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import StopRequested
-from fashion_mnist.runs.stacks import view_data
+from fashion_mnist.runs.stacks import split_data
 from fashion_mnist.sweeps.grouping import Grouping, JobStack, split_evenly
 from fashion_mnist.sweeps.jobs import Job, make_jobs
 from fashion_mnist.sweeps.training import TrainingSetup, train_jobs
@@ -246,5 +246,7 @@ def test_stacks_are_cut_evenly_and_shared_among_workers(data: Path) -> None:
     assert [len(stack.jobs) for stack in stacks] == [2, 3, 2, 3]
     assert numbers(stacks, for_workers=True) == list(range(10))
     assert numbers(split(jobs, None, Capacity()), for_workers=True) == []
-    assert view_data(jobs[0].config, jobs[0].dataset) is view_data(jobs[1].config, jobs[0].dataset)
+    assert split_data(jobs[0].config, jobs[0].dataset) is split_data(
+        jobs[1].config, jobs[0].dataset
+    )
     assert RunDir(jobs[0].run_dir.path).status() == ""

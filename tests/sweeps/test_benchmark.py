@@ -11,7 +11,7 @@ import torch
 
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.runs.stacks import view_data
+from fashion_mnist.runs.stacks import split_data
 from fashion_mnist.sweeps.benchmark import Benchmark, benchmark
 from fashion_mnist.training.device import Machine
 from tests.builders import load, make_config, make_data, train_stack
@@ -34,8 +34,8 @@ def measure_runs(
     configs: list[Config], dataset: Dataset, *, largest: int | None = None, memory: float = 1e12
 ) -> Benchmark:
     """Measure runs on one thread."""
-    views = [view_data(config, dataset) for config in configs]
-    return benchmark(configs, views, dataset, MACHINE, largest=largest, memory_bytes=memory)
+    data_splits = [split_data(config, dataset) for config in configs]
+    return benchmark(configs, data_splits, dataset, MACHINE, largest=largest, memory_bytes=memory)
 
 
 @pytest.mark.parametrize(

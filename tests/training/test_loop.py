@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fashion_mnist.runs.stacks import build_stack, validation_index, view_data
+from fashion_mnist.runs.stacks import build_stack, split_data, validation_index
 from fashion_mnist.training.device import Machine
 from fashion_mnist.training.loop import train_epoch, validate
 from fashion_mnist.training.stack import Stack
@@ -20,10 +20,10 @@ def make_stack(folder: Path, *words: str, machine: Machine = MACHINE) -> tuple[S
     """A stack of one, and its validation images."""
     make_data(folder)
     config, dataset = make_config(folder, "model.hidden_sizes=[9]", *words), load(folder)
-    views = [view_data(config, dataset)]
-    index = validation_index(views, machine)
+    data_splits = [split_data(config, dataset)]
+    index = validation_index(data_splits, machine)
     assert index is not None
-    return build_stack([config], views, dataset, machine), index
+    return build_stack([config], data_splits, dataset, machine), index
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from torchvision.datasets import FashionMNIST
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.loader import Loader
 from fashion_mnist.models.network import Dropout, build_mlp
-from fashion_mnist.runs.stacks import View, build_architecture, build_stack, view_data
+from fashion_mnist.runs.stacks import DataSplit, build_architecture, build_stack, split_data
 from fashion_mnist.training.device import Machine
 from fashion_mnist.training.loop import train_step
 from fashion_mnist.training.schedules import Schedule
@@ -82,13 +82,19 @@ def classic_network(config: Config, stack: Stack, num_inputs: int) -> nn.Sequent
     return network
 
 
-def classic_loader(folder: Path, view: View, loader: Loader) -> DataLoader[tuple[Tensor, Tensor]]:
+def classic_loader(
+    folder: Path, data_split: DataSplit, loader: Loader
+) -> DataLoader[tuple[Tensor, Tensor]]:
     """Torchvision's data set and transforms, in the order that the stack takes next."""
     generator = torch.Generator()
     generator.set_state(loader.shuffle_generators[0].get_state())
-    order = view.split.train[torch.randperm(loader.num_examples, generator=generator)]
+    order = data_split.split.train[torch.randperm(loader.num_examples, generator=generator)]
     to_floats = transforms.Compose(
-        [transforms.ToTensor(), transforms.Normalize((view.mean,), (view.std,)), torch.flatten]
+        [
+            transforms.ToTensor(),
+            transforms.Normalize((data_split.mean,), (data_split.std,)),
+            torch.flatten,
+        ]
     )
     dataset = FashionMNIST(str(folder), train=True, transform=to_floats)
     return DataLoader(dataset, batch_sampler=order.split(loader.batch_size))  # type: ignore[no-untyped-call]  # torch has no type for it
@@ -103,8 +109,8 @@ def test_losses_and_weights_are_those_of_the_classic_loop(
     raw = make_data(tmp_path / "FashionMNIST" / "raw", image_shape=(28, 28))
     config = make_config(raw, f"optimizer={optimizer}", *overrides, "training.epochs=2")
     dataset, machine = load(raw), Machine("cpu", "fp32", 1)
-    view = view_data(config, dataset)
-    stack = build_stack([config], [view], dataset, machine)
+    data_split = split_data(config, dataset)
+    stack = build_stack([config], [data_split], dataset, machine)
     network = classic_network(config, stack, num_inputs=28 * 28)
     average = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     options = {"lr": config.optimizer.lr, **config.optimizer.options}
@@ -124,7 +130,7 @@ def test_losses_and_weights_are_those_of_the_classic_loop(
         label_smoothing=config.loss.options["label_smoothing"],
     )
     for _ in range(2):
-        classics = classic_loader(tmp_path, view, stack.loader)
+        classics = classic_loader(tmp_path, data_split, stack.loader)
         for batch, (images, labels) in zip(stack.loader.epoch(), classics, strict=True):
             _logits, own_loss = train_step(stack, batch)
 
@@ -158,8 +164,8 @@ def test_the_exported_network_gives_the_runs_logits(tmp_path: Path) -> None:
     words = [*FULL, "model.activation=silu"]
     configs = [make_config(folder, *words, f"seed={seed}") for seed in range(3)]
     dataset, machine = load(folder), Machine("cpu", "fp32", 1)
-    views = [view_data(config, dataset) for config in configs]
-    stack = build_stack(configs, views, dataset, machine)
+    data_splits = [split_data(config, dataset) for config in configs]
+    stack = build_stack(configs, data_splits, dataset, machine)
     for batch in stack.loader.epoch():
         train_step(stack, batch)
     stack.model.eval()
