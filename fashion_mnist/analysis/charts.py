@@ -17,9 +17,9 @@ from fashion_mnist.analysis.labels import (
     statistic_text,
 )
 from fashion_mnist.analysis.leaderboard import Leaderboard, Setting
-from fashion_mnist.analysis.predictions import Predictions
 from fashion_mnist.config.messages import plural
 from fashion_mnist.metrics.calibration import area_under_risk
+from fashion_mnist.metrics.predictions import Predictions
 from fashion_mnist.metrics.statistics import Statistic, statistic
 from fashion_mnist.plots.axis_charts import (
     Effect,

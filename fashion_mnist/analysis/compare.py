@@ -26,12 +26,13 @@ from fashion_mnist.analysis.labels import (
 )
 from fashion_mnist.analysis.lookup import class_names_of
 from fashion_mnist.analysis.networks import read_images_of, require_network
-from fashion_mnist.analysis.predictions import Predictions, are_comparable, stored_predictions
+from fashion_mnist.analysis.predictions import stored_predictions
 from fashion_mnist.analysis.stored_leaderboard import identity_of
 from fashion_mnist.config.messages import shown
 from fashion_mnist.metrics.bootstrap import SCORES, Difference, Differences, bootstrap
 from fashion_mnist.metrics.classification import class_f1
 from fashion_mnist.metrics.confusions import absent_classes
+from fashion_mnist.metrics.predictions import Predictions, are_comparable
 from fashion_mnist.metrics.statistics import (
     McNemarTest,
     holm,

@@ -36,8 +36,9 @@ from fashion_mnist.analysis.networks import (
     read_images,
     require_network,
 )
-from fashion_mnist.analysis.predictions import Predictions, PredictionsError, stored_predictions
+from fashion_mnist.analysis.predictions import stored_predictions
 from fashion_mnist.metrics.calibration import nll_of_probabilities, num_in_top
+from fashion_mnist.metrics.predictions import Predictions, PredictionsError
 from fashion_mnist.metrics.statistics import McNemarTest, mcnemar_test
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import (
@@ -202,26 +203,24 @@ def score_ensemble(
     if greedy or images.name == VALIDATION:
         _check_same(runs, SPLIT_TAG, "were validated on")
     _check_same(runs, DATA_TAG, "were trained on")
-    probabilities = [_probabilities(store, run, images) for run in runs]
+    alone = [_predictions(store, run, images) for run in runs]
     steps: list[Step] = []
     if greedy and images.name == VALIDATION:
-        steps = select_greedily(probabilities, images.labels)
+        steps = select_greedily(_probabilities(alone), images.labels)
     elif greedy:
         # of other data in the folder it has no part: members are chosen on their own data
         place = folder if images.name in SPLITS else None
         chosen_on = read_images(runs[0], names, wanted=VALIDATION, folder=place)
-        steps = select_greedily(
-            [_probabilities(store, run, chosen_on) for run in runs], chosen_on.labels
-        )
+        said = [_predictions(store, run, chosen_on) for run in runs]
+        steps = select_greedily(_probabilities(said), chosen_on.labels)
     weights = weights_of(steps, len(runs)) if greedy else [1] * len(runs)
-    if {each.shape[-1] for each in probabilities} != {len(names)}:
+    if {each.probabilities.shape[1] for each in alone} != {len(names)}:
         raise ValueError(f"an ensemble's networks must know the same {len(names)} classes")
-    result = result_of(images, average(probabilities, weights).float())
+    mean = average(_probabilities(alone), weights).float()
+    together = Predictions(mean.numpy(), images.labels.numpy(), images.sha256)
     robustness = _robustness(store, runs, weights, images) if with_robustness else {}
-    scores = Scores(result, tuple(names), robustness)
-    labels = images.labels.numpy()
-    alone = tuple(Predictions(each.numpy(), labels, images.sha256) for each in probabilities)
-    return ScoredEnsemble(tuple(runs), tuple(weights), tuple(steps), images, alone, scores)
+    scores = Scores(result_of(images, together), tuple(names), robustness)
+    return ScoredEnsemble(tuple(runs), tuple(weights), tuple(steps), images, tuple(alone), scores)
 
 
 def record_readings(store: Reader, ensemble: ScoredEnsemble) -> None:
@@ -231,20 +230,24 @@ def record_readings(store: Reader, ensemble: ScoredEnsemble) -> None:
         OSError: the store does not take it.
     """
     for number in ensemble.newly_tested:
-        own = torch.from_numpy(ensemble.alone[number].probabilities)
-        result = result_of(ensemble.images, own)
+        result = result_of(ensemble.images, ensemble.alone[number])
         record_first_test(store, ensemble.runs[number], result, ensemble.scores.class_names)
 
 
-def _probabilities(store: Reader, run: RecordedRun, images: LabelledImages) -> Tensor:
-    """What the run says of the images, float32 `[N, C]`: as stored, if that is of these images."""
+def _predictions(store: Reader, run: RecordedRun, images: LabelledImages) -> Predictions:
+    """What the run says of the images: as stored, if that is of these images."""
+    labels = images.labels.numpy()
     if images.sha256:
         with suppress(PredictionsError):
             stored = stored_predictions(store, run, images.name)
-            is_same = stored.split_sha256 == images.sha256
-            if is_same and np.array_equal(stored.labels, images.labels.numpy()):
-                return torch.from_numpy(stored.probabilities)
-    return load_network(store, run).model.probabilities(images.images)
+            if stored.split_sha256 == images.sha256 and np.array_equal(stored.labels, labels):
+                return stored
+    said = load_network(store, run).model.probabilities(images.images)
+    return Predictions(said.numpy(), labels, images.sha256)
+
+
+def _probabilities(predictions: Sequence[Predictions]) -> list[Tensor]:
+    return [torch.from_numpy(own.probabilities) for own in predictions]
 
 
 def _robustness(

@@ -23,11 +23,11 @@ from fashion_mnist.analysis.networks import (
     read_images,
     require_network,
 )
-from fashion_mnist.analysis.predictions import Predictions
 from fashion_mnist.config.messages import plural
 from fashion_mnist.data.corruptions import CORRUPTIONS
 from fashion_mnist.metrics import calibration, classification
 from fashion_mnist.metrics.confusions import most_confused
+from fashion_mnist.metrics.predictions import Predictions
 from fashion_mnist.metrics.statistics import Interval, wilson_interval
 from fashion_mnist.plots.png import Picture, write_png
 from fashion_mnist.plots.run_charts import Level, robustness_figure
@@ -49,11 +49,10 @@ class Scores:
     class_names: tuple[str, ...]
     robustness: Robustness  # empty where it was not asked for
 
-    @cached_property
+    @property
     def predictions(self) -> Predictions:
         """What the scores are of."""
-        own = self.result
-        return Predictions(own.probabilities.numpy(), own.labels.numpy(), own.sha256)
+        return self.result.predictions
 
     @cached_property
     def metrics(self) -> dict[str, float]:
@@ -105,10 +104,10 @@ def tables_of(scores: Scores) -> dict[str, list[Row]]:
 
 def content_of(scores: Scores) -> Row:
     """All of it, as JSON takes it."""
-    counts, names = scores.result.counts.tolist(), scores.class_names
+    counts, names = scores.predictions.counts.tolist(), scores.class_names
     return {
         "split": scores.result.name,
-        "images": len(scores.result.labels),
+        "images": len(scores.predictions.labels),
         "confusion_matrix": {"labels": list(names), "counts": counts},
         "most_confused": [mistake._asdict() for mistake in most_confused(counts, names)],
         **tables_of(scores),
@@ -116,7 +115,7 @@ def content_of(scores: Scores) -> Row:
 
 
 def _metric_rows(scores: Scores) -> list[Row]:
-    total, rows = len(scores.result.labels), []
+    total, rows = len(scores.predictions.labels), []
     for name, value in scores.metrics.items():
         is_share = name in ("accuracy", "top_2_accuracy")
         low, high = _wilson(round(value * total), total) if is_share else (None, None)
@@ -125,7 +124,7 @@ def _metric_rows(scores: Scores) -> list[Row]:
 
 
 def _class_rows(scores: Scores) -> list[Row]:
-    counts, names = scores.result.counts, scores.class_names
+    counts, names = scores.predictions.counts, scores.class_names
     right, true, called = (t.tolist() for t in (counts.diagonal(), counts.sum(1), counts.sum(0)))
     report = classification.class_scores(counts, names)
     return [
@@ -171,15 +170,9 @@ def _wilson(count: int, total: int) -> Interval:
     return wilson_interval(count, total) if total else Interval(0.0, 1.0)
 
 
-def result_of(images: LabelledImages, probabilities: Tensor) -> SplitResult:
-    """The result of probabilities float32 `[N, C]`, of which there are no logits."""
-    labels, num_classes = images.labels, probabilities.shape[-1]
-    predicted = probabilities.argmax(-1)
-    counts = classification.confusion_counts(labels[None], predicted[None], num_classes)[0]
-    loss = calibration.nll_of_probabilities(probabilities, labels)
-    return SplitResult(
-        images.name, counts, loss, probabilities, labels, images.images, images.sha256
-    )
+def result_of(images: LabelledImages, predictions: Predictions) -> SplitResult:
+    """The result of predictions of which there are no logits: their loss is of probabilities."""
+    return SplitResult(images.name, predictions, predictions.metrics["nll"], images.images)
 
 
 def write_scores(folder: Path, scores: Scores) -> list[Path]:

@@ -4,12 +4,9 @@ from dataclasses import dataclass
 
 from fashion_mnist.analysis.labels import compared_to, difference_result, p_text
 from fashion_mnist.analysis.networks import recorded_model, require_network
-from fashion_mnist.analysis.predictions import (
-    PredictionsError,
-    compare_predictions,
-    stored_predictions,
-)
+from fashion_mnist.analysis.predictions import stored_predictions
 from fashion_mnist.analysis.significance import OTHER_IMAGES
+from fashion_mnist.metrics.predictions import PredictionsError, compare_predictions
 from fashion_mnist.metrics.statistics import McNemarTest
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import TEST, VALIDATION, RecordedRun

@@ -9,17 +9,18 @@ from typing import Any, Literal
 
 from fashion_mnist.analysis.lookup import parsed
 from fashion_mnist.analysis.networks import require_network
-from fashion_mnist.analysis.predictions import (
-    PredictionsError,
-    compare_predictions,
-    read_predictions,
-    stored_predictions,
-)
+from fashion_mnist.analysis.predictions import stored_predictions
 from fashion_mnist.config.compose import check
 from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.config.parse import parse
 from fashion_mnist.config.schema import Config, flatten, nested
 from fashion_mnist.config.user_files import plain_tree
+from fashion_mnist.metrics.predictions import (
+    PREDICTIONS_FILE,
+    PredictionsError,
+    compare_predictions,
+    read_predictions,
+)
 from fashion_mnist.metrics.statistics import ALPHA, McNemarTest
 from fashion_mnist.runs.identity import NUMERICS_TAG
 from fashion_mnist.runs.members import Observer
@@ -343,7 +344,7 @@ def _test(store: Reader, run: RecordedRun, again: RunDir, split: str) -> McNemar
     """McNemar's test of the predictions of both; None where they are not known or comparable."""
     try:
         first = stored_predictions(store, run, split)
-        second = read_predictions(again.artifacts / split / "predictions.npz")
+        second = read_predictions(again.artifacts / split / PREDICTIONS_FILE)
     except PredictionsError:
         return None
     return compare_predictions(first, second)

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 from fashion_mnist.analysis.labels import REPLICATE_KEYS, lower_is_better
-from fashion_mnist.analysis.predictions import (
+from fashion_mnist.metrics.predictions import (
     Predictions,
     PredictionsError,
     are_same_images,

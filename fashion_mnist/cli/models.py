@@ -337,8 +337,8 @@ def _print_scores(scores: Scores) -> None:
     from fashion_mnist.metrics.confusions import absent_classes, most_confused
 
     tables, names = tables_of(scores), scores.class_names
-    counts = scores.result.counts.tolist()
-    images = plural(len(scores.result.labels), "image")
+    counts = scores.predictions.counts.tolist()
+    images = plural(len(scores.predictions.labels), "image")
     print_text(f"\n{scores.result.name}: {images}; low and high: 95 % intervals (Wilson)")
     rows = [row | {"figure": metric_name(row["figure"])} for row in tables["figures"]]
     print_table(rows, {"figure": "", "value": "", "low": "low", "high": "high"})

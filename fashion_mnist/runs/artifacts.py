@@ -16,7 +16,8 @@ from torch import Tensor
 
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.metrics import classification
-from fashion_mnist.metrics.calibration import expected_calibration_error, reliability
+from fashion_mnist.metrics.bootstrap import SCORES
+from fashion_mnist.metrics.predictions import PREDICTIONS_FILE, Predictions
 from fashion_mnist.plots.confusion import confusion_figure
 from fashion_mnist.plots.image_grid import (
     first_of_each_class,
@@ -37,34 +38,29 @@ CURVES_FILE = "curves.png"  # among the artifacts of single runs and winners
 
 @dataclass(frozen=True)
 class SplitResult:
-    """What a run's final weights say of one split, on the CPU."""
+    """What a network says of one split."""
 
     name: str  # validation or test
-    counts: Tensor  # int64 [C, C], rows true, columns predicted
-    loss: float
-    probabilities: Tensor  # float32 [N, C]
-    labels: Tensor  # int64 [N]
-    images: Tensor  # uint8 [N, H, W]
-    sha256: str  # of the split
+    predictions: Predictions
+    loss: float  # from logits, where there are some
+    images: Tensor  # uint8 [N, H, W], on the CPU
 
     @classmethod
     def of(cls, name: str, evaluation: Evaluation, images: Tensor, sha256: str) -> Self:
-        """The result of the one member of a stack."""
-        return cls(
-            name=name,
-            counts=evaluation.counts[0].cpu(),
-            loss=float(evaluation.loss[0]),
-            probabilities=evaluation.probabilities[0].cpu(),
-            labels=evaluation.labels[0].cpu(),
-            images=images.cpu(),
-            sha256=sha256,
+        """The result of the one member of a stack.
+
+        Args:
+            sha256: of the split.
+        """
+        said, labels = (
+            own[0].cpu().numpy() for own in (evaluation.probabilities, evaluation.labels)
         )
+        return cls(name, Predictions(said, labels, sha256), float(evaluation.loss[0]), images.cpu())
 
     def metrics(self) -> dict[str, float]:
-        """All of the split, without a prefix."""
-        scores = {key: float(value) for key, value in classification.summarize(self.counts).items()}
-        ece = expected_calibration_error(reliability(self.probabilities, self.labels))
-        return {"loss": self.loss, **scores, "ece": ece}
+        """Those that a run records of the split, without a prefix."""
+        own = self.predictions.metrics
+        return {"loss": self.loss} | {key: own[key] for key in (*SCORES, "ece")}
 
 
 def record_training(
@@ -105,23 +101,16 @@ def write_split(folder: Path, result: SplitResult, class_names: Sequence[str]) -
     """Write the tables, figures and predictions of one split below `folder`; names each, once it
     is there.
     """
-    split, counts = result.name, result.counts
+    split, own = result.name, result.predictions
+    counts = own.counts
     yield from _write_confusion(folder, split, counts, class_names)
     report = classification.classification_report(counts, class_names)
     yield from write_table(folder, f"{split}/classification_report", report)
-    mistakes = mistakes_figure(
-        result.images.numpy(), result.labels.numpy(), result.probabilities.numpy(), class_names
-    )
+    mistakes = mistakes_figure(result.images.numpy(), own.labels, own.probabilities, class_names)
     write_png(mistakes, folder / split / "mistakes.png")
     yield f"{split}/mistakes.png"
-    with replacing(folder / split / "predictions.npz") as path:
-        np.savez(
-            path,
-            probabilities=result.probabilities.numpy(),
-            labels=result.labels.numpy(),
-            split_sha256=np.array(result.sha256),
-        )
-    yield f"{split}/predictions.npz"
+    own.write(folder / split / PREDICTIONS_FILE)
+    yield f"{split}/{PREDICTIONS_FILE}"
 
 
 def write_table(folder: Path, stem: str, rows: Sequence[Any]) -> Iterator[str]:

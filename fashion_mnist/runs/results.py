@@ -9,7 +9,6 @@ import torch
 from fashion_mnist.config.messages import first_line_of
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.metrics import classification
 from fashion_mnist.metrics.confusions import absent_classes, most_confused
 from fashion_mnist.models.network import num_parameters
 from fashion_mnist.runs.artifacts import SplitResult, record_split, record_training
@@ -54,7 +53,9 @@ class TrainedRun:
     def record_test(self, event_log: EventLog) -> None:
         """Record the metrics on the test set: it counts as read from here on."""
         result = self._evaluate("test")
-        record_dataset(event_log, self.dataset, "test", len(result.labels), self.dataset.sha256)
+        record_dataset(
+            event_log, self.dataset, "test", len(result.predictions.labels), self.dataset.sha256
+        )
         self._record(event_log, result)
         # last: these metrics are what says that the test set was read and recorded
         event_log.metrics(0, {f"test/{key}": value for key, value in result.metrics().items()})
@@ -84,8 +85,7 @@ class TrainedRun:
 
 def describe(result: SplitResult, class_names: Sequence[str]) -> str:
     """The run in words, in Markdown: its scores, and what it takes for what."""
-    scores = {key: float(value) for key, value in classification.summarize(result.counts).items()}
-    counts = result.counts.tolist()
+    scores, counts = result.metrics(), result.predictions.counts.tolist()
     absent = absent_classes(counts, class_names)
     lines = [
         f"**{result.name.capitalize()}: accuracy {scores['accuracy']:.2%}, "

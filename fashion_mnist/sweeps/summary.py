@@ -11,9 +11,9 @@ from statistics import fmean
 from fashion_mnist.analysis.effects import pareto_front
 from fashion_mnist.analysis.labels import metric_name, statistic_text
 from fashion_mnist.analysis.leaderboard import Leaderboard, begun_repetitions, rank, split_of
-from fashion_mnist.analysis.predictions import read_predictions
 from fashion_mnist.analysis.significance import RunResult
 from fashion_mnist.config.messages import plural
+from fashion_mnist.metrics.predictions import PREDICTIONS_FILE, read_predictions
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.identity import FAILURE_TAG, PRUNED_TAG, TRAINING_IMAGES_TAG, code_tags
 from fashion_mnist.runs.results import DESCRIPTION_TAG
@@ -101,7 +101,7 @@ def result_of(sweep: Sweep, job: Job, state: RunState) -> RunResult:
         num_validation=job.config.data.validation_size,
         num_training=int(tags.get(TRAINING_IMAGES_TAG, 0)),
         predictions=partial(
-            read_predictions, state.run_dir / "artifacts" / "validation" / "predictions.npz"
+            read_predictions, state.run_dir / "artifacts" / "validation" / PREDICTIONS_FILE
         ),
     )
 

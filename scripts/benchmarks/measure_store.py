@@ -11,7 +11,7 @@ from measuring import FMNIST, Table, in_turn, ratio, real_dataset, spread, whole
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
-from fashion_mnist.metrics.classification import confusion_counts
+from fashion_mnist.metrics.predictions import Predictions
 from fashion_mnist.plots.confusion import confusion_figure
 from fashion_mnist.plots.image_grid import mistakes_figure
 from fashion_mnist.plots.png import write_png
@@ -56,17 +56,20 @@ def measure_pictures(rounds: int) -> Table:
     logits = torch.randn(len(labels), data.num_classes, generator=draws)
     logits[torch.arange(len(labels)), labels] += 4  # most are right
     probabilities = logits.softmax(1)
-    counts = confusion_counts(labels[None], probabilities.argmax(1)[None], data.num_classes)[0]
-    result = SplitResult("validation", counts, 0.0, probabilities, labels, images, "")
     names = data.class_names
 
+    def asked() -> Predictions:
+        return Predictions(probabilities.numpy(), labels.numpy(), "")
+
     def pictures(folder: Path) -> None:
-        write_png(confusion_figure(counts.numpy(), names, "Validation"), folder / "counts.png")
-        arrays = (images.numpy(), labels.numpy(), probabilities.numpy())
-        write_png(mistakes_figure(*arrays, names), folder / "mistakes.png")
+        own = asked()
+        matrix = confusion_figure(own.counts.numpy(), names, "Validation")
+        write_png(matrix, folder / "counts.png")
+        mistakes = mistakes_figure(images.numpy(), own.labels, own.probabilities, names)
+        write_png(mistakes, folder / "mistakes.png")
 
     def everything(folder: Path) -> None:
-        list(write_split(folder, result, names))
+        list(write_split(folder, SplitResult("validation", asked(), 0.0, images), names))
 
     rows = []
     for what, subject in {"its two pictures": pictures, "these and its tables": everything}.items():

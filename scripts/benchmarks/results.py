@@ -26,11 +26,11 @@ from torch import Tensor
 
 from fashion_mnist.analysis.ensemble import average
 from fashion_mnist.analysis.labels import differing_axes
-from fashion_mnist.analysis.predictions import read_predictions
 from fashion_mnist.config.compose import Composer, check
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.metrics.classification import confusion_counts, f1, summarize
+from fashion_mnist.metrics.predictions import read_predictions
 from fashion_mnist.metrics.statistics import statistic, wilson_interval
 from fashion_mnist.runs.request import last_attempt
 from fashion_mnist.runs.run_dir import RunDir

@@ -18,6 +18,7 @@ from fashion_mnist.analysis.evaluation import (
     write_scores,
 )
 from fashion_mnist.analysis.networks import LabelledImages
+from fashion_mnist.metrics.predictions import Predictions
 
 NAMES = ("Trouser", "Bag", "Shirt")
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2, 2, 0])
@@ -38,7 +39,8 @@ IMAGES = torch.arange(8 * 6 * 5, dtype=torch.int64).to(torch.uint8).view(8, 6, 5
 
 def scores(*, with_robustness: bool = True) -> Scores:
     """Of eight images, five of them right."""
-    result = result_of(LabelledImages("test", IMAGES, LABELS, "digest", "here"), PROBABILITIES)
+    images = LabelledImages("test", IMAGES, LABELS, "digest", "here")
+    result = result_of(images, Predictions(PROBABILITIES.numpy(), LABELS.numpy(), "digest"))
     robustness = robustness_of(lambda _: PROBABILITIES, IMAGES, LABELS) if with_robustness else {}
     return Scores(result, NAMES, robustness)
 

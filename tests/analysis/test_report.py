@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from fashion_mnist.analysis.lookup import Selection
-from fashion_mnist.analysis.predictions import Pooled, Predictions, paired_counts, worst_pairs
+from fashion_mnist.analysis.predictions import Pooled, paired_counts, worst_pairs
 from fashion_mnist.analysis.report import build_report, command_of, content_of
 from fashion_mnist.analysis.report_page import check_output, write_report
+from fashion_mnist.metrics.predictions import Predictions
 from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.tracking.links import program
 from fashion_mnist.tracking.reader import Reader

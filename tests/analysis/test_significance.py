@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fashion_mnist.analysis.predictions import Predictions, PredictionsError
 from fashion_mnist.analysis.significance import (
     Comparison,
     Replicates,
     RunResult,
     compare_with_best,
 )
+from fashion_mnist.metrics.predictions import Predictions, PredictionsError
 from fashion_mnist.metrics.statistics import complete_cells, paired_test
 from fashion_mnist.tracking.recorded import SCORE
 

@@ -23,7 +23,7 @@ from rich.console import Console
 
 from fashion_mnist.analysis.leaderboard import rank
 from fashion_mnist.analysis.lookup import Selection
-from fashion_mnist.analysis.predictions import PairedCounts, Pooled, Predictions
+from fashion_mnist.analysis.predictions import PairedCounts, Pooled
 from fashion_mnist.analysis.report import build_report
 from fashion_mnist.analysis.report_page import report_page, write_report
 from fashion_mnist.analysis.significance import RunResult
@@ -31,6 +31,7 @@ from fashion_mnist.analysis.sweep_summary import write_summary
 from fashion_mnist.cli.console import in_words
 from fashion_mnist.config.compose import check
 from fashion_mnist.config.messages import ConfigError, PrintableFormatter, printable
+from fashion_mnist.metrics.predictions import Predictions
 from fashion_mnist.plots.confusion import confusion_figure
 from fashion_mnist.runs.artifacts import SplitResult, record_split
 from fashion_mnist.runs.event_log import EventLog
@@ -259,20 +260,17 @@ def test_descriptions_are_no_markdown_of_others(text: str) -> None:
 )
 def test_class_names_are_drawn_and_written_literally(name: str, tmp_path: Path) -> None:
     """No formula, no path, no crash: pictures, tables and JSON have the name as it is."""
-    names, counts = [name, "Bag"], torch.tensor([[3, 1], [2, 4]])
+    names, counts = [name, "Bag"], np.array([[3, 1], [2, 4]])
     result = SplitResult(
         name="test",
-        counts=counts,
+        predictions=Predictions(np.eye(2, dtype=np.float32)[[0, 0]], np.array([0, 1]), "0" * 64),
         loss=0.5,
-        probabilities=torch.tensor([[0.9, 0.1], [0.8, 0.2]]),
-        labels=torch.tensor([0, 1]),
         images=torch.zeros(2, 4, 4, dtype=torch.uint8),
-        sha256="0" * 64,
     )
     with EventLog(tmp_path / "run") as event_log, warnings.catch_warnings():
         warnings.simplefilter("error")
         record_split(event_log, result, names)
-        drawn, bare = (confusion_figure(counts.numpy(), own, "t") for own in (names, ["", "Bag"]))
+        drawn, bare = (confusion_figure(counts, own, "t") for own in (names, ["", "Bag"]))
     folder = tmp_path / "run/artifacts/test"
     assert json.loads((folder / "confusion_matrix.json").read_text())["labels"] == names
     with (folder / "classification_report.csv").open(newline="") as file:

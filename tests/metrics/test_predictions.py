@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fashion_mnist.analysis.predictions import PredictionsError, read_predictions
+from fashion_mnist.metrics.predictions import Predictions, PredictionsError, read_predictions
 
 
 def write(path: Path, **arrays: object) -> Path:
@@ -21,6 +21,15 @@ def test_predictions_come_back(tmp_path: Path) -> None:
     assert read.predicted.tolist() == [1, 0, 1]
     assert read.is_right.tolist() == [True, False, True]
     assert read.split_sha256 == "ab"
+
+
+def test_predictions_are_written_and_read(tmp_path: Path) -> None:
+    """To the bit."""
+    probabilities = np.array([[0.1, 0.9], [1 / 3, 2 / 3]], np.float32)
+    Predictions(probabilities, np.array([1, 0]), "ab").write(tmp_path / "p.npz")
+    read = read_predictions(tmp_path / "p.npz")
+    assert np.array_equal(read.probabilities, probabilities)
+    assert (read.labels.tolist(), read.split_sha256) == ([1, 0], "ab")
 
 
 @pytest.mark.parametrize(
