@@ -46,6 +46,18 @@ BEST_METRICS = {
     "test/f1_macro": "best/test_f1_macro",
     "test/loss": "best/test_loss",
 }
+# the tags that a repetition depends on, under the names that people read
+ORIGIN = {
+    "git_commit": "code (git commit)",
+    DATA_TAG: "data (SHA-256)",
+    "torch": "torch",
+    "python": "Python",
+    "cpu": "processor",
+    "device": "device",
+    "precision": "precision",
+    "threads": "threads",
+    "host": "host",
+}
 # parameters that name a chosen file, or what comes from one: the keys of the group follow from it
 EXPERIMENT = "experiment"
 FILES = (EXPERIMENT, "data", "model", "loss", "optimizer", "schedule", "training", "data.name")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fashion_mnist.analysis.effects import importances, main_effects
-from fashion_mnist.analysis.labels import REPLICATE_KEYS, metric_name, short_value
+from fashion_mnist.analysis.labels import ORIGIN, REPLICATE_KEYS, metric_name, short_value
 from fashion_mnist.analysis.leaderboard import FOLD, SEED, SPEED, Leaderboard, Setting
 from fashion_mnist.analysis.lookup import Selection, swept_keys
 from fashion_mnist.analysis.networks import read_images_of, stored_overrides
@@ -31,7 +31,6 @@ from fashion_mnist.runs.identity import TRAINING_IMAGES_TAG
 from fashion_mnist.tracking.links import train_command
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import (
-    DATA_TAG,
     FINGERPRINT_TAG,
     SPLITS,
     TEST_SCORE,
@@ -44,18 +43,6 @@ MOST_CURVE_RUNS = 20  # of each of them
 CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy", "val/f1_macro", "lr")
 MOST_VALUES = 8  # of an axis, named
 MOST_ORIGINS = 4  # values of a tag, named
-# the tags that a repetition depends on, under the names that people read
-ORIGIN = {
-    "git_commit": "code (git commit)",
-    DATA_TAG: "data (SHA-256)",
-    "torch": "torch",
-    "python": "Python",
-    "cpu": "processor",
-    "device": "device",
-    "precision": "precision",
-    "threads": "threads",
-    "host": "host",
-}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fashion_mnist.analysis.labels import ORIGIN
 from fashion_mnist.cli.output import (
     RESULTS,
     AsJson,
@@ -47,18 +48,10 @@ TAGS = {
     "sweep.objective": "ranked by",
     "copy_of": "copy of",
     "fingerprint": "fingerprint",
-    "weights_sha256": "weights",
-    "data_sha256": "data",
-    "git_commit": "code",
-    "device": "device",
-    "precision": "precision",
-    "threads": "threads",
+    "weights_sha256": "weights (SHA-256)",
+    **ORIGIN,
     "stack_size": "stack size",
-    "torch": "torch",
-    "python": "Python",
     "numerics": "numerics",
-    "cpu": "processor",
-    "host": "host",
 }
 
 
