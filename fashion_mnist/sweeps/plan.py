@@ -19,7 +19,8 @@ from fashion_mnist.launchers.local import LocalLauncher
 from fashion_mnist.models.network import num_parameters
 from fashion_mnist.models.summary import summarize
 from fashion_mnist.runs.events import SWEEPS
-from fashion_mnist.runs.request import SETTLED, Datasets
+from fashion_mnist.runs.request import SETTLED, Attempts, Datasets
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.stacks import build_architecture
 from fashion_mnist.sweeps.definition import Sweep, search_problems
 from fashion_mnist.sweeps.grouping import Grouping, JobStack
@@ -105,6 +106,7 @@ class Plan:
     folder: Path  # of the sweep
     grouping: Grouping
     stacks: Sequence[JobStack]  # of these jobs
+    datasets: Datasets
     preflight: Preflight
 
     @property
@@ -113,7 +115,7 @@ class Plan:
         return self.jobs[0].config
 
 
-def plan_sweep(sweep: Sweep, launcher: Launcher | None, datasets: Datasets) -> Plan:
+def plan_sweep(sweep: Sweep, launcher: Launcher | None) -> Plan:
     """Make the jobs, each composed and validated once, and measure what they will take.
 
     Args:
@@ -127,6 +129,7 @@ def plan_sweep(sweep: Sweep, launcher: Launcher | None, datasets: Datasets) -> P
     settings = sweep.settings
     if launcher is not None and (problems := launcher.problems()):
         raise ConfigError(problems)
+    datasets = Datasets()
     jobs = compose_jobs(sweep, sweep.samples(), datasets)
     config = jobs[0].config
     can_prune = isinstance(launcher, LocalLauncher)  # at once, after an epoch
@@ -148,13 +151,14 @@ def plan_sweep(sweep: Sweep, launcher: Launcher | None, datasets: Datasets) -> P
         from fashion_mnist.sweeps.search import trials_done  # Optuna takes its time
 
         done = trials_done(folder, retry_failed=settings.retry_failed)
-        # these stand for trials to come, also where their own runs have ended
-        runs = unique_runs([jobs[0], jobs[-1]])
+        # these stand for trials to come, whatever came of their own runs
+        new = Attempts("new", RunDir(folder / "none"))
+        runs = [replace(job, attempts=new) for job in unique_runs([jobs[0], jobs[-1]])]
         grouping = _grouping(sweep, launcher, runs)
         is_left = done < settings.n_trials
         stacks = grouping.stacks(runs if is_left else [], measures_all=True)
         preflight = _search_preflight(sweep, done, stacks, grouping.capacity)
-    return Plan(jobs, folder, grouping, stacks, preflight)
+    return Plan(jobs, folder, grouping, stacks, datasets, preflight)
 
 
 def _grouping(sweep: Sweep, launcher: Launcher | None, runs: Sequence[Job]) -> Grouping:

@@ -101,8 +101,7 @@ def run_sweep(sweep: Sweep, hydra: HydraJobs, *, dry_run: bool) -> int:
         DataError: data is missing or damaged.
         RunError: another process trains this sweep, or the store must answer and does not.
     """
-    datasets = Datasets()
-    plan = plan_sweep(sweep, hydra.own_launcher, datasets)
+    plan = plan_sweep(sweep, hydra.own_launcher)
     log.info(full_text(plan.preflight) if dry_run else short_text(plan.preflight))
     for note in sweep.composer.notes():
         log.info(note)
@@ -123,7 +122,7 @@ def run_sweep(sweep: Sweep, hydra: HydraJobs, *, dry_run: bool) -> int:
             log.info("sweep %s in %s", sweep.name, short_path(plan.folder))
             hydra.begin(sweep, parent.id)
             began = time.monotonic()
-            trained = _train_all(sweep, plan, hydra, datasets, parent.id, stop)
+            trained = _train_all(sweep, plan, hydra, parent.id, stop)
             seconds = time.monotonic() - began
             if trained.is_stopped:
                 log.error("stopped by %s; the same command goes on", stop.request or "SIGINT")
@@ -187,12 +186,7 @@ class Trained:
 
 
 def _train_all(
-    sweep: Sweep,
-    plan: Plan,
-    hydra: HydraJobs,
-    datasets: Datasets,
-    parent: str,
-    stop: StopRequests,
+    sweep: Sweep, plan: Plan, hydra: HydraJobs, parent: str, stop: StopRequests
 ) -> Trained:
     """Train the jobs of a grid, or those that a search asks for."""
     jobs, results = list[Job](), dict[int, RunResult]()
@@ -206,7 +200,7 @@ def _train_all(
     )
     batches: Iterable[Batch] = [Batch(plan.jobs, plan.stacks)]
     if sweep.is_search:
-        batches = _search_batches(sweep, plan, datasets, progress)
+        batches = _search_batches(sweep, plan, progress)
     launcher, capacity = hydra.own_launcher, plan.grouping.capacity
     try:
         with (
@@ -234,9 +228,7 @@ def _train_all(
     return Trained(jobs, results)
 
 
-def _search_batches(
-    sweep: Sweep, plan: Plan, datasets: Datasets, progress: Progress
-) -> Iterator[Batch]:
+def _search_batches(sweep: Sweep, plan: Plan, progress: Progress) -> Iterator[Batch]:
     """The jobs of earlier commands, then those of new trials, until there are as many as wanted.
 
     Each batch's scores are told to the search when the next one is asked for.
@@ -264,7 +256,7 @@ def _search_batches(
         search.retry_failed()
     asked: list[Trial] = []
     # what these lack are seeds that are new; what this search gave up stays as it is
-    jobs, num_jobs = _compose_trials(sweep, search.known(), datasets, keeps_pruned=True), 0
+    jobs, num_jobs = _compose_trials(sweep, search.known(), plan.datasets, keeps_pruned=True), 0
     while True:
         num_jobs += len(jobs)
         stacks = plan.grouping.stacks(runs_to_train(jobs))
@@ -285,7 +277,7 @@ def _search_batches(
         asked = search.ask(sweep.batch_size(capacity.number, is_here=capacity.is_here))
         if not asked:
             return
-        jobs = _compose_trials(sweep, asked, datasets, first_number=num_jobs)
+        jobs = _compose_trials(sweep, asked, plan.datasets, first_number=num_jobs)
 
 
 def _compose_trials(

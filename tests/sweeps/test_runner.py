@@ -302,14 +302,19 @@ def test_a_launcher_of_hydras_gets_each_run_once(
 
 def test_a_search_estimates_the_trials_that_are_to_go(data: Path) -> None:
     """Also where the runs that stand for them were trained before; nothing where none is to go."""
-    words = [*data_overrides(data), *SMALL, NOWHERE, "seed=0", "model.width=4,6"]
-    jobs = RecordedJobs(train=train_each)
-    assert run_sweep(check_sweep(words, Composer()), jobs, dry_run=False) == 0
-    search = check_sweep([*words, "sweep.sampler=random", "sweep.n_trials=2"], Composer())
-    before = short_text(plan_sweep(search, LocalLauncher(), Datasets()).preflight)
-    assert "0 of 2 trials done, 2 to go\nin stacks of up to 1, about " in before
+    words = [*data_overrides(data), *SMALL, NOWHERE, "seed=0", "training.threads=auto"]
+    sampler = ["sweep.sampler=random", "sweep.n_trials=2"]
+    jobs = RecordedJobs(train=train_each)  # on all cores
+    grid = check_sweep([*words, "model.width=4,6"], Composer())
+    assert run_sweep(grid, jobs, dry_run=False) == 0
+    search = check_sweep([*words, *sampler, "model.width=4,6"], Composer())
+    plan = plan_sweep(search, LocalLauncher())
+    said = short_text(plan.preflight)
+    assert "0 of 2 trials done, 2 to go\nin stacks of up to 1, about " in said
+    fresh = check_sweep([*words, *sampler, "model.width=8,10"], Composer())
+    assert plan.grouping.capacity == plan_sweep(fresh, LocalLauncher()).grouping.capacity
     assert run_sweep(search, jobs, dry_run=False) == 0
-    after = plan_sweep(search, LocalLauncher(), Datasets()).preflight
+    after = plan_sweep(search, LocalLauncher()).preflight
     assert full_text(after).startswith("search (random): 2 of 2 trials done, 0 to go\n\naxes")
     assert after.costs == []
 
