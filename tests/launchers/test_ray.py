@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 
 from fashion_mnist.config.compose import Composer
 from fashion_mnist.data.idx import DataError
+from fashion_mnist.launchers import ray as ray_launcher
 from fashion_mnist.launchers.base import Capacity
 from fashion_mnist.launchers.ray import RayLauncher, RayWorkers
 from fashion_mnist.launchers.remote import Storage
@@ -182,6 +183,31 @@ def test_runs_come_back_where_nothing_is_shared(data: Path, workers: RayWorkers)
     assert (jobs[0].run_dir.artifacts / "validation" / "confusion_matrix.png").exists()
     here = weights_here(data, variants[0], variants[2])
     assert weights([jobs[0], jobs[2]]) == here
+
+
+def test_no_archive_is_made_for_a_cluster_of_this_machine(
+    data: Path, workers: RayWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tasks see the run directories; to pack thousands before the first step takes long."""
+    jobs = make(data, "seed=0 training.epochs=4")
+
+    def stop() -> None:
+        if jobs[0].run_dir.history():
+            raise StopRequested(signal.SIGINT)
+
+    with pytest.raises(StopRequested):
+        train_jobs(jobs, TrainingSetup(check_for_stop=stop))
+    assert jobs[0].run_dir.epoch() > 0
+
+    def pack(folder: Path) -> bytes:
+        raise AssertionError(folder)
+
+    monkeypatch.setattr(ray_launcher, "pack_run_dir", pack)
+    workers._begin()
+    here = replace(workers, _launcher=RayLauncher())
+    train_jobs(jobs, TrainingSetup(workers=here))
+    assert jobs[0].run_dir.status() == "FINISHED"
+    assert jobs[0].run_dir.tags()["mlflow.fmnist.pid"] != str(os.getpid())
 
 
 def test_a_search_tries_several_settings_at_once(data: Path, workers: RayWorkers) -> None:
