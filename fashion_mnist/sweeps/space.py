@@ -69,11 +69,22 @@ class Space:
         return self._combine([axis for axis in self.axes if axis.is_replicate])
 
     def active(self, values: Mapping[str, str]) -> dict[str, str]:
-        """The values of a job without the axes that do not count in it."""
+        """A job's values without axes whose condition fails, also because one is dropped."""
+        kept = dict(values)
         if not self.conditions:
-            return dict(values)
-        known = {key: text for key, _, text in map(_split, self.fixed)}
-        return _drop_idle(values, known, self.conditions)
+            return kept
+        fixed = {key: text for key, _, text in map(_split, self.fixed)}
+        while True:
+            now = {**fixed, **kept}
+            idle = {
+                key
+                for axis in self.axes
+                if not holds(self.conditions.get(axis.name, {}), now)
+                for key in axis.keys
+            }
+            if not idle & kept.keys():
+                return kept
+            kept = {key: text for key, text in kept.items() if key not in idle}
 
     def overrides_of(self, values: Mapping[str, str]) -> tuple[str, ...]:
         """What a job with these active values is composed from."""
@@ -277,20 +288,6 @@ def holds(condition: Mapping[str, tuple[str, ...]], values: Mapping[str, str]) -
         key in values and same_text(values[key]) in map(same_text, texts)
         for key, texts in condition.items()
     )
-
-
-def _drop_idle(
-    values: Mapping[str, str], fixed: Mapping[str, str], conditions: Conditions
-) -> dict[str, str]:
-    """A job's values without those whose condition fails, also because of one that is dropped."""
-    kept = dict(values)
-    while True:
-        now = {**fixed, **kept}
-        failed = {name for name, condition in conditions.items() if not holds(condition, now)}
-        idle = {key for name in failed for key in name.split(", ")} & kept.keys()
-        if not idle:
-            return kept
-        kept = {key: text for key, text in kept.items() if key not in idle}
 
 
 def _read_conditions(
