@@ -243,8 +243,22 @@ class Leaderboard:
             width: of the terminal, in characters; None for as wide as the cells are.
             limit: the first so many rows; None for all that are shown.
         """
+        return text_table(self.rows()[:limit], self._columns(), width)
+
+    def markdown(self, limit: int | None = None) -> list[str]:
+        """The rows as a table of Markdown, for a README or a paper: all columns of `text`."""
+        rows = self.rows()[:limit]
+        head = [own.key for own in self._columns() if any(row.get(own.key) for row in rows)]
+        lines = [head, ["---" if key in ("setting", "vs. best") else "--:" for key in head]]
+        lines += [
+            [(code if key == "setting" else plain)(row.get(key, "")) for key in head]
+            for row in rows
+        ]
+        return [markdown_row(cells) for cells in lines]
+
+    def _columns(self) -> list[Column]:
         score, test = metric_name(self.score), metric_name(TEST_SCORE)
-        columns = [
+        return [
             Column("", "", is_number=True),
             Column("setting", "setting", can_shrink=True),
             Column(score, score),
@@ -254,20 +268,6 @@ class Leaderboard:
             Column("adjusted p", "Holm-adjusted p", priority=2),
             Column(test, test, priority=1),
         ]
-        return text_table(self.rows()[:limit], columns, width)
-
-    def markdown(self, limit: int | None = None) -> list[str]:
-        """The rows as a table of Markdown, for a README or a paper: all columns of `text`."""
-        rows = self.rows()[:limit]
-        score, test = metric_name(self.score), metric_name(TEST_SCORE)
-        wanted = ["", "setting", score, "95 % interval", "runs", "vs. best", "adjusted p", test]
-        head = [key for key in wanted if any(row.get(key) for row in rows)]
-        lines = [head, ["---" if key in ("setting", "vs. best") else "--:" for key in head]]
-        lines += [
-            [(code if key == "setting" else plain)(row.get(key, "")) for key in head]
-            for row in rows
-        ]
-        return [markdown_row(cells) for cells in lines]
 
     def notes(self) -> list[str]:
         """What a reader of the table must know, a paragraph each."""
