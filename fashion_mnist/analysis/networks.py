@@ -126,8 +126,8 @@ def _why_missing(store: Reader, run: RecordedRun) -> str:
     is_known = typed and not isinstance(typed, str)
     command = f": {train_command([*typed, always])}" if is_known else ""
     return (
-        f"the network of {_named(run)} was not recorded, for tracking.model=auto leaves those of "
-        f"sweeps out{gone}: the same command again with {always} {what}{command}"
+        f"the network of {_named(run)} was not recorded (tracking.model=auto leaves out those of "
+        f"sweeps){gone}: the same command again with {always} {what}{command}"
     )
 
 
