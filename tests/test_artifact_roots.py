@@ -93,6 +93,26 @@ def test_a_copy_writes_to_its_own_store(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(Reader("sqlite:///mlflow.db").runs()) == 2
 
 
+def test_outputs_may_move_to_another_disk_behind_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sent from there goes to the store that is here, and no other is made there."""
+    project, disk = tmp_path / "project", tmp_path / "disk"
+    project.mkdir()
+    disk.mkdir()
+    monkeypatch.chdir(project)
+    record(project, "a")
+    (project / "outputs").rename(disk / "outputs")
+    (project / "outputs").symlink_to(disk / "outputs")
+    assert sync(Path("outputs")).is_complete
+    record(project, "b")
+    assert [path.name for path in disk.iterdir()] == ["outputs"]
+    runs = Reader("sqlite:///mlflow.db").runs()
+    assert [Path(run.directory) for run in runs] == [
+        project / "outputs/runs" / name for name in ("b", "a")
+    ]
+
+
 LOADED = """
 import sys, mlflow, numpy as np
 mlflow.set_tracking_uri("sqlite:///mlflow.db")

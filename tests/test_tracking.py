@@ -35,7 +35,9 @@ from fashion_mnist.runs.events import LOG_FILE
 from fashion_mnist.runs.files import run_lock
 from fashion_mnist.runs.run_state import Destination, RunState
 from fashion_mnist.tracking.checks import check_store, root_cause
-from fashion_mnist.tracking.saved_views import view_links
+from fashion_mnist.tracking.reader import Reader
+from fashion_mnist.tracking.recorded import SCORE
+from fashion_mnist.tracking.saved_views import sweep_view, view_links
 from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.upload_state import (
     Outcome,
@@ -293,7 +295,7 @@ def write_sweep(output_dir: Path, name: str, uri: str) -> str:
     with run_lock(folder), EventLog(folder) as event_log:
         event_log.destination(uri, EXPERIMENT)
         event_log.start(name, {}, {"sweep": name})
-        event_log.view(f"sweep-{name}", name, ["model.width"], ["model.width"])
+        event_log.view(f"sweep-{name}", name, ["model.width"], ["model.width"], SCORE)
         event_log.status("FINISHED")
         return event_log.id
 
@@ -443,6 +445,31 @@ def test_children_of_a_sweep_that_was_thrown_away_stay_away(output_dir: Path, ur
         assert after["early0"].info.lifecycle_stage == "deleted"
 
 
+def test_a_run_that_has_not_begun_is_nothing_to_send(output_dir: Path, uri: str) -> None:
+    """As a kill between the first two lines of its log leaves it: there is nothing to wait for."""
+    with EventLog(make_folder(output_dir)) as event_log:
+        event_log.destination(uri, EXPERIMENT)
+    write_whole_run(make_folder(output_dir, "b"), uri)
+    outcome = sync(output_dir)
+    assert outcome.is_complete
+    assert len(outcome.uploads) == 1
+
+
+@pytest.mark.parametrize(
+    ("score", "is_ascending"), [("final/val_f1_macro", False), ("final/val_loss", True)]
+)
+def test_the_view_of_a_sweep_has_its_own_best_first(score: str, is_ascending: bool) -> None:
+    """Table and charts are by the metric that its settings are ranked by."""
+    state = json.loads(json.loads(sweep_view("s", AXES, AXES, score, "0"))["state"])
+    assert (state["orderByKey"], state["orderByAsc"]) == (f"metrics.`{score}`", is_ascending)
+    assert state["selectedColumns"][1] == f"metrics.`{score}`"
+    [parallel, bars, _] = state["compareRunCharts"]
+    assert (parallel["selectedMetrics"], bars["metricKey"]) == ([score], score)
+
+
+AXES = ["model.width"]
+
+
 def test_view_changed_again_is_replaced(output_dir: Path, uri: str) -> None:
     """The last word of the event log is the view that the experiment has."""
     write_sweep(output_dir, "s", uri)
@@ -450,7 +477,7 @@ def test_view_changed_again_is_replaced(output_dir: Path, uri: str) -> None:
     folder = output_dir / "sweeps" / "s"
     with run_lock(folder), EventLog(folder) as event_log:
         axes = ["model.width", "optimizer.lr"]
-        event_log.view("sweep-s", "more", [*axes, "seed"], axes)
+        event_log.view("sweep-s", "more", [*axes, "seed"], axes, SCORE)
     assert sync(output_dir).is_complete
     experiment = MlflowClient(uri).get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
@@ -602,6 +629,8 @@ def test_dead_run_ends_as_killed_and_resumes_as_itself(output_dir: Path, uri: st
     with run_lock(folder), begin(folder, uri) as event_log:
         sync(output_dir)
         assert find_only_run(uri).info.status == "RUNNING"
+        [going_on] = Reader(uri).runs()
+        assert (going_on.end, going_on.duration) == (None, None)
         event_log.metrics(1, {"val/loss": 9.0})
         event_log.metrics(2, {"val/loss": 0.25})
         event_log.status("FINISHED")

@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.files import run_lock
+from fashion_mnist.tracking.recorded import SCORE
 from fashion_mnist.tracking.saved_views import COLUMNS, CURVES, IMAGES, sweep_link, view_links
 from fashion_mnist.tracking.server import mlflow_server, ui, wait_until_ready
 from fashion_mnist.tracking.uploader import sync
@@ -161,7 +162,7 @@ def record_sweep(folder: Path, uri: str) -> str:
         event_log.destination(uri, "fashion-mnist")
         event_log.start("small grid", {}, {})
         axes = ["model.width", "model.activation"]
-        event_log.view("sweep-1", "Sweep: small grid", axes, axes)
+        event_log.view("sweep-1", "Sweep: small grid", axes, axes, SCORE)
         event_log.status("FINISHED")
         return event_log.id
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from fashion_mnist.metrics.statistics import ALPHA, Interval, Statistic
 from fashion_mnist.plots.scale import as_numbers
-from fashion_mnist.tracking.recorded import DATA_TAG
+from fashion_mnist.tracking.recorded import DATA_TAG, DIRECTIONS
 
 REPLICATE_KEYS = ("seed", "data.fold")  # they repeat a setting
 ABSENT = "–"  # where a row has no value
@@ -29,13 +29,6 @@ METRIC_NAMES = {
 }
 # how good probabilities are; the lower the better
 CALIBRATION = ("ece", "brier", "nll")
-# each metric that settings can be ranked by, and the direction that is better
-DIRECTIONS = {
-    "final/val_accuracy": "maximize",
-    "final/val_f1_macro": "maximize",
-    "final/val_loss": "minimize",
-    "parameters": "minimize",
-}
 # what the run of a sweep records of its best setting, by the metric that it is the mean of
 BEST_METRICS = {
     "final/val_accuracy": "best/val_accuracy",

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from fashion_mnist.analysis.labels import (
     BEST_METRICS,
-    DIRECTIONS,
     lower_is_better,
     metric_name,
 )
 from fashion_mnist.config.messages import did_you_mean, shown
 from fashion_mnist.metrics.statistics import Replicate
-from fashion_mnist.tracking.recorded import OBJECTIVE_TAG, SCORE, SWEEP_TAG, RecordedRun
+from fashion_mnist.tracking.recorded import DIRECTIONS, OBJECTIVE_TAG, SCORE, SWEEP_TAG, RecordedRun
 
 if TYPE_CHECKING:
     from fashion_mnist.tracking.reader import Reader

@@ -77,6 +77,21 @@ def _line(text: str) -> str:
     return text
 
 
+# by which runs are found, compared and gone on with, and what begins as the last four do
+OWN_TAGS = (
+    *("code_sha256", "copy_of", "cpu", "data_sha256", "device", "early_stopping", "failure"),
+    *("fingerprint", "git_commit", "host", "numerics", "precision", "pruned", "python"),
+    *("recovery", "split_sha256", "stack_size", "sweep", "threads", "torch", "training_images"),
+    *("weights_sha256", "mlflow.", "sweep.", "comparison.", "fashion_mnist."),
+)
+
+
+def _not_a_tag_of_ours(name: str) -> str:
+    if name in OWN_TAGS or name.startswith(OWN_TAGS[-4:]):
+        raise ValueError("a tag of ours")
+    return name
+
+
 NOT_RESERVED = OtherThan(("latest", "best"))  # by which commands find runs
 Whole = Annotated[int, Strict(), Le(MOST)]
 Number = Annotated[float, Strict(), AllowInfNan(False)]
@@ -91,7 +106,12 @@ Rate = (
     Annotated[Number, Interval(ge=0, le=0)]
     | Annotated[Number, Interval(gt=Dropout.smallest_rate, lt=1)]
 )
-TagName = Annotated[str, BeforeValidator(str), StringConstraints(pattern=r"^\w[\w. -]{0,200}$")]
+TagName = Annotated[
+    str,
+    BeforeValidator(str),
+    StringConstraints(pattern=r"^\w[\w. -]{0,200}$"),
+    AfterValidator(_not_a_tag_of_ours),
+]
 Units = Annotated[Whole, Interval(ge=1, le=100_000)]
 _Plain = Annotated[str, Strict()] | Flag | Whole | Number
 Decision = Literal["auto", "always", "never"]
@@ -218,7 +238,10 @@ class TrackingConfig(Group):
     run_name: OwnName | None
     tags: Annotated[
         dict[TagName, _Plain],
-        InWords("a mapping whose names have letters, digits, spaces and _ . - only"),
+        InWords(
+            "a mapping whose names have letters, digits, spaces and _ . - only, and are none that "
+            "a run has anyway (mlflow.…, fingerprint, host, pruned …)"
+        ),
     ]
     model: Decision
     offline: Decision

@@ -36,7 +36,8 @@ def absolute_uri(uri: str, folder: Path | None = None, *, name: str = "tracking.
         path, options = _split(uri)
         if path and ":memory:" not in path:
             own = os.path.expanduser(path)  # noqa: PTH111 (Path's raises where there is no home)
-            absolute = ((folder or Path.cwd()) / own).resolve()
+            # by the words first: a folder of outputs may be a link to another disk
+            absolute = Path(os.path.normpath((folder or Path.cwd()) / own)).resolve()
             if len(str(absolute).splitlines()) > 1:
                 raise ValueError(f"{name} must be a path on one line, got {str(absolute)!r}")
             return f"{SQLITE}{absolute}{options}"

@@ -49,7 +49,7 @@ def samples_figure(
     log_missing_letters(class_names)
     names = [shortened(name, CAPTION_SIZE, LONGEST_TEXT) for name in class_names]
     left, top, row = max(text_width(name, CAPTION_SIZE) for name in names) + 32, 20, 60
-    column = row * images.shape[2] / images.shape[1]
+    column = max(row * min(1.0, images.shape[2] / images.shape[1]), 8.0)
     page = new_page(left + per_class * column + 20, 2 * top + row * len(names))
     shown = first_of_each_class(labels, len(names), per_class)
     for index, (name, own) in enumerate(zip(names, shown, strict=True)):
@@ -249,6 +249,7 @@ def _paste(
 ) -> None:
     """Paste an image, its longer side scaled to `side`, with sharp squares for pixels."""
     height, width = image.shape[:2]
-    size = round(width * side / max(height, width)), round(height * side / max(height, width))
+    scale = side / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
     scaled = Image.fromarray(image).resize(size, Image.Resampling.BOX)
     page.paste(scaled, (round(middle[0] - size[0] / 2), round(middle[1] - size[1] / 2)))

@@ -5,6 +5,7 @@ import os
 import posixpath
 import re
 import shutil
+import socket
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -35,11 +36,13 @@ def check_names(names: Sequence[str] | Mapping[str, Any]) -> None:
 def _repair(run_dir: Path) -> bool:
     """Cuts a log back to the events that can be read; hold the directory's lock.
 
-    The log is replaced, not shortened: a process on another host that was taken for dead may still
-    write to it, and must not write into what is there now. Where more than a half-written line is
-    wrong with it, the log as it was is kept beside it, the user is told, and this is true.
+    The log is replaced, not shortened, also where nothing is wrong with what another host wrote: a
+    process there that was taken for dead may still write to it, and must not write into what is
+    there now. Where more than a half-written line is wrong with it, the log as it was is kept
+    beside it, the user is told, and this is true.
     """
-    path, end = run_dir / LOG_FILE, RunState.read(run_dir).mark
+    state = RunState.read(run_dir)
+    path, end = run_dir / LOG_FILE, state.mark
     rest = rest_after(run_dir, end)
     wrong = damage(run_dir, end)
     if not wrong and b"\0" in rest:
@@ -52,7 +55,8 @@ def _repair(run_dir: Path) -> bool:
                 shutil.copyfile(path, beside)
             kept = f" (kept as {copy.name})"
         log.warning("%s %s%s: going on from what can be read of it", path, wrong, kept)
-    if rest:
+    here = socket.gethostname()
+    if rest or state.tags.get("host", here) != here:
         with path.open("rb") as file, replacing(path) as beside:
             beside.write_bytes(file.read(end.offset))
     return bool(wrong)
@@ -184,7 +188,9 @@ class EventLog:
         """The trained network: a safetensors file, by its path from the run's directory."""
         self._append("model", {"path": self._existing(path, self.run_dir)})
 
-    def view(self, key: str, name: str, columns: Sequence[str], axes: Sequence[str]) -> None:
+    def view(
+        self, key: str, name: str, columns: Sequence[str], axes: Sequence[str], score: str
+    ) -> None:
         """A saved view of the experiment, on the runs whose parent this one is; replaces `key`.
 
         Args:
@@ -192,10 +198,12 @@ class EventLog:
             name: the view's name in MLflow.
             columns: names of parameters, the first columns of the table.
             axes: names of parameters, the axes of a chart.
+            score: the metric that the runs are ranked by.
         """
         if not re.fullmatch(r"[\w\-]{1,100}", key):
             raise ValueError(f"a view's key takes letters, digits and _- only, got {key!r}")
         content = {"key": key, "name": name, "columns": list(columns), "axes": list(axes)}
+        content |= {"score": score}
         if self.state.views.get(key) != content:
             self._append("view", content)
 

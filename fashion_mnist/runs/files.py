@@ -179,7 +179,8 @@ class ProcessLock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = FileLock(path, thread_local=False)
+        # the soft lock that it would turn to outlives a killed process
+        self._lock = FileLock(path, thread_local=False, fallback_to_soft=False)
         self._holder_file = path.with_name(f"{path.name}.holder")
         self._released = Event()
 
@@ -195,6 +196,8 @@ class ProcessLock:
                 self._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
             except TimeoutError:
                 return False
+            except OSError as error:  # of a file system without locks, it has no name
+                raise OSError(error.errno, error.strerror, str(self.path)) from error
             if not self._is_held_elsewhere():
                 break
             self._lock.release()

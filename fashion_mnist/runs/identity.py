@@ -18,6 +18,7 @@ NUMERICS_TAG = "numerics"  # what a run is recorded with
 FAILURE_TAG = "failure"  # why a run failed, in one line
 PRUNED_TAG = "pruned"  # after which epoch a search gave it up
 TRAINING_IMAGES_TAG = "training_images"  # how many images a network was trained on
+NO_COMMIT = "none"  # no repository tracks the package
 MOST_REMOVED = 3  # attempts in a row that a user may have removed, and a later one counts still
 
 # Where and how a run is computed and recorded, not what it is; the data's hash is in for its place.
@@ -80,7 +81,7 @@ def _attempt(folder: Path) -> int:
 @cache  # for a process trains what it has imported
 def code_tags() -> dict[str, str]:
     """Which code trains a run: the hash of this package's files, and the commit that has them."""
-    return {"code_sha256": code_sha256(PACKAGE), "git_commit": git_commit(PACKAGE) or "none"}
+    return {"code_sha256": code_sha256(PACKAGE), "git_commit": git_commit(PACKAGE) or NO_COMMIT}
 
 
 def code_sha256(package: Path) -> str:

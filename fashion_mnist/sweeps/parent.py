@@ -56,7 +56,7 @@ def open_parent(
         parameters = [key for name in axes for key in name.split(", ")]
         # a repetition is no part of a setting: its lines would hide what the others say
         settings = [key for key in parameters if key not in REPLICATE_KEYS]
-        event_log.view(view_key(folder), f"Sweep: {name}", columns=parameters, axes=settings)
+        event_log.view(view_key(folder), f"Sweep: {name}", parameters, settings, objective)
         event_log.status("RUNNING")
         if wants_uploader(config):
             begin_uploading(folder.parents[1])

@@ -9,8 +9,10 @@ import configparser
 import json
 import os
 import re
+import shlex
 import socket
 import sqlite3
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -27,6 +29,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from fashion_mnist.config.messages import disk_trouble, first_line_of
 from fashion_mnist.config.store_uri import (
     DATABASE_PORTS,
+    SQLITE,
     absolute_uri,
     has_password,
     sqlite_path,
@@ -150,7 +153,9 @@ def schema_problem(path: Path) -> tuple[str, str] | None:
     Raises:
         sqlite3.Error: the file cannot be read.
     """
-    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as file:
+    # rw lets sqlite put right what a writer that was killed has left half done
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as file:
+        file.execute("PRAGMA query_only = ON")
         tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master")}
         has_revision = "alembic_version" in tables
         rows = file.execute("SELECT version_num FROM alembic_version") if has_revision else ()
@@ -167,7 +172,8 @@ def schema_problem(path: Path) -> tuple[str, str] | None:
         words = f"{path} was made by a newer MLflow ({metadata.version('mlflow')} is installed here"
         return f"{words}, which does not know its schema {revision})", "choose another tracking.uri"
     words = f"{path} was made by an older MLflow: its schema is {revision}, not {newest}"
-    return words, f"keep a copy of it, then: mlflow db upgrade sqlite:///{path}"
+    command = f"{shlex.quote(sys.executable)} -m mlflow db upgrade {shlex.quote(f'{SQLITE}{path}')}"
+    return words, f"keep a copy of it, then: {command}"
 
 
 @cache  # it reads dozens of files

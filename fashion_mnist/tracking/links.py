@@ -50,7 +50,9 @@ def pages(outcome: Outcome, link: Callable[[str, Upload], str]) -> list[str]:
         link: the page of a run on a server such as `http://127.0.0.1:5000`.
     """
     if not outcome.is_complete or not outcome.uploads:
-        return [f"not sent yet: {outcome.reason}; `fmnist sync` will send it"]
+        folders = [Path(short_path(run.run_dir.parents[1])) for run in outcome.uploads]
+        command = program("sync") + (output_option(folders[0]) if folders else "")
+        return [f"not sent yet: {outcome.reason}; `{command}` will send it"]
     return [_page(run, link) for run in outcome.uploads]
 
 
@@ -64,14 +66,17 @@ def _page(run: Upload, link: Callable[[str, Upload], str]) -> str:
     uri = run.destination.address
     if uri.startswith("http"):
         return f"in the browser: {link(uri, run)}"
-    return f"in the browser: {program('ui')}, then {link(LOCAL_SERVER, run)}"
+    return f"in the browser: {program('ui')}{_uri_option(run)}, then {link(LOCAL_SERVER, run)}"
 
 
 def show_command(outcome: Outcome) -> list[str]:
     """The command that shows the newest run of the store in the terminal; none if unsent."""
     if not outcome.is_complete or not outcome.uploads:
         return []
-    uri = without_password(outcome.uploads[0].destination.address)
-    is_default = uri == absolute_uri(DEFAULT_STORE)
-    option = "" if is_default else f" --uri {shlex.quote(uri)}"
-    return [f"in the terminal: {program('show')} latest{option}"]
+    return [f"in the terminal: {program('show')} latest{_uri_option(outcome.uploads[0])}"]
+
+
+def _uri_option(run: Upload) -> str:
+    """What a command that reads the run's store needs after it, if it is not the default."""
+    uri = without_password(run.destination.address)
+    return "" if uri == absolute_uri(DEFAULT_STORE) else f" --uri {shlex.quote(uri)}"

@@ -12,17 +12,20 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from mlflow.entities import Run
+from mlflow.exceptions import RestException
 
 from fashion_mnist.runs.events import START, holds, log_size
 from fashion_mnist.runs.files import file_in
+from fashion_mnist.runs.identity import NO_COMMIT
 from fashion_mnist.runs.run_state import Destination, RunState
 from fashion_mnist.tracking.packaged_model import UnreadableError, save_network
-from fashion_mnist.tracking.recorded import COPY_TAG, ID_TAG, PARENT_TAG, STATE_TAG
+from fashion_mnist.tracking.recorded import COPY_TAG, ID_TAG, PARENT_TAG, SCORE, STATE_TAG
 from fashion_mnist.tracking.saved_views import sweep_view
 from fashion_mnist.tracking.store import IMAGES_TAG, Point, Store
 from fashion_mnist.tracking.upload_state import UploadState
 from fashion_mnist.tracking.watched_log import WatchedLog
 
+SERVER_ERRORS = 500  # and above: the server does not say what it has done
 CREATE_SECONDS = 60  # a server that was asked to make a run may be at it for so long
 
 log = logging.getLogger(__name__)
@@ -86,7 +89,8 @@ class LogUpload:
             except UnreadableError as error:
                 log.warning("%s: left out", error)
         for view in news.views.values():
-            page = sweep_view(view["name"], view["columns"], view["axes"], run_id)
+            score = str(view.get("score", SCORE))  # older logs have none
+            page = sweep_view(view["name"], view["columns"], view["axes"], score, run_id)
             self.store.save_view(self.state.experiment_id, view["key"], page)
         # last of all: a reader that sees a run ended may read what it left
         if news.status:
@@ -126,7 +130,7 @@ class LogUpload:
 
     def _create(self, state: RunState, experiment_id: str, relatives: Relatives) -> None:
         waited = time.time() - self.state.requested_ms / 1000
-        if waited < CREATE_SECONDS:  # also in the life of another uploader
+        if 0 <= waited < CREATE_SECONDS:  # also in the life of another uploader
             raise OSError("the store did not answer when the run was made; it may still make it")
         self.state = UploadState(experiment_id=experiment_id)
         if self.destination.address.startswith("http"):
@@ -134,9 +138,15 @@ class LogUpload:
         name = self.destination.name or state.name
         tags = {ID_TAG: self.identity, STATE_TAG: place_of(self.run_dir), **relatives.tags()}
         tags["mlflow.source.name"] = "fmnist train"
-        if "git_commit" in state.tags:
-            tags["mlflow.source.git.commit"] = state.tags["git_commit"]
-        run_id = self.store.create_run(experiment_id, name, state.started_ms, tags)
+        if (commit := state.tags.get("git_commit", NO_COMMIT)) != NO_COMMIT:
+            tags["mlflow.source.git.commit"] = commit
+        try:
+            run_id = self.store.create_run(experiment_id, name, state.started_ms, tags)
+        except RestException as error:
+            status = error.get_http_status_code()  # type: ignore[no-untyped-call] # MLflow's is untyped
+            if status < SERVER_ERRORS:  # refused: no run was made
+                self._sign(requested_ms=0)
+            raise
         self._sign(run_id=run_id, requested_ms=0)
 
     def _take_up(self, run: Run, state: RunState, experiment_id: str, relatives: Relatives) -> None:

@@ -28,6 +28,7 @@ from fashion_mnist.tracking.server import (
     check_port_is_free,
     ended_by_signals,
     started,
+    wait_for_end,
     wait_until_ready,
 )
 
@@ -131,4 +132,4 @@ def serve(weights: Path, *, name: str, port: int, say: Callable[[str], None]) ->
             address = f"http://{LOOPBACK}:{port}{INVOCATIONS}"
             say(f'{name}\n  takes {{"inputs": images}}, JSON, [B, {height}, {width}] of 0 to 255')
             say(f"  at {address}, for this machine alone; Ctrl-C stops it")
-            server.wait()
+            wait_for_end(server)

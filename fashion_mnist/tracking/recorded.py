@@ -1,6 +1,8 @@
 """A run as an MLflow store has it, in plain values. No MLflow here."""
 
 import json
+import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,6 +31,13 @@ LOST_FILES = (  # what to do about files of a run that are not in its store
     "fmnist sync sends them again from the folder in which the run was trained, if all are gone; "
     "otherwise restore them from a backup, or train the run again with rerun=true"
 )
+# each metric that settings can be ranked by, and the direction that is better
+DIRECTIONS = {
+    "final/val_accuracy": "maximize",
+    "final/val_f1_macro": "maximize",
+    "final/val_loss": "minimize",
+    "parameters": "minimize",
+}
 TEST_SCORE = "test/accuracy"  # what says that a run has read its test set
 
 
@@ -94,10 +103,17 @@ class ArtifactFile:
 
 def how_to_restore(experiment_id: str, uri: str) -> str:
     """What to do about an experiment that was deleted in the store of this address."""
+    variable = f"MLFLOW_TRACKING_URI={shlex.quote(without_password(uri))}"
+    command = f"{shlex.quote(sys.executable)} -m mlflow experiments restore"
     return (
-        f"restore it (mlflow experiments restore --experiment-id {experiment_id}, with "
-        f"MLFLOW_TRACKING_URI={without_password(uri)}), or choose another tracking.experiment"
+        f"restore it ({variable} {command} --experiment-id {experiment_id}), "
+        "or choose another tracking.experiment"
     )
+
+
+def end_of(status: str, milliseconds: int | None) -> datetime | None:
+    """When a run ended. One that goes on still has its earlier end: MLflow cannot take it away."""
+    return None if status == "RUNNING" else time_of(milliseconds)
 
 
 def in_one_line(name: str) -> str:

@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fashion_mnist.tracking.recorded import DIRECTIONS, SCORE
+
 VIEWS_VERSION = "2"  # raise it when a view changes: experiments that have an older one get the new
 VIEW_TAG = "mlflow.sharedViewState"
 VERSION_TAG = "fashion_mnist.views"
@@ -26,7 +28,6 @@ COLUMNS = {  # in this order, with widths in pixels that show the whole name
     "params.`optimizer.lr`": 95,
     "params.`model.hidden_sizes`": 150,
 }
-SCORE = "final/val_accuracy"
 SWEEP_METRICS = {SCORE: 145, "final/val_f1_macro": 135, "test/accuracy": 110}
 CURVES = ("train/loss", "val/loss", "val/accuracy")
 IMAGES = ("validation/confusion_matrix", "test/confusion_matrix")
@@ -77,12 +78,12 @@ def saved_view(name: str, state: Mapping[str, Any]) -> str:
     return json.dumps({"name": name, "createdAt": 1, "updatedAt": 1, "state": json.dumps(state)})
 
 
-def common_state() -> dict[str, Any]:
-    """All runs that are not thrown away, best validation accuracy first."""
+def common_state(score: str = SCORE) -> dict[str, Any]:
+    """All runs that are not thrown away, the best by this metric first."""
     return {
         "searchFilter": "",
-        "orderByKey": "metrics.`final/val_accuracy`",
-        "orderByAsc": False,
+        "orderByKey": f"metrics.`{score}`",
+        "orderByAsc": DIRECTIONS.get(score) == "minimize",
         "startTime": "ALL",
         "lifecycleFilter": "Active",  # this spelling, or the table is empty
         "datasetsFilter": [],
@@ -110,17 +111,21 @@ def charts_state() -> dict[str, Any]:
     }
 
 
-def sweep_view(name: str, columns: Sequence[str], axes: Sequence[str], run_id: str) -> str:
+def sweep_view(
+    name: str, columns: Sequence[str], axes: Sequence[str], score: str, run_id: str
+) -> str:
     """The view's tag: the children of this run, the best first.
 
     Args:
         columns: parameters, the table's first columns.
         axes: parameters, the axes of a chart.
+        score: the metric that settings are ranked by.
     """
     widths = {f"params.`{column}`": max(60, 20 + 7 * len(column)) for column in columns}
-    widths |= {f"metrics.`{metric}`": width for metric, width in SWEEP_METRICS.items()}
-    charts = [parallel_chart(axes, SCORE, "axes"), bar_chart(SCORE, "scores")]
-    state = common_state() | {
+    metrics = {score: 145} | SWEEP_METRICS
+    widths |= {f"metrics.`{metric}`": width for metric, width in metrics.items()}
+    charts = [parallel_chart(axes, score, "axes"), bar_chart(score, "scores")]
+    state = common_state(score) | {
         "searchFilter": f"tags.`mlflow.parentRunId` = '{run_id}'",
         "selectedColumns": list(widths),
         "columnOrder": list(widths),

@@ -68,7 +68,7 @@ def ui(uri: str, port: int = 5000, say: Callable[[str], None] = print) -> None:
         tunnel = f"ssh -L {port}:{LOOPBACK}:{port} {socket.gethostname()}"
         say(f"\nFor this machine alone; on another one: {tunnel}")
         say("Ctrl-C stops it.")
-        server.wait()
+        wait_for_end(server)
 
 
 def say_links(uri: str, address: str, say: Callable[[str], None]) -> None:
@@ -193,6 +193,12 @@ def check_port_is_free(port: int) -> None:
             raise ValueError(
                 f"--port {port} is taken on {LOOPBACK}: try --port {port + 1}"
             ) from error
+
+
+def wait_for_end(server: subprocess.Popen[bytes]) -> None:
+    """Returns when the server ends by itself without an error. Raises OSError for any other."""
+    if server.wait():
+        raise OSError(f"MLflow's server ended with status {server.returncode}")
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], page: str) -> None:

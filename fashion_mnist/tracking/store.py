@@ -60,6 +60,7 @@ from fashion_mnist.tracking.saved_views import VIEW_TAG, experiment_tags
 
 IMAGES_TAG = "mlflow.loggedImages"  # without it the charts do not look for images
 LONGEST_NAME = 250  # characters of a run's name: PostgreSQL takes no more
+LOCK_SECONDS = 60  # a database is opened, or made, within some seconds
 MOST_NAMES = 100  # parameters or tags in one request
 MOST_ITEMS = 1000  # in one request, parameters and tags included
 
@@ -286,13 +287,26 @@ def at_home(uri: str) -> Iterator[None]:
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"), contextlib.chdir(path.parent):
+    with _lock_of(path), contextlib.chdir(path.parent):
         if not path.exists():
             create_database(path)
         # MLflow would make its tables beside another program's
         if problem := schema_problem(path):
             raise OSError(": ".join(problem))
         yield
+
+
+@contextlib.contextmanager
+def _lock_of(database: Path) -> Iterator[None]:
+    lock = FileLock(f"{database}.lock", timeout=LOCK_SECONDS, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except TimeoutError:
+        raise OSError(f"{lock.lock_file} is held by another process, maybe a stopped one") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def create_database(path: Path) -> None:

@@ -108,8 +108,9 @@ class Outcome:
 
 
 def uploads(run_dir: Path) -> list[Upload]:
-    """Where the run stands in each of its destinations, as of now."""
-    destinations = RunState.read(run_dir, kinds=("destination",)).destinations
+    """Where the run stands in each of its destinations, as of now; nowhere before it begins."""
+    run = RunState.read(run_dir, kinds=("destination", "start"))
+    destinations = run.destinations if run.started_ms else []
     states = [(place, UploadState.read(place)) for place in destinations]
     return [
         Upload(place, state.run_id, state.experiment_id, is_uploaded(place))
@@ -188,7 +189,8 @@ class Problems:
         """It went well."""
         for key in keys:
             self._pauses.pop(key, None)
-        if any(self._known.pop(key, None) for key in keys):
+        known = [self._known.pop(key, None) for key in keys]
+        if any(known):
             self._write()
 
     def _write(self) -> None:

@@ -217,6 +217,7 @@ def sync(output_dir: Path, timeout_seconds: float = 600) -> Outcome:
     What was kept offline is sent too. A run that a store should have and has not (its database was
     removed) is sent to it again, and one that was restored there gets the rest.
     """
+    output_dir = output_dir.absolute()  # the store is told where its runs are
     run_dirs = logged_dirs(output_dir)
     if not run_dirs:
         return Outcome([], None)

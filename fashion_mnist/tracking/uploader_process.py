@@ -68,7 +68,7 @@ def start_uploader(output_dir: Path) -> subprocess.Popen[bytes] | None:
     with log_path.open("wb" if too_long else "ab") as output:
         return subprocess.Popen(
             # -P: a file in the user's folder must not stand in for a module
-            [sys.executable, "-P", "-m", MODULE, str(output_dir.resolve())],
+            [sys.executable, "-P", "-m", MODULE, str(output_dir.absolute())],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -181,6 +181,13 @@ def test_tags_keep_what_was_typed() -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["pruned", "host", "mlflow.parentRunId", "sweep.objective"])
+def test_tags_of_runs_are_not_the_users(name: str) -> None:
+    """By them a run is found, gone on with and compared."""
+    with pytest.raises(ConfigError, match="none that a run has anyway"):
+        composer().job([f"tracking.tags={{{name}: x}}"])
+
+
 def test_an_empty_variable_names_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for the commands that read runs; one with an address counts."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")

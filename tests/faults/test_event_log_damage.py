@@ -133,6 +133,19 @@ def test_a_writer_that_was_taken_for_dead_harms_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.damaged*"))
 
 
+def test_a_writer_that_sleeps_on_another_host_harms_nothing(tmp_path: Path) -> None:
+    """Nor where its last line was whole: it wakes, and writes to a file that is no log any more."""
+    with EventLog(tmp_path) as sleeping:
+        sleeping.start("run", {}, {"host": "another"})
+        with EventLog(tmp_path) as second:
+            second.metrics(1, {"val/loss": 0.5})
+            sleeping.metrics(1, {"val/loss": 0.7})
+            second.status("FINISHED")
+    state = EventLog(tmp_path).state
+    assert (state.status, state.metrics(1)) == ("FINISHED", {"val/loss": 0.5})
+    assert not list(tmp_path.glob("*.damaged*"))
+
+
 def test_damage_that_comes_again_overwrites_nothing(tmp_path: Path) -> None:
     """Each damaged event log is kept under a name of its own."""
     write_run(tmp_path, "sqlite:////nowhere.db")

@@ -1,5 +1,6 @@
 """A store that is down, hangs, dies and comes back, and an uploader: all is there once."""
 
+import json
 import os
 import shutil
 import signal
@@ -300,11 +301,14 @@ def test_sweep_beside_a_server_that_hangs_dies_and_comes_back(
 
 
 @contextmanager
-def slow_door(server: Server) -> Iterator[tuple[str, list[str]]]:
+def slow_door(server: Server, *, refuses: bool = False) -> Iterator[tuple[str, list[str]]]:
     """An address that hands everything on to the server, but the first wish for a run too late.
 
     That one waits until nobody listens any more and the run was looked for, in vain. Also gives
     the paths of what was asked.
+
+    Args:
+        refuses: it answers each wish for a run with 403 instead, and hands none on.
     """
     asked: list[str] = []
     looked_for = threading.Event()
@@ -316,9 +320,13 @@ def slow_door(server: Server) -> Iterator[tuple[str, list[str]]]:
             was_asked = any(path.endswith("/runs/create") for path in asked)
             asked.append(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if is_first:
+            if is_first and not refuses:
                 looked_for.wait(60)
-            status, answer = self.server_says(body)
+            if refuses and self.path.endswith("/runs/create"):
+                words = {"error_code": "PERMISSION_DENIED", "message": "not for you"}
+                status, answer = 403, json.dumps(words).encode()
+            else:
+                status, answer = self.server_says(body)
             if is_search and was_asked:
                 looked_for.set()
             with suppress(OSError):
@@ -362,6 +370,17 @@ def test_run_whose_making_is_answered_too_late_is_made_once(
         assert len([path for path in asked if path.endswith("/runs/create")]) == 1
         assert sync(output_dir).is_complete
         assert_recorded_once(uri, output_dir)
+
+
+def test_a_run_that_the_server_refuses_is_asked_for_again(server: Server, output_dir: Path) -> None:
+    """At once, and the reason stays the server's own: no run can have been made."""
+    with slow_door(server, refuses=True) as (uri, asked):
+        write_run(output_dir / "runs" / "a", uri, epochs=1)
+        for number in (1, 2):
+            outcome = sync(output_dir)
+            assert outcome.reason is not None
+            assert "not for you" in outcome.reason
+            assert len([path for path in asked if path.endswith("/runs/create")]) == number
 
 
 def carried(uploader: Uploader) -> bool:

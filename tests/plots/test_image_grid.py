@@ -54,6 +54,19 @@ def test_samples_are_of_their_rows_class(written: list[Written]) -> None:
     assert [round((text.middle[1] - 20) // 60) for text in written] == [0, 1, 2]
 
 
+@pytest.mark.parametrize("image_shape", [(1, 784), (784, 1), (2, 500)])
+def test_images_of_any_shape_are_shown(image_shape: tuple[int, int]) -> None:
+    """The shorter side has a pixel at least, and the page stays one that can be looked at."""
+    images, labels = np.full((4, *image_shape), 128, dtype=np.uint8), [0, 1, 0, 1]
+    for picture in (
+        samples_figure(images, labels, NAMES),
+        mistakes_figure(images, labels, np.eye(2)[[1, 0, 1, 0]], NAMES),
+        weights_figure(images.reshape(4, -1), image_shape),
+    ):
+        assert max(picture.size) < 2000
+        assert (np.asarray(picture) < 200).any()
+
+
 def test_an_image_is_shown_as_it_is(written: list[Written]) -> None:
     """Each pixel is a square of its shade, negated and not mirrored; shapes are kept."""
     image = np.array([[0, 255, 40, 9], [80, 120, 200, 60]], dtype=np.uint8)

@@ -174,15 +174,18 @@ def test_names_that_mlflow_rejects_are_refused(tmp_path: Path, name: str) -> Non
     assert kinds(tmp_path) == ["log"]
 
 
+AXES = ["model.width"]
+
+
 def test_view_is_written_when_it_changes(tmp_path: Path) -> None:
     """Saying the same view again writes nothing; other axes under its key do; keys are plain."""
     for _ in range(2):
         with EventLog(tmp_path) as event_log:
-            event_log.view("sweep-1", "a sweep", ["model.width"], ["model.width"])
+            event_log.view("sweep-1", "a sweep", AXES, AXES, "parameters")
     with EventLog(tmp_path) as event_log:
-        event_log.view("sweep-1", "a sweep", ["model.width", "seed"], ["model.width"])
+        event_log.view("sweep-1", "a sweep", [*AXES, "seed"], AXES, "parameters")
         with pytest.raises(ValueError, match="view's key"):
-            event_log.view("sweep/1", "a sweep", [], [])
+            event_log.view("sweep/1", "a sweep", [], [], "final/val_accuracy")
     assert kinds(tmp_path) == ["log", "view", "view"]
 
 
