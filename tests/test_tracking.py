@@ -41,6 +41,7 @@ from fashion_mnist.tracking.saved_views import sweep_view, view_links
 from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.upload_state import (
     Outcome,
+    Problems,
     UploadState,
     read_problems,
     uploads,
@@ -443,6 +444,22 @@ def test_children_of_a_sweep_that_was_thrown_away_stay_away(output_dir: Path, ur
         after = runs_by_name(uri)
         assert sorted(after) == ["early0", "other0", "s", "t"]
         assert after["early0"].info.lifecycle_stage == "deleted"
+
+
+def test_a_reason_is_that_of_what_is_not_sent(output_dir: Path, uri: str) -> None:
+    """Not of a run that is gone, nor one that was mended since."""
+    write_whole_run(make_folder(output_dir, "gone"), "http://127.0.0.1:9")
+    assert "127.0.0.1:9" in str(sync(output_dir).reason)
+    shutil.rmtree(output_dir / "runs" / "gone")
+    write_whole_run(make_folder(output_dir, "b"), uri)
+    client = MlflowClient(uri)
+    client.delete_experiment(client.create_experiment(EXPERIMENT))
+    assert "was deleted" in str(sync(output_dir).reason)
+    problems = Problems(output_dir)
+    for key in ("place", "run"):
+        problems.report(key, "late")
+    problems.forget("place", "run")
+    assert not {"place", "run"} & read_problems(output_dir).keys()
 
 
 def test_a_run_that_has_not_begun_is_nothing_to_send(output_dir: Path, uri: str) -> None:

@@ -367,3 +367,21 @@ def test_a_run_that_cannot_be_drawn_keeps_no_other_from_being_recorded(
     assert [result.folder.status() for result in done] == ["KILLED", "FINISHED", "FINISHED"]
     [again] = train_all(own[:1], dataset)
     assert (again.error, again.folder.status()) == (None, "FINISHED")
+
+
+def test_a_finished_run_that_cannot_be_recorded_further_keeps_no_other_from_training(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the error is: it is its own, and the next start records it."""
+    own, dataset = configs(data, "seed=1", "seed=2", "seed=3"), load(data)
+    [first] = train([Request(own[0], auto=False)], dataset, QUIET)
+    assert first.error is None
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "record_training", lambda *_: 1 / 0)
+        wanted = [Request(each, auto=each is own[0]) for each in own]
+        done = train(wanted, dataset, QUIET)
+    assert isinstance(done[0].error, ZeroDivisionError)
+    assert [result.folder.status() for result in done] == ["FINISHED"] * 3
+    [again] = train([Request(own[0])], dataset, QUIET)
+    assert again.error is None
+    assert (again.folder.artifacts / "curves.png").exists()

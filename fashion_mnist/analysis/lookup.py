@@ -152,9 +152,18 @@ def swept_keys(sweep: RecordedRun) -> list[str]:
 
 
 def without_copies(runs: Sequence[RecordedRun]) -> list[RecordedRun]:
-    """The runs without those that are among them already, as another sweep's."""
+    """The runs without those that are among them already, as another sweep's.
+
+    Where the original itself is not, for it was deleted, the first copy stands for it.
+    """
     ids = {run.run_id for run in runs}
-    return [run for run in runs if run.original_id not in ids]
+    first: dict[str, RecordedRun] = {}
+    return [
+        run
+        for run in runs
+        if not run.original_id
+        or (run.original_id not in ids and first.setdefault(run.original_id, run) is run)
+    ]
 
 
 def objective_of(runs: Sequence[RecordedRun]) -> str:

@@ -148,7 +148,7 @@ def update_of(result: RemoteResult, task: Task) -> Update:
     return Update(task.number, results=results)
 
 
-def _fill(folder: Path, archive: bytes) -> RunError | None:
+def _fill(folder: Path, archive: bytes) -> Exception | None:
     """Unpack a run directory under its lock; the error where that fails."""
     try:
         with locked(folder, "run"):

@@ -44,7 +44,7 @@ from fashion_mnist.tracking.checks import check_store, schema_problem, why_unwri
 from fashion_mnist.tracking.links import output_option
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import ID_TAG, RecordedRun, how_to_restore
-from fashion_mnist.tracking.upload_state import read_problems, upload_state_path
+from fashion_mnist.tracking.upload_state import problem_of, read_problems, upload_state_path
 from fashion_mnist.tracking.watched_log import WatchedLog
 from fashion_mnist.training.device import physical_cores
 
@@ -274,8 +274,9 @@ def _known_logs(runs: Runs) -> set[str]:
 
 
 def _unsent(output_dir: Path, unsent: Sequence[tuple[WatchedLog, Destination]]) -> Finding:
-    reasons = [problem.reason for problem in read_problems(output_dir).values()]
-    why = f": {reasons[0]}" if reasons else ""
+    problems = read_problems(output_dir)
+    known = [problem for _, place in unsent if (problem := problem_of(place, problems))]
+    why = f": {known[0].reason}" if known else ""
     command = "fmnist sync" + output_option(output_dir)
     for place in {place.place: place for _, place in unsent}.values():
         if number := _in_the_trash(place):

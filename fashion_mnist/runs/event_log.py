@@ -65,8 +65,9 @@ def _repair(run_dir: Path) -> bool:
 class EventLog:
     """Opens or creates the log of a run's or a sweep's directory and appends to it.
 
-    Repeating what the log already holds writes nothing, also after reopening: a resumed run
-    repeats itself freely. Times are set here, once. Names of metrics, parameters and tags are held
+    Repeating what the log already holds changes nothing, also after reopening: a resumed run
+    repeats itself freely. Files are named again, for they may have changed; else nothing is
+    written. Times are set here, once. Names of metrics, parameters and tags are held
     to what MLflow takes, for one bad name would reject its whole batch there. When a call returns
     its event is in the file; where it raises OSError, with the file's name, nothing of it is there
     and the log can be written to again.

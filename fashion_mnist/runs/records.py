@@ -18,9 +18,9 @@ from fashion_mnist.runs.stacks import DataSplit
 
 OVERRIDES_FILE = "config/overrides.yaml"  # what was typed
 CONFIG_FILE = "config/resolved.yaml"  # the whole config, among the run's artifacts
-# How a run is recorded may change while it goes on; MLflow's parameters may not.
 MOST_SIZES_NAMED = 6
 UNNAMED = "idx"  # data.name of conf/data/idx.yaml
+# How a run is recorded may change while it goes on; MLflow's parameters may not.
 _NOT_PARAMETERS = ("rerun", "output_dir", "evaluation.", "tracking.", "sweep.")
 
 # Groups whose chosen file is a parameter of the run.

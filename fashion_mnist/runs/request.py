@@ -30,9 +30,13 @@ Kind = Literal["new", "resumed", "repeated", "retried", "finished", "failed", "p
 SETTLED = ("finished", "failed", "pruned")  # nothing is to be trained
 
 
-def as_run_error(error: OSError | RunError) -> RunError:
+def as_run_error(error: Exception) -> Exception:
     """What the disk, or whatever holds a run's files, says: in one line, with what to do."""
     return RunError(disk_trouble(error)) if isinstance(error, OSError) else error
+
+
+# of a finished run: the test set's scores; curves, samples and weights; the network itself
+Extra = Literal["test", "pictures", "model"]
 
 
 @dataclass(frozen=True)
@@ -49,19 +53,14 @@ class Request:
     auto: bool = True
 
     @property
-    def wants_test(self) -> bool:
-        """Whether the test set is to be read."""
-        return _decide(self.config.evaluation.test, self.auto)
-
-    @property
-    def wants_pictures(self) -> bool:
-        """Whether curves, samples and weights are drawn, each member of a sweep having none."""
-        return self.auto
-
-    @property
-    def wants_model(self) -> bool:
-        """Whether the network itself is to be recorded."""
-        return _decide(self.config.tracking.model, self.auto)
+    def extras(self) -> set[Extra]:
+        """What is to be recorded of the finished run beside its validation."""
+        wanted: dict[Extra, bool] = {
+            "test": _decide(self.config.evaluation.test, self.auto),
+            "pictures": self.auto,
+            "model": _decide(self.config.tracking.model, self.auto),
+        }
+        return {extra for extra, is_wanted in wanted.items() if is_wanted}
 
 
 @dataclass

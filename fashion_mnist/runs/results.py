@@ -1,7 +1,7 @@
 """The end of a run: its network is saved, evaluated and recorded."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,7 @@ from fashion_mnist.runs.identity import FAILURE_TAG, PRUNED_TAG
 from fashion_mnist.runs.markdown import plain
 from fashion_mnist.runs.members import Member
 from fashion_mnist.runs.records import record_dataset
+from fashion_mnist.runs.request import Extra
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.stacks import (
     DataSplit,
@@ -50,7 +51,7 @@ class TrainedRun:
         event_log.metrics(0, named)
         self._record(event_log, result)
 
-    def record_test(self, event_log: EventLog) -> None:
+    def _record_test(self, event_log: EventLog) -> None:
         """Record the metrics on the test set: it counts as read from here on."""
         result = self._evaluate("test")
         record_dataset(
@@ -60,8 +61,26 @@ class TrainedRun:
         # last: these metrics are what says that the test set was read and recorded
         event_log.metrics(0, {f"test/{key}": value for key, value in result.metrics().items()})
 
-    def record_pictures(self, event_log: EventLog, history: Sequence[HistoryRow]) -> None:
-        """Record the pictures that a sweep draws of its winner alone."""
+    def record_extras(
+        self,
+        event_log: EventLog,
+        extras: Collection[Extra],
+        history: Sequence[HistoryRow],
+        network: str,
+    ) -> None:
+        """Record these of a finished run.
+
+        Args:
+            network: its file, by its path from the run's directory.
+        """
+        if "test" in extras:
+            self._record_test(event_log)
+        if "pictures" in extras:
+            self._record_pictures(event_log, history)
+        if "model" in extras:
+            event_log.model(network)
+
+    def _record_pictures(self, event_log: EventLog, history: Sequence[HistoryRow]) -> None:
         first_weight = next(weight for weight in self.model.weights.values() if weight.dim() == 2)
         record_training(event_log, history, self.dataset, self.data_split, first_weight)
 
@@ -104,10 +123,7 @@ def finish_member(
     folder: RunDir,
     dataset: Dataset,
     machine: Machine,
-    *,
-    read_test: bool,
-    record_model: bool,
-    draw_pictures: bool,
+    extras: Collection[Extra],
 ) -> None:
     """Record what became of a run that is done.
 
@@ -124,12 +140,7 @@ def finish_member(
     if member.weights is not None:
         trained = _save(member, member.weights, folder, dataset, machine)
         trained.record_validation(event_log)
-        if read_test:
-            trained.record_test(event_log)
-        if draw_pictures:
-            trained.record_pictures(event_log, member.history)
-        if record_model:
-            event_log.model(folder.model.name)
+        trained.record_extras(event_log, extras, member.history, folder.model.name)
         event_log.status("FINISHED")
     else:
         event_log.tags({FAILURE_TAG: _why(member)})

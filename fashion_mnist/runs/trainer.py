@@ -24,6 +24,7 @@ from fashion_mnist.runs.members import Member, Observer, train_what_can_be
 from fashion_mnist.runs.records import record_destination, record_start, run_name
 from fashion_mnist.runs.request import (
     ENDED,
+    Extra,
     Request,
     RequestResult,
     as_run_error,
@@ -37,7 +38,6 @@ from fashion_mnist.runs.results import TrainedRun, finish_member
 from fashion_mnist.runs.run_dir import (
     PATIENCE_SECONDS,
     RunDir,
-    RunError,
     load_network,
     locked,
     recover,
@@ -108,7 +108,8 @@ def train(
                 else:
                     member = _prepare(request, result.folder, event_log, own, dataset, number)
                     begun.append(_Begun(request, own, result, member))
-            except (RunError, OSError) as error:
+            except Exception as error:  # the boundary, as where a run ends: the others go on
+                log.debug("a run could not be begun, or recorded further", exc_info=True)
                 result.error = as_run_error(error)
         if start_uploader is not None:
             for output_dir in _output_dirs(requests, results):
@@ -141,16 +142,16 @@ def is_recorded(request: Request, folder: RunDir, state: RunState, parent: str) 
     )
 
 
-def _missing(request: Request, folder: RunDir, state: RunState) -> set[str]:
-    """What is asked for of a finished run and was not done: its model, test or pictures."""
+def _missing(request: Request, folder: RunDir, state: RunState) -> set[Extra]:
+    """What is asked for of a finished run and was not done."""
     if state.status != "FINISHED":
         return set()
-    missing = {
-        "model": request.wants_model and not state.has_model,
-        "test": request.wants_test and "test/loss" not in state.metrics(),
-        "pictures": request.wants_pictures and not (folder.artifacts / CURVES_FILE).exists(),
+    there: dict[Extra, bool] = {
+        "model": state.has_model,
+        "test": "test/loss" in state.metrics(),
+        "pictures": (folder.artifacts / CURVES_FILE).exists(),
     }
-    return {name for name, is_missing in missing.items() if is_missing}
+    return {extra for extra in request.extras if not there[extra]}
 
 
 def _open(
@@ -188,19 +189,14 @@ def _output_dirs(requests: Sequence[Request], results: Sequence[RequestResult]) 
 def _extend(
     request: Request, folder: RunDir, event_log: EventLog, machine: Machine, dataset: Dataset
 ) -> None:
-    """Record of a finished run what is asked for now and was not done: test, network, pictures."""
+    """Record of a finished run what is asked for now and was not done."""
     config, missing = request.config, _missing(request, folder, event_log.state)
     if not missing:
         return
     torch.set_num_threads(machine.threads)
     data, data_split = dataset.to(machine.device), split_data(config, dataset)
     trained = TrainedRun(config, load_network(folder), data, data_split, machine)
-    if "model" in missing:
-        event_log.model(folder.model.name)
-    if "test" in missing:
-        trained.record_test(event_log)
-    if "pictures" in missing:
-        trained.record_pictures(event_log, event_log.state.history())
+    trained.record_extras(event_log, missing, event_log.state.history(), folder.model.name)
 
 
 def _prepare(
@@ -302,14 +298,12 @@ def _finish(runs: Sequence[_Begun], dataset: Dataset, observer: Observer) -> Non
                 run.result.folder,
                 dataset,
                 run.machine,
-                read_test=run.request.wants_test,
-                record_model=run.request.wants_model,
-                draw_pictures=run.request.wants_pictures,
+                run.request.extras,
             )
         except Exception as error:  # the boundary: a run that cannot be recorded, or drawn
             # nothing is wrong with its training: it stays to be gone on with
             log.debug("a run could not be recorded", exc_info=True)
-            run.result.error = as_run_error(error) if isinstance(error, OSError) else error
+            run.result.error = as_run_error(error)
             event_log = run.member.event_log
             if event_log.last_status == "RUNNING":  # else only what follows an end has failed
                 with suppress(OSError):

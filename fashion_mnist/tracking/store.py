@@ -1,6 +1,6 @@
 """One MLflow store and the calls a run needs of it; repeating any of them changes nothing.
 
-This file imports mlflow, which takes seconds: only the uploader and `fmnist sync` may import it.
+This file imports mlflow, which takes seconds: nothing that trains may import it.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -57,6 +57,7 @@ from fashion_mnist.tracking.checks import answering, schema_problem
 from fashion_mnist.tracking.packaged_model import save_preview
 from fashion_mnist.tracking.recorded import ID_TAG, MODEL_FOLDER, RecordedRun, how_to_restore
 from fashion_mnist.tracking.saved_views import VIEW_TAG, experiment_tags
+from fashion_mnist.tracking.server import ended_by_signals
 
 IMAGES_TAG = "mlflow.loggedImages"  # without it the charts do not look for images
 LONGEST_NAME = 250  # characters of a run's name: PostgreSQL takes no more
@@ -353,7 +354,7 @@ def record_run(
     name: str,
     tags: Mapping[str, str],
     metrics: Mapping[str, float],
-    files: Sequence[Path],
+    files: Iterable[Path],
 ) -> str:
     """The id of a new, finished run with these files as artifacts, beside each other.
 
@@ -364,7 +365,8 @@ def record_run(
         OSError: the store did not take it all, in one line.
     """
     now = time.time_ns() // 1_000_000
-    with answering(uri, "not recorded in "):
+    # a signal would end the program at once, and the run would be RUNNING for good
+    with answering(uri, "not recorded in "), ended_by_signals():
         store = Store(absolute_uri(uri))
         own = {ID_TAG: uuid4().hex}  # by which a store's runs are known to be ours
         run_id = store.create_run(store.experiment(experiment), name, now, {**tags, **own})

@@ -10,7 +10,7 @@ OUTPUT_DIR/uploader.json    what keeps runs from their stores
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -166,10 +166,6 @@ class Problems:
         self._known = read_problems(output_dir)
         self._pauses: dict[str, _Pause] = {}
 
-    def reasons(self) -> list[str]:
-        """All of them, one line each."""
-        return [problem.reason for problem in self._known.values()]
-
     def reason(self, key: str) -> str | None:
         """Why this failed, if it did."""
         return self._known[key].reason if key in self._known else None
@@ -210,6 +206,11 @@ def read_problems(output_dir: Path) -> dict[str, Problem]:
         }
     except (LookupError, TypeError, ValueError, OverflowError):
         return {}
+
+
+def problem_of(destination: Destination, problems: Mapping[str, Problem]) -> Problem | None:
+    """The problem that keeps a run from this destination, if one is known."""
+    return problems.get(destination.place) or problems.get(problem_key(destination))
 
 
 def problems_path(output_dir: Path) -> Path:

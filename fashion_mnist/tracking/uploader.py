@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from fashion_mnist.runs.event_log import is_offline, set_offline
@@ -16,7 +17,14 @@ from fashion_mnist.tracking.checks import (
 )
 from fashion_mnist.tracking.log_upload import LogUpload, Relatives, end_lost_runs
 from fashion_mnist.tracking.store import Store
-from fashion_mnist.tracking.upload_state import Outcome, Problems, outcome, problem_key
+from fashion_mnist.tracking.upload_state import (
+    Outcome,
+    Problems,
+    outcome,
+    problem_key,
+    problem_of,
+    read_problems,
+)
 from fashion_mnist.tracking.uploader_process import (
     has_writers,
     start_uploader,
@@ -233,9 +241,11 @@ def sync(output_dir: Path, timeout_seconds: float = 600) -> Outcome:
         uploader = Uploader(output_dir)
         uploader.writer_lives()
         uploader.poll(verify=True)
-        reason = next(iter(uploader.problems.reasons()), None)
     finally:
         lock.release()
     if has_writers(output_dir):
         start_uploader(output_dir)  # a run that was begun meanwhile found ours at work
-    return outcome(logged_dirs(output_dir), reason)
+    found, problems = outcome(logged_dirs(output_dir)), read_problems(output_dir)
+    unsent = (each.destination for each in found.uploads if not each.is_complete)
+    known = (problem_of(destination, problems) for destination in unsent)
+    return replace(found, reason=next((problem.reason for problem in known if problem), None))

@@ -29,7 +29,7 @@ from fashion_mnist.tracking.upload_state import (
     UploadState,
     is_uploaded,
     outcome,
-    problem_key,
+    problem_of,
     read_problems,
     uploads,
 )
@@ -38,7 +38,7 @@ MODULE = "fashion_mnist.tracking.uploader_process"
 LONGEST_LOG_BYTES = 1_000_000
 STOP_SECONDS = 5  # for a program that is told to stop: it is killed after 30 at most
 PATIENCE_SECONDS = 10  # with an uploader that sends nothing, which may only be starting
-MOST_STARTS = 3  # of an uploader that ends without having sent anything
+MOST_STARTS = 3  # of an uploader, by one command that waits for it
 LAST_SECONDS = 8  # after SIGTERM; containers are given 10 before they are killed
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ def wait_until_uploaded(
         if is_stopping() and not is_hurried:
             is_hurried, deadline = True, min(deadline, time.monotonic() + STOP_SECONDS)
         if reason is None and time.monotonic() > deadline:
-            known = (_problem_of(upload, problems) for upload in waiting)
+            known = (problem_of(upload.destination, problems) for upload in waiting)
             late = f"not everything was sent within {round(deadline - began, 1):g} s"
             reason = next((problem.reason for problem in known if problem), late)
         reason = reason or starts.reason()
@@ -149,15 +149,9 @@ def _failure(
     waiting: Sequence[Upload], problems: Mapping[str, Problem], began_ms: int
 ) -> str | None:
     """Why the first of these runs was not sent, if each was tried since then and failed."""
-    known = [_problem_of(upload, problems) for upload in waiting]
+    known = [problem_of(upload.destination, problems) for upload in waiting]
     fresh = [problem for problem in known if problem and problem.time_ms >= began_ms]
     return fresh[0].reason if len(fresh) == len(waiting) else None
-
-
-def _problem_of(upload: Upload, problems: Mapping[str, Problem]) -> Problem | None:
-    """The problem that keeps this run from its destination, if one is known."""
-    destination = upload.destination
-    return problems.get(destination.place) or problems.get(problem_key(destination))
 
 
 @dataclass

@@ -1,6 +1,8 @@
 """Which run a word means: one, or an error that helps."""
 
-from collections.abc import Mapping
+import os
+import signal
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -149,6 +151,25 @@ def test_a_copy_counts_where_its_original_is_not_listed() -> None:
     """A sweep's own list has every member, a list of all each network once."""
     assert [run.run_id[:2] for run in without_copies(RUNS) if run.name == "one"] == ["c1"]
     assert without_copies(RUNS[-1:]) == RUNS[-1:]
+    copies = [member(run_id, "one", parent="d1", original="gone") for run_id in ("c7", "c8")]
+    assert without_copies(copies) == copies[:1]
+
+
+class Stopped:
+    """Files, before the first of which the user presses Ctrl-C."""
+
+    def __iter__(self) -> Iterator[Path]:
+        os.kill(os.getpid(), signal.SIGINT)
+        yield Path("never.html")
+
+
+def test_a_record_that_is_stopped_has_failed(tmp_path: Path) -> None:
+    """A comparison that the user stops while it is recorded does not stay RUNNING."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with pytest.raises(KeyboardInterrupt):
+        record_run(uri, experiment="x", name="c", tags={}, metrics={}, files=Stopped())
+    [run] = Reader(uri).runs()
+    assert run.status == "FAILED"
 
 
 def test_short_ids_are_unique() -> None:
