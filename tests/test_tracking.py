@@ -811,6 +811,17 @@ def test_waiting_for_a_store_that_is_down_ends_with_the_reason(output_dir: Path)
     assert not is_sent(folder)
 
 
+def test_a_store_of_an_earlier_command_is_not_waited_for(output_dir: Path, uri: str) -> None:
+    """It may be gone for good: what is asked for now is sent, and said to be."""
+    folder = make_folder(output_dir)
+    with run_lock(folder), begin(folder, "http://127.0.0.1:9") as event_log:
+        event_log.destination(uri, EXPERIMENT)
+        event_log.status("FINISHED")
+        outcome = wait_until_uploaded([folder], timeout_seconds=90, uri=uri)
+    assert outcome.reason is None
+    assert [upload.destination.address for upload in outcome.uploads] == [uri]
+
+
 def test_waiting_keeps_its_bound(output_dir: Path, uri: str) -> None:
     """A time-out shorter than the uploader's start is kept, with a reason."""
     folder = make_folder(output_dir)

@@ -107,20 +107,28 @@ class Outcome:
         return all(upload.is_complete for upload in self.uploads)
 
 
-def uploads(run_dir: Path) -> list[Upload]:
-    """Where the run stands in each of its destinations, as of now; nowhere before it begins."""
+def uploads(run_dir: Path, uri: str | None = None) -> list[Upload]:
+    """Where the run stands in each of its destinations, as of now; nowhere before it begins.
+
+    Args:
+        uri: of a store, absolute: what is to be sent to others is left out; None: all.
+    """
     run = RunState.read(run_dir, kinds=("destination", "start"))
     destinations = run.destinations if run.started_ms else []
-    states = [(place, UploadState.read(place)) for place in destinations]
+    wanted = [place for place in destinations if uri in (None, place.address)]
+    states = [(place, UploadState.read(place)) for place in wanted]
     return [
         Upload(place, state.run_id, state.experiment_id, is_uploaded(place))
         for place, state in states
     ]
 
 
-def outcome(run_dirs: Iterable[Path], reason: str | None = None) -> Outcome:
-    """What the stores have of these runs; `reason` is dropped if that is everything."""
-    found = Outcome([upload for run_dir in run_dirs for upload in uploads(run_dir)], reason)
+def outcome(run_dirs: Iterable[Path], reason: str | None = None, uri: str | None = None) -> Outcome:
+    """What the stores, or the one of this address, have of these runs.
+
+    `reason` is dropped if that is everything.
+    """
+    found = Outcome([upload for run_dir in run_dirs for upload in uploads(run_dir, uri)], reason)
     return Outcome(found.uploads, None) if found.is_complete else found
 
 

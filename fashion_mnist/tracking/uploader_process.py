@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.runs.events import logged_dirs
 from fashion_mnist.runs.files import ProcessLock, run_lock
 from fashion_mnist.tracking.checks import ANSWER_SECONDS, check_store, why_unwritable
@@ -106,13 +107,14 @@ def outcome_of_uploads(
         return None
     if offline == "always":
         return Outcome([], "tracking.offline=always")
-    return wait_until_uploaded(run_dirs, timeout_seconds, is_stopping)
+    return wait_until_uploaded(run_dirs, timeout_seconds, is_stopping, absolute_uri(uri))
 
 
 def wait_until_uploaded(
     run_dirs: Sequence[Path],
     timeout_seconds: float = 60,
     is_stopping: Callable[[], bool] = _never,
+    uri: str | None = None,
 ) -> Outcome:
     """Waits until the stores have these runs (all of one output folder), or for a reason why not.
 
@@ -121,6 +123,8 @@ def wait_until_uploaded(
 
     Args:
         is_stopping: the program is to end: it waits for `STOP_SECONDS` more at most.
+        uri: of the store that is waited for, absolute: another, of an earlier command, may be gone;
+            None: all of them.
     """
     if not run_dirs:
         return Outcome([], None)
@@ -128,7 +132,7 @@ def wait_until_uploaded(
     began_ms, began = time.time_ns() // 1_000_000, time.monotonic()
     deadline, is_hurried = began + timeout_seconds, False
     stall, starts = Stall(), Starts(output_dir)
-    waiting = [upload for run_dir in run_dirs for upload in uploads(run_dir)]
+    waiting = [upload for run_dir in run_dirs for upload in uploads(run_dir, uri)]
     while waiting := [each for each in waiting if not is_uploaded(each.destination)]:
         problems = read_problems(output_dir)
         reason = _failure(waiting, problems, began_ms) or stall.reason(waiting)
@@ -140,9 +144,9 @@ def wait_until_uploaded(
             reason = next((problem.reason for problem in known if problem), late)
         reason = reason or starts.reason()
         if reason is not None:
-            return outcome(run_dirs, reason)
+            return outcome(run_dirs, reason, uri)
         time.sleep(0.1)
-    return outcome(run_dirs)
+    return outcome(run_dirs, uri=uri)
 
 
 def _failure(
