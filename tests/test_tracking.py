@@ -267,7 +267,7 @@ def send_and_die(output_dir: Path, uri: str, nth: int) -> None:
 
 
 @pytest.mark.long
-def test_sender_killed_anywhere_and_restarted_sends_each_thing_once(
+def test_uploader_killed_anywhere_and_restarted_sends_each_thing_once(
     output_dir: Path, uri: str
 ) -> None:
     """SIGKILL after a write, again and again: the next uploader goes on, nothing is there twice."""
@@ -352,7 +352,7 @@ def end_here() -> None:
 
 
 @pytest.mark.parametrize("forgetful", [False, True])
-def test_family_is_sent_once_by_senders_that_end_anywhere(
+def test_sweep_is_sent_once_by_uploaders_that_end_anywhere(
     output_dir: Path, uri: str, forgetful: bool
 ) -> None:
     """Sweeps, children and a copy survive an end at every write, with their receipts or without."""
@@ -568,7 +568,7 @@ def test_removed_folder_is_forgotten(output_dir: Path, uri: str) -> None:
     assert not uploader.writer_lives()
 
 
-def test_receipt_of_another_run_does_not_count(output_dir: Path, uri: str) -> None:
+def test_upload_state_of_another_run_does_not_count(output_dir: Path, uri: str) -> None:
     """A receipt speaks for the run that it names: a store that has another one gets everything."""
     folder = make_folder(output_dir)
     log_id = write_whole_run(folder, uri)
@@ -585,7 +585,7 @@ def send_all(output_dir: Path) -> None:
     assert sync(output_dir).is_complete
 
 
-def test_senders_that_create_one_store_at_once_do_not_ruin_it(tmp_path: Path) -> None:
+def test_uploaders_that_create_one_store_at_once_do_not_ruin_it(tmp_path: Path) -> None:
     """Four uploaders of four folders meet at a database that does not exist: four whole runs."""
     uri = f"sqlite:///{tmp_path}/new/mlflow.db"
     context = processes()
@@ -759,7 +759,7 @@ def loss_points(uri: str, receipt_folder: Path) -> int:
 
 
 @pytest.mark.long
-def test_page_fills_while_training_and_a_killed_sender_is_replaced(
+def test_page_fills_while_training_and_a_killed_uploader_is_replaced(
     output_dir: Path, uri: str
 ) -> None:
     """Points show up while the run lives; its output ends with it, not with the uploader; and a
@@ -847,7 +847,7 @@ def test_wait_ends_where_no_uploader_lives_for_long(
     assert (output_dir / "uploader.log").read_text().count("ImportError: broken") == 3
 
 
-def test_one_sender_for_a_folder(output_dir: Path) -> None:
+def test_one_uploader_for_a_folder(output_dir: Path) -> None:
     """While one uploader has the folder none is started, and one started anyway leaves."""
     make_folder(output_dir)
     with uploader_lock(output_dir):
@@ -951,7 +951,7 @@ def test_views_are_made_once_and_left_to_the_user(output_dir: Path, uri: str) ->
     assert again.tags["mlflow.sharedViewState.results"] == "mine"
 
 
-def test_run_that_ends_under_the_senders_eyes_is_not_killed(tmp_path: Path) -> None:
+def test_run_that_ends_before_the_uploaders_look_is_not_killed(tmp_path: Path) -> None:
     """Seen at work, then ended and left before the uploader holds its lock."""
     with EventLog(tmp_path / "runs/a") as event_log:
         event_log.start("a", {}, {})

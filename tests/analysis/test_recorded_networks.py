@@ -66,7 +66,7 @@ def with_parameters(run: RecordedRun, parameters: Mapping[str, str]) -> Recorded
         ("half", "validation", "final/val_"),
     ],
 )
-def test_figures_are_those_that_training_recorded(
+def test_scores_are_those_that_training_recorded(
     name: str, split: str, prefix: str, recordings: Recordings
 ) -> None:
     """Loss, accuracy and F1 of the run's own split, to the last digit that MLflow keeps."""
@@ -183,7 +183,7 @@ def test_data_that_has_changed_is_refused(recordings: Recordings, tmp_path: Path
         read_images(changed, CLASS_NAMES)
 
 
-def test_somebodys_folder_has_test_files_alone(recordings: Recordings, tmp_path: Path) -> None:
+def test_another_users_folder_has_test_files_alone(recordings: Recordings, tmp_path: Path) -> None:
     """Two files are enough; they are not the run's test set, and have no validation split."""
     run, folder = recordings.run("alone"), tmp_path / "mine"
     folder.mkdir()

@@ -109,7 +109,7 @@ def test_what_cannot_be_tested_says_why(other: Replicates, why: str) -> None:
     assert why in comparison.why
 
 
-def test_unknown_images_are_nobodys() -> None:
+def test_unknown_images_match_none() -> None:
     """Where the splits are not known they are not taken for the same."""
     _, comparison = compare_with_best(
         [setting(0.9, 0.91, split=""), setting(0.8, 0.82, split="")], SCORE

@@ -144,7 +144,7 @@ def test_show_tells_all_of_a_run(here: Recordings) -> None:
 
 @pytest.mark.parametrize("name", ["diverged", "widths"])
 @pytest.mark.usefixtures("here")
-def test_show_tells_of_runs_without_figures(name: str) -> None:
+def test_show_tells_of_runs_without_metrics(name: str) -> None:
     """One that failed says why; a sweep is a run too."""
     said = fmnist("show", name)
     assert said.exit_code == 0

@@ -233,7 +233,7 @@ def test_all_find_the_experiment_that_one_of_them_makes(crowd: Crowd) -> None:
                 assert len(set(found)) == 1
 
 
-def test_two_senders_in_a_fresh_postgresql_database(
+def test_two_uploaders_in_a_fresh_postgresql_database(
     crowd: Crowd, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a server between: they make its tables at the same time, and record each run once."""

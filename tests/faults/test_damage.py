@@ -285,7 +285,7 @@ def test_checkpoint_of_another_format_is_refused_by_name(
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_journal_that_lost_its_tail_is_filled_from_the_checkpoint(
+def test_a_log_that_lost_its_tail_is_filled_from_the_checkpoint(
     interrupted: Interrupted, seed: int, tmp_path: Path
 ) -> None:
     """Cut at any byte after its first lines: the points are there again, each once."""

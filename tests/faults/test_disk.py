@@ -240,7 +240,7 @@ def test_an_epoch_that_cannot_be_recorded_ends_its_run_alone(
     assert_recorded_once(trainer.uri, outputs)
 
 
-def test_a_full_disk_leaves_the_journal_whole(make_disk: MakeDisk) -> None:
+def test_a_full_disk_leaves_the_log_whole(make_disk: MakeDisk) -> None:
     """What was said before the disk was full and after it had room is there, and nothing else."""
     disk = make_disk("disk", {"kilobytes": 64})
     with EventLog(disk.folder / "run") as event_log:
@@ -352,7 +352,7 @@ def test_a_folder_that_is_not_ours_is_named(trainer: Trainer) -> None:
     assert len(weights_in(outputs)) == 1
 
 
-def test_a_store_without_room_keeps_nobody_from_training(
+def test_a_store_without_room_keeps_no_run_from_training(
     trainer: Trainer, make_disk: MakeDisk
 ) -> None:
     """The run is trained and says that it is not sent and why; `fmnist sync` sends it, once."""

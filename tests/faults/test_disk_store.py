@@ -85,7 +85,7 @@ def test_a_store_is_readable_wherever_its_disk_ends(
 
 
 @pytest.mark.parametrize("left", [0, 4, 8])
-def test_journals_on_a_full_disk_are_sent_once_there_is_room(
+def test_logs_on_a_full_disk_are_sent_once_there_is_room(
     left: int, finished: Path, empty_database: Path, tmp_path: Path, make_disk: MakeDisk
 ) -> None:
     """Without room for a note of what was sent nothing is sent twice either."""
@@ -102,9 +102,7 @@ def test_journals_on_a_full_disk_are_sent_once_there_is_room(
 
 
 @pytest.mark.parametrize("left", [8, 1000, 1300])
-def test_journals_and_store_on_one_full_disk(
-    left: int, finished: Path, make_disk: MakeDisk
-) -> None:
+def test_logs_and_store_on_one_full_disk(left: int, finished: Path, make_disk: MakeDisk) -> None:
     """The same where both have the same disk, as by default."""
     disk = make_disk("disk")
     database = disk.folder / "mlflow.db"

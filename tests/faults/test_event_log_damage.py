@@ -158,7 +158,7 @@ def test_damage_that_comes_again_overwrites_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seal", ["whole", "damaged", "gone"])
-def test_journal_without_its_header(
+def test_a_log_without_its_header(
     seal: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is the same run where the seal says which; else a new one, with a warning."""
@@ -175,7 +175,7 @@ def test_journal_without_its_header(
         assert again.id == event_log.id
 
 
-def test_journal_of_an_earlier_format_is_named(
+def test_a_log_of_an_earlier_format_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Lines without checksums are not read, but kept, and the warning says what they are."""
@@ -187,7 +187,7 @@ def test_journal_of_an_earlier_format_is_named(
     assert (tmp_path / "events.damaged-1.jsonl").read_bytes() == old
 
 
-def test_sender_leaves_a_damaged_journal_alone(
+def test_uploader_leaves_a_damaged_log_alone(
     output_dir: Path, uri: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The store keeps what it has, others are sent, the user is told; mended, all is there once."""
@@ -217,7 +217,7 @@ def test_sender_leaves_a_damaged_journal_alone(
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_journal_that_grew_again_is_sent_once(seed: int, output_dir: Path, uri: str) -> None:
+def test_a_log_that_grew_again_is_sent_once(seed: int, output_dir: Path, uri: str) -> None:
     """Cut short below what was sent and said again, at any length: nothing lost, nothing twice."""
     random = Random(seed)
     folder = output_dir / "runs" / "a"
@@ -247,7 +247,7 @@ def damaged_json(content: bytes) -> Iterator[bytes]:
     yield content.replace(b'"run_id": "', b'"run_id": 5, "other": "')
 
 
-def test_damaged_receipt_counts_as_none(output_dir: Path, uri: str) -> None:
+def test_damaged_upload_state_counts_as_none(output_dir: Path, uri: str) -> None:
     """Whatever lies there, the run is sent again, and everything is in the store once."""
     folder = output_dir / "runs" / "a"
     write_run(folder, uri)
@@ -281,7 +281,7 @@ def append(folder: Path, **said: object) -> None:
         file.write(line)
 
 
-def test_paths_in_a_journal_do_not_lead_out_of_its_folder(output_dir: Path, uri: str) -> None:
+def test_paths_in_a_log_do_not_lead_out_of_its_folder(output_dir: Path, uri: str) -> None:
     """A file outside is not sent, by whatever path; the rest of the run is."""
     folder = output_dir / "runs" / "a"
     write_run(folder, uri, end="KILLED")
@@ -465,7 +465,7 @@ def die_in_epoch_3(stack: Stack, _step: int) -> None:
         ("garbage in the middle", True),
     ],
 )
-def test_run_with_a_damaged_journal_ends_as_if_undisturbed(
+def test_run_with_a_damaged_log_ends_as_if_undisturbed(
     fault: str,
     is_finished: bool,
     undisturbed: tuple[Path, str],

@@ -242,7 +242,7 @@ AT_HOME = re.compile(
 )  # or a socket in a folder
 
 
-def test_nobody_is_told_of_a_training(tmp_path: Path) -> None:
+def test_no_host_is_told_of_a_training(tmp_path: Path) -> None:
     """Training, recording in sqlite and sending open no connection, in any of the processes."""
     hooks, log = tmp_path / "hooks", tmp_path / "connections.txt"
     hooks.mkdir()

@@ -45,7 +45,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KilledCommands]
     kill_uploaders(killed.output_dir)
 
 
-def test_a_run_is_killed_with_its_sender(killed: KilledCommands) -> None:
+def test_a_run_is_killed_with_its_uploader(killed: KilledCommands) -> None:
     """Both at once, also while the store is created; and the uploader alone."""
     killed.kill_and_restart([*[trainer_and_uploader] * 3, uploader], first_seed=0)
     killed.check()

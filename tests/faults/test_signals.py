@@ -143,7 +143,7 @@ def test_between_epochs_the_last_one_is_saved(
 
 
 @EVERY_SIGNAL
-def test_while_figures_are_drawn_the_run_is_finished(
+def test_while_pictures_are_drawn_the_run_is_finished(
     server: ForkServer, data: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     """That takes a second or two; the status tells of the signal all the same."""

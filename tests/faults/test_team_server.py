@@ -164,7 +164,7 @@ def test_no_login_is_asked_for(team: Team, tmp_path: Path) -> None:
     assert len(read_problems(tmp_path / "outputs")) == 1
 
 
-def test_sender_with_the_wrong_login_leaves(team: Team, tmp_path: Path) -> None:
+def test_uploader_with_the_wrong_login_leaves(team: Team, tmp_path: Path) -> None:
     """It does not linger: the next one may have the right login."""
     write_run(tmp_path / "outputs" / "runs" / "a", team.uri, epochs=1)
     began = time.monotonic()

@@ -41,7 +41,7 @@ from tests.faults.records import assert_recorded_once
 
 pytestmark = pytest.mark.long
 
-SENDER_KILLS = 20
+UPLOADER_KILLS = 20
 
 
 class Server:
@@ -366,7 +366,7 @@ def test_run_whose_making_is_answered_too_late_is_made_once(
     with slow_door(server) as (uri, asked):
         write_run(output_dir / "runs" / "a", uri, epochs=1)
         # another one each time, as after a kill
-        wait_for(lambda: carried(Uploader(output_dir)), "the run")
+        wait_for(lambda: is_sent_after_a_pass(Uploader(output_dir)), "the run")
         assert len([path for path in asked if path.endswith("/runs/create")]) == 1
         assert sync(output_dir).is_complete
         assert_recorded_once(uri, output_dir)
@@ -383,7 +383,7 @@ def test_a_run_that_the_server_refuses_is_asked_for_again(server: Server, output
             assert len([path for path in asked if path.endswith("/runs/create")]) == number
 
 
-def carried(uploader: Uploader) -> bool:
+def is_sent_after_a_pass(uploader: Uploader) -> bool:
     """One more pass; whether all is sent by now."""
     uploader.poll()
     return is_all_sent(uploader.output_dir)
@@ -404,7 +404,7 @@ def uploader_processes() -> ForkServerContext:
     return context
 
 
-def test_sender_killed_at_random_moments(
+def test_uploader_killed_at_random_moments(
     uploader_processes: ForkServerContext, output_dir: Path, uri: str
 ) -> None:
     """Killed at twenty moments while it sends a run that goes on: everything is there once."""
@@ -416,7 +416,7 @@ def test_sender_killed_at_random_moments(
         event_log.status("RUNNING")
         say_more(event_log, 0)
         undisturbed = send_and_kill(uploader_processes, output_dir, after=600)
-        for number in range(1, SENDER_KILLS + 1):
+        for number in range(1, UPLOADER_KILLS + 1):
             say_more(event_log, number)
             send_and_kill(uploader_processes, output_dir, after=random.uniform(0, undisturbed))
         event_log.status("FINISHED")
@@ -460,7 +460,7 @@ def find_run(uri: str) -> Run:
     return run
 
 
-def test_sender_told_to_end_sends_last_words_first(
+def test_uploader_told_to_end_sends_final_states_first(
     uploader_processes: ForkServerContext, output_dir: Path, uri: str
 ) -> None:
     """SIGTERM to all processes of a job: what the run says then still arrives, and it leaves."""
@@ -487,7 +487,7 @@ def send_until_told(output_dir: Path, seconds: int) -> None:
     uploader_process.main(output_dir)
 
 
-def test_sender_told_to_end_does_not_wait_for_a_hung_store(
+def test_uploader_told_to_end_does_not_wait_for_a_hung_store(
     uploader_processes: ForkServerContext, output_dir: Path
 ) -> None:
     """After some seconds it ends in the middle of a request."""

@@ -285,7 +285,7 @@ def test_a_node_that_dies_loses_nothing(
     assert weights(jobs) == weights_here(data, *variants)
 
 
-def test_an_address_where_nobody_is_is_named(data: Path) -> None:
+def test_an_address_without_a_cluster_is_named(data: Path) -> None:
     """At once, by the command; Ray itself would try for minutes."""
     own = [*data_overrides(data), "data.validation_size=20", "training.batch_size=16"]
     with socket.socket() as taken:

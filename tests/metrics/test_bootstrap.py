@@ -46,7 +46,7 @@ def test_a_resample_has_the_classes_in_their_proportions() -> None:
     assert free.scores["accuracy"].interval == pytest.approx((-0.6, -0.4), abs=0.02)
 
 
-def test_figures_are_sklearns() -> None:
+def test_scores_are_sklearns() -> None:
     """The observed differences, of accuracy and of each F1."""
     labels, first, second = pair(400, seed=1)
     result = bootstrap(labels, first, second, num_classes=3, is_stratified=True, num_resamples=10)
@@ -124,7 +124,7 @@ def test_same_arguments_same_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     assert once == bootstrap(*arguments, num_classes=3, is_stratified=True, num_resamples=500)
 
 
-def test_a_class_that_nobody_names_has_no_difference() -> None:
+def test_a_class_that_is_never_predicted_has_no_difference() -> None:
     """A fourth class is in neither labels nor predictions."""
     result = bootstrap(*pair(100, seed=6), num_classes=4, is_stratified=True, num_resamples=100)
     assert result.f1[3] == Difference(0.0, (0.0, 0.0))  # type: ignore[arg-type]  # the same

@@ -52,7 +52,7 @@ def test_failed_trials_are_trained_again_where_that_is_wanted(data: Path) -> Non
     assert "2 of 2 trials done, 0 to go" in sweep(data, *words).stdout
 
 
-def test_the_best_so_far_is_the_best_by_the_sweeps_own_figure(data: Path) -> None:
+def test_the_best_so_far_is_the_best_by_the_sweeps_own_metric(data: Path) -> None:
     """Where the loss chooses the winner, the lowest loss is shown while the sweep goes on."""
     done = sweep(
         data, NOWHERE, ALONE, "-m", "model.width=4,16", "sweep.objectives=[final/val_loss]"
