@@ -15,8 +15,8 @@ STORE = "MLFLOW_TRACKING_URI"
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """A third of a worker's time goes by in waiting for programs, servers and disks."""
-    return max(1, 3 * physical_cores() // 2)
+    """Two more than cores: much of a worker's time is waiting for programs, servers and disks."""
+    return physical_cores() + 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

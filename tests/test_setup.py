@@ -384,7 +384,8 @@ def test_test_leaves_out_the_long_tests_unless_all_are_wanted(
     status, output, errors = ready.run(*typed, script=ready.root / "scripts" / "test")
     assert status == 0, errors
     linters = "ruff check\nruff format --check\nmypy \n"
-    assert output == f"{linters}pytest --numprocesses auto --dist loadfile -m {selected}\n"
+    spread = "--numprocesses auto --dist loadfile --no-loadscope-reorder"
+    assert output == f"{linters}pytest {spread} -m {selected}\n"
 
 
 def test_ci_gets_what_tests_start_where_it_can(ready: Project) -> None:

@@ -102,9 +102,10 @@ def parse(
     unknown = [*reading.unknown, *(each for part in parts for each in part.unknown)]
     problems = [
         *reading.problems,
-        *_model_problems(config.model, typed),
+        *_model_problems(config.model, typed, tree),
         *(problem for part in parts for problem in part.problems),
         *_data_problems(config),
+        *_schedule_problems(config.schedule),
         *_device_problems(config),
         *_place_problems(config),
         *(_unknown(unknown, flatten(used)) if unknown else ()),
@@ -161,9 +162,13 @@ def _read(
         if error_type == "unexpected_keyword_argument":
             before = key.removesuffix(path[-1])
             unknown.append((key, [f"{before}{name}" for name in _fields(parent)]))
-        elif error_type != "missing":
+        elif error_type != "missing" or _is_in(tree, path):
             problems.append(_must_be(key, _type_of(kind, path), _value_at(tree, path), typed))
-    missing = [path for path, error_type in wrong.items() if error_type == "missing"]
+    missing = [
+        path
+        for path, error_type in wrong.items()
+        if error_type == "missing" and not _is_in(tree, path)  # else a list is too short
+    ]
     problems = [*_missing(missing, prefix, set(deleted)), *problems]
     return _Reading(_partial(kind, tree, wrong), problems, unknown)
 
@@ -217,6 +222,11 @@ def _type_of(kind: Any, path: _Path) -> Any:
     for name in path:
         kind = _fields(kind).get(name)
     return kind
+
+
+def _is_in(tree: Any, path: _Path) -> bool:
+    parent = _value_at(tree, path[:-1])
+    return isinstance(parent, Mapping) and path[-1] in parent
 
 
 def _value_at(tree: Any, path: _Path) -> Any:
@@ -333,8 +343,6 @@ def _whole(bounds: Mapping[str, float], value: Any) -> str:
 def _number(bounds: Mapping[str, float]) -> str:
     if not bounds:
         return "a number"
-    if "ge" in bounds and bounds["ge"] == bounds.get("le"):
-        return f"{bounds['ge']}"
     low = f"[{bounds['ge']}" if "ge" in bounds else f"({bounds.get('gt', '-inf')}"
     high = f"{bounds['le']}]" if "le" in bounds else f"{bounds.get('lt', 'inf')})"
     return f"a number in {low}, {high}"
@@ -542,7 +550,12 @@ def size_problems(config: Config, num_images: int, num_test_images: int | None =
     return problems
 
 
-def _model_problems(model: ModelConfig, typed: Mapping[str, str]) -> Iterator[str]:
+def _model_problems(model: ModelConfig, typed: Mapping[str, str], tree: Any) -> Iterator[str]:
+    given = tree.get("model") if isinstance(tree, Mapping) else None
+    if isinstance(given, Mapping) and given.get("hidden_sizes", "") is None:
+        for key in ("width", "depth"):
+            if given.get(key, "") is None:
+                yield f"model.{key} must be a number where model.hidden_sizes is null, got null"
     both = [key for key in ("model.width", "model.depth") if key in typed]
     if model.hidden_sizes is not None and both:
         yield (
@@ -566,6 +579,14 @@ def _model_problems(model: ModelConfig, typed: Mapping[str, str]) -> Iterator[st
 def _memory_of_machine() -> int:
     """Bytes."""
     return psutil.virtual_memory().total
+
+
+def _schedule_problems(schedule: ScheduleConfig) -> Iterator[str]:
+    if schedule.name == "one_cycle" and schedule.warmup:
+        yield (
+            "schedule.warmup must be 0 where schedule.name is one_cycle, which has a rise of its "
+            f"own, got {schedule.warmup}"
+        )
 
 
 def _data_problems(config: Config) -> Iterator[str]:

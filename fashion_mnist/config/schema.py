@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from fashion_mnist.models.network import ACTIVATIONS, INITIALIZATIONS, Dropout, Normalization
+from fashion_mnist.models.network import ACTIVATIONS, INITIALIZATIONS, Normalization
 from fashion_mnist.training.losses import LOSSES
 from fashion_mnist.training.schedules import SCHEDULES
 
@@ -102,10 +102,7 @@ Name = Annotated[Text, MaxLen(250)]  # fits every store
 OwnName = Annotated[Name, NOT_RESERVED]  # of a run, a sweep, an experiment
 Folder = Annotated[Text, AfterValidator(os.path.expanduser)]
 Share = Annotated[Number, Interval(ge=0, le=1)]
-Rate = (
-    Annotated[Number, Interval(ge=0, le=0)]
-    | Annotated[Number, Interval(gt=Dropout.smallest_rate, lt=1)]
-)
+Rate = Annotated[Number, Interval(ge=0, lt=1)]
 TagName = Annotated[
     str,
     BeforeValidator(str),

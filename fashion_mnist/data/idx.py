@@ -102,7 +102,8 @@ def idx_size(head: bytes) -> int:
     """How many bytes an IDX file of images or labels has that begins so; 0 for other files."""
     num_dimensions = head[3] if len(head) > 3 else 0
     header_size = 4 + 4 * num_dimensions
-    if num_dimensions not in KINDS or len(head) < header_size:
+    is_of_bytes = len(head) > 2 and head[2] == UINT8_CODE
+    if num_dimensions not in KINDS or len(head) < header_size or not is_of_bytes:
         return 0
     shape: tuple[int, ...] = struct.unpack(f">{num_dimensions}I", head[4:header_size])
     return header_size + prod(shape)

@@ -213,17 +213,16 @@ NORMALIZATIONS: dict[str, Callable[[int, tuple[int, ...]], nn.Module]] = {
 class Dropout(nn.Module):
     """Dropout (Srivastava et al., 2014) with one random byte for each element.
 
-    The rate is a whole number of 256ths (0.3 is 77/256), and what is kept is scaled by exactly the
-    share that is kept. torch's own costs more than the product beside it: it draws 32 bits for
-    each element. Each network has its own rate, and its own generator.
+    The rate is a whole number of 256ths (0.3 is 77/256), one at least where it is not 0, and what
+    is kept is scaled by exactly the share that is kept. torch's own costs more than the product
+    beside it: it draws 32 bits for each element. Each network has its own rate, and its own
+    generator.
     """
-
-    smallest_rate = 1 / 512  # below, the nearest 256th is 0
 
     def __init__(self, rates: Sequence[float], generators: Sequence[torch.Generator]) -> None:
         super().__init__()
         self.generators = generators
-        dropped = [min(round(rate * 256), 255) for rate in rates]
+        dropped = [min(max(round(rate * 256), int(rate > 0)), 255) for rate in rates]
         scales = [256 / (256 - count) for count in dropped]
         device = generators[0].device
         shape = (-1, 1, 1) if len(rates) > 1 else ()

@@ -212,7 +212,7 @@ def check_sweep(overrides: Sequence[str], composer: Composer) -> Sweep:
 
 
 def search_problems(sweep: Sweep, config: Config, *, can_prune: bool) -> list[str]:
-    """What keeps a search from being made, a message each; of a grid nothing.
+    """What keeps a search from being made, a message each; of a grid what it would ignore.
 
     Args:
         config: of one of its runs.
@@ -220,8 +220,15 @@ def search_problems(sweep: Sweep, config: Config, *, can_prune: bool) -> list[st
     """
     settings, axes = sweep.settings, sweep.space.searched
     if not sweep.is_search:
-        return []
+        if settings.pruner == "none":
+            return []
+        return [f"sweep.pruner must be none where sweep.sampler is grid, got {settings.pruner}"]
     problems = []
+    if settings.limit is not None:
+        problems.append(
+            f"sweep.limit must be null where sweep.sampler is {settings.sampler}, got "
+            f"{settings.limit}: sweep.n_trials says how many"
+        )
     if not axes:
         problems.append(
             f"sweep.axes must name a key for {settings.sampler} beside seed and data.fold, got none"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from fashion_mnist.analysis.significance import RunResult
+from fashion_mnist.config.messages import ConfigError, first_line_of
 from fashion_mnist.launchers.base import Launcher
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.events import LOG_FILE
@@ -256,7 +257,8 @@ def _search_batches(sweep: Sweep, plan: Plan, progress: Progress) -> Iterator[Ba
         search.retry_failed()
     asked: list[Trial] = []
     # what these lack are seeds that are new; what this search gave up stays as it is
-    jobs, num_jobs = _compose_trials(sweep, search.known(), plan.datasets, keeps_pruned=True), 0
+    jobs, _ = _compose_trials(sweep, search.known(), plan.datasets, keeps_pruned=True)
+    num_jobs = 0
     while True:
         num_jobs += len(jobs)
         stacks = plan.grouping.stacks(runs_to_train(jobs))
@@ -277,7 +279,11 @@ def _search_batches(sweep: Sweep, plan: Plan, progress: Progress) -> Iterator[Ba
         asked = search.ask(sweep.batch_size(capacity.number, is_here=capacity.is_here))
         if not asked:
             return
-        jobs = _compose_trials(sweep, asked, plan.datasets, first_number=num_jobs)
+        jobs, refused = _compose_trials(sweep, asked, plan.datasets, first_number=num_jobs)
+        for number, problem in refused.items():
+            log.warning("trial %d cannot be trained: %s", number, problem)
+            search.tell(number, None)
+        asked = [trial for trial in asked if trial.number not in refused]
 
 
 def _compose_trials(
@@ -287,18 +293,28 @@ def _compose_trials(
     *,
     first_number: int = 0,
     keeps_pruned: bool = False,
-) -> list[Job]:
-    """A job for each trial and replicate."""
-    pairs = [
-        (trial.number, sweep.space.active({**trial.values, **replicate}))
-        for trial in trials
-        for replicate in sweep.space.replicates()
-    ]
-    values = [own for _, own in pairs]
-    jobs = compose_jobs(
-        sweep, values, datasets, first_number=first_number, keeps_pruned=keeps_pruned
-    )
-    return [replace(job, trial=number) for job, (number, _) in zip(jobs, pairs, strict=True)]
+) -> tuple[list[Job], dict[int, str]]:
+    """A job for each trial and replicate; of the trials that are no config, why, by number.
+
+    Preflight has tried the ends of each range; between them a batch size may leave a last batch
+    that batch normalization cannot take.
+    """
+    jobs, refused = list[Job](), dict[int, str]()
+    for trial in trials:
+        values = [
+            sweep.space.active({**trial.values, **replicate})
+            for replicate in sweep.space.replicates()
+        ]
+        number = first_number + len(jobs)
+        try:
+            own = compose_jobs(
+                sweep, values, datasets, first_number=number, keeps_pruned=keeps_pruned
+            )
+        except ConfigError as error:
+            refused[trial.number] = first_line_of(error)
+        else:
+            jobs += [replace(job, trial=trial.number) for job in own]
+    return jobs, refused
 
 
 def _record_winners(jobs: Sequence[Job], parent: str, stop: StopRequests) -> bool:

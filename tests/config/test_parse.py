@@ -110,7 +110,7 @@ def test_all_mistakes_come_at_once() -> None:
         "schedule must be one of constant",
         "'=3' is no override",
         "model.activation must be one of",
-        "model.dropout must be 0 or a number",
+        "model.dropout must be a number",
         "training.epochs must be a whole number",
         "optimizer.lrr is not an option of adamw",
         "loss.class_weights must be 10 numbers",

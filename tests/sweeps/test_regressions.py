@@ -38,6 +38,18 @@ def test_a_search_with_more_seeds_trains_them_all(data: Path) -> None:
     assert {row["status"] for row in rows} == {"FINISHED"}
 
 
+def test_a_trial_that_no_run_can_be_fails_and_the_search_goes_on(data: Path) -> None:
+    """Preflight tries the ends of a range: a value between them may be none to train with."""
+    words = ["model.normalization=batch", "training.batch_size=int(interval(22,24))"]
+    search = [NOWHERE, "-m", *words, "sweep.sampler=random", "training.epochs=1"]
+    first = sweep(data, *search, "sweep.n_trials=6")
+    assert first.returncode == 0, first.stderr
+    assert "cannot be trained: training.batch_size must not leave a last" in first.stdout
+    more = sweep(data, *search, "sweep.n_trials=8")
+    assert more.returncode == 0, more.stderr
+    assert {row["training.batch_size"] for row in summary()} == {"22", "24"}
+
+
 def test_failed_trials_are_trained_again_where_that_is_wanted(data: Path) -> None:
     """Each failed trial counts once; those that have a score are left alone."""
     search = (NOWHERE, ALONE, "sweep.sampler=random", "sweep.n_trials=2")

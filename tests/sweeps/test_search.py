@@ -390,16 +390,28 @@ def test_problems_come_at_once() -> None:
 
 
 def test_sound_search_has_no_problem() -> None:
-    """Pruning by one objective with our launcher is fine, and so is any grid."""
+    """Pruning by one objective with our launcher is fine, and so is a grid without."""
     search = ["sweep.sampler=tpe", "sweep.objectives=[final/val_loss]", "sweep.pruner=hyperband"]
     sweep = read_sweep([*search, "model.width=4,8"], Composer())
     config = make_config(Path("data"), "training.epochs=5")
     assert search_problems(sweep, config, can_prune=True) == []
-    grid = read_sweep(["sweep.pruner=median", "seed=0,1"], Composer())
+    grid = read_sweep(["sweep.limit=1", "seed=0,1"], Composer())
     once = make_config(Path("data"), "training.epochs=1", "rerun=true")
     assert search_problems(grid, once, can_prune=False) == []
     assert sweep.prunes
-    assert not grid.prunes  # and leaves its runs to the workers
+    assert not grid.prunes
+
+
+def test_what_a_sweep_would_ignore_is_refused() -> None:
+    """A pruner of a grid, the limit of a search."""
+    config = make_config(Path("data"))
+    for words, key in (
+        (["sweep.pruner=median"], "sweep.pruner"),
+        (["sweep.sampler=tpe", "sweep.limit=3"], "sweep.limit"),
+    ):
+        sweep = read_sweep([*words, "model.width=4,8"], Composer())
+        [problem] = search_problems(sweep, config, can_prune=True)
+        assert problem.startswith(f"{key} must be")
 
 
 def test_a_search_wants_what_it_compares() -> None:
