@@ -174,6 +174,11 @@ class Problems:
         self._known = read_problems(output_dir)
         self._pauses: dict[str, _Pause] = {}
 
+    @property
+    def known(self) -> Mapping[str, Problem]:
+        """All of them, by their keys."""
+        return self._known
+
     def reason(self, key: str) -> str | None:
         """Why this failed, if it did."""
         return self._known[key].reason if key in self._known else None

@@ -23,7 +23,6 @@ from fashion_mnist.tracking.upload_state import (
     outcome,
     problem_key,
     problem_of,
-    read_problems,
 )
 from fashion_mnist.tracking.uploader_process import (
     has_writers,
@@ -245,7 +244,8 @@ def sync(output_dir: Path, timeout_seconds: float = 600) -> Outcome:
         lock.release()
     if has_writers(output_dir):
         start_uploader(output_dir)  # a run that was begun meanwhile found ours at work
-    found, problems = outcome(logged_dirs(output_dir)), read_problems(output_dir)
+    found = outcome(logged_dirs(output_dir))
     unsent = (each.destination for each in found.uploads if not each.is_complete)
-    known = (problem_of(destination, problems) for destination in unsent)
+    # as they are known here: a full disk may not have taken their file
+    known = (problem_of(destination, uploader.problems.known) for destination in unsent)
     return replace(found, reason=next((problem.reason for problem in known if problem), None))
