@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
@@ -34,14 +35,17 @@ from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.events import LOG_FILE
 from fashion_mnist.runs.files import run_lock
 from fashion_mnist.runs.run_state import Destination, RunState
-from fashion_mnist.tracking.checks import check_store, root_cause
+from fashion_mnist.tracking.checks import check_store, root_cause, schema_problem
+from fashion_mnist.tracking.links import pages, run_link, show_command
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import SCORE
 from fashion_mnist.tracking.saved_views import sweep_view, view_links
+from fashion_mnist.tracking.server import wait_for_end
 from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.upload_state import (
     Outcome,
     Problems,
+    Upload,
     UploadState,
     read_problems,
     uploads,
@@ -444,6 +448,42 @@ def test_children_of_a_sweep_that_was_thrown_away_stay_away(output_dir: Path, ur
         after = runs_by_name(uri)
         assert sorted(after) == ["early0", "other0", "s", "t"]
         assert after["early0"].info.lifecycle_stage == "deleted"
+
+
+def test_a_database_whose_writer_was_killed_in_a_commit_is_checked(
+    empty_database: Path, tmp_path: Path
+) -> None:
+    """sqlite puts it right where it is opened: nothing is wrong with it."""
+    database, left = tmp_path / "mlflow.db", tmp_path / "left.db"
+    shutil.copy(empty_database, database)
+    with contextlib.closing(sqlite3.connect(database)) as writer:
+        writer.execute("PRAGMA cache_size = 1")  # so that the file is written to before the end
+        writer.execute("CREATE TABLE more (content BLOB)")
+        writer.executemany("INSERT INTO more VALUES (?)", [(bytes(10_000),)] * 50)
+        shutil.copy(database, left)
+        shutil.copy(f"{database}-journal", f"{left}-journal")
+        writer.rollback()
+    assert schema_problem(left) is None
+    assert not Path(f"{left}-journal").exists()
+
+
+def test_what_is_printed_finds_the_store_of_a_run(tmp_path: Path) -> None:
+    """Pages and commands of another store than the default one name it, and another folder."""
+    uri = f"sqlite:///{tmp_path}/a b.db"
+    run_dir = tmp_path / "other runs" / "runs" / "a"
+    sent = Upload(Destination(uri, EXPERIMENT, run_dir=run_dir), "1", "1", is_complete=True)
+    option = f"--uri '{uri}'"
+    assert option in pages(Outcome([sent], None), run_link)[0]
+    assert option in show_command(Outcome([sent], None))[0]
+    unsent = Outcome([replace(sent, is_complete=False)], "late")
+    assert "sync --output-dir 'other runs'` will send it" in pages(unsent, run_link)[0]
+
+
+def test_a_server_that_dies_is_an_error() -> None:
+    """And one that ends by itself is none."""
+    wait_for_end(subprocess.Popen([sys.executable, "-c", ""]))
+    with pytest.raises(OSError, match="ended with status 3"):
+        wait_for_end(subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"]))
 
 
 def test_a_reason_is_that_of_what_is_not_sent(output_dir: Path, uri: str) -> None:

@@ -1,5 +1,7 @@
 """Locks: looking keeps no process from taking one, and other hosts are known by silence."""
 
+import errno
+import fcntl
 import os
 import socket
 import threading
@@ -8,8 +10,26 @@ from pathlib import Path
 
 import pytest
 
+from fashion_mnist.config.messages import disk_trouble
 from fashion_mnist.runs import files
 from fashion_mnist.runs.files import ProcessLock
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_a_folder_without_locks_is_said(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its path and what to do; no lock that would outlive its process stands in."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OSError, match=os.strerror(number)) as raised:
+        ProcessLock(tmp_path / "lock").acquire()
+    words = disk_trouble(raised.value)
+    assert f"{tmp_path / 'lock'}: " in words
+    assert "no locks for files: choose another folder" in words
 
 
 def test_looking_keeps_no_process_from_taking_the_lock(tmp_path: Path) -> None:
