@@ -77,17 +77,18 @@ def _line(text: str) -> str:
     return text
 
 
-# by which runs are found, compared and gone on with, and what begins as the last four do
+# tags by which runs are found, compared and gone on with, and how others of these begin
 OWN_TAGS = (
     *("code_sha256", "copy_of", "cpu", "data_sha256", "device", "early_stopping", "failure"),
     *("fingerprint", "git_commit", "host", "numerics", "precision", "pruned", "python"),
     *("recovery", "split_sha256", "stack_size", "sweep", "threads", "torch", "training_images"),
-    *("weights_sha256", "mlflow.", "sweep.", "comparison.", "fashion_mnist."),
+    "weights_sha256",
 )
+OWN_PREFIXES = ("mlflow.", "sweep.", "comparison.", "fashion_mnist.")
 
 
 def _not_a_tag_of_ours(name: str) -> str:
-    if name in OWN_TAGS or name.startswith(OWN_TAGS[-4:]):
+    if name in OWN_TAGS or name.startswith(OWN_PREFIXES):
         raise ValueError("a tag of ours")
     return name
 

@@ -33,7 +33,7 @@ from fashion_mnist.tracking.server import (
 )
 
 PACKAGE = Path(__file__).parents[1]
-# Read and not imported: the uploader does without torch, which takes a second and 250 MB.
+# Read and not imported: the uploader does without torch, which takes a second and 500 MB.
 LOADER_PARTS = (PACKAGE / "models" / "network.py", PACKAGE / "tracking" / "model_loader.py")
 PACKAGES = ("mlflow", "numpy", "safetensors", "torch")
 PREVIEW_PIXELS = 480  # about, of the larger side, drawn as it is: two fit beside each other
