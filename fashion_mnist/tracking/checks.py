@@ -145,6 +145,19 @@ def _proxy(uri: str) -> str:
     return f" (by the proxy {without_password(proxy)}: set NO_PROXY={parts.hostname})"
 
 
+def open_to_read(path: Path, timeout_seconds: float = 5.0) -> sqlite3.Connection:
+    """A connection to an sqlite file that is there, by which nothing can be changed.
+
+    Raises:
+        sqlite3.Error: the file cannot be opened.
+    """
+    # rw makes no file, and lets sqlite put right what a writer that was killed has left half done
+    name = f"file:{quote(str(path))}?mode=rw"
+    connection = sqlite3.connect(name, uri=True, timeout=timeout_seconds)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
 def schema_problem(path: Path) -> tuple[str, str] | None:
     """Why MLflow must not have an sqlite file, and what mends it; None where it may.
 
@@ -153,9 +166,7 @@ def schema_problem(path: Path) -> tuple[str, str] | None:
     Raises:
         sqlite3.Error: the file cannot be read.
     """
-    # rw lets sqlite put right what a writer that was killed has left half done
-    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as file:
-        file.execute("PRAGMA query_only = ON")
+    with closing(open_to_read(path)) as file:
         tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master")}
         has_revision = "alembic_version" in tables
         rows = file.execute("SELECT version_num FROM alembic_version") if has_revision else ()

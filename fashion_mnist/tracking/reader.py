@@ -7,13 +7,11 @@ which takes seconds to import: it waits until then.
 """
 
 import shutil
-import sqlite3
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from sqlalchemy import Engine, Select, column, create_engine, select, table
 from sqlalchemy.pool import NullPool
@@ -21,7 +19,7 @@ from sqlalchemy.pool import NullPool
 from fashion_mnist.config.store_uri import absolute_uri, demand_no_password, sqlite_path
 from fashion_mnist.runs.files import is_inside, leads_down
 from fashion_mnist.tracking.artifact_roots import local_path, resolved_root
-from fashion_mnist.tracking.checks import ANSWER_SECONDS, answering, check_store
+from fashion_mnist.tracking.checks import ANSWER_SECONDS, answering, check_store, open_to_read
 from fashion_mnist.tracking.recorded import (
     LOST_FILES,
     ArtifactFile,
@@ -269,16 +267,8 @@ def _engine(uri: str) -> Engine:
     path = sqlite_path(uri)
     if path is None:
         return create_engine(uri, poolclass=NullPool)
-    # rw makes no file, and lets sqlite put right what a writer that was killed has left half done
-    name = f"file:{quote(str(path))}?mode=rw"
-    connect = partial(sqlite3.connect, name, uri=True, timeout=BUSY_SECONDS)
-
-    def only_reading() -> sqlite3.Connection:
-        connection = connect()
-        connection.execute("PRAGMA query_only = ON")
-        return connection
-
-    return create_engine("sqlite://", creator=only_reading, poolclass=NullPool)
+    creator = partial(open_to_read, path, BUSY_SECONDS)
+    return create_engine("sqlite://", creator=creator, poolclass=NullPool)
 
 
 def _number(value: float | None, is_nan: object) -> float:
