@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 from fashion_mnist.cli.console import summarize_run
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
+from fashion_mnist.metrics.bootstrap import SCORES
+from fashion_mnist.metrics.predictions import read_predictions
 from fashion_mnist.runs import results, trainer
 from fashion_mnist.runs.identity import next_folder, run_folders
 from fashion_mnist.runs.members import Member, Observer
@@ -25,7 +27,7 @@ from fashion_mnist.runs.request import (
 )
 from fashion_mnist.runs.run_dir import RunDir, RunError, locked
 from fashion_mnist.runs.signals import StopRequested
-from fashion_mnist.runs.trainer import train
+from fashion_mnist.runs.trainer import is_recorded, train
 from fashion_mnist.training.stack import HistoryRow, Stack
 from tests.builders import QUIET, load, make_config, make_data
 from tests.training.test_contract import ATOL, RTOL
@@ -249,6 +251,55 @@ def test_auto_reads_the_test_and_records_the_network_where_it_means_yes(data: Pa
     assert winner.folder.has_recorded_model()
     assert pictures < {path.name for path in winner.folder.artifacts.iterdir()}
     assert load_file(winner.folder.model)
+
+
+TTA = ("validation_tta", "test_tta")
+
+
+def test_test_time_augmentation_is_recorded_apart(data: Path) -> None:
+    """A finished run gets it later, once, from the mean over the copies; plain scores stay."""
+    plain, asked = configs(
+        data, *[f"seed=3 data.augment.shift=3 evaluation.tta={own}" for own in ("false", "true")]
+    )
+    dataset = load(data)
+    [first] = train([Request(plain)], dataset, QUIET)
+    before, folder = first.folder.metrics(), first.folder
+    assert not [own for own in TTA if (folder.artifacts / own).exists()]
+
+    [member] = train_all([asked], dataset)  # whose test set is not to be read
+    assert (member.was_known, member.folder.path) == (True, folder.path)
+    assert not (folder.artifacts / "test_tta").exists()
+    [again] = train([Request(asked)], dataset, QUIET)
+    metrics = again.folder.metrics()
+    assert before.items() <= metrics.items()
+    added = {f"{start}tta_{key}" for start in ("final/val_", "test/") for key in (*SCORES, "ece")}
+    loss = {"final/val_tta_loss", "test/tta_loss"}
+    assert metrics.keys() - before.keys() == added | loss
+
+    model, images = folder.load_model(), dataset.test_images.view(-1, *dataset.image_shape)
+    padded = torch.nn.functional.pad(images, (1, 1, 1, 1))
+    height, width = dataset.image_shape
+    moved = [padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3)]
+    expected = torch.stack([model.probabilities(each) for each in moved]).mean(0)
+    recorded = read_predictions(folder.artifacts / "test_tta" / "predictions.npz")
+    torch.testing.assert_close(torch.from_numpy(recorded.probabilities), expected)
+    right = float((expected.argmax(1) == dataset.test_labels).float().mean())
+    assert metrics["test/tta_accuracy"] == pytest.approx(right)
+    words = summarize_run(folder, note="", where=())
+    assert f"averaged over copies of each image: accuracy {right:.4f}" in words
+    assert is_recorded(Request(asked), folder, folder.state(), "")
+
+
+def test_test_time_augmentation_needs_no_validation_split(data: Path) -> None:
+    """Then it is of the test set alone, and the run is known the next time."""
+    words = "data.validation_size=0 data.augment.flip=0.5 evaluation.tta=true"
+    [config] = configs(data, words)
+    dataset = load(data)
+    train([Request(config)], dataset, QUIET)
+    [again] = train([Request(config)], dataset, QUIET)
+    assert again.was_known
+    assert [own for own in TTA if (again.folder.artifacts / own).exists()] == ["test_tta"]
+    assert is_recorded(Request(config), again.folder, again.folder.state(), "")
 
 
 def test_a_recorded_run_is_not_opened(data: Path) -> None:

@@ -83,7 +83,10 @@ def summarize_run(folder: RunDir, *, note: str, where: Sequence[str]) -> str:
     metrics = folder.metrics()
     split = "test" if "test/accuracy" in metrics else "validation"
     head = f"{folder.name()} {note}" if note else folder.name()
-    lines = [f"{head}: {split} {_scores(metrics, split)}"]
+    prefix = "test/" if split == "test" else "final/val_"
+    lines = [f"{head}: {split} {_scores(metrics, prefix)}"]
+    if f"{prefix}tta_accuracy" in metrics:
+        lines.append(f"  averaged over copies of each image: {_scores(metrics, f'{prefix}tta_')}")
     if early_stopping := folder.tags().get(EARLY_STOPPING_TAG):
         lines.append(f"  {early_stopping}")
     confusion = read_confusion(folder.artifacts, split)
@@ -94,9 +97,8 @@ def summarize_run(folder: RunDir, *, note: str, where: Sequence[str]) -> str:
     return "\n".join([*lines, *where])
 
 
-def _scores(metrics: dict[str, float], split: str) -> str:
+def _scores(metrics: dict[str, float], prefix: str) -> str:
     names = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
-    prefix = "test/" if split == "test" else "final/val_"
     words = [
         f"{metric_name(name)} {metrics[prefix + name]:.4f}"
         for name in names

@@ -604,6 +604,11 @@ def _data_problems(config: Config) -> Iterator[str]:
             "data.validation_size must be above 0 where training.early_stopping.metric is set, "
             f"got 0 with {metric}"
         )
+    if config.evaluation.tta and data.augment.flip == data.augment.shift == 0:
+        yield (
+            "evaluation.tta must be false where data.augment.flip and data.augment.shift are 0: it "
+            "averages over copies of an image that are altered as in training, got true"
+        )
     num_images = training_size(data.name) if data.name is not None else None
     sizes = (data.validation_size, data.fold, config.training.batch_size)
     if num_images is not None and None not in sizes:

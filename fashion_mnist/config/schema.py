@@ -222,9 +222,10 @@ class TrainingConfig(Group):
 
 @dataclass(frozen=True)
 class EvaluationConfig(Group):
-    """When the test set is read."""
+    """When the test set is read, and how a trained network is asked."""
 
     test: Decision
+    tta: Flag
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,29 @@ def augment(
     return pictures.reshape(images.shape)
 
 
+def copies(images: Tensor, *, image_shape: tuple[int, int], flip: bool, shift: int) -> list[Tensor]:
+    """Images as they are, and as `augment` might have altered them: for test-time augmentation.
+
+    Args:
+        images: uint8 `[N, P]`.
+        image_shape: (H, W).
+        flip: whether each is there mirrored left to right too.
+        shift: the largest shift in pixels, down and right, each way; black comes in.
+
+    Returns:
+        uint8 `[N, P]` each, (1 or 2) · (2 · shift + 1)² of them.
+    """
+    pictures = images.reshape(1, -1, *image_shape)
+    mirrored = [pictures, pictures.flip(-1)] if flip else [pictures]
+    moves = torch.cartesian_prod(*[torch.arange(-shift, shift + 1, device=images.device)] * 2)
+    offsets = [move.view(2, 1, 1).expand(2, *pictures.shape[:2]) for move in moves]
+    return [
+        shift_pictures(each, own, largest=shift).reshape(images.shape)
+        for each in mirrored
+        for own in offsets
+    ]
+
+
 def add_noise(
     x: Tensor, *, noise: Sequence[float], scale: Sequence[float], generators: Sequence[Generator]
 ) -> Tensor:

@@ -40,7 +40,7 @@ CURVES_FILE = "curves.png"  # among the artifacts of single runs and winners
 class SplitResult:
     """What a network says of one split."""
 
-    name: str  # validation or test
+    name: str  # validation or test; with `_tta`: averaged over copies of each image
     predictions: Predictions
     loss: float  # from logits, where there are some
     images: Tensor  # uint8 [N, H, W], on the CPU
@@ -56,6 +56,11 @@ class SplitResult:
             own[0].cpu().numpy() for own in (evaluation.probabilities, evaluation.labels)
         )
         return cls(name, Predictions(said, labels, sha256), float(evaluation.loss[0]), images.cpu())
+
+    @property
+    def title(self) -> str:
+        """The name as a picture's title has it."""
+        return self.name.replace("_tta", ", averaged over copies").capitalize()
 
     def metrics(self) -> dict[str, float]:
         """Those that a run records of the split, without a prefix."""
@@ -102,9 +107,8 @@ def write_split(folder: Path, result: SplitResult, class_names: Sequence[str]) -
     is there.
     """
     split, own = result.name, result.predictions
-    counts = own.counts
-    yield from _write_confusion(folder, split, counts, class_names)
-    report = classification.classification_report(counts, class_names)
+    yield from _write_confusion(folder, result, class_names)
+    report = classification.classification_report(own.counts, class_names)
     yield from write_table(folder, f"{split}/classification_report", report)
     mistakes = mistakes_figure(result.images.numpy(), own.labels, own.probabilities, class_names)
     write_png(mistakes, folder / split / "mistakes.png")
@@ -124,9 +128,9 @@ def write_table(folder: Path, stem: str, rows: Sequence[Any]) -> Iterator[str]:
 
 
 def _write_confusion(
-    folder: Path, split: str, counts: Tensor, class_names: Sequence[str]
+    folder: Path, result: SplitResult, class_names: Sequence[str]
 ) -> Iterator[str]:
-    stem = f"{split}/confusion_matrix"
+    stem, counts = f"{result.name}/confusion_matrix", result.predictions.counts
     rows = counts.tolist()
     write_json(folder / f"{stem}.json", {"labels": list(class_names), "counts": rows})
     yield f"{stem}.json"
@@ -136,7 +140,7 @@ def _write_confusion(
         table = zip(class_names, rows, shares, strict=True)
         _write_csv(path, header, ([name, *row, *share] for name, row, share in table))
     yield f"{stem}.csv"
-    figure = confusion_figure(counts.numpy(), class_names, split.capitalize())
+    figure = confusion_figure(counts.numpy(), class_names, result.title)
     write_png(figure, folder / f"{stem}.png")
     yield f"{stem}.png"
 

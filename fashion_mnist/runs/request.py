@@ -35,8 +35,9 @@ def as_run_error(error: Exception) -> Exception:
     return RunError(disk_trouble(error)) if isinstance(error, OSError) else error
 
 
-# of a finished run: the test set's scores; curves, samples and weights; the network itself
-Extra = Literal["test", "pictures", "model"]
+# of a finished run: the test set's scores; curves, samples and weights; the network itself; scores
+# by test-time augmentation
+Extra = Literal["test", "pictures", "model", "validation_tta", "test_tta"]
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,14 @@ class Request:
     @property
     def extras(self) -> set[Extra]:
         """What is to be recorded of the finished run beside its validation."""
+        config = self.config
+        test = _decide(config.evaluation.test, self.auto)
         wanted: dict[Extra, bool] = {
-            "test": _decide(self.config.evaluation.test, self.auto),
+            "test": test,
             "pictures": self.auto,
-            "model": _decide(self.config.tracking.model, self.auto),
+            "model": _decide(config.tracking.model, self.auto),
+            "validation_tta": config.evaluation.tta and config.data.validation_size > 0,
+            "test_tta": config.evaluation.tta and test,
         }
         return {extra for extra, is_wanted in wanted.items() if is_wanted}
 

@@ -8,8 +8,10 @@ import torch
 
 from fashion_mnist.config.messages import first_line_of
 from fashion_mnist.config.schema import Config
+from fashion_mnist.data.augment import copies
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.metrics.confusions import absent_classes, most_confused
+from fashion_mnist.metrics.predictions import Predictions
 from fashion_mnist.models.network import num_parameters
 from fashion_mnist.runs.artifacts import SplitResult, record_split, record_training
 from fashion_mnist.runs.event_log import EventLog
@@ -29,6 +31,7 @@ from fashion_mnist.training.stack import HistoryRow
 
 DESCRIPTION_TAG = "mlflow.note.content"  # MLflow shows it as Markdown on the run's page
 EARLY_STOPPING_TAG = "early_stopping"
+MOST_SHIFT = 1  # pixels, of the copies that test-time augmentation averages over
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,13 @@ class TrainedRun:
         # last: these metrics are what says that the test set was read and recorded
         event_log.metrics(0, {f"test/{key}": value for key, value in result.metrics().items()})
 
+    def _record_copies(self, event_log: EventLog, name: str) -> None:
+        """Record the metrics on a split by test-time augmentation: its plain ones stay."""
+        result = self._evaluate(name, over_copies=True)
+        record_split(event_log, result, self.dataset.class_names)
+        prefix = {"validation": "final/val_tta_", "test": "test/tta_"}[name]
+        event_log.metrics(0, {f"{prefix}{key}": own for key, own in result.metrics().items()})
+
     def record_extras(
         self,
         event_log: EventLog,
@@ -75,6 +85,9 @@ class TrainedRun:
         """
         if "test" in extras:
             self._record_test(event_log)
+        for split in ("validation", "test"):
+            if f"{split}_tta" in extras:
+                self._record_copies(event_log, split)
         if "pictures" in extras:
             self._record_pictures(event_log, history)
         if "model" in extras:
@@ -88,8 +101,13 @@ class TrainedRun:
         record_split(event_log, result, self.dataset.class_names)
         event_log.tags({DESCRIPTION_TAG: describe(result, self.dataset.class_names)})
 
-    def _evaluate(self, name: str) -> SplitResult:
-        """Evaluate on the `validation` split or the `test` set."""
+    def _evaluate(self, name: str, *, over_copies: bool = False) -> SplitResult:
+        """Evaluate on the `validation` split or the `test` set.
+
+        Args:
+            over_copies: average the probabilities over copies of each image: mirrored where
+                training mirrors some, moved by up to a pixel where training moves them.
+        """
         data, device = self.dataset, self.machine.device
         if name == "test":
             images, labels, sha256 = data.test_images, data.test_labels, data.sha256
@@ -97,9 +115,22 @@ class TrainedRun:
         else:
             images, labels, split = data.train_images, data.train_labels, self.data_split.split
             index, sha256 = split.validation.to(device), split.validation_sha256
-        evaluation = self.model.evaluate(images, labels, index=index)
         pictures = images[index].view(-1, *data.image_shape)
-        return SplitResult.of(name, evaluation, pictures, sha256)
+        if not over_copies:
+            evaluation = self.model.evaluate(images, labels, index=index)
+            return SplitResult.of(name, evaluation, pictures, sha256)
+        augmentation = self.config.data.augment
+        said = self.model.mean_probabilities(
+            copies(
+                images[index],
+                image_shape=data.image_shape,
+                flip=augmentation.flip > 0,
+                shift=min(augmentation.shift, MOST_SHIFT),
+            )
+        )
+        predictions = Predictions(said.cpu().numpy(), labels[index].cpu().numpy(), sha256)
+        loss = predictions.metrics["nll"]  # there are no logits of a mean
+        return SplitResult(f"{name}_tta", predictions, loss, pictures.cpu())
 
 
 def describe(result: SplitResult, class_names: Sequence[str]) -> str:

@@ -146,9 +146,12 @@ def _missing(request: Request, folder: RunDir, state: RunState) -> set[Extra]:
     """What is asked for of a finished run and was not done."""
     if state.status != "FINISHED":
         return set()
+    metrics = state.metrics()
     there: dict[Extra, bool] = {
         "model": state.has_model,
-        "test": "test/loss" in state.metrics(),
+        "test": "test/loss" in metrics,
+        "validation_tta": "final/val_tta_loss" in metrics,
+        "test_tta": "test/tta_loss" in metrics,
         "pictures": (folder.artifacts / CURVES_FILE).exists(),
     }
     return {extra for extra in request.extras if not there[extra]}

@@ -5,7 +5,7 @@ Both are safetensors with JSON in the header: reading them runs no code. P pixel
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -82,6 +82,11 @@ class Model:
         return self.evaluate(images.flatten(1), torch.zeros_like(index), index=index).probabilities[
             0
         ]
+
+    def mean_probabilities(self, copies: Sequence[Tensor]) -> Tensor:
+        """The mean of what it says of several copies of the same images, float32 `[N, C]`."""
+        said = torch.stack([self.probabilities(each) for each in copies])
+        return said.double().mean(0).float()
 
 
 def save_state(path: Path, state: TrainingState) -> None:

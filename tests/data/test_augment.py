@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from fashion_mnist.data.augment import add_noise, augment, mixup
+from fashion_mnist.data.augment import add_noise, augment, copies, mixup
 
 # Three members that differ in everything, one of them with nothing on.
 FLIPS, SHIFTS, ERASES = [0.5, 0.0, 1.0], [1, 0, 3], [1.0, 0.0, 0.3]
@@ -149,6 +149,20 @@ def test_shift_brings_in_black_and_keeps_the_rest() -> None:
     }
     shifted = alter(image.flatten().expand(1, 500, 12), (4, 3), shift=2)[0]
     assert {tuple(pixels) for pixels in shifted.tolist()} == windows
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("shift", [0, 1, 2])
+def test_copies_are_all_that_augmentation_can_make(flip: bool, shift: int) -> None:
+    """Of each image once every mirrored and shifted one, at its own place among the images."""
+    images = random_images(3, 12)
+    made = copies(images, image_shape=(3, 4), flip=flip, shift=shift)
+    assert len(made) == (1 + flip) * (2 * shift + 1) ** 2
+    for number, image in enumerate(images):
+        drawn = alter(image.expand(1, 2000, 12), (3, 4), flip=flip / 2, shift=shift)[0]
+        own = [tuple(each[number].tolist()) for each in made]
+        assert len(own) == len(set(own))
+        assert set(own) == {tuple(each) for each in drawn.tolist()}
 
 
 def test_shift_beyond_the_image_is_allowed() -> None:
