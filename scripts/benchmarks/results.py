@@ -1,12 +1,13 @@
 """Trains the recipes of conf/experiment/ with several seeds and writes the tables of their scores.
 
     python scripts/benchmarks/results.py FOLDER  # all: hours
-    python scripts/benchmarks/results.py FOLDER recipes --recipes small  # one table or a part
+    python scripts/benchmarks/results.py FOLDER recipes --recipes small  # one table, or rows of it
     python scripts/benchmarks/results.py FOLDER --write README.md docs/recipes.md
 
 What is in FOLDER already is not trained again, and what was stopped goes on. A table is written
-into each file that has its marks. Only the table of the recipes reads the test set, once for each
-seed: the recipes were chosen on validation folds, by the sweeps named below.
+into each file that has its marks; where only some recipes were asked for, other rows of it stay.
+Only the table of the recipes reads the test set, once for each seed: the recipes were chosen on
+validation folds, by the sweeps named below.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from fashion_mnist.config.compose import Composer, check
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.metrics.classification import confusion_counts, f1, summarize
-from fashion_mnist.metrics.predictions import read_predictions
+from fashion_mnist.metrics.predictions import PREDICTIONS_FILE, read_predictions
 from fashion_mnist.metrics.statistics import statistic, wilson_interval
 from fashion_mnist.runs.request import last_attempt
 from fashion_mnist.runs.run_dir import RunDir
@@ -55,18 +56,19 @@ RECIPES = {
         "augmented_search_4",
         "augmented_search_5",
     ),
+    "augmented_long": ("augmented_long_search",),
 }
 SWEEPS = ("permutation_invariant_ablation", "permutation_invariant_learning_curve")
 # Nothing trains beside these, so that their seconds are those of a network alone.
-ALONE = ("fast", "standard", "permutation_invariant", "augmented")
+ALONE = ("fast", "standard", "permutation_invariant", "augmented", "augmented_long")
 # The probabilities of all their runs are averaged.
 ENSEMBLES = [
     ("permutation_invariant",),
     ("fast", "standard", "permutation_invariant"),
-    ("augmented",),
-    ("permutation_invariant", "augmented"),
+    ("augmented_long",),
+    ("permutation_invariant", "augmented_long"),
 ]
-MIRRORED = "augmented"  # was trained on mirrored images too
+OVER_COPIES = "augmented_long"  # is scored by test-time augmentation too
 WORST_CLASS = "Shirt"
 
 
@@ -85,8 +87,12 @@ class Result:
     @cached_property
     def test_probabilities(self) -> Tensor:
         """Of the test images, float32 `[N, C]`."""
-        path = self.folder.artifacts / "test" / "predictions.npz"
-        return torch.tensor(read_predictions(path).probabilities)
+        return self._probabilities("test")
+
+    @cached_property
+    def test_probabilities_over_copies(self) -> Tensor:
+        """The same by test-time augmentation."""
+        return self._probabilities("test_tta")
 
     @property
     def training_seconds(self) -> float:
@@ -94,11 +100,9 @@ class Result:
         speeds = [row["images_per_second"] for row in self.folder.history()]
         return sum(self.num_images / speed for speed in speeds)
 
-    def mirrored_probabilities(self, dataset: Dataset) -> Tensor:
-        """The mean of what it says of the test images and of their mirror images."""
-        images = dataset.test_images.view(-1, *dataset.image_shape)
-        model = self.folder.load_model()
-        return average([model.probabilities(each) for each in (images, images.flip(-1))])
+    def _probabilities(self, split: str) -> Tensor:
+        path = self.folder.artifacts / split / PREDICTIONS_FILE
+        return torch.tensor(read_predictions(path).probabilities)
 
 
 def main() -> None:
@@ -123,10 +127,11 @@ def main() -> None:
     }
     print(describe_machine())
     for name in options.tables:
-        table = makers[name]().markdown()
-        print(f"\n{table}", flush=True)
+        table = makers[name]()
+        print(f"\n{table.markdown()}", flush=True)
         if options.write:
-            write_between_marks(options.write, name, table)
+            is_part = name == "recipes" and options.recipes != list(RECIPES)
+            write_between_marks(options.write, name, table, keeps_others=is_part)
 
 
 def recipes_table(folder: Path, recipes: Sequence[str], num_seeds: int, dataset: Dataset) -> Table:
@@ -139,11 +144,12 @@ def recipes_table(folder: Path, recipes: Sequence[str], num_seeds: int, dataset:
             label = f"the {len(members)} networks of {' and '.join(f'`{name}`' for name in names)}"
             said = [own.test_probabilities for own in members]
             rows.append(ensemble_row(f"{label}, averaged", members, said, dataset))
-    if MIRRORED in results:
-        members = results[MIRRORED]
-        said = [own.mirrored_probabilities(dataset) for own in members]
-        label = f"`{MIRRORED}`, each averaged with the mirrored image"
-        rows.append([label, "", "", *scores_of(said, dataset), "", ""])
+    if OVER_COPIES in results:
+        members = results[OVER_COPIES]
+        said = [own.test_probabilities_over_copies for own in members]
+        label = f"`{OVER_COPIES}`, each averaged over copies of the image"
+        validation = percent([own.figures["final/val_tta_accuracy"] for own in members])
+        rows.append([label, "", validation, *scores_of(said, dataset), "", ""])
         rows.append(ensemble_row(f"{label}, and all {len(members)}", members, said, dataset))
     head = ["experiment", "parameters", "validation, %", "test, %", "macro F1", WORST_CLASS]
     return Table([*head, "training, s", "runs of its search"], rows)
@@ -153,7 +159,8 @@ def train_recipe(folder: Path, name: str, num_seeds: int, dataset: Dataset) -> l
     """Its runs; the test set is read for each."""
     words = [f"experiment={name}", f"seed=range({num_seeds})", "evaluation.test=always"]
     alone = ["sweep.processes=1", "sweep.stack_size=1"] if name in ALONE else []
-    train(folder, ["-m", *words, *alone])
+    copies = ["evaluation.tta=true"] if name == OVER_COPIES else []
+    train(folder, ["-m", *words, *alone, *copies])
     configs = [check([f"experiment={name}", f"seed={seed}"]) for seed in range(num_seeds)]
     return [find_result(folder, config, dataset) for config in configs]
 
@@ -254,20 +261,34 @@ def percent(values: Sequence[float]) -> str:
     return mean_and_deviation([100 * value for value in values])
 
 
-def write_between_marks(paths: Sequence[Path], name: str, table: str) -> None:
+def write_between_marks(
+    paths: Sequence[Path], name: str, table: Table, *, keeps_others: bool = False
+) -> None:
     """Replace what stands between a table's marks, comments of HTML, in all files that have them.
 
     Exits where none has.
+
+    Args:
+        keeps_others: whether rows that are there and that the table has no row for stay.
     """
     begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    pattern = re.compile(f"(?<={re.escape(begin)}).*?(?={re.escape(end)})", re.DOTALL)
     texts = {path: path.read_text(encoding="utf-8") for path in paths}
-    marked = {path: text for path, text in texts.items() if pattern.search(text)}
-    if not marked:
+    found = {path: match[0] for path, text in texts.items() if (match := pattern.search(text))}
+    if not found:
         sys.exit(f"no marks {begin.strip()} and {end} in {' or '.join(map(str, paths))}")
-    new = f"{begin}{table}\n{end}"
-    for path, text in marked.items():
-        path.write_text(pattern.sub(lambda _: new, text), encoding="utf-8")
+    for path, old in found.items():
+        whole = merge(old, table) if keeps_others else table
+        new = f"{whole.markdown()}\n"
+        path.write_text(pattern.sub(lambda _, new=new: new, texts[path]), encoding="utf-8")  # type: ignore[misc]
+
+
+def merge(old: str, table: Table) -> Table:
+    """The Markdown table with its rows replaced by those that begin alike; others follow."""
+    cells = [[cell.strip() for cell in line[1:-1].split("|")] for line in old.splitlines()]
+    new = {row[0]: row for row in table.rows}
+    rows = [new.pop(row[0], row) for row in cells[2:]]
+    return Table(table.head, [*rows, *new.values()])
 
 
 if __name__ == "__main__":
