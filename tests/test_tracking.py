@@ -414,8 +414,10 @@ def test_child_waits_for_its_sweep(output_dir: Path, uri: str) -> None:
     assert runs["a0"].data.tags["mlflow.parentRunId"] == runs["s"].info.run_id
 
 
-def test_child_of_a_sweep_that_is_gone_says_so(output_dir: Path, uri: str) -> None:
-    """A removed sweep folder is the reason given, others are sent; what was sent is not missed."""
+def test_child_of_a_sweep_that_is_gone_is_recorded_by_itself(
+    output_dir: Path, uri: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By a `sync`; an uploader waits and says why; others are sent, what was sent is not missed."""
     sweep = write_sweep(output_dir, "s", uri)
     write_child(output_dir, "early", uri, sweep)
     assert sync(output_dir).is_complete
@@ -424,13 +426,18 @@ def test_child_of_a_sweep_that_is_gone_says_so(output_dir: Path, uri: str) -> No
     other = write_sweep(output_dir, "t", uri)
     write_child(output_dir, "other", uri, other)
     write_child(output_dir, "late", uri, other)
-    outcome = sync(output_dir)
-    missing = [run.run_dir.name for run in outcome.uploads if not run.is_complete]
-    assert missing == ["late"]
-    assert outcome.reason is not None
-    assert sweep in outcome.reason
-    assert "its sweep is gone" in outcome.reason
+    Uploader(output_dir).poll()
+    [problem] = read_problems(output_dir).values()
+    assert f"its sweep is gone: {output_dir / 'sweeps'} has no log {sweep}" in problem.reason
+    assert "`fmnist sync`" in problem.reason
     assert {"early0", "other0", "late0"} <= set(runs_by_name(uri))
+
+    assert sync(output_dir).is_complete
+    assert read_problems(output_dir) == {}
+    assert "recorded by itself" in caplog.text
+    late = [run for run in find_runs(uri) if run.info.run_name.startswith("late")]
+    assert ["mlflow.parentRunId" in run.data.tags for run in late].count(False) == 1
+    assert len(late) == 2
 
 
 def test_children_of_a_sweep_that_was_thrown_away_stay_away(output_dir: Path, uri: str) -> None:

@@ -62,6 +62,7 @@ class Uploader:
         self._tidied: set[str] = set()  # places that were looked through for lost runs
         self._refused: set[str] = set()  # places that want another login than ours
         self._complaints: set[str] = set()
+        self._sends_orphans = False  # runs whose sweep's folder was removed
         self.is_ending = False
 
     def end(self) -> None:
@@ -95,9 +96,10 @@ class Uploader:
     def poll(self, *, verify: bool = False) -> bool:
         """One pass over all logs, sweeps first; whether anything was sent.
 
-        `verify` asks the stores also for runs that they should have whole.
+        `verify` asks the stores also for runs that they should have whole, and records runs whose
+        sweep's folder was removed by themselves.
         """
-        moved = False
+        moved, self._sends_orphans = False, verify
         self._deleted.clear()
         for watched in self._look():
             for destination in watched.state.destinations if watched.is_started else []:
@@ -191,8 +193,11 @@ class Uploader:
             return ""  # it is there, and bears the tag
         if sweep:
             raise WaitingError(f"its sweep, {sweep.run_dir}, is not recorded there")
-        sweeps = self.output_dir / SWEEPS
-        raise WaitingError(f"its sweep is gone: {sweeps} has no log {destination.parent}")
+        words = f"its sweep is gone: {self.output_dir / SWEEPS} has no log {destination.parent}"
+        if not self._sends_orphans:  # on a shared folder it may only not be seen yet
+            raise WaitingError(f"{words}; `fmnist sync` records it by itself")
+        log.warning("%s: %s: recorded by itself", watched.run_dir.name, words)
+        return ""
 
     def _original(self, watched: WatchedLog, first: Destination) -> str:
         state = watched.upload(first)
