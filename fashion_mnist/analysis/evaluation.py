@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fashion_mnist.analysis.charts import coverage_chart, reliability_chart
 from fashion_mnist.analysis.networks import (
     LabelledImages,
     Network,
@@ -30,7 +29,12 @@ from fashion_mnist.metrics.confusions import most_confused
 from fashion_mnist.metrics.predictions import Predictions
 from fashion_mnist.metrics.statistics import Interval, wilson_interval
 from fashion_mnist.plots.png import Picture, write_png
-from fashion_mnist.plots.run_charts import Level, robustness_figure
+from fashion_mnist.plots.run_charts import (
+    Level,
+    coverage_figure,
+    reliability_figure,
+    robustness_figure,
+)
 from fashion_mnist.runs.artifacts import SplitResult, write_split, write_table
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.tracking.reader import Reader
@@ -194,6 +198,30 @@ def write_scores(folder: Path, scores: Scores) -> list[Path]:
         write_png(picture, folder / split / f"{name}.png")
         names.append(f"{split}/{name}.png")
     return [folder / name for name in names]
+
+
+def reliability_chart(predictions: Predictions, title: str) -> Picture:
+    """How far the probabilities can be believed: accuracy over confidence, in bins."""
+    own = predictions.metrics
+    measured = f"ECE {own['ece']:.4f}, Brier score {own['brier']:.4f}, "
+    measured += f"negative log-likelihood {own['nll']:.4f}"
+    number = plural(len(predictions.labels), "prediction")
+    return reliability_figure(
+        *predictions.reliability,
+        title=f"{title}: calibration",
+        caption=f"{measured}; {number} in bins by confidence",
+    )
+
+
+def coverage_chart(predictions: Predictions, title: str) -> Picture:
+    """Accuracy where a network may abstain."""
+    area = calibration.area_under_risk(predictions.selection)
+    number = plural(len(predictions.labels), "prediction")
+    return coverage_figure(
+        predictions.selection.accuracy,
+        f"{title}: accuracy where it may abstain",
+        f"The most confident of {number} first; area under the risk-coverage curve {area:.4f}",
+    )
 
 
 def _pictures(scores: Scores) -> dict[str, Picture]:

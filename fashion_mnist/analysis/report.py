@@ -22,6 +22,7 @@ from fashion_mnist.analysis.predictions import (
     pool,
     worst_pairs,
 )
+from fashion_mnist.analysis.setting_charts import MOST_CURVES
 from fashion_mnist.analysis.significance import RunResult
 from fashion_mnist.analysis.stored_leaderboard import build_leaderboard
 from fashion_mnist.config.messages import plural
@@ -38,7 +39,6 @@ from fashion_mnist.tracking.recorded import (
 )
 from fashion_mnist.training.stack import HistoryRow
 
-MOST_CURVES = 5  # settings whose learning curves are drawn
 MOST_CURVE_RUNS = 20  # of each of them
 CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy", "val/f1_macro", "lr")
 MOST_VALUES = 8  # of an axis, named

@@ -6,17 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fashion_mnist.analysis.charts import (
-    coverage_chart,
-    curves_chart,
-    effects_chart,
-    heat_map_chart,
-    importance_chart,
-    leaderboard_chart,
-    pareto_chart,
-    reliability_chart,
-)
+from fashion_mnist.analysis.axis_charts import effects_chart, heat_map_chart, importance_chart
 from fashion_mnist.analysis.details import grouped
+from fashion_mnist.analysis.evaluation import coverage_chart, reliability_chart
 from fashion_mnist.analysis.labels import (
     ABSENT,
     CALIBRATION,
@@ -27,6 +19,7 @@ from fashion_mnist.analysis.labels import (
 from fashion_mnist.analysis.leaderboard import SPEED, Row, Setting
 from fashion_mnist.analysis.predictions import PairedCounts, Pooled, worst_pairs
 from fashion_mnist.analysis.report import Report, seconds_of
+from fashion_mnist.analysis.setting_charts import curves_chart, leaderboard_chart, pareto_chart
 from fashion_mnist.analysis.sweep_summary import SPREAD_NOTE, effects_context, leaderboard_table
 from fashion_mnist.config.messages import duration, plural
 from fashion_mnist.metrics import classification

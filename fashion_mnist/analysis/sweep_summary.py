@@ -5,7 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fashion_mnist.analysis.charts import sweep_charts
+from fashion_mnist.analysis.axis_charts import (
+    effects_chart,
+    heat_map_chart,
+    importance_chart,
+    parallel_chart,
+)
 from fashion_mnist.analysis.effects import importances, main_effects
 from fashion_mnist.analysis.labels import (
     BEST_METRICS,
@@ -16,9 +21,15 @@ from fashion_mnist.analysis.labels import (
     values_text,
 )
 from fashion_mnist.analysis.leaderboard import Leaderboard
+from fashion_mnist.analysis.setting_charts import (
+    curves_chart,
+    history_chart,
+    leaderboard_chart,
+    pareto_chart,
+)
 from fashion_mnist.analysis.significance import RunResult
 from fashion_mnist.config.messages import plural
-from fashion_mnist.plots.png import write_png
+from fashion_mnist.plots.png import Picture, write_png
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.markdown import code, plain
 from fashion_mnist.templates import Table, picture, render, table
@@ -105,6 +116,32 @@ def write_summary(
         with replacing(path) as beside:
             pd.DataFrame(rows, dtype=object).to_csv(beside, index=False)
     return [*files, *charts.values()]
+
+
+def sweep_charts(
+    board: Leaderboard,
+    *,
+    shares: Mapping[str, float],
+    objectives: Sequence[str],
+    is_search: bool = False,
+) -> dict[str, Picture]:
+    """All pictures that this sweep has something to show for, by their names.
+
+    Args:
+        shares: the importance of each axis.
+        is_search: whether settings were asked for one after the other.
+    """
+    pictures = {
+        "leaderboard": leaderboard_chart(board),
+        "main_effects": effects_chart(board, shares),
+        "heat_map": heat_map_chart(board, shares),
+        "learning_curves": curves_chart(board),
+        "parallel_coordinates": parallel_chart(board),
+        "importance": importance_chart(board, shares),
+        "pareto_front": pareto_chart(board, objectives),
+        "optimization_history": history_chart(board) if is_search else None,
+    }
+    return {name: figure for name, figure in pictures.items() if figure}
 
 
 def leaderboard_table(board: Leaderboard, limit: int | None = None) -> Table | None:

@@ -21,10 +21,13 @@ from fashion_mnist.plots.drawing import FAINT, INK
 from fashion_mnist.plots.fonts import fallback_families, import_matplotlib, log_missing_letters
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    import matplotlib.axes
+    import matplotlib.figure
     from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
     from matplotlib.ticker import Locator
+
+    Axes = matplotlib.axes.Axes
+    Figure = matplotlib.figure.Figure
 
 Floats = NDArray[np.float64]
 Tick = tuple[float, str]  # where it is, and its label
@@ -65,6 +68,8 @@ STYLE: dict[str, Any] = {
 }
 LONGEST_TURNED = 76.0  # of labels below an area, where they do not fit beside each other
 FLAT_DEPTH = 16.0
+# the better the darker: the order can be seen without colours too
+PALE_TO_DARK = ((0.94, 0.95, 0.78), (0.50, 0.78, 0.72), (0.14, 0.48, 0.64), (0.08, 0.14, 0.38))
 
 
 @contextmanager
@@ -148,6 +153,34 @@ def means_and_stds(
     rows = sorted((place, score.mean, score.std or 0.0) for place, score in scores.items())
     places, means, stds = np.array(rows, dtype=np.float64).T
     return places, means, stds
+
+
+def darker_is_better(scores: Sequence[float], *, lower_is_better: bool) -> dict[str, Any]:
+    """matplotlib's `cmap` and `norm` for these scores."""
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+    colors = PALE_TO_DARK[::-1] if lower_is_better else PALE_TO_DARK
+    low, high = min(scores), max(scores)
+    air = 0 if low < high else 1  # equal scores have the colour in the middle
+    norm = Normalize(low - air, high + air)
+    return {"cmap": LinearSegmentedColormap.from_list("scores", colors), "norm": norm}
+
+
+def draw_lines(
+    axes: Axes,
+    lines: Sequence[Sequence[tuple[float, float]]],
+    widths: Sequence[float],
+    scores: Sequence[float],
+    colors: Mapping[str, Any],
+) -> None:
+    """Draw lines through places, the last on top, coloured by their scores.
+
+    Args:
+        colors: matplotlib's `cmap` and `norm`.
+    """
+    from matplotlib.collections import LineCollection
+
+    axes.add_collection(LineCollection(lines, linewidths=widths, array=np.array(scores), **colors))
 
 
 def name_axes(axes: Axes, across: str, up: str) -> None:

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,46 +12,20 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from fashion_mnist.analysis.charts import history_chart, pareto_chart, sweep_charts
 from fashion_mnist.analysis.effects import importances, main_effects, pareto_front
 from fashion_mnist.analysis.labels import short_names
-from fashion_mnist.analysis.leaderboard import Leaderboard, begun_repetitions, rank
+from fashion_mnist.analysis.setting_charts import history_chart, pareto_chart
 from fashion_mnist.analysis.significance import RunResult
-from fashion_mnist.analysis.sweep_summary import best_metrics, describe, write_summary
+from fashion_mnist.analysis.sweep_summary import (
+    best_metrics,
+    describe,
+    sweep_charts,
+    write_summary,
+)
 from fashion_mnist.metrics.statistics import Statistic
+from tests.analysis.boards import SCORE, job, ranked
 
-SCORE = "final/val_accuracy"
 LONG = "a value of a length that no column has room for " * 4
-
-
-def job(
-    number: int,
-    score: float | None,
-    *,
-    folder: str = "",
-    metrics: Mapping[str, float] | None = None,
-    pruned_at: int | None = None,
-    **values: object,
-) -> RunResult:
-    """A run with a score, or one that failed or was given up; `__` in a key is a dot."""
-    status = "FAILED" if score is None else "FINISHED"
-    own = {} if score is None else {SCORE: score, "parameters": 1000.0 + number}
-    return RunResult(
-        number=number,
-        values={key.replace("__", "."): str(value) for key, value in values.items()},
-        status="KILLED" if pruned_at else status,
-        failure="" if score is not None or pruned_at else "ValueError: <b>why</b>",
-        pruned_at=pruned_at,
-        metrics={**own, **(metrics or {})},
-        history=[{"epoch": e, "val/accuracy": 0.5 + 0.01 * e} for e in range(1, 4)],
-        folder=Path("runs") / (folder or f"{number}-1"),
-        command=f"fmnist train number={number} '<i>'",
-    )
-
-
-def ranked(results: Sequence[RunResult], score: str = SCORE) -> Leaderboard:
-    """As a sweep ranks them at its end."""
-    return rank(results, score=score, num_repetitions=begun_repetitions(results))
 
 
 def write(folder: Path, results: Sequence[RunResult], **options: str) -> str:

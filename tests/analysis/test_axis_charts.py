@@ -1,21 +1,19 @@
-"""Charts of a sweep's axes show the scores that they are given, along axes that can be read."""
+"""Charts of a leaderboard's axes show its scores, along axes that can be read."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from fashion_mnist.metrics.statistics import Statistic
-from fashion_mnist.plots.axis_charts import (
-    Effect,
-    effects_figure,
-    heat_map_figure,
-    importance_figure,
-    parallel_figure,
+from fashion_mnist.analysis.axis_charts import (
+    effects_chart,
+    heat_map_chart,
+    importance_chart,
+    parallel_chart,
 )
-from fashion_mnist.plots.figure import round_numbers
-from fashion_mnist.plots.scale import scale_of
+from tests.analysis.boards import SCORE, job, ranked
 from tests.plots.drawn import (
     HOSTILE,
     LONG,
@@ -26,20 +24,28 @@ from tests.plots.drawn import (
 
 RATES = [f"{10 ** (-5 + n / 10):.3g}" for n in range(40)]
 MODELS = ["small", "a_residual_network_of_great_width", "pyramid", "mlp_512", "bottleneck"]
+TEN = ranked([job(k, k / 10, w=k) for k in range(10)])
+
+
+def drawn(figure: Figure | None) -> Figure:
+    """The chart, which there must be."""
+    assert figure is not None
+    return figure
 
 
 def effects(*values: Sequence[str]) -> Figure:
-    """Main effects of axes with these values, two settings for each."""
-    panels = [
-        Effect(
-            f"axis {number}",
-            "10% of the differences",
-            {value: Statistic(0.8 + n / 100, 0.01, 2) for n, value in enumerate(own)},
-            [(value, 0.8 + n / 100) for n, value in enumerate([*own, *own])],
-        )
-        for number, own in enumerate(values)
-    ]
-    return effects_figure(panels, "Validation accuracy", "Pale dots: settings")
+    """Main effects of axes with these values, two settings for each, and of what these differ in.
+
+    A setting has a value on one axis alone.
+    """
+    results = []
+    for k, own in enumerate(values):
+        for n, value in enumerate([*own, *own]):
+            number, copy = n % len(own), n // len(own)
+            setting: dict[str, Any] = {f"axis {k}": value, "copy": copy}
+            results.append(job(1000 * k + n, 0.8 + number / 100, **setting))
+    shares = {f"axis {k}": 0.1 for k in range(len(values))}
+    return drawn(effects_chart(ranked(results), shares))
 
 
 def heat_map(first: Sequence[str], second: Sequence[str], names: tuple[str, str]) -> Figure:
@@ -47,14 +53,36 @@ def heat_map(first: Sequence[str], second: Sequence[str], names: tuple[str, str]
     means = {
         (x, y): 0.8 + i / 100 + j / 1000 for i, x in enumerate(first) for j, y in enumerate(second)
     }
-    return heat_map_figure(
-        means, names, "accuracy", "Heat map", "n = 1 each", lower_is_better=False
-    )
+    return heat_map_of(means, names)
+
+
+def heat_map_of(means: Mapping[tuple[str, str], float], names: tuple[str, str]) -> Figure:
+    """These scores of pairs of values; where all have one value, a setting besides has another."""
+    results = []
+    for n, (pair, mean) in enumerate(means.items()):
+        setting: dict[str, Any] = dict(zip(names, pair, strict=True))
+        results.append(job(n, mean, **setting))
+    for name, own in zip(names, zip(*means, strict=True), strict=True):
+        if len(set(own)) == 1:
+            setting = {name: f"{own[0]}1"}
+            results.append(job(len(results), 0.1, **setting))
+    return drawn(heat_map_chart(ranked(results), {names[0]: 0.6, names[1]: 0.4}))
+
+
+def parallel(
+    names: Sequence[str], values: Sequence[Sequence[str]], scores: Sequence[float], score: str
+) -> Figure:
+    """Settings with these values, of each axis one for each setting."""
+    results = []
+    for n, (own, pair) in enumerate(zip(scores, zip(*values, strict=True), strict=True)):
+        setting: dict[str, Any] = dict(zip(names, pair, strict=True))
+        results.append(job(n, own, metrics={score: own}, **setting))
+    return drawn(parallel_chart(ranked(results, score)))
 
 
 def test_importance_bars_are_the_shares() -> None:
     """In order from the top, each with its share in words."""
-    figure = importance_figure({"model.width": 0.75, "optimizer.lr": 0.25}, "Importance", "")
+    figure = drawn(importance_chart(TEN, {"model.width": 0.75, "optimizer.lr": 0.25}))
     [axes] = figure.axes
     assert [bar.get_width() for bar in axes.patches] == [0.75, 0.25]  # type: ignore[attr-defined]  # bars are Rectangles
     assert {"model.width", "optimizer.lr", "75.0%", "25.0%"} <= {*words_of(figure)}
@@ -62,27 +90,20 @@ def test_importance_bars_are_the_shares() -> None:
 
 
 def test_effects_stand_at_their_values() -> None:
-    """Means of a numeric axis at its numbers or their logarithms, on one scale of scores."""
+    """Means of numbers at these or their logarithms, of texts the best first, on one scale."""
     figure = effects(["1e-4", "1e-3", "1e-2"], ["relu", "gelu"])
-    first, second = figure.axes
+    first, second, _ = figure.axes
     means = first.containers[0].lines[0].get_xydata()  # type: ignore[attr-defined]  # of errorbars
     np.testing.assert_allclose(means, [(-4, 0.8), (-3, 0.81), (-2, 0.82)])
     assert [label.get_text() for label in first.get_xticklabels()] == ["1e-4", "1e-3", "1e-2"]
-    assert [label.get_text() for label in second.get_xticklabels()] == ["relu", "gelu"]
+    assert [label.get_text() for label in second.get_xticklabels()] == ["gelu", "relu"]
     assert first.get_ylim() == second.get_ylim()
-    assert len(effects(*4 * [["1", "2"]]).axes) == 4  # and no empty one in the second row
+    assert len(effects(*3 * [["1", "2"]]).axes) == 4  # and no empty one in the second row
 
 
 def test_parallel_lines_go_through_their_values() -> None:
     """The best, drawn last and thick, ends at the highest score and starts at its own value."""
-    figure = parallel_figure(
-        ["lr", "score"],
-        [["1e-3", "1e-2", "1e-4"]],
-        [0.9, 0.8, 0.7],
-        "All",
-        "",
-        lower_is_better=False,
-    )
+    figure = parallel(["lr"], [["1e-3", "1e-2", "1e-4"]], [0.9, 0.8, 0.7], SCORE)
     [axes] = figure.axes
     lines = axes.collections[0]
     best = lines.get_segments()[-1]  # type: ignore[attr-defined]  # a LineCollection
@@ -96,9 +117,7 @@ def test_parallel_lines_go_through_their_values() -> None:
 def test_heat_map_has_each_mean_in_its_cell() -> None:
     """Written once, in the column and row of its values; a pair without a score stays empty."""
     means = {("64", "relu"): 0.81, ("512", "relu"): 0.82, ("512", "gelu"): 0.83}
-    figure = heat_map_figure(
-        means, ("width", "activation"), "accuracy", "Heat map", "n = 1", lower_is_better=False
-    )
+    figure = heat_map_of(means, ("width", "activation"))
     [axes] = figure.axes
     columns = [label.get_text() for label in axes.get_xticklabels()]
     rows = [label.get_text() for label in axes.get_yticklabels()]
@@ -134,51 +153,27 @@ def test_many_values_are_dots_with_a_colour_key() -> None:
     assert {"0.8000", "0.9910"} <= {*words_of(figure)}
 
 
-@pytest.mark.parametrize("ends", [(1, 1.01), (0, 0.5), (2, 3.4), (-5, -1), (-4.9, 0), (0, 12)])
-def test_logarithmic_axes_have_a_few_ticks(ends: tuple[float, float]) -> None:
-    """Three to a dozen, each where it says, all written alike."""
-    ticks = round_numbers(10 ** ends[0], 10 ** ends[1], log=True)
-    assert 3 <= len(ticks) <= 13
-    for place, text in ticks:
-        assert float(text.replace(",", "")) == pytest.approx(place)
-    assert len({"e" in text for _, text in ticks}) == 1
-
-
-def test_scales_order_numbers_and_keep_texts() -> None:
-    """Numbers come by size, decades as logarithms, a zero among decades a place of its own."""
-    assert scale_of(["1e-2", "1e-4", "1e-3"]).positions == {
-        "1e-4": pytest.approx(-4),
-        "1e-3": pytest.approx(-3),
-        "1e-2": pytest.approx(-2),
-    }
-    assert scale_of(["3", "1", "2"]).spacing == "linear"
-    assert scale_of(["1e-3", "0", "1e-5"]).values == ["0", "1e-5", "1e-3"]
-    assert scale_of(["1e-3", "0", "1e-5"]).spacing == "even"
-    assert scale_of(["relu", "10", "nan"]).values == ["relu", "10", "nan"]
-
-
 @pytest.mark.parametrize(
     "build",
     [
-        lambda: importance_figure({LONG: 0.9, "a": 0.1, "b": 0.0}, "Importance", LONG),
-        lambda: importance_figure({"a": 0.0}, "Importance", ""),
+        lambda: drawn(importance_chart(TEN, {LONG: 0.9, "a": 0.1, "b": 0.0})),
+        lambda: drawn(importance_chart(TEN, {"a": 0.0})),
         lambda: effects(RATES, MODELS, ["64", "128", "256", "512"], ["1e-4", "3e-4", "1e-3"]),
         lambda: effects(["1", "2"]),
-        lambda: effects(["1e300"], ["1e300", "-1e300"], ["0", "1e-300"], ["1e9", "2e12"]),
+        lambda: effects(["1e300", "-1e300"], ["0", "1e-300"], ["1e9", "2e12"]),
         lambda: effects([f"1e{20 * n}" for n in range(-15, 16)]),
         lambda: effects(HOSTILE, [f"{LONG}{n}" for n in range(30)]),
         lambda: heat_map(MODELS, ["none", "flip", LONG], ("model", "augment")),
-        lambda: heat_map(HOSTILE, RATES[:12], (LONG, LONG)),
+        lambda: heat_map(HOSTILE, RATES[:12], (f"{LONG}1", f"{LONG}2")),
         lambda: heat_map(RATES, RATES, ("lr", "weight_decay")),
         lambda: heat_map(RATES, MODELS, ("lr", "model")),
         lambda: heat_map(["1"], MODELS, ("lr", "model")),
-        lambda: parallel_figure(
-            [*("abcdefghijklmn"), "validation accuracy"], [RATES] * 14, [n / 40 for n in range(40)],
-            "All", "", lower_is_better=True,
+        lambda: parallel(
+            "abcdefghijklmn", [RATES] * 14, [n / 40 for n in range(40)], "final/val_loss"
         ),
-        lambda: parallel_figure(
-            [LONG, "b", LONG], [HOSTILE, ["1"] * len(HOSTILE)], [0.5] * len(HOSTILE), "All", "",
-            lower_is_better=True,
+        lambda: parallel(
+            [f"{LONG}1", "b"], [HOSTILE, [f"{n % 2}" for n in range(len(HOSTILE))]],
+            [0.5] * len(HOSTILE), "final/val_loss",
         ),
     ],
 )  # fmt: skip

@@ -1,21 +1,20 @@
-"""Charts of a sweep's settings show the scores that they are given, with all that is written."""
+"""Charts of a leaderboard's settings show its scores, with all that is written."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from fashion_mnist.metrics.statistics import Statistic
-from fashion_mnist.plots.setting_charts import (
-    Curve,
-    LeaderboardRow,
-    Point,
-    history_figure,
-    leaderboard_figure,
-    learning_curves_figure,
-    pareto_figure,
+from fashion_mnist.analysis.setting_charts import (
+    curves_chart,
+    history_chart,
+    leaderboard_chart,
+    pareto_chart,
 )
+from tests.analysis.boards import SCORE, job, ranked
 from tests.plots.drawn import (
     HOSTILE,
     LONG,
@@ -26,54 +25,59 @@ from tests.plots.drawn import (
 )
 
 
-def one(mean: float) -> Statistic:
-    """One run's score."""
-    return Statistic(mean, None, 1)
+def drawn(figure: Figure | None) -> Figure:
+    """The chart, which there must be."""
+    assert figure is not None
+    return figure
 
 
-def leaderboard(scores: Sequence[Statistic], values: Sequence[Sequence[str]]) -> Figure:
-    """A leaderboard of settings with these values."""
-    rows = [
-        LeaderboardRow(
-            own, [score.mean - 0.01, score.mean + 0.01], score, f"{score.mean:.4f}", f"{score.n}"
-        )
-        for score, own in zip(scores, values, strict=True)
-    ]
-    names = [f"axis {number}" for number in range(len(values[0]))]
-    return leaderboard_figure(names, rows, "Leaderboard", "")
+def leaderboard(scores: Sequence[Sequence[float]], values: Sequence[Sequence[str]]) -> Figure:
+    """A leaderboard of settings with the scores of their runs and these values."""
+    results = []
+    for number, (runs, texts) in enumerate(zip(scores, values, strict=True)):
+        setting: dict[str, Any] = {f"axis {k}": text for k, text in enumerate(texts)}
+        for seed, score in enumerate(runs):
+            results.append(job(100 * number + seed, score, seed=seed, **setting))
+    return drawn(leaderboard_chart(ranked(results)))
 
 
 def curves(num_epochs: int, num_curves: int = 5) -> Figure:
     """Learning curves of settings, three runs each."""
-    settings = []
+    results = []
     for number in range(num_curves):
-        scores = {
-            epoch: Statistic(0.9 - 0.1 / epoch - number / 100, 0.01, 3)
-            for epoch in range(1, num_epochs + 1)
-        }
-        settings.append(Curve(f"{LONG}{number}", "0.9000 ± 0.0100 (n = 3)", scores))
-    return learning_curves_figure(settings, "Learning curves", "Mean ± std")
+        for seed in range(3):
+            history = [
+                {"epoch": epoch, "val/accuracy": 0.89 - 0.1 / epoch - number / 100 + seed / 100}
+                for epoch in range(1, num_epochs + 1)
+            ]
+            own = job(3 * number + seed, 0.9 - number / 100, w=f"{LONG}{number}", seed=seed)
+            results.append(replace(own, history=history))
+    return drawn(curves_chart(ranked(results)))
 
 
 def pareto(costs: Sequence[float], num_front: int) -> Figure:
     """Settings of these costs, the first ones on the front."""
-    points = [Point(cost, Statistic(0.8 + n / 50, 0.01, 3), f"{LONG}{n}", "0.9 at 100 (n = 3)")
-              for n, cost in enumerate(costs)]  # fmt: skip
-    return pareto_figure(points[:num_front], points[num_front:], "parameters", "Pareto", "")
+    results = [
+        job(n, 0.8 + n / 50 if n < num_front else 0.7 - n / 1000,
+            w=f"{LONG}{n}", metrics={"parameters": cost})
+        for n, cost in enumerate(costs)
+    ]  # fmt: skip
+    return drawn(pareto_chart(ranked(results), [SCORE, "parameters"]))
 
 
 def test_leaderboard_rows_have_their_scores() -> None:
     """Each row's mean, whisker and runs are at its height, the best first."""
-    scores = [Statistic(0.9, 0.02, 2), one(0.85)]
-    figure = leaderboard(scores, [["relu", "1"], ["gelu", "2"]])
+    figure = leaderboard([[0.86, 0.94], [0.85, 0.85]], [["relu", "1"], ["gelu", "2"]])
     [axes] = figure.axes
     means = [container.lines[0].get_xydata()[0] for container in axes.containers]  # type: ignore[attr-defined]  # of errorbars
     np.testing.assert_allclose(means, [(0.9, 0), (0.85, 1)])
     [[low, high]] = axes.collections[0].get_segments()  # type: ignore[attr-defined]  # of lines
-    np.testing.assert_allclose((low[0], high[0]), (0.88, 0.92))
+    np.testing.assert_allclose((low[0], high[0]), (0.9 - 0.0032**0.5, 0.9 + 0.0032**0.5))
+    dots = [line for line in axes.lines if line.get_zorder() == 3]
+    np.testing.assert_allclose(np.asarray(dots[0].get_xydata()), [(0.86, 0), (0.94, 0)])
     heights = {text.get_text(): box[1] for text, box in texts_of(figure).items()}
     assert heights["relu"] > heights["gelu"]
-    assert heights["0.9000"] == pytest.approx(heights["relu"], abs=4)
+    assert heights["0.9000 ± 0.0566"] == pytest.approx(heights["relu"], abs=4)
     assert_ticks_are_true(axes)
 
 
@@ -105,10 +109,11 @@ def test_the_front_is_drawn_and_named() -> None:
     "build",
     [
         lambda: leaderboard(
-            [one(0.9 - n / 100) for n in range(20)], [[LONG, "$x$", f"{n}"] for n in range(20)]
+            [[0.9 - n / 100] for n in range(20)],
+            [[f"{LONG}{n}", f"$x_{n}$", f"{n}"] for n in range(20)],
         ),
-        lambda: leaderboard([one(0.5)], [[]]),
-        lambda: leaderboard([one(0.5)] * 2, [HOSTILE, HOSTILE]),
+        lambda: leaderboard([[0.5]], [[]]),
+        lambda: leaderboard([[0.5, 0.6], [0.5]], [HOSTILE, HOSTILE[::-1]]),
         lambda: curves(1, 1),
         lambda: curves(20),
         lambda: curves(1000, 2),
@@ -117,9 +122,7 @@ def test_the_front_is_drawn_and_named() -> None:
         lambda: pareto([1000 + 10 * n for n in range(30)], 30),
         lambda: pareto([0.001 * 2**n for n in range(25)], 3),
         lambda: pareto([11e9 * 1.08**n for n in range(28)], 3),
-        lambda: history_figure(
-            {n: 0.5 + n / 1e4 for n in range(1, 300)}, LONG, "All", "", lower_is_better=False
-        ),
+        lambda: drawn(history_chart(ranked([job(n, 0.5 + n / 1e4, w=n) for n in range(300)]))),
     ],
 )  # fmt: skip
 def test_no_text_is_cut_or_overwritten(build: Callable[[], Figure]) -> None:
