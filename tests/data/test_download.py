@@ -3,13 +3,15 @@
 import gzip
 import hashlib
 import os
+import resource
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -86,27 +88,63 @@ class Server:
 
     def source(self, behaviour: str) -> type[FashionMNIST]:
         """torchvision's class with this server as its mirror."""
-        attributes = {"mirrors": [self.url(behaviour)], "resources": self.resources()}
-        return type("Source", (FashionMNIST,), attributes)
+        return self.client(behaviour).source
 
-    def program(self, behaviour: str, action: str) -> list[str]:
-        """A command that defines the same `Source`, `expected` and `folder`, and then acts."""
-        lines = [
-            "from pathlib import Path",
-            "from torchvision.datasets import FashionMNIST",
-            "from fashion_mnist.data.fashion_mnist import download, load_fashion_mnist",
-            "class Source(FashionMNIST):",
-            f"    mirrors, resources = [{self.url(behaviour)!r}], {self.resources()!r}",
-            f"expected = {self.expected!r}",
-            action,
-        ]
-        return [sys.executable, "-c", "\n".join(lines)]
+    def client(self, behaviour: str) -> "Client":
+        """What another process needs to ask it."""
+        return Client(self.url(behaviour), self.resources(), self.expected)
 
     def assert_complete(self, folder: Path, *besides: str) -> None:
         """All files are there as the server has them, and nothing else but the lock."""
         assert {path.name for path in folder.iterdir()} - {".lock"} == {*FILES, *besides}
         for file in FILES:
             assert (folder / file).read_bytes() == self.answers[file]
+
+
+@dataclass(frozen=True)
+class Client:
+    """Where the data is to be had, and what it should be."""
+
+    url: str
+    resources: list[tuple[str, str]]
+    expected: dict[str, str]
+
+    @property
+    def source(self) -> type[FashionMNIST]:
+        """torchvision's class with that server as its mirror."""
+        attributes = {"mirrors": [self.url], "resources": self.resources}
+        return type("Source", (FashionMNIST,), attributes)
+
+    def download(self, folder: Path) -> None:
+        """Fill the folder."""
+        download(folder, expected=self.expected, source=self.source)
+
+    def download_to_full_disk(self, folder: Path) -> None:
+        """The same where the 20th byte of any file is an error."""
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
+        self.download(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read the folder, whose damaged files are fetched anew."""
+        load_fashion_mnist(
+            folder, class_names=CLASS_NAMES, expected=self.expected, systems=[], source=self.source
+        )
+
+
+def start(action: Callable[[Path], None], folder: Path, errors: Path) -> ForkServerProcess:
+    """A process that does so, and says on standard error, which is a file, what goes wrong."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["torchvision.datasets", "fashion_mnist.config.compose"])
+    process = context.Process(target=act, args=(action, folder, errors))
+    process.start()
+    return process
+
+
+def act(action: Callable[[Path], None], folder: Path, errors: Path) -> None:
+    """What the process does."""
+    with errors.open("wb") as file:
+        os.dup2(file.fileno(), 2)
+    action(folder)
 
 
 @pytest.fixture
@@ -210,9 +248,8 @@ def test_folder_that_cannot_be_made_is_named(server: Server, tmp_path: Path) -> 
 def test_two_processes_end_with_one_good_copy(server: Server, tmp_path: Path) -> None:
     """Started together on an empty folder, both succeed, and one of them downloads."""
     folder = tmp_path / "data"
-    action = f"download(Path({str(folder)!r}), expected=expected, source=Source)"
-    errors = run_two(server.program("slow", action))
-    assert b"".join(errors) == f"Downloading Fashion-MNIST into {folder}\n".encode()
+    errors = run_two(server.client("slow").download, folder)
+    assert "".join(errors) == f"Downloading Fashion-MNIST into {folder}\n"
     server.assert_complete(folder)
     # torchvision asks twice for each file, first for redirections
     assert server.http.requests == [f"/slow/{file}" for file in FILES for _ in range(2)]
@@ -223,11 +260,11 @@ def test_two_processes_end_with_one_good_copy(server: Server, tmp_path: Path) ->
 def test_killed_download_goes_on(server: Server, tmp_path: Path, num_whole: int) -> None:
     """kill -9 in the middle of any file leaves none that is not whole; the same call goes on."""
     folder = tmp_path / "data"
-    action = f"download(Path({str(folder)!r}), expected=expected, source=Source)"
     server.http.num_whole = num_whole
-    with subprocess.Popen(server.program("hang", action), stderr=subprocess.PIPE) as process:
-        assert server.http.has_hung.wait(60)
-        process.kill()
+    process = start(server.client("hang").download, folder, tmp_path / "errors")
+    assert server.http.has_hung.wait(60)
+    process.kill()
+    process.join()
     assert list(folder.glob("*.gz")) == []
     server.http.requests.clear()
     download(folder, expected=server.expected, source=server.source("good"))
@@ -239,11 +276,12 @@ def test_killed_download_goes_on(server: Server, tmp_path: Path, num_whole: int)
 def test_full_disk_leaves_no_half_file(server: Server, tmp_path: Path) -> None:
     """The message says what the disk said; the folder is as it was."""
     folder = tmp_path / "data"
-    action = f"""import resource
-resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))  # the 20th byte of any file is an error
-download(Path({str(folder)!r}), expected=expected, source=Source)"""
-    done = subprocess.run(server.program("good", action), capture_output=True, text=True)
-    assert f"DataError: data.dir: cannot write to {folder} (File too large)" in done.stderr
+    errors = tmp_path / "errors"
+    os.mkfifo(errors)  # what is written to it fills no disk
+    process = start(server.client("good").download_to_full_disk, folder, errors)
+    said = errors.read_text()
+    process.join()
+    assert f"DataError: data.dir: cannot write to {folder} (File too large)" in said
     assert {path.name for path in folder.iterdir()} == {".lock"}
 
 
@@ -276,18 +314,17 @@ def test_two_processes_repair_a_folder_once(server: Server, tmp_path: Path) -> N
     folder.mkdir()
     for file in FILES:
         (folder / file).write_bytes(server.answers[file][:-20])
-    action = (
-        f"load_fashion_mnist(Path({str(folder)!r}), class_names={CLASS_NAMES!r}, "
-        "expected=expected, systems=[], source=Source)"
-    )
-    run_two(server.program("slow", action))
+    run_two(server.client("slow").load, folder)
     server.assert_complete(folder, *(f"{name}.damaged-1.gz" for name in NAMES))
     assert server.http.requests == [f"/slow/{file}" for file in FILES for _ in range(2)]
 
 
-def run_two(command: list[str]) -> list[bytes]:
+def run_two(action: Callable[[Path], None], folder: Path) -> list[str]:
     """Start two processes together; what they say on standard error. Both must succeed."""
-    processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
-    errors = [process.communicate(timeout=60)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
+    files = [folder.with_name(f"errors-{number}") for number in range(2)]
+    processes = [start(action, folder, file) for file in files]
+    for process in processes:
+        process.join(60)
+    errors = [file.read_text() for file in files]
+    assert [process.exitcode for process in processes] == [0, 0], errors
     return errors
