@@ -62,6 +62,11 @@ FASHION_MNIST_SHA256: Mapping[str, str] = {
     NAMES[3]: "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
 
+CHANGED_ADVICE = (
+    "remove what is changed to have the original again; to train on it, give the data a name of "
+    "its own, as in data.name=mine, or choose data=idx for other classes"
+)
+
 
 @dataclass(frozen=True, eq=False)  # two are the same where they are one object
 class Dataset:
@@ -136,7 +141,7 @@ def load_fashion_mnist(
     """Fashion-MNIST from `folder`, else from a folder of the system, else downloaded to `folder`.
 
     Damaged files in `folder` are set aside, a damaged copy of the system is skipped; both with a
-    warning.
+    warning. Whole files of another content are an error: they may be changed on purpose.
 
     Args:
         expected: name in NAMES -> SHA-256 of the decompressed bytes.
@@ -144,10 +149,12 @@ def load_fashion_mnist(
         source: see `download`.
 
     Raises:
-        DataError: there is no undamaged copy and none can be downloaded, or `folder` holds another
-            data set.
+        DataError: there is no undamaged copy and none can be downloaded, or `folder` holds whole
+            files of another content.
     """
     systems = system_folders() if systems is None else systems
+    if folder not in systems and 0 < len(missing_names(folder)) < len(NAMES):
+        set_damaged_aside(folder, expected)  # what is there would be passed over in silence
     for place in dict.fromkeys((folder, *systems)):
         if missing_names(place):
             continue
@@ -160,8 +167,6 @@ def load_fashion_mnist(
                 set_damaged_aside(place, expected)
         else:
             return _checked(files, place, name=FASHION_MNIST, class_names=class_names)
-    if folder.is_dir() and folder not in systems:
-        set_damaged_aside(folder, expected)  # where files are missing nothing was read yet
     download(folder, expected=expected, source=source)
     try:
         return read_dataset(folder, name=FASHION_MNIST, class_names=class_names, expected=expected)
@@ -253,32 +258,35 @@ def set_damaged_aside(folder: Path, expected: Mapping[str, str]) -> None:
     """Rename the damaged files in `folder`, with a warning; a second warning where that fails.
 
     Raises:
-        DataError: all files are whole and of another data set: they stay as they are.
+        DataError: files are whole and of another content: all stay as they are.
     """
     try:
         with _lock(folder):
             # Until none is left: a damaged file may hide its second spelling, see `find_idx`.
             while damages := _find_damages(folder, expected):
-                is_whole = all(isinstance(error, DigestError) for error in damages.values())
-                if is_whole and len(damages) == len(_present(folder)):
-                    raise DataError(
-                        f"{next(iter(damages.values()))}; all files there are of another data set "
-                        "than fashion_mnist: data=idx takes it, or choose another data.dir"
-                    )
                 for path, error in damages.items():
                     log.warning("%s; it is kept as %s", error, set_aside(path).name)
     except OSError as error:
+        _find_damages(folder, expected)  # a folder that is read-only may hold whole files too
         log.warning("%s: damaged files cannot be set aside (%s)", folder, error.strerror)
 
 
 def _find_damages(folder: Path, expected: Mapping[str, str]) -> dict[Path, DataError]:
-    """Those files in `folder` that do not have the SHA-256 expected of their name, and why."""
-    damages = {}
+    """Those files in `folder` that are not whole, and why.
+
+    Raises:
+        DataError: some are whole, and do not have the SHA-256 expected of their name.
+    """
+    damages, changed = {}, list[str]()
     for name, path in _present(folder).items():
         try:
             read_file(path, name=name, expected=expected)
+        except DigestError as error:
+            changed.append(str(error))
         except DataError as error:
             damages[path] = error
+    if changed:
+        raise DataError(f"{'; '.join(changed)}: {CHANGED_ADVICE}")
     return damages
 
 

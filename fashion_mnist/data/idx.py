@@ -125,7 +125,7 @@ def check_digest(content: bytes, *, name: str, expected: Mapping[str, str], orig
         if digest == other_digest:
             raise DigestError(f"{origin}: swapped: it holds what {other} should hold")
     raise DigestError(
-        f"{origin}: corrupt: the SHA-256 of its content must be {expected[name]}, got {digest}"
+        f"{origin}: changed: the SHA-256 of its content must be {expected[name]}, got {digest}"
     )
 
 

@@ -26,6 +26,7 @@ from rich.filesize import decimal
 from fashion_mnist.config.messages import disk_trouble, first_line_of, plural
 from fashion_mnist.config.store_uri import absolute_uri, sqlite_path, without_password
 from fashion_mnist.data.fashion_mnist import (
+    CHANGED_ADVICE,
     CLASS_NAMES,
     FASHION_MNIST,
     FASHION_MNIST_SHA256,
@@ -34,7 +35,7 @@ from fashion_mnist.data.fashion_mnist import (
     read_dataset,
     system_folders,
 )
-from fashion_mnist.data.idx import DataError
+from fashion_mnist.data.idx import DataError, DigestError
 from fashion_mnist.maintenance.clean import clean
 from fashion_mnist.runs.event_log import is_offline
 from fashion_mnist.runs.events import logged_dirs
@@ -155,6 +156,7 @@ def check_data(folder: Path) -> Iterator[Finding]:
             advice = "install the package that brought it again; until then another copy is taken"
             if place == folder:
                 advice = "fmnist fetch: it sets damaged files aside and downloads a good copy"
+                advice = CHANGED_ADVICE if isinstance(error, DigestError) else advice
             yield Finding("error", str(error), advice)
             continue
         words = f"Fashion-MNIST is in {place}, digest {dataset.sha256[:16]} as published"

@@ -217,7 +217,7 @@ def test_failed_download_says_why_and_leaves_nothing(
 def test_content_must_be_the_expected(server: Server, tmp_path: Path) -> None:
     """A file that has the MD5 hash of torchvision's list and another SHA-256 is refused."""
     expected = {**server.expected, NAMES[2]: "0" * 64}
-    with pytest.raises(DataError, match=f"{NAMES[2]}.gz: corrupt: the SHA-256"):
+    with pytest.raises(DataError, match=f"{NAMES[2]}.gz: changed: the SHA-256"):
         download(tmp_path / "data", expected=expected, source=server.source("good"))
 
 

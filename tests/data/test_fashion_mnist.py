@@ -1,5 +1,6 @@
 """data/fashion_mnist.py: four files are found, verified and checked against each other."""
 
+import errno
 import gzip
 import hashlib
 import subprocess
@@ -162,7 +163,7 @@ def test_content_must_be_the_expected(tmp_path: Path) -> None:
     array = small_arrays()[TEST_IMAGES].copy()
     array[1, 1, 2] ^= 1
     write_idx(tmp_path / TEST_IMAGES, array)
-    with pytest.raises(DataError, match=f"{TEST_IMAGES}: corrupt"):
+    with pytest.raises(DataError, match=f"{TEST_IMAGES}: changed"):
         read()
 
     write_small(tmp_path)
@@ -174,7 +175,7 @@ def test_content_must_be_the_expected(tmp_path: Path) -> None:
 def test_another_data_set_is_refused_and_kept(tmp_path: Path) -> None:
     """Whole files of which none is Fashion-MNIST's are the user's own data: they stay."""
     write_small(tmp_path)
-    with pytest.raises(DataError, match=r"corrupt: .* another data set .*: data=idx takes it"):
+    with pytest.raises(DataError, match=r"changed: .*, or choose data=idx for other classes"):
         load_dataset(folder=tmp_path)
     assert missing_names(tmp_path) == []
 
@@ -195,8 +196,11 @@ def damage(path: Path, kind: str) -> bytes:
     return bytes(content)
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz"])
-@pytest.mark.parametrize("kind", ["truncated", "flipped", "empty", "nul"])
+DAMAGES = [(kind, suffix) for kind in ("truncated", "empty", "nul") for suffix in ("", ".gz")]
+
+
+# a bit that is flipped in a plain file leaves it whole
+@pytest.mark.parametrize(("kind", "suffix"), [*DAMAGES, ("flipped", ".gz")])
 def test_damaged_file_of_the_user_is_set_aside_for_a_good_copy(
     tmp_path: Path, kind: str, suffix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -223,6 +227,43 @@ def test_damaged_file_of_the_user_is_set_aside_for_a_good_copy(
         )
         assert dataset.source == str(mine)
         assert len([path for path in mine.iterdir() if "damaged" in path.name]) == number + 1
+
+
+@pytest.mark.parametrize("others", ["good", "absent", "damaged", "good, read-only"])
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_file_that_was_changed_on_purpose_is_an_error(
+    tmp_path: Path, suffix: str, others: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named, nothing is renamed or passed over; taken away, or named, it is in no way."""
+    mine, system = tmp_path / "mine", tmp_path / "system"
+    for folder in (mine, system):
+        folder.mkdir()
+        write_small(folder, suffix=suffix)
+    expected = digests_of(system)
+    changed = mine / f"{TRAIN_LABELS}{suffix}"
+    write_idx(changed, np.array([1, 0, 2, 1, 0], dtype=np.uint8))
+    if others in ("absent", "damaged"):
+        path = mine / f"{TEST_IMAGES}{suffix}"
+        path.unlink() if others == "absent" else damage(path, "truncated")
+    if others == "good, read-only":
+
+        def refuse(_: Path) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        # root may write everywhere
+        monkeypatch.setattr("fashion_mnist.data.fashion_mnist._lock", refuse)
+    before = sorted(path.name for path in mine.iterdir())
+    load_mine = partial(
+        load_fashion_mnist, mine, class_names=THREE, expected=expected, source=NoSource
+    )
+    with pytest.raises(DataError, match=f"{changed.name}: changed: .* remove what is changed"):
+        load_mine(systems=[system])
+    assert sorted(path.name for path in mine.iterdir() if path.name != ".lock") == before
+    if others.startswith("good"):
+        named = load_dataset(name="mine", folder=mine, class_names=THREE)
+        assert named.train_labels.tolist() == [1, 0, 2, 1, 0]
+    changed.unlink()
+    assert load_mine(systems=[system]).source == str(system)
 
 
 def test_damage_that_comes_again_overwrites_nothing(tmp_path: Path) -> None:

@@ -105,11 +105,11 @@ def test_unreadable_file_is_named(tmp_path: Path) -> None:
 
 
 def test_digest_is_checked_and_a_swap_is_recognised() -> None:
-    """The right content passes, another file's is called swapped, any other corrupt."""
+    """The right content passes, another file's is called swapped, any other changed."""
     expected = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("a", "b")}
     assert check_digest(b"a", name="a", expected=expected, origin="A") == expected["a"]
     with pytest.raises(DataError, match="A: swapped: it holds what b should hold"):
         check_digest(b"b", name="a", expected=expected, origin="A")
-    with pytest.raises(DataError, match=f"A: corrupt: .* must be {expected['a']}, got "):
+    with pytest.raises(DataError, match=f"A: changed: .* must be {expected['a']}, got "):
         check_digest(b"c", name="a", expected=expected, origin="A")
     assert check_digest(b"c", name="c", expected={}, origin="C")[:8] == "2e7d2c03"

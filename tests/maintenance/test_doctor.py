@@ -114,11 +114,13 @@ def test_damaged_data_is_said_and_left(tmp_path: Path) -> None:
     first, *others = check_data(folder)
     assert first.state == "error"
     assert "SHA-256" in first.words
+    assert "remove what is changed" in first.advice  # no damage, which fmnist fetch sets aside
     assert all(finding.state != "error" for finding in others)
     assert sorted(folder.iterdir()) == before
     (folder / NAMES[0]).unlink()
     first, *others = check_data(folder)
     assert (first.state, NAMES[0] in first.words) == ("error", True)
+    assert "fmnist fetch" in first.advice
 
 
 def test_stores_that_cannot_be_used_are_errors(recordings: Recordings, tmp_path: Path) -> None:
