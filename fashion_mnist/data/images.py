@@ -198,6 +198,12 @@ def _arrange(
             return array[None], (), False
         case (_, _, channels) if channels in (1, 3, 4) and array.shape[1:] != image_shape:
             return _without_channels(array[None]), (), False
+        case (3 | 4, _, _) if array.shape[1:] != image_shape:
+            raise DataError(
+                f"{path}: {list(array.shape)} may be an image in colour or so many in grey: save "
+                "the former as [H, W, colours] (numpy.moveaxis(array, 0, -1)), the latter as "
+                "[N, H, W, 1] (array[..., None])"
+            )
         case (_, _, _):
             return array, (), True
         case (_, _, _, channels) if channels in (1, 3, 4):

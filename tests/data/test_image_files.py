@@ -155,6 +155,21 @@ def test_three_columns_are_colours_only_where_the_data_set_has_none(tmp_path: Pa
     assert read_image_file(file, (7, 3)).images.shape == (4, 7, 3)
 
 
+def test_channels_that_come_first_are_no_series(tmp_path: Path) -> None:
+    """[3, H, W] is refused, unless images are H × W: then it is three of these."""
+    for shape in ((3, 9, 8), (4, 9, 8)):
+        file = saved(tmp_path / "a.npy", np.zeros(shape, np.uint8))
+        with pytest.raises(DataError, match=r"a\.npy: \[\d, 9, 8\] may be an image in colour or"):
+            read_image_file(file, SHAPE)
+        for advised in (np.moveaxis(np.load(file), 0, -1), np.load(file)[..., None]):
+            images = read_image_file(saved(tmp_path / "b.npy", advised), SHAPE).images
+            assert images.shape == (1 if advised.shape[-1] > 1 else shape[0], 9, 8)
+        assert read_image_file(file, shape[1:]).images.shape == shape
+    for count in (1, 2, 5):
+        file = saved(tmp_path / "c.npy", np.zeros((count, 9, 8), np.uint8))
+        assert len(read_image_file(file, SHAPE).images) == count
+
+
 def test_npz_files_hold_one_array_or_name_it(tmp_path: Path) -> None:
     """The only array, or the one called images; else an error that lists them."""
     np.savez(tmp_path / "one.npz", x=SERIES)
