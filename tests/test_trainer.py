@@ -386,6 +386,16 @@ def test_names_say_the_data_set(data: Path) -> None:
     assert "data=" not in run_name(make_config(data, "data.name=fashion_mnist"), [])
 
 
+def test_a_key_is_named_once(data: Path) -> None:
+    """With the value that counts, the last; one that is taken away in the end is not named."""
+    words = ["optimizer.weight_decay=0.1", "+optimizer.amsgrad=true", "schedule=step"]
+    words += ["optimizer.weight_decay=0.2", "~optimizer.amsgrad", "+schedule=linear"]
+    name = run_name(make_config(data), words)
+    assert name.endswith(" weight_decay=0.2 schedule=linear")
+    assert name.count("weight_decay") == name.count("schedule") == 1
+    assert "amsgrad" not in name
+
+
 def test_a_known_run_is_evaluated_with_the_threads_of_its_record(data: Path) -> None:
     """On which its scores were computed, and not with those that this machine would take now."""
     [config] = configs(data, "training.threads=3")

@@ -40,6 +40,7 @@ _NAMED = (
     "data.dir",
     "data.class_names",
     "hydra",
+    "sweep=",
 )
 
 
@@ -51,9 +52,9 @@ def run_name(config: Config, overrides: Sequence[str]) -> str:
     words = [_shape(sizes), model.activation if sizes else "", config.optimizer.name]
     words += [f"lr={config.optimizer.lr:g}", f"seed={config.seed}"]
     words += [_data(config)]
+    last = {text.lstrip("+~").partition("=")[0]: text.lstrip("+") for text in overrides}
     # what is taken away, as in ~optimizer.weight_decay, has its default
-    kept = [override.lstrip("+") for override in overrides if not override.startswith("~")]
-    changed = [text for text in kept if not text.startswith(_NAMED)]
+    changed = [text for text in last.values() if not text.startswith(("~", *_NAMED))]
     words += [re.sub(r"^[^=]*\.", "", text) for text in changed]
     return " ".join(filter(None, words))
 
