@@ -102,7 +102,7 @@ def _main(arguments: Sequence[str]) -> None:
         composer.hydra.shell_completion(CONFIG_NAME, options.overrides)
     elif options.help or options.hydra_help or options.cfg or options.info:
         _show(composer, options, parser)
-    elif options.multirun or dry_run or is_sweep(options.overrides):
+    elif options.multirun or dry_run or is_sweep(options.overrides, composer):
         _sweep(composer, options.overrides, dry_run=dry_run)
     else:
         _run_alone(composer, options.overrides)

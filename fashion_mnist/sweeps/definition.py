@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from fashion_mnist.config.compose import (
     LAUNCHER,
+    RECIPE,
     Composed,
     Composer,
     Files,
@@ -24,6 +25,7 @@ from fashion_mnist.tracking.links import train_command
 BATCH_SIZE = 4  # trials that a search asks for at once: each learns of those before
 FEWEST_BATCHES = 4  # however many machines there are, or a search that learns would learn nothing
 INDEPENDENT_SAMPLERS = ("random", "qmc")  # that learn nothing anyway
+NO_SWEEP = "sweep=default"  # typed, it makes a run of what an experiment sweeps
 MOST_WORDS = 50  # values of an axis that are listed
 MOST_EXAMPLES = 1000  # jobs that are searched for mistakes at once, 7 ms each
 # what a pruner compares after every epoch, by the objective
@@ -98,7 +100,10 @@ class Sweep:
     def compose(self, values: Sequence[Mapping[str, str]]) -> list[Composed]:
         """The jobs with these values. Raises ConfigError with every mistake."""
         own = [text for text in self.overrides if text.lstrip("+").startswith(("hydra.", "hydra/"))]
-        jobs = self.composer.jobs([(*self.space.overrides_of(each), *own) for each in values])
+        words = [(*self.space.overrides_of(each), *own) for each in values]
+        # a job is a run alone, whatever its experiment says
+        words = [(*job, NO_SWEEP) if is_sweep(job, self.composer) else job for job in words]
+        jobs = self.composer.jobs(words)
         launcher = self._files().launcher
         strange = [job for job in jobs if job.choices[LAUNCHER] != launcher]
         if strange:
@@ -171,14 +176,27 @@ def _ends(axis: Axis) -> Sequence[tuple[str, ...]]:
     return axis.choices or [(text_of(axis.low),), (text_of(axis.last),)]
 
 
-def is_sweep(overrides: Sequence[str]) -> bool:
-    """Whether a command line asks for a sweep without saying -m."""
-    return any(text.lstrip("+").startswith(("sweep=", "sweep.")) for text in overrides)
+def is_sweep(overrides: Sequence[str], composer: Composer) -> bool:
+    """Whether a command line asks for a sweep without saying -m: by a word, or its experiment."""
+    if _says_how_to_sweep(overrides):
+        return True
+    has_recipe = any(text.lstrip("+").startswith(f"{RECIPE}=") for text in overrides)
+    try:
+        is_alone = NO_SWEEP in overrides or not has_recipe
+        return not is_alone and bool(composer.sweep(overrides).axes)
+    except ConfigError:  # a run alone has this mistake too
+        return False
+
+
+def _says_how_to_sweep(overrides: Sequence[str]) -> bool:
+    words = [text.lstrip("+") for text in overrides if text != NO_SWEEP]
+    return any(text.startswith(("sweep=", "sweep.")) for text in words)
 
 
 def sweep_command(overrides: Sequence[str], config_dir: str | None) -> str:
     """The command that starts this sweep, or goes on with it."""
-    return train_command([*([] if is_sweep(overrides) else ["-m"]), *overrides], config_dir)
+    flags = [] if _says_how_to_sweep(overrides) else ["-m"]
+    return train_command([*flags, *overrides], config_dir)
 
 
 def is_swept(text: str) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from fashion_mnist.config.compose import Composer, config_folder
 from fashion_mnist.config.messages import ConfigError
-from fashion_mnist.sweeps.definition import check_sweep, read_sweep
+from fashion_mnist.sweeps.definition import check_sweep, is_sweep, read_sweep
 
 RECIPE = "# @package _global_\n"
 MLP = (config_folder() / "model/mlp.yaml").read_text()
@@ -134,6 +134,26 @@ def test_keys_that_are_missing_come_with_advice(write: Write) -> None:
     [problem] = problems("model=mine")
     assert "model.depth, model.hidden_sizes, " in problem
     assert problem.endswith("begins with the one that it changes, as in `defaults: [mlp, _self_]`")
+
+
+@pytest.mark.parametrize(
+    "sweep", ["defaults: [override /sweep: mine]", "sweep: {axes: {seed: [1, 2]}}"]
+)
+def test_a_recipes_sweep_is_made(sweep: str, write: Write) -> None:
+    """Without -m, whether it names a file or says the axes; its jobs alone are single runs."""
+    write("sweep/mine.yaml", "defaults: [default, _self_]\naxes: {seed: [1, 2]}\n")
+    write("experiment/paper.yaml", f"{RECIPE}{sweep}\n")
+    write("experiment/plain.yaml", f"{RECIPE}seed: 3\n")
+    assert is_sweep(["experiment=paper"], mine())
+    assert is_sweep(["sweep.limit=3"], mine())
+    for words in ([], ["experiment=plain"], ["experiment=null"], ["experiment=pape"]):
+        assert not is_sweep(words, mine())
+    assert not is_sweep(["experiment=paper", "sweep=default"], mine())
+    for words in (["experiment=paper"], ["experiment=plain,paper"]):
+        swept = check_sweep(words, mine())
+        jobs = swept.compose(swept.samples())
+        assert len(jobs) == 2
+        assert not any(is_sweep(job.overrides, mine()) for job in jobs)
 
 
 @pytest.mark.parametrize(

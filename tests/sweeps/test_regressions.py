@@ -1,5 +1,6 @@
 """What once went wrong when sweeps were used roughly, so that it does not again."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.sweeps.parent import child_name
 from fashion_mnist.sweeps.space import read_space
 from tests.builders import make_data
+from tests.faults.processes import fmnist
 from tests.sweeps.test_runner import NOWHERE, parents, runs, summary, sweep
 
 ALONE = "sweep.processes=1"  # quicker for so little
@@ -97,6 +99,26 @@ def test_a_key_that_is_given_twice_is_named_once() -> None:
     """With the value that counts, the last."""
     overrides = ["model.width=4", "seed=1", "+model.width=8", "optimizer=sgd"]
     assert child_name(overrides, ["model.width", "seed"]) == "width=8 seed=1"
+
+
+def test_an_experiment_that_chooses_a_sweep_sweeps(data: Path) -> None:
+    """Without -m; the command that trains the winner alone does not, and knows its run."""
+    for name, text in {
+        "sweep/mine": "defaults: [default, _self_]\naxes: {model.depth: [1, 2]}\n",
+        "experiment/paper": "# @package _global_\ndefaults: [override /sweep: mine]\n",
+    }.items():
+        path = Path("mine", name).with_suffix(".yaml")
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    done = sweep(data, NOWHERE, "--config-dir", "mine", "experiment=paper")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {row["model.depth"] for row in summary()} == {"1", "2"}
+    lines = {line.partition(":")[0].strip(): line for line in done.stdout.splitlines()}
+    alone = shlex.split(lines["to train it alone"].partition(":")[2])
+    again = fmnist("train", *alone[alone.index("--config-dir") :])
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "was trained before" in again.stdout
+    assert (len(runs()), len(parents())) == (2, 1)
 
 
 def test_the_command_with_the_test_score_reads_the_test_set(data: Path) -> None:
