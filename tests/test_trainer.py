@@ -153,11 +153,16 @@ def test_stopped_runs_go_on_where_they_were(data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "stopping", ["training.epochs=3", "training.epochs=9 training.early_stopping.metric=val/loss"]
+    "stopping",
+    [
+        "training.epochs=3",
+        "training.epochs=9 training.early_stopping.metric=val/loss "
+        "training.early_stopping.patience=1",
+    ],
 )
 def test_a_run_is_stopped_before_its_pictures_are_drawn(data: Path, stopping: str) -> None:
     """A stack of many takes long for them: what is trained is kept, and not trained again."""
-    words = f"{stopping} training.early_stopping.patience=1 optimizer.lr=0.1"
+    words = f"{stopping} optimizer.lr=0.1"
     own, dataset = configs(data, f"seed=1 {words}", f"seed=2 {words}"), load(data)
     steps = list[int]()
 

@@ -15,8 +15,11 @@ from typing import Any, Literal
 
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -92,11 +95,27 @@ class Files:
     config: DictConfig  # Hydra's own settings among it
     tree: dict[str, Any]  # without them, interpolations as they are written
     choices: Mapping[str, str]
+    layers: tuple[Any, ...]  # what each file says, in the order in which they were merged
 
     @property
     def launcher(self) -> str:
         """The launcher that the files, or the command line, choose."""
         return self.choices[LAUNCHER]
+
+
+class _Loader(ConfigLoaderImpl):
+    """Hydra's, which keeps what each file says: a merged config does not tell who said it."""
+
+    def __init__(self, search_path: ConfigSearchPath) -> None:
+        super().__init__(search_path)
+        self.layers: tuple[Any, ...] = ()  # of the last composition
+
+    def _compose_config_from_defaults_list(
+        self, defaults: list[ResultDefault], repo: IConfigRepository
+    ) -> DictConfig:
+        files = [self._load_single_config(each, repo).config for each in defaults]
+        self.layers = tuple(OmegaConf.to_container(each, resolve=False) for each in files)
+        return super()._compose_config_from_defaults_list(defaults, repo)
 
 
 @dataclass
@@ -132,14 +151,18 @@ class Composer:
         return Composer()
 
     @cached_property
-    def hydra(self) -> Hydra:
-        """Hydra, which looks into the user's folder first."""
+    def _loader(self) -> _Loader:
         version.setbase("1.3")
         search_path = create_config_search_path(str(config_folder()))
         if self.config_dir is not None:
             place = f"{UserFolder.scheme()}://{Path(self.config_dir).absolute()}"
             search_path.prepend("command-line", place, "main")
-        return Hydra(task_name=CONFIG_NAME, config_loader=ConfigLoaderImpl(search_path))
+        return _Loader(search_path)
+
+    @cached_property
+    def hydra(self) -> Hydra:
+        """Hydra, which looks into the user's folder first."""
+        return Hydra(task_name=CONFIG_NAME, config_loader=self._loader)
 
     def options(self, group: str) -> list[str]:
         """The files that a group can be chosen from; none: it is no group."""
@@ -262,8 +285,13 @@ class Composer:
                 "`# @package _global_`, for its keys are those of the whole config"
             )
         deleted = [word.key for word in words if word.override.is_delete()]
+        own: dict[str, Any] = {}
+        for word in words:
+            if word.kind == "value":
+                set_on(word, own)
+        typed, layers = typed_values(words), [*files.layers, own]
         try:
-            config = parse(tree, typed=typed_values(words), deleted=deleted)
+            config = parse(tree, typed=typed, deleted=deleted, layers=layers)
         except ConfigError as error:
             raise ConfigError([*problems, *error.problems]) from None
         if problems:
@@ -331,7 +359,8 @@ class Composer:
         except _NO_CONFIG as error:
             raise ConfigError([first_line(error)]) from None
         hydra = tree.pop("hydra")
-        files = Files(config, tree, _chosen(hydra["runtime"]["choices"]))
+        choices = _chosen(hydra["runtime"]["choices"])
+        files = Files(config, tree, choices, self._loader.layers)
         if any(source.loaded for source in self._user_folders()):
             problems = self._hydra_problems(files, hydra, texts)
             if problems:

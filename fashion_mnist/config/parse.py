@@ -10,7 +10,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, reduce
 from itertools import pairwise
 from pathlib import Path
 from types import NoneType, UnionType
@@ -28,13 +28,15 @@ from typing import (
 
 import psutil
 import torch
-from annotated_types import Ge, MaxLen, MinLen
+from annotated_types import Ge, Interval, MaxLen, MinLen
 from pydantic import TypeAdapter, ValidationError
 
 from fashion_mnist.config.messages import ConfigError, did_you_mean, shorten, shown
+from fashion_mnist.config.overrides import child_of
 from fashion_mnist.config.schema import (
     MOST,
     Config,
+    EarlyStoppingConfig,
     Flag,
     Group,
     InWords,
@@ -57,7 +59,7 @@ from fashion_mnist.config.store_uri import (
 )
 from fashion_mnist.data.fashion_mnist import training_size
 from fashion_mnist.data.splits import check_sizes
-from fashion_mnist.models.network import ACTIVATIONS, build_activation
+from fashion_mnist.models.network import ACTIVATION_OPTIONS, ACTIVATIONS, build_activation
 from fashion_mnist.training.losses import LOSSES
 from fashion_mnist.training.optim import optimizer_names, option_defaults, refusal, try_options
 from fashion_mnist.training.schedules import SCHEDULES
@@ -70,7 +72,11 @@ _OPTIMIZER_RANGES = dict.fromkeys(("weight_decay", "momentum", "eps", "lr_decay"
 
 
 def parse(
-    tree: Any, *, typed: Mapping[str, str] | None = None, deleted: Iterable[str] = ()
+    tree: Any,
+    *,
+    typed: Mapping[str, str] | None = None,
+    deleted: Iterable[str] = (),
+    layers: Sequence[Any] = (),
 ) -> Config:
     """The config that a composed tree of plain values describes.
 
@@ -78,6 +84,8 @@ def parse(
         tree: nested dicts, lists and plain values; interpolations are resolved.
         typed: the dotted keys that the command line sets, with their values as typed.
         deleted: the dotted keys that the command line takes away.
+        layers: the trees that it was merged of, each over those before, the command line's last;
+            where they are not known, what would be ignored in it is not looked for.
 
     Raises:
         ConfigError: with every mistake there is.
@@ -86,7 +94,7 @@ def parse(
     reading = _read(Config, tree, typed=typed, deleted=deleted)
     config = _with_store(reading.value)
     parts = [
-        _activation_options(config.model),
+        _activation_options(config.model, typed),
         _function_options("loss", LOSSES, config.loss, typed),
         _optimizer_options(config.optimizer, typed),
         _function_options("schedule", SCHEDULES, config.schedule, typed),
@@ -102,10 +110,11 @@ def parse(
     unknown = [*reading.unknown, *(each for part in parts for each in part.unknown)]
     problems = [
         *reading.problems,
-        *_model_problems(config.model, typed, tree),
+        *_model_problems(config.model, tree, layers),
         *(problem for part in parts for problem in part.problems),
         *_data_problems(config),
         *_schedule_problems(config.schedule),
+        *_early_stopping_problems(config.training.early_stopping, tree, layers),
         *_device_problems(config),
         *_place_problems(config),
         *(_unknown(unknown, flatten(used)) if unknown else ()),
@@ -274,13 +283,15 @@ def _missing(paths: Sequence[_Path], prefix: str, deleted: set[str]) -> Iterator
 
 def _must_be(key: str, kind: Any, value: Any, typed: Mapping[str, str]) -> str:
     """What a key must be, and what came: a number as it was typed, where it was."""
-    came, text = shown(value), typed.get(key)
+    came, text, allowed = shown(value), typed.get(key), _allowed(kind, value)
     if text is not None and isinstance(value, bool | int | float):
         came = shorten(text)
-        if "text" in _allowed(kind, value).split():
+        if "text" in allowed.split():
             came += f", which is no text without quotes: '{key}=\"{came}\"'"
-    name = shorten(key) or "a config"
-    return f"{name} must be {_allowed(kind, value)}, got {came}"
+    entries = value if isinstance(value, list) and "each entry text" in allowed else []
+    if any(isinstance(each, bool | int | float) for each in entries):
+        came += ', where text wants quotes: ["0", "1"]'
+    return f"{shorten(key) or 'a config'} must be {allowed}, got {came}"
 
 
 def _allowed(kind: Any, value: Any) -> str:
@@ -434,29 +445,26 @@ def _optimizer_options(optimizer: OptimizerConfig, typed: Mapping[str, str]) -> 
     return _Reading(own.value, problems, [])
 
 
-def _activation_options(model: ModelConfig) -> _Options:
-    """Arguments of an activation, which its constructor judges."""
-    name, given = model.activation, model.activation_options
+def _activation_options(model: ModelConfig, typed: Mapping[str, str]) -> _Options:
+    """Options of an activation, of the ranges in its table; torch judges them together."""
+    name, given, group = model.activation, model.activation_options, "model.activation_options"
     if name is None or not given:
         return _Reading({}, [], [])
-    defaults = {
-        key: each.default for key, each in inspect.signature(ACTIVATIONS[name]).parameters.items()
-    }
-    options = {
-        key: float(value) if type(value) is int and type(defaults.get(key)) is float else value
-        for key, value in given.items()
-    }
-    try:
-        if "inplace" in options:
-            raise ValueError("inplace is not to be set, for the gradient needs what it overwrites")
-        build_activation(name, options)(torch.zeros(2))
-    except (TypeError, ValueError, RuntimeError, AssertionError, OverflowError) as error:
-        problem = (
-            f"model.activation_options must be arguments of {name}, got {shown(given)}: "
-            f"{shorten(str(error))}"
-        )
-        return _Reading({}, [problem], [])
-    return _Reading(options, [], [])
+    kind = _kind_of_activation(name)
+    strange = [
+        f"{group}.{shorten(key)} is not an option of {name}{did_you_mean(key, _fields(kind))}, "
+        f"which takes {', '.join(_fields(kind)) or 'none'}"
+        for key in sorted(given.keys() - _fields(kind).keys())
+    ]
+    own = _own_options(kind, group, given, typed)
+    problems = [*strange, *own.problems]
+    options = {key: own.value[key] for key in given if key in own.value}
+    if not problems:
+        try:
+            build_activation(name, options)(torch.zeros(2))
+        except (AssertionError, OverflowError, RuntimeError, ValueError) as error:
+            problems.append(f"{group} {shown(given)} are not for {name}: {shorten(str(error))}")
+    return _Reading(options, problems, [])
 
 
 def _own_options(
@@ -487,6 +495,22 @@ def _kind_of_optimizer(name: str) -> Any:
     options = {}
     for key, default in option_defaults(name).items():
         options[key] = (_like(key, default), _as_float(default))
+    return _kind(options)
+
+
+@cache
+def _kind_of_activation(name: str) -> Any:
+    """A dataclass of an activation's options, with their ranges and torch's defaults."""
+    defaults = inspect.signature(ACTIVATIONS[name]).parameters
+    options = {
+        key: (
+            Annotated[str, OneOf(allowed)]
+            if isinstance(allowed, tuple)
+            else Annotated[Number, Interval(**allowed)],
+            defaults[key].default,
+        )
+        for key, allowed in ACTIVATION_OPTIONS.get(name, {}).items()
+    }
     return _kind(options)
 
 
@@ -550,17 +574,31 @@ def size_problems(config: Config, num_images: int, num_test_images: int | None =
     return problems
 
 
-def _model_problems(model: ModelConfig, typed: Mapping[str, str], tree: Any) -> Iterator[str]:
+def _last_layer(layers: Sequence[Any], key: str) -> int:
+    """The number of the last layer that says something of a key; -1 where there is none."""
+    *path, name = key.split(".")
+    nodes = [reduce(child_of, path, layer) for layer in layers]
+    own = [k for k, node in enumerate(nodes) if isinstance(node, Mapping) and name in node]
+    return max(own, default=-1)
+
+
+def _model_problems(model: ModelConfig, tree: Any, layers: Sequence[Any]) -> Iterator[str]:
     given = tree.get("model") if isinstance(tree, Mapping) else None
     if isinstance(given, Mapping) and given.get("hidden_sizes", "") is None:
         for key in ("width", "depth"):
             if given.get(key, "") is None:
                 yield f"model.{key} must be a number where model.hidden_sizes is null, got null"
-    both = [key for key in ("model.width", "model.depth") if key in typed]
+    sizes_layer = max(0, _last_layer(layers, "model.hidden_sizes"))
+    both = {
+        f"model.{key}": value
+        for key, value in (("width", model.width), ("depth", model.depth))
+        if value is not None and _last_layer(layers, f"model.{key}") >= sizes_layer
+    }
     if model.hidden_sizes is not None and both:
         yield (
-            f"{both[0]} must not be set beside model.hidden_sizes, which says all layers, got "
-            f"both, and model.hidden_sizes={list(model.hidden_sizes)}"
+            f"{' and '.join(both)} must not be set beside model.hidden_sizes, which says all "
+            f"layers, got {' and '.join(map(str, both.values()))} beside "
+            f"{list(model.hidden_sizes)}; model.hidden_sizes=null lets width and depth count"
         )
     if model.hidden_sizes is None and None in (model.width, model.depth):
         return
@@ -579,6 +617,19 @@ def _model_problems(model: ModelConfig, typed: Mapping[str, str], tree: Any) -> 
 def _memory_of_machine() -> int:
     """Bytes."""
     return psutil.virtual_memory().total
+
+
+def _early_stopping_problems(
+    stopping: EarlyStoppingConfig, tree: Any, layers: Sequence[Any]
+) -> Iterator[str]:
+    own = "training.early_stopping"
+    is_later = _last_layer(layers, f"{own}.patience") > _last_layer(layers, f"{own}.metric")
+    is_off = reduce(child_of, f"{own}.metric".split("."), tree) is None
+    if is_later and is_off and stopping.patience is not None:
+        yield (
+            f"{own}.patience must not be set where {own}.metric is null, for nothing stops early "
+            f"then, got {stopping.patience}"
+        )
 
 
 def _schedule_problems(schedule: ScheduleConfig) -> Iterator[str]:

@@ -55,6 +55,17 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
     "tanhshrink": nn.Tanhshrink,
 }
+# What an activation may be given: the bounds of a number, or the words that a text is one of.
+ACTIVATION_OPTIONS: dict[str, dict[str, dict[str, float] | tuple[str, ...]]] = {
+    "celu": {"alpha": {"gt": 0}},
+    "elu": {"alpha": {"ge": 0}},
+    "gelu": {"approximate": ("none", "tanh")},
+    "hardshrink": {"lambd": {"ge": 0}},
+    "hardtanh": {"min_val": {}, "max_val": {}},
+    "leaky_relu": {"negative_slope": {}},
+    "softplus": {"beta": {"gt": 0}, "threshold": {"ge": 0}},
+    "softshrink": {"lambd": {"ge": 0}},
+}
 GATED = frozenset({"swiglu"})  # these take two numbers for each unit
 
 # Each fills a weight `[O, I]` in place. "default" is what torch.nn.Linear does.

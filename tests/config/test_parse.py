@@ -14,7 +14,7 @@ from fashion_mnist.config.compose import Composer, check, config_folder
 from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.config.parse import parse
 from fashion_mnist.config.schema import flatten
-from fashion_mnist.models.network import ACTIVATIONS
+from fashion_mnist.models.network import ACTIVATION_OPTIONS, ACTIVATIONS
 from fashion_mnist.training.losses import LOSSES
 from fashion_mnist.training.optim import optimizer_names
 from fashion_mnist.training.schedules import SCHEDULES
@@ -145,6 +145,18 @@ def test_options_have_the_ranges_of_their_functions() -> None:
                 if each.kind is each.KEYWORD_ONLY:
                     [problem] = problems(f"{group}={name}", f"{group}.{key}=-1")
                     assert problem.startswith(f"{group}.{key} must be a ")
+
+
+def test_options_of_activations_are_torchs() -> None:
+    """All that torch takes and a layer can have are in the table, with defaults in their ranges."""
+    others = {"self", "inplace", "min_value", "max_value"}  # the last two are deprecated
+    for name, kind in ACTIVATIONS.items():
+        defaults = inspect.signature(kind.__init__).parameters
+        table = ACTIVATION_OPTIONS.get(name, {})
+        assert {*table} == {*defaults} - others - {"args", "kwargs"}
+        words = [f"model.activation_options.{key}={defaults[key].default}" for key in table]
+        config = check([f"model.activation={name}", *words])
+        assert {*config.model.activation_options} == {*table}
 
 
 def test_zero_and_zero_point_zero_are_one_value() -> None:

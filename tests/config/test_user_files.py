@@ -137,6 +137,61 @@ def test_keys_that_are_missing_come_with_advice(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "experiment", "word", "keys"),
+    [
+        ("hidden_sizes: [9, 8]\nwidth: 512", "", "", "model.width"),  # as in mlp.yaml
+        ("hidden_sizes: [9, 8]\nwidth: 77\ndepth: 3", "", "", "model.width and model.depth"),
+        ("hidden_sizes: [9, 8]", "model: {width: 77}", "", "model.width"),
+        ("hidden_sizes: [9, 8]", "", "model.width=512", "model.width"),
+        ("width: 77", "", "", ""),
+        ("hidden_sizes: [9, 8]", "", "", ""),
+        ("hidden_sizes: [9, 8]\nwidth: null\ndepth: null", "", "model.width=null", ""),
+        ("width: 77", "model: {hidden_sizes: [9, 8]}", "", ""),  # replaces it
+        ("width: 77", "", "model.hidden_sizes=[9]", ""),
+        ("hidden_sizes: [9, 8]\nwidth: 77", "", "model.hidden_sizes=null", ""),
+    ],
+)
+def test_a_width_that_layers_leave_unread_is_a_mistake(
+    model: str, experiment: str, word: str, keys: str, write: Write
+) -> None:
+    """Said with hidden_sizes or after them; hidden_sizes that come later replace it."""
+    write("model/mine.yaml", f"defaults: [mlp, _self_]\n{model}\n")
+    write("experiment/mine.yaml", f"{RECIPE}{experiment}\n")
+    words = ["model=mine", "experiment=mine", *([word] if word else [])]
+    if not keys:
+        assert mine().job(words).config.model.sizes()
+        return
+    [problem] = problems(*words)
+    assert problem.startswith(f"{keys} must not be set beside model.hidden_sizes, which says all")
+
+
+@pytest.mark.parametrize(
+    ("training", "experiment", "word", "is_read"),
+    [
+        ("patience: 9", "", "", False),
+        ("", "patience: 5", "", False),  # as in default.yaml
+        ("", "", "training.early_stopping.patience=9", False),
+        ("patience: 9", "", "training.early_stopping.metric=val/loss", True),
+        ("", "metric: val/loss", "training.early_stopping.patience=9", True),
+        ("metric: null, patience: 9", "", "", True),  # it says that it is off
+        ("metric: val/loss, patience: 9", "", "training.early_stopping.metric=null", True),
+    ],
+)
+def test_patience_without_early_stopping_is_a_mistake(
+    training: str, experiment: str, word: str, is_read: bool, write: Write
+) -> None:
+    """In a file or typed, unless early stopping is switched off beside it or later."""
+    write("training/mine.yaml", f"defaults: [default, _self_]\nearly_stopping: {{{training}}}\n")
+    write("experiment/mine.yaml", f"{RECIPE}training: {{early_stopping: {{{experiment}}}}}\n")
+    words = ["training=mine", "experiment=mine", *([word] if word else [])]
+    if is_read:
+        assert mine().job(words)
+        return
+    [problem] = problems(*words)
+    assert problem.startswith("training.early_stopping.patience must not be set where training.ear")
+
+
+@pytest.mark.parametrize(
     "sweep", ["defaults: [override /sweep: mine]", "sweep: {axes: {seed: [1, 2]}}"]
 )
 def test_a_recipes_sweep_is_made(sweep: str, write: Write) -> None:
