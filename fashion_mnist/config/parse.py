@@ -477,6 +477,34 @@ def _own_options(
 
 
 @cache
+def is_whole(key: str) -> bool | None:
+    """Whether a key's numbers are whole; None where it takes none, both kinds, or is not known."""
+    group, _, name = key.rpartition(".")
+    kinds: list[Any] = [Config]
+    for part in group.split(".") if group else ():
+        kinds = [_groups(kind)[part] for kind in kinds if part in _groups(kind)]
+    match group:
+        case "loss":
+            kinds += map(_kind_of_function, LOSSES.values())
+        case "schedule":
+            kinds += map(_kind_of_function, SCHEDULES.values())
+        case "optimizer":
+            kinds += map(_kind_of_optimizer, optimizer_names())
+        case "model.activation_options":
+            kinds += map(_kind_of_activation, ACTIVATIONS)
+    types = [_fields(kind)[name] for kind in kinds if name in _fields(kind)]
+    bases = {base for each in types for base in _bases(each)} & {int, float}
+    return int in bases if len(bases) == 1 else None
+
+
+def _bases(kind: Any) -> Iterator[Any]:
+    """The plain types that a type allows."""
+    base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    is_union = get_origin(base) in (Union, UnionType)
+    yield from (each for part in get_args(base) for each in _bases(part)) if is_union else (base,)
+
+
+@cache
 def _kind_of_function(function: Callable[..., Any]) -> Any:
     """A dataclass of a function's keyword-only parameters, with their ranges and defaults."""
     parameters = inspect.signature(function, eval_str=True).parameters.values()

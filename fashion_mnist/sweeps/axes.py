@@ -20,6 +20,7 @@ from hydra.core.override_parser.types import (
 
 from fashion_mnist.analysis.labels import REPLICATE_KEYS
 from fashion_mnist.config.overrides import parse_override
+from fashion_mnist.config.parse import is_whole
 
 _BARE = re.compile(r"(?!(null|true|false|nan|inf)$)[a-z_][\w./-]*", re.IGNORECASE | re.ASCII)
 _SPECIAL = re.compile(r"([\\()\[\]{}:=, \t])")
@@ -34,7 +35,7 @@ class Axis:
     """One key, or several in step, and the values they take in the runs of a sweep.
 
     `choices` are texts in Hydra's grammar, one for each key. None: a range of numbers from `low`
-    to `high`, both included, of whole numbers where both are whole; `num` is for grids alone.
+    to `high`, both included, of whole numbers where both are int; `num` is for grids alone.
     """
 
     keys: tuple[str, ...]
@@ -237,7 +238,16 @@ def _range(
     broken = [rule for rule, holds in rules.items() if not holds]
     if broken:
         raise ValueError("; ".join(broken))
-    return Axis(keys, None, low, high, log, step, num)
+    kind = int if _are_whole(keys[0], low, high, step or 1) else float
+    return Axis(keys, None, kind(low), kind(high), log, step and kind(step), num)
+
+
+def _are_whole(key: str, *numbers: float) -> bool:
+    """Whether a range has whole numbers alone: by its key's type, else as its ends are written."""
+    takes_whole = is_whole(key)
+    if takes_whole is None:
+        return all(isinstance(each, int) for each in numbers)
+    return takes_whole and all(each == int(each) for each in numbers)
 
 
 def _stepped(keys: tuple[str, ...], sweep: RangeSweep) -> Axis:
@@ -249,12 +259,12 @@ def _stepped(keys: tuple[str, ...], sweep: RangeSweep) -> Axis:
     count = math.ceil((stop - start) / step) if step else 0
     if count < 1:
         raise ValueError("a range with a value between start and stop, and a step other than 0")
-    is_whole = all(isinstance(each, int) for each in given)
-    kind = int if is_whole else float
+    has_whole = _are_whole(keys[0], *given)
+    kind = int if has_whole else float
     low, high = sorted([kind(start), kind(start + (count - 1) * step)])
     if count == 1:
         return _choices(keys, [[low]])
-    width = None if is_whole and abs(step) == 1 else kind(abs(step))
+    width = None if has_whole and abs(step) == 1 else kind(abs(step))
     return _range(keys, low, high, log="log" in sweep.tags, step=width)
 
 

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from fashion_mnist.config.compose import Composer, config_folder
 from fashion_mnist.config.messages import ConfigError
-from fashion_mnist.sweeps.axes import Axis, text_of
+from fashion_mnist.sweeps.axes import Axis, read_axis, text_of
 from fashion_mnist.sweeps.space import Space, read_space, sweep_id
 
 FILES = Composer().options("sweep")
@@ -64,6 +64,35 @@ def problems(*overrides: str, axes: dict[str, Any] | None = None, when: Any = No
 def test_yaml_says_values_and_ranges(notation: Any, expected: list[str]) -> None:
     """Both ends are in a range, but for Hydra's own, which leaves its stop out."""
     assert values(some__key=notation) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "notation", "expected"),
+    [
+        ("model.dropout", {"low": 0, "high": 1, "num": 5}, "0.0 0.25 0.5 0.75 1.0"),
+        ("training.ema", {"low": 0, "high": 1, "num": 3}, "0.0 0.5 1.0"),  # or null
+        ("loss.label_smoothing", {"low": 0, "high": 1, "step": 1}, "0.0 1.0"),
+        ("optimizer.weight_decay", {"low": 1, "high": 4, "log": True, "num": 3}, "1.0 2.0 4.0"),
+        ("schedule.final", {"low": 0, "high": 1, "num": 3}, "0.0 0.5 1.0"),
+        ("model.activation_options.beta", {"low": 1, "high": 2, "num": 3}, "1.0 1.5 2.0"),
+        ("optimizer.weight_decay", "range(0, 3)", "0.0 1.0 2.0"),
+        ("model.depth", {"low": 1.0, "high": 3}, "1 2 3"),
+        ("training.epochs", {"low": 1e1, "high": 1e3, "log": True, "num": 3}, "10 100 1000"),
+        ("schedule.num_steps", {"low": 1.0, "high": 5.0, "num": 3}, "1 3 5"),
+        ("training.threads", {"low": 1.0, "high": 1.5, "num": 2}, "1.0 1.5"),  # refused when run
+    ],
+)
+def test_a_keys_type_says_whether_a_range_is_of_whole_numbers(
+    key: str, notation: Any, expected: str
+) -> None:
+    """However its ends are written; in a group, and in an option of a function."""
+    assert list(read_axis((key,), notation).values()) == [(text,) for text in expected.split()]
+
+
+def test_a_range_of_a_search_is_of_its_keys_type() -> None:
+    """Whole on the command line too, where Hydra's intervals never are."""
+    first, second = space("model.depth=interval(1,8)", "model.dropout=interval(0,1)").searched
+    assert [type(each) for each in (first.low, first.high, second.low)] == [int, int, float]
 
 
 @pytest.mark.parametrize(
@@ -282,7 +311,7 @@ def test_all_mistakes_of_a_space_come_at_once() -> None:
             "twice": [1],
             "twice, c": [[1, 2]],
             "grammar": "range(",
-            "seed": {"low": 0.0, "high": 1.0},
+            "seed": {"low": 1, "high": 9, "log": True},
             "optimizer": ["sgd", "adam"],
             "alpha": [1, 2],
             "beta": [1, 2],
