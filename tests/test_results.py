@@ -56,25 +56,14 @@ def test_a_table_replaces_the_one_between_its_marks(results: ModuleType, tmp_pat
     page, other = tmp_path / "page.md", tmp_path / "other.md"
     page.write_text("before\n<!-- a -->\nold\n<!-- /a -->\n<!-- b -->\n<!-- /b -->\nafter\n")
     other.write_text("<!-- a -->\nolder\n<!-- /a -->\n")
-    table, new = results.Table(["name"], [["\\1"]]), results.Table(["new"], [])
-    results.write_between_marks([page, other], "a", table)
-    results.write_between_marks([other, page], "b", new)
-    written = "<!-- a -->\n| name |\n| --- |\n| \\1 |\n<!-- /a -->\n"
-    expected = f"before\n{written}<!-- b -->\n| new |\n| --- |\n<!-- /b -->\nafter\n"
+    results.write_between_marks([page, other], "a", "| \\1 |")
+    results.write_between_marks([other, page], "b", "new")
+    expected = "before\n<!-- a -->\n| \\1 |\n<!-- /a -->\n<!-- b -->\nnew\n<!-- /b -->\nafter\n"
     assert page.read_text() == expected
-    assert other.read_text() == written
+    assert other.read_text() == "<!-- a -->\n| \\1 |\n<!-- /a -->\n"
     with pytest.raises(SystemExit, match=r"no marks <!-- c --> and <!-- /c --> in .*page.md"):
-        results.write_between_marks([page], "c", table)
+        results.write_between_marks([page], "c", "x")
     assert page.read_text() == expected
-
-
-def test_rows_of_other_recipes_stay(results: ModuleType, tmp_path: Path) -> None:
-    """Where only some were asked for: theirs are replaced at their place, new ones follow."""
-    page = tmp_path / "page.md"
-    page.write_text("<!-- a -->\n| x | y |\n| --- | --- |\n| p | 1 |\n| q |  |\n<!-- /a -->\n")
-    table = results.Table(["x", "y"], [["r", "5"], ["p", "4"]])
-    results.write_between_marks([page], "a", table, keeps_others=True)
-    assert page.read_text().splitlines()[3:6] == ["| p | 4 |", "| q |  |", "| r | 5 |"]
 
 
 def test_every_table_has_its_marks(results: ModuleType) -> None:

@@ -1,13 +1,12 @@
 """Trains the recipes of conf/experiment/ with several seeds and writes the tables of their scores.
 
     python scripts/benchmarks/results.py FOLDER  # all: hours
-    python scripts/benchmarks/results.py FOLDER recipes --recipes small  # one table, or rows of it
+    python scripts/benchmarks/results.py FOLDER recipes --recipes small  # one table or a part
     python scripts/benchmarks/results.py FOLDER --write README.md docs/recipes.md
 
 What is in FOLDER already is not trained again, and what was stopped goes on. A table is written
-into each file that has its marks; where only some recipes were asked for, other rows of it stay.
-Only the table of the recipes reads the test set, once for each seed: the recipes were chosen on
-validation folds, by the sweeps named below.
+into each file that has its marks. Only the table of the recipes reads the test set, once for each
+seed: the recipes were chosen on validation folds, by the sweeps named below.
 """
 
 import argparse
@@ -55,20 +54,20 @@ RECIPES = {
         "augmented_search_3",
         "augmented_search_4",
         "augmented_search_5",
+        "augmented_search_6",
     ),
-    "augmented_long": ("augmented_long_search",),
 }
 SWEEPS = ("permutation_invariant_ablation", "permutation_invariant_learning_curve")
 # Nothing trains beside these, so that their seconds are those of a network alone.
-ALONE = ("fast", "standard", "permutation_invariant", "augmented", "augmented_long")
+ALONE = ("fast", "standard", "permutation_invariant", "augmented")
 # The probabilities of all their runs are averaged.
 ENSEMBLES = [
     ("permutation_invariant",),
     ("fast", "standard", "permutation_invariant"),
-    ("augmented_long",),
-    ("permutation_invariant", "augmented_long"),
+    ("augmented",),
+    ("permutation_invariant", "augmented"),
 ]
-OVER_COPIES = "augmented_long"  # is scored by test-time augmentation too
+OVER_COPIES = "augmented"  # is scored by test-time augmentation too
 WORST_CLASS = "Shirt"
 
 
@@ -130,8 +129,7 @@ def main() -> None:
         table = makers[name]()
         print(f"\n{table.markdown()}", flush=True)
         if options.write:
-            is_part = name == "recipes" and options.recipes != list(RECIPES)
-            write_between_marks(options.write, name, table, keeps_others=is_part)
+            write_between_marks(options.write, name, table.markdown())
 
 
 def recipes_table(folder: Path, recipes: Sequence[str], num_seeds: int, dataset: Dataset) -> Table:
@@ -224,7 +222,7 @@ def sweep_table(folder: Path, name: str, dataset: Dataset) -> Table:
 
     Differences are taken seed by seed, in points; their intervals are Student's t.
     """
-    train(folder, [f"sweep=recipes/{name}", "evaluation.test=never", "sweep.processes=1"])
+    train(folder, [f"sweep=recipes/{name}", "sweep.processes=1"])
     sweep = read_sweep([f"sweep=recipes/{name}"], Composer())
     scores: dict[str, dict[str, float]] = {}
     values = sweep.samples()
@@ -261,34 +259,20 @@ def percent(values: Sequence[float]) -> str:
     return mean_and_deviation([100 * value for value in values])
 
 
-def write_between_marks(
-    paths: Sequence[Path], name: str, table: Table, *, keeps_others: bool = False
-) -> None:
+def write_between_marks(paths: Sequence[Path], name: str, table: str) -> None:
     """Replace what stands between a table's marks, comments of HTML, in all files that have them.
 
     Exits where none has.
-
-    Args:
-        keeps_others: whether rows that are there and that the table has no row for stay.
     """
     begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-    pattern = re.compile(f"(?<={re.escape(begin)}).*?(?={re.escape(end)})", re.DOTALL)
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     texts = {path: path.read_text(encoding="utf-8") for path in paths}
-    found = {path: match[0] for path, text in texts.items() if (match := pattern.search(text))}
-    if not found:
+    marked = {path: text for path, text in texts.items() if pattern.search(text)}
+    if not marked:
         sys.exit(f"no marks {begin.strip()} and {end} in {' or '.join(map(str, paths))}")
-    for path, old in found.items():
-        whole = merge(old, table) if keeps_others else table
-        new = f"{whole.markdown()}\n"
-        path.write_text(pattern.sub(lambda _, new=new: new, texts[path]), encoding="utf-8")  # type: ignore[misc]
-
-
-def merge(old: str, table: Table) -> Table:
-    """The Markdown table with its rows replaced by those that begin alike; others follow."""
-    cells = [[cell.strip() for cell in line[1:-1].split("|")] for line in old.splitlines()]
-    new = {row[0]: row for row in table.rows}
-    rows = [new.pop(row[0], row) for row in cells[2:]]
-    return Table(table.head, [*rows, *new.values()])
+    new = f"{begin}{table}\n{end}"
+    for path, text in marked.items():
+        path.write_text(pattern.sub(lambda _: new, text), encoding="utf-8")
 
 
 if __name__ == "__main__":
