@@ -50,7 +50,7 @@ CAPTIONS = {
 }
 SPREAD_NOTE = (
     "± is the standard deviation over a setting's runs (n − 1); the interval is Student's t over "
-    "seeds, each by its mean over folds; runs: those the mean is of."
+    "seeds, each by its mean over folds, where no seed lacks a fold; runs: those the mean is of."
 )
 EFFECTS_NOTE = (
     "Mean ± std over the settings that have the value, each counted once by the mean of its runs. "

@@ -6,10 +6,11 @@ n runs of one setting, N images. All intervals are at 95 %, all tests two-sided.
 from __future__ import annotations  # numpy and scipy are imported when something is computed
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from itertools import combinations_with_replacement
+from itertools import chain, combinations_with_replacement
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -200,22 +201,37 @@ def common_repetitions(num_finished: Sequence[int]) -> int:
 
 
 def complete_cells(pairs: Sequence[Replicate]) -> tuple[list[str], list[str]]:
-    """Seeds and folds such that each seed has each fold among the pairs: the most pairs.
+    """Seeds and folds such that each seed has each fold among the pairs: many pairs.
 
-    Two seeds or more are preferred to one with more pairs: only they show how seeds vary.
+    Two seeds or more are preferred to one with more pairs: only they show how seeds vary. The most
+    pairs would be the largest biclique, for which no fast algorithm is known; this takes the best
+    of what two seeds share and of what is left when, again and again, the seed or fold with the
+    largest share of missing pairs is dropped.
     """
     folds_of: dict[str, set[str]] = {}
     for seed, fold in pairs:
         folds_of.setdefault(seed, set()).add(fold)
     each = {frozenset(folds) for folds in folds_of.values()}
-    candidates = {one & other for one, other in combinations_with_replacement(each, 2)} - {
-        frozenset()
-    }
+    candidates = {one & other for one, other in combinations_with_replacement(each, 2)}
+    candidates.add(_without_gaps(folds_of))
     grids = [
         ([seed for seed, own in folds_of.items() if folds <= own], sorted(folds))
-        for folds in sorted(candidates, key=sorted)
+        for folds in sorted(candidates - {frozenset()}, key=sorted)
     ]
-    return max(grids, key=lambda grid: (len(grid[0]) > 1, len(grid[0]) * len(grid[1])))
+    return max(grids, key=lambda own: (len(own[0]) > 1, len(own[0]) * len(own[1]), len(own[0])))
+
+
+def _without_gaps(folds_of: Mapping[str, set[str]]) -> frozenset[str]:
+    """The folds that all seeds have that are left."""
+    seeds, folds = set(folds_of), set().union(*folds_of.values())
+    while True:
+        gaps = [(s, f) for s in sorted(seeds) for f in sorted(folds) if f not in folds_of[s]]
+        if not gaps:
+            return frozenset(folds)
+        num_gaps = Counter(chain.from_iterable([(0, s), (1, f)] for s, f in gaps))
+        sizes = len(folds), len(seeds)  # of a seed's pairs, of a fold's
+        kind, name = max(num_gaps, key=lambda own: num_gaps[own] / sizes[own[0]])
+        (folds if kind else seeds).discard(name)
 
 
 def mean_interval(
@@ -232,9 +248,12 @@ def mean_interval(
         num_validation, num_training: images v and n of a fold; 0 where they are not known.
 
     Returns:
-        None for a single run, and for one seed's folds of unknown sizes.
+        None for a single run, for one seed's folds of unknown sizes, and where a seed lacks a fold
+        of another: the interval would be of another mean than that of all runs.
     """
     seeds, folds = complete_cells(list(scores)) if scores else ([], [])
+    if len(seeds) * len(folds) < len(scores):
+        return None
     if len(seeds) > 1:
         return statistic([fmean(scores[s, f] for f in folds) for s in seeds]).interval
     if len(folds) < 2 or not (num_validation and num_training):

@@ -13,7 +13,7 @@ from fashion_mnist.analysis.significance import (
     compare_with_best,
 )
 from fashion_mnist.metrics.predictions import Predictions, PredictionsError
-from fashion_mnist.metrics.statistics import complete_cells, paired_test
+from fashion_mnist.metrics.statistics import complete_cells, mean_interval, paired_test
 from fashion_mnist.tracking.recorded import SCORE
 
 SPLIT = "a" * 64
@@ -224,12 +224,24 @@ def test_only_complete_cells_are_compared() -> None:
         ("00 01 11 12", "01", "1"),
         ("00 01 02 11 10", "01", "01"),
         ("00 01 02 13", "0", "012"),
+        ("00 01 02 03 04 10 11 12 13 15 20 21 22 24 25", "012", "012"),
+        ("01 02 03 04 10 12 13 14 20 21 23 24 30 31 32 33 34", "123", "034"),
     ],
 )
-def test_the_largest_complete_grid(pairs: str, seeds: str, folds: str) -> None:
-    """Seeds and folds by hand; two seeds are preferred to one with more folds."""
+def test_a_large_complete_grid(pairs: str, seeds: str, folds: str) -> None:
+    """Seeds and folds by hand; two seeds are preferred to one with more folds, three to two."""
     cells = [(cell[0], cell[1]) for cell in pairs.split()]
     assert complete_cells(cells) == (list(seeds), list(folds))
+
+
+def test_an_interval_is_that_of_the_mean_of_all_runs() -> None:
+    """Where a seed lacks a fold, a grid without gaps has another mean: then there is none."""
+    scores = {("0", "0"): 0.9, ("0", "1"): 0.8, ("1", "0"): 0.92, ("1", "1"): 0.81}
+    interval = mean_interval(scores)
+    assert interval is not None
+    assert sum(interval) / 2 == pytest.approx(sum(scores.values()) / 4)
+    for missing in scores:
+        assert mean_interval({key: scores[key] for key in scores.keys() - {missing}}) is None
 
 
 def test_folds_of_one_seed_are_tested_by_the_corrected_t_test() -> None:
