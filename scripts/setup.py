@@ -222,9 +222,13 @@ def fetch_data() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=REQUIREMENTS)
-    kind = parser.parse_args().kind
+    parser.add_argument(
+        "--again", action="store_true", help="install what is missing, even where .venv is ready"
+    )
+    options = parser.parse_args()
+    kind = options.kind
     with alone():
-        if is_ready(kind):  # another one made it while this one waited
+        if is_ready(kind) and not options.again:  # another one made it while this one waited
             return
         set_up(kind)
         fetch_data()

@@ -213,6 +213,16 @@ def test_changed_source_installs_again_in_place(ready: Project, kept: Path, sour
     assert ready.run()[2] == ""
 
 
+def test_an_environment_that_lost_a_package_is_mended_by_hand(ready: Project, kept: Path) -> None:
+    """As `fmnist doctor` says it: with --again what is missing is installed, else nothing is."""
+    setup, python = str(ready.root / "scripts" / "setup.py"), Path(sys.executable)
+    assert ready.run(setup, "train", script=python) == (0, "", "")
+    status, _, errors = ready.run(setup, "train", "--again", script=python)
+    assert status == 0
+    assert "up to date" in errors
+    assert kept.exists()
+
+
 def test_failed_update_keeps_the_environment(ready: Project, kept: Path) -> None:
     """A lock that cannot be had is one line and exit 1, and .venv is not thrown away."""
     ready.edit("requirements.txt", "tiny==2\n")

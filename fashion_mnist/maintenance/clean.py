@@ -79,7 +79,7 @@ def _is_nothing(path: Path) -> bool:
 def _outside_of_runs(output_dir: Path) -> list[Leftover]:
     """Half-written files that are in no folder of a run or a sweep."""
     places = (path for path in list_folder(output_dir) if path.name not in (RUNS, SWEEPS))
-    files = (file for place in places for file in (_files(place) if place.is_dir() else [place]))
+    files = (file for place in places for file in (_files(place) if _is_folder(place) else [place]))
     return [Leftover(path, PART, _size(path)) for path in files if is_abandoned(path)]
 
 
@@ -87,6 +87,11 @@ def _files(folder: Path) -> Iterator[Path]:
     """Everything below it that is no folder; links are not followed."""
     for place, _, names in os.walk(folder):
         yield from (Path(place, name) for name in names)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is one itself, and no link to one."""
+    return path.is_dir() and not path.is_symlink()
 
 
 def _size(path: Path) -> int:
@@ -116,7 +121,7 @@ def _delete_in(folder: Path, seen: Sequence[Leftover], unfinished: bool) -> list
 
 def _delete(path: Path) -> None:
     """A file; or a folder of nothing, as long as it is still empty."""
-    if path.is_symlink() or not path.is_dir():
+    if not _is_folder(path):
         path.unlink(missing_ok=True)
         return
     for place, _, names in os.walk(path, topdown=False):

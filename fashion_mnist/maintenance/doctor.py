@@ -36,7 +36,7 @@ from fashion_mnist.data.fashion_mnist import (
     system_folders,
 )
 from fashion_mnist.data.idx import DataError, DigestError
-from fashion_mnist.maintenance.clean import clean
+from fashion_mnist.maintenance.clean import EMPTY, clean
 from fashion_mnist.runs.event_log import is_offline
 from fashion_mnist.runs.events import logged_dirs
 from fashion_mnist.runs.run_state import Destination
@@ -104,7 +104,9 @@ def examine(uri: str, *, output_dir: Path, data_dir: Path) -> Iterator[tuple[str
 def check_packages() -> Iterator[Finding]:
     """The versions of Python and of every required package."""
     setup = Path(__file__).parents[2] / "scripts" / "setup.py"
-    advice = f"python3 {setup} train" if setup.exists() else f"pip install --upgrade {PACKAGE}"
+    advice = (
+        f"python3 {setup} train --again" if setup.exists() else f"pip install --upgrade {PACKAGE}"
+    )
     try:
         own = metadata.metadata(PACKAGE)
         required = [Requirement(text) for text in metadata.requires(PACKAGE) or []]
@@ -220,7 +222,11 @@ def check_artifacts(uri: str, runs: Runs) -> Iterator[Finding]:
     database = sqlite_path(uri)
     if database is None or not database.exists():
         return
-    finished = (run for run in runs() if run.is_network and run.status == "FINISHED")
+    try:
+        recorded = runs()
+    except OSError:  # as the store's own check says
+        return
+    finished = (run for run in recorded if run.is_network and run.status == "FINISHED")
     folders = ((run, local_path(run.artifact_uri)) for run in finished)
     lost = [run for run, folder in folders if folder is not None and not folder.is_dir()]
     if not lost:
@@ -320,7 +326,10 @@ def check_leftovers(output_dir: Path) -> Iterator[Finding]:
         yield Finding("OK", f"nothing to clean up below {output_dir}")
         return
     total = decimal(sum(leftover.num_bytes for leftover in found))
-    words = f"{plural(len(found), 'file')} to clean up, {total}"
+    num_folders = sum(leftover.kind == EMPTY for leftover in found)
+    counts = [(len(found) - num_folders, "file"), (num_folders, "empty folder")]
+    parts = [plural(number, what) for number, what in counts if number]
+    words = f"{' and '.join(parts)} to clean up, {total}"
     command = f"fmnist clean --delete{output_option(output_dir)}"
     yield Finding("warning", words, command)
 
@@ -359,7 +368,7 @@ def check_threads() -> Iterator[Finding]:
     cores = physical_cores()
     words = f"{plural(cores, 'core')} to use"
     if hasattr(os, "getloadavg"):
-        words += f", {os.getloadavg()[0]:.1f} of them in demand over the last minute"
+        words += f"; {os.getloadavg()[0]:.1f} programs wanted one over the last minute"
     if os.environ.get("OMP_NUM_THREADS"):
         words += f", as OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']} says"
     if cores == 1:

@@ -169,8 +169,12 @@ def test_links_lead_nowhere(tmp_path: Path) -> None:
     elsewhere.mkdir()
     OUTPUTS.joinpath("runs").mkdir(parents=True)
     OUTPUTS.joinpath("runs/linked").symlink_to(elsewhere)
+    OUTPUTS.joinpath("archive").symlink_to(elsewhere)
+    half_written = elsewhere / ".model.0123abcd.part.safetensors"
+    half_written.write_text("")
+    assert is_abandoned(half_written)
     assert clean(OUTPUTS, unfinished=True, delete=True) == []
-    assert elsewhere.is_dir()
+    assert half_written.exists()
 
 
 def test_half_written_file_is_abandoned_when_its_process_is_dead(tmp_path: Path) -> None:

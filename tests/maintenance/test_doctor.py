@@ -130,6 +130,7 @@ def test_stores_that_cannot_be_used_are_errors(recordings: Recordings, tmp_path:
     assert only(check_tracking(uri, runs_of(uri))).state == "warning"
     path.write_text("no database" * 1000)
     assert "not a database" in only(check_tracking(uri, runs_of(uri))).words
+    assert list(check_artifacts(uri, runs_of(uri))) == []  # nor is it said twice
     path.unlink()
     with closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE mine (x)")
@@ -240,6 +241,9 @@ def test_leftovers_and_room_are_told_of(tmp_path: Path) -> None:
     finding = only(check_leftovers(tmp_path))
     assert (finding.state, "2.0 MB" in finding.words) == ("warning", True)
     assert finding.advice == f"fmnist clean --delete --output-dir {shlex.quote(str(tmp_path))}"
+    (tmp_path / "runs" / "b-1").mkdir()
+    words = only(check_leftovers(tmp_path)).words
+    assert words == "1 file and 1 empty folder to clean up, 2.0 MB"
     assert only(check_disk(tmp_path / "to" / "be" / "made")).state in ("OK", "warning")
     with replacing(tmp_path / "file") as path:
         path.write_text("")
