@@ -6,7 +6,7 @@ A setting is all runs that differ in nothing but seed and fold.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -130,6 +130,7 @@ class Leaderboard:
     settings: tuple[Setting, ...]
     num_repetitions: int  # seeds and folds that each setting is to have
     title: str = ""  # what they are the settings of
+    num_duplicates: int = 0  # results that are the same run as another, which counts once
     limit: int | None = None  # settings that tables show; None for all
     most_read: int = MOST_READ  # settings whose predictions are read for a test
     num_tested: tuple[int, int] | None = None  # runs and settings that have read the test set
@@ -323,7 +324,11 @@ class Leaderboard:
 
 
 def rank(
-    results: Iterable[RunResult], *, score: str, num_repetitions: int | None = None
+    results: Sequence[RunResult],
+    *,
+    score: str,
+    num_repetitions: int | None = None,
+    title: str = "",
 ) -> Leaderboard:
     """The settings as `metrics.statistics.ranking` orders them; ties by number.
 
@@ -333,6 +338,7 @@ def rank(
     Args:
         num_repetitions: seeds and folds that each setting is to have; None for the largest number
             of finished runs that two settings have.
+        title: what they are the settings of.
     """
     groups: dict[frozenset[tuple[str, str]], dict[Replicate, RunResult]] = {}
     for run in unique_runs(results):
@@ -345,7 +351,9 @@ def rank(
     if num_repetitions is None:
         num_repetitions = common_repetitions([len(own) for own in scores])
     order = ranking(scores, num_repetitions=num_repetitions, lower_is_better=lower_is_better(score))
-    return Leaderboard(score, tuple(settings[place] for place in order), num_repetitions)
+    num_duplicates = len(results) - sum(len(each.runs) for each in settings)
+    ordered = tuple(settings[place] for place in order)
+    return Leaderboard(score, ordered, num_repetitions, title, num_duplicates)
 
 
 def unique_runs(results: Iterable[RunResult]) -> list[RunResult]:

@@ -93,8 +93,7 @@ def build_leaderboard(
     readers = [run for run in all_runs if run.is_network and TEST_SCORE in run.metrics]
     read = {(run.settings, run.replicate) for run in recorded_results(readers, store)}
     return replace(
-        rank(results, score=score, num_repetitions=planned),
-        title=title,
+        rank(results, score=score, num_repetitions=planned, title=title),
         limit=limit,
         most_read=max(limit or len(results), MOST_READ),
         num_tested=(len(read), len({settings for settings, _ in read})),

@@ -33,6 +33,7 @@ from fashion_mnist.plots.png import Picture, write_png
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.markdown import code, plain
 from fashion_mnist.templates import Table, picture, render, table
+from fashion_mnist.tracking.recorded import TEST_SCORE
 
 MOST_ROWS = 100  # of a table on the page, which names the CSV files that have them all
 MOST_DESCRIBED = 5  # settings and failed runs, in the description
@@ -62,11 +63,8 @@ def write_summary(
     folder: Path,
     board: Leaderboard,
     *,
-    num_duplicates: int,
-    title: str,
     objectives: Sequence[str],
     is_search: bool = False,
-    note_of_tests: Sequence[str],
     command: str,
 ) -> list[Path]:
     """Write tables, charts and the page below `folder`; returns the files.
@@ -74,10 +72,8 @@ def write_summary(
     A chart of an earlier summary that there is nothing to draw for any more is removed.
 
     Args:
-        num_duplicates: jobs that are the same run as another.
         objectives: the score first; with two there is a Pareto front.
         is_search: whether settings were asked for one after the other: their history is drawn.
-        note_of_tests: which settings' test scores were read, a line each.
         command: that starts the sweep, or goes on with it.
 
     Raises:
@@ -97,13 +93,13 @@ def write_summary(
     winner = board.winner
     page = render(
         "sweep.html",
-        title=title,
-        counts=_counts(board, num_duplicates),
+        title=board.title,
+        counts=_counts(board),
         answer=board.answer(),
         leaderboard=leaderboard_table(board, MOST_ROWS),
         notes=[SPREAD_NOTE, *board.notes()],
         pictures=[picture(path.read_bytes(), CAPTIONS[name]) for name, path in charts.items()],
-        note_of_tests=note_of_tests,
+        note_of_tests=_tests_read(board),
         unfinished=_unfinished(board.runs),
         command=command,
         run_commands="\n".join(run.command for run in winner.scored_runs) if winner else "",
@@ -228,26 +224,19 @@ def best_metrics(board: Leaderboard) -> dict[str, float]:
     return metrics
 
 
-def describe(
-    board: Leaderboard,
-    axes: Mapping[str, Sequence[str]],
-    *,
-    num_duplicates: int = 0,
-    title: str,
-    note_of_tests: Sequence[str] = (),
-    command: str = "",
-) -> str:
+def describe(board: Leaderboard, axes: Mapping[str, Sequence[str]], command: str) -> str:
     """The sweep in Markdown, for the run that stands for it: what was swept, what came of it.
 
     Args:
         axes: each axis, replicate axes included, and its values or the words for them.
-        num_duplicates: jobs that are the same run as another.
+        command: that starts the sweep, or goes on with it.
     """
+    note_of_tests = _tests_read(board)
     # MLflow shows the first lines and folds the rest
     first, *others = map(plain, board.answer())
-    lines = [f"**{first}**", *others, "", plain(f"{_counts(board, num_duplicates)}.")]
+    lines = [f"**{first}**", *others, "", plain(f"{_counts(board)}.")]
     lines += ["", *(board.markdown(MOST_DESCRIBED) if board.scored else []), ""]
-    lines += [f"Swept ({plain(title)}):", ""]
+    lines += [f"Swept ({plain(board.title)}):", ""]
     lines += [f"- {code(axis)}: {_some(values)}" for axis, values in axes.items()]
     lines += ["", "Test scores that were read:", ""] if note_of_tests else []
     lines += [f"- {plain(note)}" for note in note_of_tests]
@@ -259,7 +248,7 @@ def describe(
     lines += [f"- and {hidden} more"] if hidden > 0 else []
     lines += ["", "How to repeat each, and all charts: Artifacts, `summary.html`."]
     own = command.replace("\n", "\n    ")
-    lines += ["", "Again, or on from here:", "", f"    {own}"] if command else []
+    lines += ["", "Again, or on from here:", "", f"    {own}"]
     return _bounded("\n".join(lines))
 
 
@@ -281,12 +270,21 @@ def _unfinished(runs: Sequence[RunResult]) -> Table | None:
     return table(rows[:MOST_ROWS], text=text)
 
 
-def _counts(board: Leaderboard, num_duplicates: int) -> str:
+def _tests_read(board: Leaderboard) -> list[str]:
+    """Each setting whose test scores have been seen: this sweep's winner and earlier ones."""
+    return [
+        f"{board.label(setting)}: {statistic_text(TEST_SCORE, test)} ({plural(test.n, 'run')})"
+        for setting in board.settings
+        if (test := setting.metrics.get(TEST_SCORE)) is not None
+    ]
+
+
+def _counts(board: Leaderboard) -> str:
     """`14 runs, 7 settings: 12 finished, 2 failed`."""
     outcomes = Counter(run.outcome for run in board.runs).most_common()
     words = f"{board.size()}: {', '.join(f'{count} {word}' for word, count in outcomes)}"
-    if num_duplicates:
-        words += f"; {plural(num_duplicates, 'job')} the same as another, which count once"
+    if board.num_duplicates:
+        words += f"; {plural(board.num_duplicates, 'job')} the same as another, which count once"
     return words
 
 

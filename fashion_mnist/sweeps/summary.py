@@ -72,7 +72,8 @@ def read_results(
         known: results that are not to be read again, by the numbers of their jobs.
     """
     results = [known.get(job.number) or read_result(sweep, job) for job in jobs]
-    board = rank(results, score=sweep.score, num_repetitions=begun_repetitions(results))
+    begun = begun_repetitions(results)
+    board = rank(results, score=sweep.score, num_repetitions=begun, title=sweep.name)
     return SweepResult(sweep, jobs, results, board, is_stopped)
 
 
@@ -149,26 +150,14 @@ def _write_summary(event_log: EventLog, result: SweepResult, command: str) -> No
     from fashion_mnist.analysis.sweep_summary import best_metrics, describe, write_summary
 
     sweep, board = result.sweep, result.board
-    num_duplicates = len(result.results) - len(board.runs)
-    note_of_tests = _tests_read(board)
     artifacts = write_summary(
         event_log.artifacts,
         board,
-        num_duplicates=num_duplicates,
-        title=sweep.name,
         objectives=sweep.settings.objectives,
         is_search=sweep.is_search,
-        note_of_tests=note_of_tests,
         command=command,
     )
-    description = describe(
-        board,
-        sweep.words(),
-        num_duplicates=num_duplicates,
-        title=sweep.name,
-        note_of_tests=note_of_tests,
-        command=command,
-    )
+    description = describe(board, sweep.words(), command)
     counts = _counts(result.results)
     numbers = {f"sweep.{name}": str(count) for name, count in counts.items()}
     event_log.tags({DESCRIPTION_TAG: description, SWEEP_COMMAND_TAG: command, **numbers})
@@ -182,15 +171,6 @@ def final_report(result: SweepResult) -> str:
     """What the terminal shows at the end: leaderboard, front, winner, runs without a result."""
     blocks = [_table(result), _front(result), _winner(result), _failures(result)]
     return "\n\n".join(block for block in blocks if block)
-
-
-def _tests_read(board: Leaderboard) -> list[str]:
-    """Each setting whose test scores have been seen: this sweep's winner and earlier ones."""
-    return [
-        f"{board.label(setting)}: {statistic_text('test/accuracy', test)} ({plural(test.n, 'run')})"
-        for setting in board.settings
-        if (test := setting.metrics.get("test/accuracy")) is not None
-    ]
 
 
 def _counts(results: Sequence[RunResult]) -> dict[str, int]:

@@ -34,6 +34,7 @@ def job(
     )
 
 
-def ranked(results: Sequence[RunResult], score: str = SCORE) -> Leaderboard:
+def ranked(results: Sequence[RunResult], score: str = SCORE, title: str = "widths") -> Leaderboard:
     """As a sweep ranks them at its end."""
-    return rank(results, score=score, num_repetitions=begun_repetitions(results))
+    begun = begun_repetitions(results)
+    return rank(results, score=score, num_repetitions=begun, title=title)

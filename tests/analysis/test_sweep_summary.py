@@ -28,15 +28,12 @@ from tests.analysis.boards import SCORE, job, ranked
 LONG = "a value of a length that no column has room for " * 4
 
 
-def write(folder: Path, results: Sequence[RunResult], **options: str) -> str:
+def write(folder: Path, results: Sequence[RunResult], title: str = "widths") -> str:
     """Write the summary with two objectives; the page."""
     files = write_summary(
         folder,
-        ranked(results),
-        num_duplicates=0,
-        title=options.get("title", "widths"),
+        ranked(results, title=title),
         objectives=[SCORE, "parameters"],
-        note_of_tests=["width=2"],
         command="fmnist train -m model.width=1,2",
     )
     written = {path for path in folder.rglob("*") if path.is_file()}
@@ -112,6 +109,7 @@ def test_a_run_counts_once() -> None:
     board = ranked(results)
     assert board.size() == "1 run, 1 setting"
     assert board.settings[0].score == Statistic(0.8, None, 1)
+    assert "1 finished; 1 job the same as another" in describe(board, {}, "again")
 
 
 def test_main_effect_is_the_mean_over_settings() -> None:
@@ -245,7 +243,7 @@ def test_every_sweep_has_a_whole_summary(tmp_path: Path, results: list[RunResult
     assert (tmp_path / "plots" / "leaderboard.png").exists() == (num_scored > 0)
     assert page.count("data:image/png") == len(list((tmp_path / "plots").glob("*.png")))
     axes = {f"axis{number}": [LONG] * 300 for number in range(9)}
-    text = describe(ranked(results), axes, title="t", command="c" * 500)
+    text = describe(ranked(results), axes, "c" * 500)
     assert len(text) < 8000  # a longer one MLflow would cut
 
 
@@ -267,7 +265,7 @@ def test_the_page_needs_nothing_and_runs_nothing(tmp_path: Path) -> None:
     """What users wrote stays text, and no address is asked for."""
     attack = "<script>alert(1)</script>"
     results = [job(0, 0.5, w=attack), job(1, 0.6, w="2"), job(2, None, w="3&")]
-    page = write(tmp_path, results, title=attack)
+    page = write(tmp_path, results, attack)
     parsed = Tags(page)
     assert not {"script", "i", "link", "iframe"} & set(parsed.tags)
     assert all(link.startswith(("data:image/png;base64,", "#")) for link in parsed.links)
@@ -304,11 +302,12 @@ def test_the_description_says_n_and_what_failed() -> None:
     """Best setting with mean ± std and n, or that one seed tells little; the failures' reasons."""
     results = [job(k, 0.8 + k / 10, w=1, seed=k) for k in range(2)]
     axes = {"w": ["1", "2"], "seed": ["0", "1"]}
-    text = describe(ranked([*results, job(2, None, w=2, seed=0)]), axes, title="s")
+    text = describe(ranked([*results, job(2, None, w=2, seed=0)]), axes, "again")
     assert "3 runs, 2 settings: 2 finished, 1 failed." in text
+    assert text.endswith("    again")
     assert text.startswith(
         "**w=1 is best: validation accuracy 0.8500 ± 0.0707 (mean ± std over 2 runs;"
     )
     assert "ValueError: &lt;b&gt;why" in text
     assert "tells little" not in text
-    assert "One seed tells little" in describe(ranked(results[:1]), axes, title="s")
+    assert "One seed tells little" in describe(ranked(results[:1]), axes, "again")

@@ -170,13 +170,11 @@ def assert_harmless(page: str) -> None:
 def test_the_page_of_a_sweep_runs_nothing(tmp_path: Path) -> None:
     """No name becomes an element, and the page's policy forbids scripts and addresses."""
     results = [job(0, HTML), job(1, "b"), job(2, HTML, status="FAILED"), job(3, "c", status=HTML)]
+    results[0] = replace(results[0], metrics={**results[0].metrics, "test/accuracy": 0.5})
     write_summary(
         tmp_path,
-        rank(results, score="final/val_accuracy"),
-        num_duplicates=0,
-        title=HTML,
+        rank(results, score="final/val_accuracy", title=HTML),
         objectives=["final/val_accuracy"],
-        note_of_tests=[HTML],
         command=HTML,
     )
     page = (tmp_path / "summary.html").read_text()
@@ -230,10 +228,7 @@ def test_tables_hold_what_was_written(tmp_path: Path) -> None:
     write_summary(
         tmp_path,
         rank(results, score="final/val_accuracy"),
-        num_duplicates=0,
-        title="t",
         objectives=["final/val_accuracy"],
-        note_of_tests=[],
         command="c",
     )
     with (tmp_path / "summary.csv").open(newline="") as file:
