@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fashion_mnist.analysis.labels import (
     BEST_METRICS,
@@ -71,7 +71,7 @@ def find_run(
         run = store.run(word)
         if run is not None:
             return run
-    return choose_run(store.runs(experiment), word, say=say)
+    return choose(store.runs(experiment), word, say=say)
 
 
 def select_runs(
@@ -97,11 +97,10 @@ def select_runs(
             continue
         if word == LATEST:
             # a sweep whose networks were all trained before started after each of them
-            either = [run for run in known if run.is_network or run.is_sweep]
-            found = _choose(known, word, "run", either)
+            found = _latest([run for run in known if run.is_network or run.is_sweep], "run")
             found = next((r for r in known if r.run_id == found.parent_id and r.is_sweep), found)
         else:
-            found = choose_run(known, word, say=None)
+            found = choose(known, word)
         _tell(word, found, known, say)
         titles.append(f"sweep {found.name}" if found.is_sweep else found.name)
         networks += networks_of(found, known) if found.is_sweep else [found]
@@ -115,23 +114,29 @@ def select_runs(
     return Selection(title, tuple(sweeps), tuple(networks), of_experiments, has_experiments)
 
 
-def choose_run(runs: Sequence[RecordedRun], word: str, *, say: Say | None = None) -> RecordedRun:
-    """`find_run` among these runs."""
-    found = _choose(runs, word, "run", [run for run in runs if run.is_network])
-    _tell(word, found, runs, say)
-    return found
+def choose(
+    runs: Sequence[RecordedRun],
+    word: str,
+    kind: Literal["run", "sweep"] = "run",
+    *,
+    say: Say | None = None,
+) -> RecordedRun:
+    """The one of these runs that the word means: any, see `find_run`, or one that is a sweep.
 
-
-def choose_sweep(runs: Sequence[RecordedRun], word: str, *, say: Say | None = None) -> RecordedRun:
-    """The run that stands for the sweep that the word means; `networks_of` gives its networks.
-
-    `latest` is the sweep that was started last, `best` the one whose best setting is the best.
+    Of sweeps `latest` is the one that was started last, `best` the one whose best setting is the
+    best; `networks_of` gives a sweep's networks.
 
     Raises:
         ChoiceError: as `find_run`.
     """
-    sweeps = [run for run in runs if run.is_sweep]
-    found = _choose(sweeps, word, "sweep", sweeps)
+    named = [run for run in runs if run.is_sweep] if kind == "sweep" else runs
+    ranked = named if kind == "sweep" else [run for run in runs if run.is_network]
+    if word == LATEST:
+        found = _latest(ranked, kind)
+    elif word == BEST:
+        found = _best(ranked, kind, objective_of(runs))
+    else:
+        found = _named(named, word, kind)
     _tell(word, found, runs, say)
     return found
 
@@ -222,17 +227,8 @@ def short_ids(runs: Sequence[RecordedRun]) -> dict[str, str]:
     return {each: each[:length] for each in ids}
 
 
-def _choose(
-    runs: Sequence[RecordedRun], word: str, kind: str, ranked: Sequence[RecordedRun]
-) -> RecordedRun:
-    """The one of the runs that the word means; `latest` and `best` are among `ranked`."""
-    if word == LATEST:
-        started = [(run.start, run) for run in ranked if run.start is not None]
-        if not started:
-            raise ChoiceError(f"there is no latest {kind}: none has been recorded here")
-        return max(started, key=lambda pair: pair[0])[1]
-    if word == BEST:
-        return _best(ranked, kind, objective_of(runs))
+def _named(runs: Sequence[RecordedRun], word: str, kind: str) -> RecordedRun:
+    """By its id, a unique beginning of that, or its name."""
     has_id = [run for run in runs if run.run_id == word]
     has_name = without_copies([run for run in runs if run.name == word])
     begins = [run for run in runs if word and run.run_id.startswith(word.lower())]
@@ -246,6 +242,14 @@ def _choose(
     if len(found) > 1:
         raise ChoiceError(f"{shown(word)} is {len(found)} {kind}s: {_listed(found)}")
     return found[0]
+
+
+def _latest(runs: Sequence[RecordedRun], kind: str) -> RecordedRun:
+    """The one that was started last."""
+    started = [(run.start, run) for run in runs if run.start is not None]
+    if not started:
+        raise ChoiceError(f"there is no latest {kind}: none has been recorded here")
+    return max(started, key=lambda pair: pair[0])[1]
 
 
 def _best(runs: Sequence[RecordedRun], kind: str, objective: str) -> RecordedRun:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fashion_mnist.analysis.leaderboard import SPEED, Leaderboard, begun_repetitions, rank, split_of
 from fashion_mnist.analysis.lookup import (
     ChoiceError,
-    choose_sweep,
+    choose,
     networks_of,
     objective_of,
 )
@@ -37,7 +37,7 @@ def leaderboard(
     They are ranked by the sweep's first objective, see `objective_of`.
 
     Args:
-        word: an experiment's name, or what `choose_sweep` takes.
+        word: an experiment's name, or what `lookup.choose` takes for a sweep.
         experiment: the sweep is looked for in this one.
         limit: how many settings are shown; None for all.
 
@@ -55,7 +55,7 @@ def leaderboard(
         title = f"experiment {word or newest}" if word or newest else "the store"
         return build_leaderboard(store, title, own, own, limit=limit)
     try:
-        sweep = choose_sweep(runs, word)
+        sweep = choose(runs, word, "sweep")
     except ChoiceError as error:
         raise ChoiceError(f"{error}; experiments: {', '.join(names)}") from None
     own = [run for run in runs if run.experiment == sweep.experiment]

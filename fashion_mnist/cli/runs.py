@@ -94,7 +94,7 @@ def runs(
     with errors_in_a_line():
         from fashion_mnist.analysis.lookup import (
             check_key,
-            choose_sweep,
+            choose,
             ordered,
             short_ids,
             swept_keys,
@@ -102,9 +102,10 @@ def runs(
         from fashion_mnist.tracking.reader import Reader
 
         found = Reader(uri).runs(experiment)
-        chosen = _filtered(found, sweep, status, condition or [], everything)
+        parent = None if sweep is None else choose(found, sweep, "sweep", say=note)
+        chosen = _filtered(found, parent, status, condition or [], everything)
         key = sort.removeprefix("-")
-        swept = swept_keys(choose_sweep(found, sweep)) if sweep and columns is None else []
+        swept = swept_keys(parent) if parent and columns is None else []
         words = (columns or (SWEEP_COLUMNS if swept and not as_json else COLUMNS)).split(",")
         wanted = [word.strip() for word in words if word.strip()]
         for each in (key, *(k for k in wanted if k not in TITLES)):
@@ -379,18 +380,17 @@ def print_differences(first: RecordedRun, second: RecordedRun, *, as_json: bool)
 
 def _filtered(
     found: list[RecordedRun],
-    sweep: str | None,
+    sweep: RecordedRun | None,
     status: str | None,
     conditions: list[str],
     everything: bool,
 ) -> list[RecordedRun]:
     """Those of the runs that the options ask for."""
-    from fashion_mnist.analysis.lookup import choose_sweep, fulfil, without_copies
+    from fashion_mnist.analysis.lookup import fulfil, without_copies
 
     chosen = [run for run in found if everything or run.is_network]
     if sweep is not None:
-        parent = choose_sweep(found, sweep, say=note)
-        chosen = [run for run in chosen if run.parent_id == parent.run_id]
+        chosen = [run for run in chosen if run.parent_id == sweep.run_id]
     if status is not None:
         if status.upper() not in STATUSES:
             raise ValueError(f"--status must be one of {', '.join(STATUSES)}, got {status!r}")

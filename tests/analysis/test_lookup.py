@@ -10,8 +10,7 @@ import pytest
 
 from fashion_mnist.analysis.lookup import (
     ChoiceError,
-    choose_run,
-    choose_sweep,
+    choose,
     networks_of,
     select_runs,
     short_ids,
@@ -89,7 +88,7 @@ RUNS = [
 )
 def test_a_word_means_one_run(word: str, name: str, run_id: str) -> None:
     """Id, beginning, name; of equal scores the older, of copies the original; networks alone."""
-    run = choose_run(RUNS, word)
+    run = choose(RUNS, word)
     assert (run.name, run.run_id) == (name, run_id.ljust(32, "0"))
 
 
@@ -110,31 +109,31 @@ def test_a_word_means_one_run(word: str, name: str, run_id: str) -> None:
 def test_another_word_is_an_error_that_names_near_runs(word: str, words: str) -> None:
     """Also for nonsense, which is written out harmlessly."""
     with pytest.raises(ChoiceError, match=words):
-        choose_run(RUNS, word)
+        choose(RUNS, word)
 
 
 @pytest.mark.parametrize("word", ["latest", "best", "x"])
 def test_where_there_is_nothing_nothing_is_chosen(word: str) -> None:
     """And that is said."""
     with pytest.raises(ChoiceError, match="there is no"):
-        choose_run([], word)
+        choose([], word)
 
 
 def test_a_name_of_hexadecimal_digits_hides_no_run() -> None:
     """Where it is also the beginning of another run's id, both are named."""
     runs = [make_run("0123456789", "one"), make_run("ff", "01234567"), make_run("ee", "decade99")]
     with pytest.raises(ChoiceError, match=r"'01234567' is 2 runs: ff\w* \(01234567, .*\(one, "):
-        choose_run(runs, "01234567")
-    assert choose_run(runs, "decade99").run_id.startswith("ee")
+        choose(runs, "01234567")
+    assert choose(runs, "decade99").run_id.startswith("ee")
 
 
 def test_a_sweep_is_found_by_the_same_words() -> None:
     """Only runs that stand for a sweep are; its networks are those that have it as their parent."""
-    found = {word: choose_sweep(RUNS, word).name for word in ("latest", "best", "widths", "d2")}
+    found = {word: choose(RUNS, word, "sweep").name for word in ("latest", "best", "widths", "d2")}
     assert found == {"latest": "widths", "best": "rates", "widths": "widths", "d2": "rates"}
     with pytest.raises(ChoiceError, match="no sweep 'twin'"):
-        choose_sweep(RUNS, "twin")
-    assert [run.run_id[:2] for run in networks_of(choose_sweep(RUNS, "rates"), RUNS)] == ["c1"]
+        choose(RUNS, "twin", "sweep")
+    assert [run.run_id[:2] for run in networks_of(choose(RUNS, "rates", "sweep"), RUNS)] == ["c1"]
 
 
 def test_a_runs_name_does_not_make_it_an_experiment(tmp_path: Path) -> None:
@@ -183,4 +182,4 @@ def test_short_ids_are_unique() -> None:
 def test_what_is_no_accuracy_is_not_the_best(score: float) -> None:
     """Anybody may write into a store."""
     runs = [make_run("a", "honest", score=0.8), make_run("b", "odd", score=score)]
-    assert choose_run(runs, "best").name == "honest"
+    assert choose(runs, "best").name == "honest"
