@@ -2,8 +2,7 @@
 
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,19 +103,26 @@ def _bar(value: float, low: float, high: float) -> str:
     return BARS[min(int(share * len(BARS)), len(BARS) - 1)]
 
 
-@dataclass(frozen=True)
-class Difference:
-    """One thing in which two runs differ."""
+def differences(first: RecordedRun, second: RecordedRun) -> list[dict[str, Value]]:
+    """A row for each thing in which they differ: its part, its key, and what A and B say.
 
-    part: str  # configuration, results or a key of TAGS
-    key: str
-    first: Value
-    second: Value
-
-
-def differences(first: RecordedRun, second: RecordedRun) -> list[Difference]:
-    """Everything in which they differ, part by part; what is equal is left out."""
-    return [each for each in _all(first, second) if not _are_equal(each.first, each.second)]
+    Parts are the configuration, those of TAGS, and the results; what is equal is left out.
+    """
+    runs = first, second
+    parts: dict[str, tuple[Mapping[str, Value], ...]] = {
+        "configuration": (first.parameters, second.parameters),
+        **{
+            part: tuple({k: run.tags[k] for k in keys if k in run.tags} for run in runs)
+            for part, keys in TAGS.items()
+        },
+        "results": tuple(map(_results, runs)),
+    }
+    return [
+        {"part": part, "key": key, "A": one.get(key), "B": other.get(key)}
+        for part, (one, other) in parts.items()
+        for key in sorted({*one, *other})
+        if not _are_equal(one.get(key), other.get(key))
+    ]
 
 
 def in_short(first: RecordedRun, second: RecordedRun) -> str:
@@ -129,29 +135,13 @@ def in_short(first: RecordedRun, second: RecordedRun) -> str:
         return "nothing differs"
     weights = [run.tags.get(WEIGHTS_TAG) for run in (first, second)]
     is_same = weights[0] is not None and weights[0] == weights[1]
-    parts = dict.fromkeys(each.part for each in found)
+    parts = dict.fromkeys(str(each["part"]) for each in found)
     where = ", ".join(part for part in parts if part != "results") or "nothing but results"
     if None in weights:
         network = "the weights of one of them are not known" if any(weights) else "no weights"
     else:
         network = "the same weights, to the bit" if is_same else "other weights"
     return f"{network}; what differs: {where}"
-
-
-def _all(first: RecordedRun, second: RecordedRun) -> Iterator[Difference]:
-    yield from _pairs("configuration", first.parameters, second.parameters)
-    for part, keys in TAGS.items():
-        yield from _pairs(
-            part, *({k: run.tags[k] for k in keys if k in run.tags} for run in (first, second))
-        )
-    yield from _pairs("results", _results(first), _results(second))
-
-
-def _pairs(
-    part: str, first: Mapping[str, Value], second: Mapping[str, Value]
-) -> Iterator[Difference]:
-    for key in sorted({*first, *second}):
-        yield Difference(part, key, first.get(key), second.get(key))
 
 
 def _results(run: RecordedRun) -> dict[str, Value]:

@@ -358,10 +358,7 @@ def print_differences(first: RecordedRun, second: RecordedRun, *, as_json: bool)
         content = {
             "runs": {letter: run.run_id for letter, run in runs.items()},
             "in_short": in_short(first, second),
-            "differences": [
-                {"part": each.part, "key": each.key, "A": each.first, "B": each.second}
-                for each in found
-            ],
+            "differences": found,
         }
         print_json(content)
         return
@@ -369,10 +366,10 @@ def print_differences(first: RecordedRun, second: RecordedRun, *, as_json: bool)
         print_text(f"{letter}: {run.name} ({run.run_id})")
     rows = []
     for each, before in zip(found, [None, *found], strict=False):
-        part = each.part if before is None or before.part != each.part else ""
-        own = (each.first, each.second)
-        a, b = (short_value(value) if isinstance(value, str) else value for value in own)
-        rows.append({"part": part, "key": each.key, "A": a, "B": b})
+        part = each["part"] if before is None or before["part"] != each["part"] else ""
+        values = {letter: each[letter] for letter in runs}
+        short = {k: short_value(v) if isinstance(v, str) else v for k, v in values.items()}
+        rows.append({"part": part, "key": each["key"], **short})
     if rows:
         print_table(rows, {"part": "", "key": "", "A": "A", "B": "B"}, shrink=("A", "B"))
     print_text(in_short(first, second))

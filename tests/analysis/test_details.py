@@ -57,8 +57,7 @@ def test_each_origin_is_told_of(key: str, part: str) -> None:
     """Under its part; what a run does not say differs from what the other says."""
     other = replace(RUN, tags={**RUN.tags, key: "other"})
     [found] = differences(RUN, other)
-    assert (found.part, found.key) == (part, key)
-    assert (found.first, found.second) == (RUN.tags.get(key), "other")
+    assert found == {"part": part, "key": key, "A": RUN.tags.get(key), "B": "other"}
 
 
 def test_configuration_and_results_are_told_of() -> None:
@@ -69,7 +68,7 @@ def test_configuration_and_results_are_told_of() -> None:
         parameters={"seed": "0", "optimizer.lr": "0.2"},
         metrics={**RUN.metrics, "val/loss": 0.6, "final/val_accuracy": 0.8},
     )
-    assert [(each.part, each.key, each.first, each.second) for each in differences(RUN, other)] == [
+    assert [tuple(each.values()) for each in differences(RUN, other)] == [
         ("configuration", "optimizer.lr", "0.1", "0.2"),
         ("configuration", "training.threads", "2", None),
         ("results", "final/val_accuracy", 0.9, 0.8),
