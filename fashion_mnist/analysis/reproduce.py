@@ -32,6 +32,7 @@ from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import SCORE, TEST, VALIDATION, RecordedRun
 from fashion_mnist.tracking.uploader_process import begin_uploading
 
+Row = dict[str, Any]  # of a table, and in JSON
 Result = Literal["identical", "within tolerance", "different"]
 RESULTS: dict[Result, str] = {
     "identical": "identical to the bit: the weights are the same",
@@ -58,46 +59,13 @@ ORIGINS = {
 
 
 @dataclass(frozen=True)
-class Origin:
-    """One thing that decides a run's numbers, then and now; empty where it is not known."""
-
-    name: str
-    recorded: str
-    here: str
-
-    @property
-    def is_same(self) -> bool | None:
-        """None where one of the two is not known."""
-        if not self.recorded or not self.here:
-            return None
-        return self.recorded == self.here
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric, then and now, and by how much they may differ; None where that is not judged."""
-
-    name: str
-    recorded: float
-    here: float
-    allowed: float | None
-
-    @property
-    def is_near(self) -> bool:
-        """Whether the two differ by no more than that; a finite metric must stay finite."""
-        if self.allowed is None:
-            return math.isfinite(self.here) or not math.isfinite(self.recorded)
-        return abs(self.here - self.recorded) <= self.allowed  # false of NaN
-
-
-@dataclass(frozen=True)
 class TrainingComparison:
     """A run, and the same trained again."""
 
     weights: tuple[str, str]  # their SHA-256, recorded and here
-    metrics: tuple[Metric, ...]  # final ones of one split, and the first epoch's loss, if known
+    metrics: list[Row]  # final ones of one split, and the first epoch's loss, if known
     test: McNemarTest | None  # of the split's predictions, recorded and here; None: not known
-    origins: tuple[Origin, ...]
+    origins: list[Row]  # what decides a run's numbers, see `ORIGINS`
 
     @property
     def result(self) -> Result:
@@ -106,7 +74,7 @@ class TrainingComparison:
         Different: McNemar's p of the predictions is 0.05 at most, or a metric is not near. Other
         weights of which neither the predictions nor the first loss are known are different too.
         """
-        is_different = not all(metric.is_near for metric in self.metrics)
+        is_different = not all(metric["is_near"] for metric in self.metrics)
         is_different |= self.test is not None and self.test.p <= ALPHA
         if is_different:
             return "different"
@@ -123,7 +91,7 @@ class TrainingComparison:
             words.append("other weights, and neither predictions nor a first loss to compare")
         if self.result != "identical":
             different, unknown = (
-                ", ".join(each.name for each in self.origins if each.is_same is same)
+                ", ".join(each["name"] for each in self.origins if each["same"] is same)
                 for same in (False, None)
             )
             words.append(f"what differs: {different or 'nothing that is recorded'}")
@@ -136,23 +104,15 @@ class TrainingComparison:
         return {
             "result": self.result,
             "weights_sha256": {"recorded": recorded or None, "here": here or None},
-            "figures": [vars(each) | {"is_near": each.is_near} for each in self.metrics],
+            "figures": self.metrics,
             "test": vars(self.test) if self.test else None,
-            "origins": [
-                {
-                    "name": each.name,
-                    "recorded": each.recorded or None,
-                    "here": each.here or None,
-                    "same": each.is_same,
-                }
-                for each in self.origins
-            ],
+            "origins": self.origins,
         }
 
     @property
     def is_tested(self) -> bool:
         """Whether predictions or the first epoch's loss are known of both."""
-        return self.test is not None or any(each.name == FIRST_LOSS for each in self.metrics)
+        return self.test is not None or any(each["name"] == FIRST_LOSS for each in self.metrics)
 
     @property
     def has_same_weights(self) -> bool:
@@ -183,21 +143,39 @@ def compare(
     tolerances = {f"{prefix}accuracy": final, f"{prefix}loss": final, FIRST_LOSS: LOSS_TOLERANCE}
     return TrainingComparison(
         weights,
-        metrics=tuple(
-            Metric(
-                name,
-                recorded[name],
-                here[name],
-                None if share is None else share * abs(recorded[name]),
-            )
+        metrics=[
+            _metric_row(name, recorded[name], here[name], share)
             for name, share in tolerances.items()
             if name in recorded and name in here
-        ),
+        ],
         test=test,
-        origins=tuple(
-            Origin(name, first.get(tag, ""), second.get(tag, "")) for name, tag in ORIGINS.items()
-        ),
+        origins=[
+            _origin_row(name, first.get(tag) or None, second.get(tag) or None)
+            for name, tag in ORIGINS.items()
+        ],
     )
+
+
+def _metric_row(name: str, recorded: float, here: float, tolerance: float | None) -> Row:
+    """A metric, then and now, and whether the two differ by no more than is allowed.
+
+    Args:
+        tolerance: relative; None where the difference is not judged: a finite metric must stay
+            finite.
+    """
+    if tolerance is None:
+        allowed, is_near = None, math.isfinite(here) or not math.isfinite(recorded)
+    else:
+        allowed = tolerance * abs(recorded)
+        is_near = abs(here - recorded) <= allowed  # false of NaN
+    row = {"name": name, "recorded": recorded, "here": here}
+    return {**row, "allowed": allowed, "is_near": is_near}
+
+
+def _origin_row(name: str, recorded: str | None, here: str | None) -> Row:
+    """One thing that decides a run's numbers, then and now; None where that is not known."""
+    same = recorded == here if recorded and here else None
+    return {"name": name, "recorded": recorded, "here": here, "same": same}
 
 
 # what a run is made of; where it is kept, recorded and evaluated is not the store's to say

@@ -425,14 +425,13 @@ def _print_reproduction(folder: Path, comparison: TrainingComparison) -> None:
     from fashion_mnist.analysis.labels import p_text, short_value
     from fashion_mnist.tracking.links import short_path
 
-    content = comparison.as_json()
     titles = {"name": "", "recorded": "recorded", "here": "here"}
     print_text("")
-    print_table(content["figures"], titles | {"allowed": "may differ by", "is_near": "near"})
+    print_table(comparison.metrics, titles | {"allowed": "may differ by", "is_near": "near"})
     print_text("")
     origins = [
         row | {key: row[key] and short_value(row[key]) for key in ("recorded", "here")}
-        for row in content["origins"]
+        for row in comparison.origins
     ]
     same = {True: "yes", False: "no", None: "not known"}
     rows = [row | {"same": same[row["same"]]} for row in origins]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fashion_mnist.analysis.reproduce import FIRST_LOSS, Origin, compare
+from fashion_mnist.analysis.reproduce import FIRST_LOSS, compare
 from fashion_mnist.metrics.statistics import McNemarTest, mcnemar_test
 
 RECORDED = {"final/val_accuracy": 0.9, "final/val_loss": 0.3, FIRST_LOSS: 0.5}
@@ -72,4 +72,7 @@ def test_what_is_not_known_is_not_called_the_same(
     recorded: str, here: str, is_same: bool | None
 ) -> None:
     """Nor called different."""
-    assert Origin("code", recorded, here).is_same is is_same
+    tags = {"code_sha256": recorded}, {"code_sha256": here}
+    first, *_ = compare({}, {}, tags, prefix="test/", test=None).origins
+    expected = {"recorded": recorded or None, "here": here or None, "same": is_same}
+    assert first == {"name": "code", **expected}
