@@ -198,7 +198,7 @@ def score_ensemble(
             f"an ensemble needs two networks at least, got {len(runs)}: name several, or a sweep"
         )
     names = class_names_of(runs[0])
-    shape = None if folder is None else load_network(store, runs[0]).model.image_shape
+    shape = None if folder is None else load_network(store, runs[0])[0].image_shape
     images = read_images(runs[0], names, image_shape=shape, wanted=wanted, folder=folder)
     if greedy or images.name == VALIDATION:
         _check_same(runs, SPLIT_TAG, "were validated on")
@@ -242,7 +242,8 @@ def _predictions(store: Reader, run: RecordedRun, images: LabelledImages) -> Pre
             stored = stored_predictions(store, run, images.name)
             if stored.split_sha256 == images.sha256 and np.array_equal(stored.labels, labels):
                 return stored
-    said = load_network(store, run).model.probabilities(images.images)
+    model, _ = load_network(store, run)
+    said = model.probabilities(images.images)
     return Predictions(said.numpy(), labels, images.sha256)
 
 
@@ -254,7 +255,7 @@ def _robustness(
     store: Reader, runs: Sequence[RecordedRun], weights: Sequence[int], images: LabelledImages
 ) -> Robustness:
     counts = [n for n in weights if n]
-    models = [load_network(store, r).model for r, n in zip(runs, weights, strict=True) if n]
+    models = [load_network(store, r)[0] for r, n in zip(runs, weights, strict=True) if n]
 
     def probabilities_of(pictures: Tensor) -> Tensor:
         return average([model.probabilities(pictures) for model in models], counts)

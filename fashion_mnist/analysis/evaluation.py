@@ -17,7 +17,6 @@ from torch import Tensor
 
 from fashion_mnist.analysis.networks import (
     LabelledImages,
-    Network,
     load_network,
     read_images,
     require_network,
@@ -244,16 +243,12 @@ FOLDER = "evaluation"  # of a run's artifacts
 
 @dataclass(frozen=True)
 class ScoredNetwork:
-    """A network, the images that it was asked about, and the scores."""
+    """The network of a run, the images that it was asked about, and the scores."""
 
-    network: Network
+    run: RecordedRun
+    source: str  # where the network was read from, in words
     images: LabelledImages
     scores: Scores
-
-    @property
-    def run(self) -> RecordedRun:
-        """The run that became the network."""
-        return self.network.run
 
     @property
     def is_first_test(self) -> bool:
@@ -280,8 +275,7 @@ def score_network(
         ValueError: the run has no network, or no such split.
         OSError: the network is nowhere to be had.
     """
-    network = load_network(store, require_network(run))
-    model = network.model
+    model, source = load_network(store, require_network(run))
     images = read_images(
         run, model.class_names, image_shape=model.image_shape, wanted=wanted, folder=folder
     )
@@ -291,7 +285,7 @@ def score_network(
     robustness = (
         robustness_of(model.probabilities, images.images, images.labels) if with_robustness else {}
     )
-    return ScoredNetwork(network, images, Scores(result, model.class_names, robustness))
+    return ScoredNetwork(run, source, images, Scores(result, model.class_names, robustness))
 
 
 def record_first_test(

@@ -41,15 +41,6 @@ OUTPUT_DIR = Path("outputs")  # where the runs of this folder are, if theirs was
 SUFFIX = ".safetensors"  # of a recorded network's weights
 
 
-@dataclass(frozen=True)
-class Network:
-    """A trained network, on the CPU."""
-
-    run: RecordedRun
-    model: Model
-    source: str  # where it was read from, in words
-
-
 def require_network(run: RecordedRun) -> RecordedRun:
     """The run itself, if it is one that has become a network. Raises ValueError."""
     if run.is_sweep:
@@ -63,10 +54,11 @@ def require_network(run: RecordedRun) -> RecordedRun:
     return run
 
 
-def load_network(store: Reader, run: RecordedRun) -> Network:
-    """The network of a recorded run: from its folder on this machine, else from the store.
+def load_network(store: Reader, run: RecordedRun) -> tuple[Model, str]:
+    """The network of a recorded run, on the CPU, and where it was read from, in words.
 
-    Whichever is first to hold the very weights that the run names; no code of a store is run.
+    From its folder on this machine, else from the store: whichever is first to hold the very
+    weights that the run names; no code of a store is run.
 
     Raises:
         OSError: neither has it.
@@ -78,8 +70,8 @@ def load_network(store: Reader, run: RecordedRun) -> Network:
             continue
         # a folder's name may be taken by another run: without the weights' hash nothing tells
         if tensors_sha256(model.weights) == run.tags.get(WEIGHTS_TAG):
-            return Network(run, model, f"the run's folder {path}")
-    return Network(run, recorded_model(store, run), f"the run's artifact {MODEL_FOLDER}/")
+            return model, f"the run's folder {path}"
+    return recorded_model(store, run), f"the run's artifact {MODEL_FOLDER}/"
 
 
 def _folders(run: RecordedRun) -> Iterator[Path]:
@@ -307,7 +299,7 @@ def predict(
     inversion = next((each for each in allowed if each == invert), None)
     if inversion is None:
         raise ValueError(f"--invert must be {', '.join(allowed)}, got {shown(invert)}")
-    network = load_network(store, require_network(run)).model
+    network, _ = load_network(store, require_network(run))
     taken, problems = list[PreprocessedImage](), list[str]()
     for path in paths:
         try:

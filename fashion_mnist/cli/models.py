@@ -90,7 +90,7 @@ def evaluate(
             print_json(
                 {
                     "run": _identity(found),
-                    "network": scored.network.source,
+                    "network": scored.source,
                     "data": scored.images.source,
                     **content_of(scored.scores),
                     "files": [str(file) for file in files],
@@ -99,7 +99,7 @@ def evaluate(
             )
             return
         print_text(f"{found.name}\n{found.run_id}")
-        print_text(f"network from {scored.network.source}, images from {scored.images.source}")
+        print_text(f"network from {scored.source}, images from {scored.images.source}")
         _print_scores(scored.scores)
         print_text("")
         _print_files(files)
@@ -310,9 +310,9 @@ def serve(
         else:
             store = Reader(uri)
             found = registered_run(store, name, alias)
-        network = load_network(store, require_network(found))
+        model, _ = load_network(store, require_network(found))
         with tempfile.TemporaryDirectory() as folder:
-            save_model(Path(folder, "model.safetensors"), network.model)
+            save_model(Path(folder, "model.safetensors"), model)
             serve_model(
                 Path(folder, "model.safetensors"), name=found.name, port=port, say=print_text
             )

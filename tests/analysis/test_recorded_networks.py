@@ -71,11 +71,11 @@ def test_scores_are_those_that_training_recorded(
 ) -> None:
     """Loss, accuracy and F1 of the run's own split, to the last digit that MLflow keeps."""
     run = recordings.run(name)
-    network = load_network(recordings.reader(), run)
-    images = read_images(run, network.model.class_names, wanted=split)
+    model, _ = load_network(recordings.reader(), run)
+    images = read_images(run, model.class_names, wanted=split)
     index = torch.arange(len(images.labels))
     pixels = images.images.flatten(1)
-    evaluation = network.model.evaluate(pixels, images.labels, index=index)
+    evaluation = model.evaluate(pixels, images.labels, index=index)
     figures = SplitResult.of(split, evaluation, images.images, images.sha256).metrics()
     for key in ("loss", "accuracy", "f1_macro"):
         assert figures[key] == pytest.approx(run.metrics[prefix + key], rel=1e-6)
@@ -98,11 +98,11 @@ def test_the_split_is_the_runs_own(recordings: Recordings) -> None:
 def test_a_recorded_network_needs_no_folder(recordings: Recordings) -> None:
     """Where the run's folder is gone, the artifact has the same weights."""
     run, store = recordings.run("alone"), recordings.reader()
-    near = load_network(store, run)
-    far = load_network(store, with_tags(run, **state_of("/nowhere/at/all")))
-    assert "folder" in near.source
-    assert "artifact model/" in far.source
-    assert tensors_sha256(near.model.weights) == tensors_sha256(far.model.weights)
+    near, source = load_network(store, run)
+    far, far_source = load_network(store, with_tags(run, **state_of("/nowhere/at/all")))
+    assert "folder" in source
+    assert "artifact model/" in far_source
+    assert tensors_sha256(near.weights) == tensors_sha256(far.weights)
 
 
 def test_a_folder_that_was_moved_is_found(
@@ -116,7 +116,8 @@ def test_a_folder_that_was_moved_is_found(
         load_network(store, moved)
     shutil.copytree(folder, tmp_path / "outputs" / "runs" / folder.name)
     monkeypatch.chdir(tmp_path)
-    assert "outputs/runs" in load_network(store, moved).source
+    _, source = load_network(store, moved)
+    assert "outputs/runs" in source
 
 
 def test_a_network_that_the_store_has_lost_is_no_unrecorded_one(

@@ -218,10 +218,10 @@ def test_the_champion_answers_and_refuses(here: Recordings) -> None:
     """The network's own probabilities; what are no images gets 4xx and a reason."""
     register("alone", "--name", "served")
     name_evil_code(here)
-    network = load_network(here.reader(), here.run("alone"))
+    model, _ = load_network(here.reader(), here.run("alone"))
     images = load(here.data).test_images.view(-1, 6, 5)
     rows = images.tolist()
-    expected = network.model.probabilities(images)
+    expected = model.probabilities(images)
     blank = json.dumps([[0] * 5] * 6)
     bad: dict[str, bytes | str] = {
         "a wrong shape": json.dumps({"inputs": [image[:5] for image in rows]}),
