@@ -45,7 +45,7 @@ from fashion_mnist.plots.run_charts import reliability_figure
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.markdown import plain
 from fashion_mnist.runs.results import DESCRIPTION_TAG
-from fashion_mnist.templates import picture, render, table
+from fashion_mnist.templates import PagePicture, render, table
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import COMPARISON_TAG, SPLITS, VALIDATION, RecordedRun
 
@@ -372,7 +372,7 @@ def comparison_page(comparison: Comparison, pictures: Sequence[Path], remark: st
     ids = " ".join(each.run.run_id for each in comparison.compared)
     shown = {
         kind: [
-            picture(file.read_bytes(), file.stem.replace("_", " "))
+            PagePicture(file.read_bytes(), file.stem.replace("_", " "))
             for file in pictures
             if file.name.startswith(kind)
         ]

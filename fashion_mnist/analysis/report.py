@@ -58,7 +58,7 @@ class Report:
     second: PairedCounts | str  # the best and the second; or why there is none
     images: NDArray[np.uint8] | None  # `[N, H, W]` of the best setting's first split
     no_images: str  # why
-    commands: tuple[tuple[str, str], ...]  # of each setting shown: command, or nothing and why not
+    repeats: list[dict[str, Any]]  # of each setting shown: how to train it again, or why not
 
     @cached_property
     def axes(self) -> dict[str, list[str]]:
@@ -103,21 +103,6 @@ class Report:
     def runs(self) -> list[RecordedRun]:
         """Every run once."""
         return [run for setting in self.board.settings for run in setting.records]
-
-    def repeats(self) -> list[dict[str, Any]]:
-        """How to train each setting shown again; and which of its runs had which fingerprint."""
-        return [
-            {
-                "setting": self.board.label(setting),
-                "command": command or None,
-                "why_not": why or None,
-                "runs": [
-                    {"id": run.run_id, "fingerprint": run.tags.get(FINGERPRINT_TAG, "")}
-                    for run in setting.records
-                ],
-            }
-            for (setting, _), (command, why) in zip(self.board.shown, self.commands, strict=True)
-        ]
 
     def question(self) -> list[str]:
         """What was asked, of which networks, on which data: a paragraph each."""
@@ -180,7 +165,7 @@ def build_report(
         second=_second(store, board, best),
         images=images,
         no_images=no_images,
-        commands=tuple(_repetition_of(store, setting) for setting, _ in board.shown),
+        repeats=[_repetition_of(store, board, setting) for setting, _ in board.shown],
     )
 
 
@@ -212,7 +197,7 @@ def content_of(report: Report) -> dict[str, Any]:
                 for setting, _ in board.shown
             ],
         },
-        "repeat": report.repeats(),
+        "repeat": report.repeats,
         "origin": report.origin,
     }
 
@@ -245,12 +230,19 @@ def command_of(overrides: Sequence[str], replicates: Sequence[tuple[str, str]]) 
     return "\n".join(line([seed], [fold]) for seed, fold in replicates)
 
 
-def _repetition_of(store: Reader, setting: Setting) -> tuple[str, str]:
-    """The command that trains all runs of a setting; or nothing, and why it is not known."""
+def _repetition_of(store: Reader, board: Leaderboard, setting: Setting) -> dict[str, Any]:
+    """How to train all runs of a setting again, or why not; and which had which fingerprint."""
     words = stored_overrides(store, setting.records[0])
-    if isinstance(words, str):
-        return "", words
-    return command_of(words, [run.replicate for run in setting.runs]), ""
+    why_not = words if isinstance(words, str) else None
+    return {
+        "setting": board.label(setting),
+        "command": None if why_not else command_of(words, [run.replicate for run in setting.runs]),
+        "why_not": why_not,
+        "runs": [
+            {"id": run.run_id, "fingerprint": run.tags.get(FINGERPRINT_TAG, "")}
+            for run in setting.records
+        ],
+    }
 
 
 def _best(store: Reader, setting: Setting) -> tuple[tuple[Pooled, ...], str]:

@@ -28,12 +28,11 @@ from fashion_mnist.metrics.confusions import absent_classes
 from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.plots.confusion import confusion_figure, difference_figure
 from fashion_mnist.plots.image_grid import pair_figure
-from fashion_mnist.plots.png import Picture as Drawn
-from fashion_mnist.plots.png import png_bytes
+from fashion_mnist.plots.png import Picture, png_bytes
 from fashion_mnist.plots.run_charts import curves_figure
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.identity import FAILURE_TAG
-from fashion_mnist.templates import Picture, Table, picture, render, table
+from fashion_mnist.templates import PagePicture, Table, render, table
 from fashion_mnist.tracking.recorded import SWEEP_COMMAND_TAG
 
 TIME = "time of a run"
@@ -97,7 +96,7 @@ def report_page(report: Report) -> str:
         **_best(report),
         **_second(report),
         **_costs(report),
-        repeats=report.repeats(),
+        repeats=report.repeats,
         most_listed=MOST_LISTED,
         sweep_commands=[
             (sweep.name, sweep.tags[SWEEP_COMMAND_TAG])
@@ -290,8 +289,8 @@ def _title(pooled: Pooled) -> str:
     return f"{pooled.split.capitalize()}{several}"
 
 
-def _shown(figure: Drawn | None, caption: str) -> Picture | None:
-    return picture(png_bytes(figure), caption) if figure else None
+def _shown(figure: Picture | None, caption: str) -> PagePicture | None:
+    return PagePicture(png_bytes(figure), caption) if figure else None
 
 
 def _table(rows: Iterable[Row]) -> Table | None:

@@ -32,7 +32,7 @@ from fashion_mnist.config.messages import plural
 from fashion_mnist.plots.png import Picture, write_png
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.markdown import code, plain
-from fashion_mnist.templates import Table, picture, render, table
+from fashion_mnist.templates import PagePicture, Table, render, table
 from fashion_mnist.tracking.recorded import TEST_SCORE
 
 MOST_ROWS = 100  # of a table on the page, which names the CSV files that have them all
@@ -98,7 +98,7 @@ def write_summary(
         answer=board.answer(),
         leaderboard=leaderboard_table(board, MOST_ROWS),
         notes=[SPREAD_NOTE, *board.notes()],
-        pictures=[picture(path.read_bytes(), CAPTIONS[name]) for name, path in charts.items()],
+        pictures=[PagePicture(path.read_bytes(), CAPTIONS[k]) for k, path in charts.items()],
         note_of_tests=_tests_read(board),
         unfinished=_unfinished(board.runs),
         command=command,

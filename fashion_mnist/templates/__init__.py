@@ -32,11 +32,16 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Picture:
+class PagePicture:
     """A PNG in the page itself, and the caption for readers who do not see it."""
 
-    source: str  # data:…
+    png: bytes
     caption: str
+
+    @property
+    def source(self) -> str:
+        """The picture as an address that has all of it."""
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
 
 
 def table(
@@ -66,11 +71,6 @@ def table(
     places = (_places(own, known.get(key) or list(map(_number, own))) for key, own in columns)
     orders = list(zip(*places, strict=True))
     return Table(head, cells, [key in text for key in head], classes, is_sorted, orders)
-
-
-def picture(png: bytes, caption: str) -> Picture:
-    """The PNG as a part of a page."""
-    return Picture(f"data:image/png;base64,{base64.b64encode(png).decode()}", caption)
 
 
 def render(template: str, **context: Any) -> str:
