@@ -115,7 +115,7 @@ def test_parallel_lines_go_through_their_values() -> None:
 
 
 def test_heat_map_has_each_mean_in_its_cell() -> None:
-    """Written once, in the column and row of its values; a pair without a score stays empty."""
+    """Written and coloured in the column and row of its values; a pair without one is empty."""
     means = {("64", "relu"): 0.81, ("512", "relu"): 0.82, ("512", "gelu"): 0.83}
     figure = heat_map_of(means, ("width", "activation"))
     [axes] = figure.axes
@@ -126,6 +126,9 @@ def test_heat_map_has_each_mean_in_its_cell() -> None:
         for text in axes.texts
     }
     assert cells == {pair: f"{mean:.4f}" for pair, mean in means.items()}
+    colored = np.ma.filled(axes.collections[0].get_array().astype(float), np.nan)  # type: ignore[union-attr]  # a mesh has one
+    expected = [[means.get((column, row), np.nan) for column in columns] for row in rows]
+    np.testing.assert_allclose(colored, expected)
 
 
 @pytest.mark.parametrize("is_row", [True, False])
