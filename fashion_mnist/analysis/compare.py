@@ -82,7 +82,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparedNetworks:
     """All of them, on one split."""
 
     split: str
@@ -232,7 +232,7 @@ class Comparison:
         }
 
 
-def compare(store: Reader, runs: Sequence[RecordedRun], split: str) -> Comparison:
+def compare(store: Reader, runs: Sequence[RecordedRun], split: str) -> ComparedNetworks:
     """The runs' networks by their stored predictions of a split; the others against the first.
 
     Raises:
@@ -250,7 +250,7 @@ def compare(store: Reader, runs: Sequence[RecordedRun], split: str) -> Compariso
         ComparedRun(letter, run, own)
         for letter, run, own in zip(ascii_uppercase, runs, stored, strict=False)
     )
-    return Comparison(split, tuple(names), compared, _pairs(compared, split))
+    return ComparedNetworks(split, tuple(names), compared, _pairs(compared, split))
 
 
 def _pairs(compared: Sequence[ComparedRun], split: str) -> tuple[Pair, ...]:
@@ -320,7 +320,7 @@ def _plain(gap: Difference) -> dict[str, Any]:
     return {"difference": gap.value, "interval": gap.interval}
 
 
-def read_pictured(comparison: Comparison) -> tuple[NDArray[np.uint8] | None, str]:
+def read_pictured(comparison: ComparedNetworks) -> tuple[NDArray[np.uint8] | None, str]:
     """The split's images `[N, H, W]`; or None, and why they cannot be shown."""
     first = comparison.first
     images, why = read_images_of(
@@ -333,7 +333,7 @@ def read_pictured(comparison: Comparison) -> tuple[NDArray[np.uint8] | None, str
 
 
 def write_comparison(
-    comparison: Comparison,
+    comparison: ComparedNetworks,
     folder: Path,
     images: NDArray[np.uint8] | None,
     *,
@@ -362,7 +362,7 @@ def write_comparison(
     return [page, figures, *pictures]
 
 
-def comparison_page(comparison: Comparison, pictures: Sequence[Path], remark: str) -> str:
+def comparison_page(comparison: ComparedNetworks, pictures: Sequence[Path], remark: str) -> str:
     """The page: results, tables, pictures.
 
     Args:
@@ -390,7 +390,7 @@ def comparison_page(comparison: Comparison, pictures: Sequence[Path], remark: st
     )
 
 
-def record_comparison(uri: str, comparison: Comparison, files: Sequence[Path]) -> str:
+def record_comparison(uri: str, comparison: ComparedNetworks, files: Sequence[Path]) -> str:
     """Make it a run of the first run's experiment, with its files as artifacts; the run's id.
 
     Raises:
@@ -420,7 +420,7 @@ def record_comparison(uri: str, comparison: Comparison, files: Sequence[Path]) -
     )
 
 
-def _draw(comparison: Comparison, images: NDArray[np.uint8] | None) -> dict[str, Picture]:
+def _draw(comparison: ComparedNetworks, images: NDArray[np.uint8] | None) -> dict[str, Picture]:
     """Every picture, by its kind and the letter of its run."""
     first, names = comparison.first, comparison.class_names
     own, pictures = first.predictions, dict[str, Picture]()

@@ -38,7 +38,7 @@ class ChoiceError(ValueError):
 
 
 @dataclass(frozen=True)
-class Selection:
+class SelectedRuns:
     """The networks that several words name."""
 
     title: str
@@ -76,7 +76,7 @@ def find_run(
 
 def select_runs(
     store: Reader, words: Sequence[str], experiment: str | None = None, *, say: Say | None = None
-) -> Selection:
+) -> SelectedRuns:
     """The networks of the words: each is a run, a sweep, or an experiment for all of its own.
 
     `latest` is the network or the sweep that was started last; of a sweep's network, the sweep.
@@ -111,7 +111,7 @@ def select_runs(
     names = {run.experiment for run in networks}
     title = ", ".join(titles[:3]) + (f" and {len(titles) - 3} more" if len(titles) > 3 else "")
     of_experiments = tuple(run for run in known if run.experiment in names)
-    return Selection(title, tuple(sweeps), tuple(networks), of_experiments, has_experiments)
+    return SelectedRuns(title, tuple(sweeps), tuple(networks), of_experiments, has_experiments)
 
 
 def choose(

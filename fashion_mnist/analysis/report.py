@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fashion_mnist.analysis.effects import importances, main_effects
 from fashion_mnist.analysis.labels import ORIGIN, REPLICATE_KEYS, metric_name, short_value
 from fashion_mnist.analysis.leaderboard import FOLD, SEED, SPEED, Leaderboard, Setting
-from fashion_mnist.analysis.lookup import Selection, swept_keys
+from fashion_mnist.analysis.lookup import SelectedRuns, swept_keys
 from fashion_mnist.analysis.networks import read_images_of, stored_overrides
 from fashion_mnist.analysis.predictions import (
     PairedCounts,
@@ -49,7 +49,7 @@ MOST_ORIGINS = 4  # values of a tag, named
 class Report:
     """Everything on the page."""
 
-    subject: Selection
+    subject: SelectedRuns
     board: Leaderboard  # the runs of its best settings have their learning curves
     shares: dict[str, float]  # importance by axis
     history: list[HistoryRow]  # of a single run
@@ -129,7 +129,7 @@ class Report:
 
 
 def build_report(
-    store: Reader, subject: Selection, *, limit: int | None, folder: Path | None = None
+    store: Reader, subject: SelectedRuns, *, limit: int | None, folder: Path | None = None
 ) -> Report:
     """Read and compute all that the page shows.
 

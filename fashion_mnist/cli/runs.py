@@ -30,7 +30,7 @@ from fashion_mnist.cli.output import (
 from fashion_mnist.config.store_uri import DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from fashion_mnist.analysis.compare import Comparison
+    from fashion_mnist.analysis.compare import ComparedNetworks
     from fashion_mnist.tracking.recorded import RecordedRun
 
 commands = typer.Typer()
@@ -322,7 +322,7 @@ def report(
 
 
 def print_comparison(
-    comparison: Comparison, files: Sequence[Path], run_id: str, *, as_json: bool
+    comparison: ComparedNetworks, files: Sequence[Path], run_id: str, *, as_json: bool
 ) -> None:
     """Print all its tables, and where it is kept.
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fashion_mnist.analysis.lookup import Selection
+from fashion_mnist.analysis.lookup import SelectedRuns
 from fashion_mnist.analysis.predictions import Pooled, paired_counts, worst_pairs
 from fashion_mnist.analysis.report import build_report, command_of, content_of
 from fashion_mnist.analysis.report_page import check_output, write_report
@@ -115,7 +115,7 @@ def test_two_thousand_runs_make_a_page_of_the_best(store: Reader, tmp_path: Path
         axes: dict[str, Any] = {"lr": kind % 20, "width": kind // 20 % 5, "depth": kind // 100}
         own = run(number, 0.8 + (number * 7919 % 1000) / 1e4, seed=seed, **axes, **filler)
         runs.append(own)
-    subject = Selection("experiment x", (), tuple(runs), tuple(runs))
+    subject = SelectedRuns("experiment x", (), tuple(runs), tuple(runs))
     report = build_report(store, subject, limit=20)
     write_report(report, tmp_path / "r.html")
     content = content_of(report)
@@ -136,7 +136,7 @@ def test_a_sweep_and_another_run_differ_in_what_both_have(store: Reader) -> None
     runs = tuple(run(k, 0.8, width=w, depth=d) for k, (w, d) in enumerate([(1, 1), (2, 1), (1, 9)]))
     for text in ('{"width": ["1", "2"]}', "no JSON"):
         parent = replace(run(9), tags={"sweep.axes": text})
-        report = build_report(store, Selection("x", (parent,), runs, runs), limit=None)
+        report = build_report(store, SelectedRuns("x", (parent,), runs, runs), limit=None)
         assert report.axes == {"width": ["1", "2"], "depth": ["1", "9"]}
 
 
@@ -149,7 +149,7 @@ def test_times_are_sorted_by_their_length(store: Reader, tmp_path: Path) -> None
         if (own := run(width, 0.8, width=width)).start
     )
     write_report(
-        build_report(store, Selection("x", (), runs, runs), limit=None), tmp_path / "r.html"
+        build_report(store, SelectedRuns("x", (), runs, runs), limit=None), tmp_path / "r.html"
     )
     page = (tmp_path / "r.html").read_text()
     for place, words in enumerate(reversed(seconds)):
@@ -168,7 +168,7 @@ def test_a_report_says_how_many_runs_had_what(store: Reader) -> None:
         )
         for number, (size, epochs) in enumerate(sizes)
     )
-    content = content_of(build_report(store, Selection("x", (), runs, runs), limit=None))
+    content = content_of(build_report(store, SelectedRuns("x", (), runs, runs), limit=None))
     text = " ".join(content["question"])
     assert "55,000 (39 runs) or 5,000 (4 runs) training images" in text
     assert "epochs: 20 (39 runs) or 2 (2 runs) or 3 (2 runs)" in text

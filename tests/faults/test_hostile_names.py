@@ -22,7 +22,7 @@ import yaml
 from rich.console import Console
 
 from fashion_mnist.analysis.leaderboard import rank
-from fashion_mnist.analysis.lookup import Selection
+from fashion_mnist.analysis.lookup import SelectedRuns
 from fashion_mnist.analysis.predictions import PairedCounts, Pooled
 from fashion_mnist.analysis.report import build_report
 from fashion_mnist.analysis.report_page import report_page, write_report
@@ -205,7 +205,7 @@ def test_the_page_of_a_report_runs_nothing(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     Store(uri)
     runs = tuple(map(hostile_run, range(4)))
-    subject = Selection(HTML, (runs[0],), runs, runs)
+    subject = SelectedRuns(HTML, (runs[0],), runs, runs)
     built = build_report(Reader(uri), subject, limit=None)
     stored = Predictions(np.eye(2, dtype=np.float32)[[1, 0]], np.array([0, 0]), "s")
     own = tuple(
