@@ -13,10 +13,15 @@ from fashion_mnist.config.compose import Composer
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
 from fashion_mnist.data.idx import write_idx
+from fashion_mnist.launchers.base import Capacity
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.members import Member, Observer, train_members
+from fashion_mnist.runs.request import RequestResult
 from fashion_mnist.runs.run_dir import RunDir, recover
 from fashion_mnist.runs.stacks import split_data
+from fashion_mnist.sweeps.grouping import Grouping
+from fashion_mnist.sweeps.jobs import Job, runs_to_train
+from fashion_mnist.sweeps.training import TrainingSetup, record_settled, train_stacks
 from fashion_mnist.training.device import Machine
 
 CLASS_NAMES = ("Trouser", "Bag", "Shirt")
@@ -103,3 +108,20 @@ def train_in(
     for member in members:
         member.event_log.close()
     return members
+
+
+def train_jobs(
+    jobs: Sequence[Job], setup: TrainingSetup | None = None, *, max_stack_size: int = 1
+) -> dict[str, RequestResult]:
+    """Train every run of these jobs that is not there yet; what became of each, by fingerprint.
+
+    Raises:
+        StopRequested, DataError: see `train_stacks`.
+    """
+    setup = setup or TrainingSetup()
+    capacity = setup.workers.capacity if setup.workers else Capacity()
+    stacks = Grouping(capacity, max_stack_size).stacks(runs_to_train(jobs))
+    results = train_stacks(stacks, setup)
+    for job, _ in record_settled(jobs, setup):
+        results[job.fingerprint] = RequestResult(job.run_dir, was_known=True)
+    return results

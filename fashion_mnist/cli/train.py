@@ -10,7 +10,6 @@ from pathlib import Path
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.plugins import Plugins
 from hydra.core.utils import configure_log, run_job
 from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
@@ -22,6 +21,7 @@ from fashion_mnist.cli.console import (
     observe,
     summarize_run,
 )
+from fashion_mnist.cli.hydra_jobs import JobsInHydra
 from fashion_mnist.cli.output import wants_traceback
 from fashion_mnist.config.compose import (
     CONFIG_NAME,
@@ -96,7 +96,7 @@ def _main(arguments: Sequence[str]) -> None:
     parser = get_args_parser()
     # flags may stand between overrides, which Hydra itself does not take
     options = parser.parse_intermixed_args(arguments)
-    _check_flags(options, arguments, dry_run=dry_run)
+    _check_flags(options, arguments)
     composer = Composer(options.config_dir)
     if options.shell_completion:
         composer.hydra.shell_completion(CONFIG_NAME, options.overrides)
@@ -108,7 +108,7 @@ def _main(arguments: Sequence[str]) -> None:
         _run_alone(composer, options.overrides)
 
 
-def _check_flags(options: Namespace, arguments: Sequence[str], *, dry_run: bool) -> None:
+def _check_flags(options: Namespace, arguments: Sequence[str]) -> None:
     """Raise ConfigError for flags of Hydra's that are not supported, or not together."""
     # another config in place of the packaged one, or a pickle of one
     for flag in ("config_path", "config_name", "experimental_rerun"):
@@ -122,11 +122,6 @@ def _check_flags(options: Namespace, arguments: Sequence[str], *, dry_run: bool)
     several = folders.parse_known_args(arguments)[0].config_dir
     if len(several) > 1:
         raise ConfigError([f"--config-dir names one folder, got {' and '.join(several)}"])
-    sweepers = [text for text in options.overrides if text.startswith("hydra/sweeper=")]
-    elsewhere = [text for text in options.overrides if text.startswith(f"{LAUNCHER}=stacked_")]
-    for wanted in ["--dry-run"] if dry_run else elsewhere:
-        if sweepers:
-            raise ConfigError([f"{wanted} wants our own sweeper: leave out hydra/sweeper"])
 
 
 def _show(composer: Composer, options: Namespace, parser: ArgumentParser) -> None:
@@ -148,24 +143,15 @@ def _show(composer: Composer, options: Namespace, parser: ArgumentParser) -> Non
 
 
 def _sweep(composer: Composer, overrides: Sequence[str], *, dry_run: bool) -> None:
-    """Check a sweep and run it, or have another sweeper of Hydra's do that."""
+    """Check a sweep and run it."""
     sweep = check_sweep(overrides, composer)
     _print_notes(unread_variables())
     if any(text.lstrip("+").startswith("tracking.run_name=") for text in overrides):
         _print_notes(["tracking.run_name names no run of a sweep: each is named by what differs"])
     config = sweep.hydra_config()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    sweeper = Plugins.instance().instantiate_sweeper(
-        hydra_context=_context(composer), task_function=_job, config=config
-    )
-    # imported here: Hydra runs the modules of plugins again, which makes another class of it
-    from hydra_plugins.fashion_mnist.sweeper import GridAndSearch
-
-    if not isinstance(sweeper, GridAndSearch):
-        sweeper.sweep(composer.hydra_words(overrides))
-        return
     with _errors_in_log():
-        status = run_sweep(sweep, sweeper, dry_run=dry_run)
+        status = run_sweep(sweep, JobsInHydra(_context(composer), config, _job), dry_run=dry_run)
     if status:
         raise SystemExit(status)
 
@@ -204,20 +190,18 @@ def _print_notes(notes: Sequence[str]) -> None:
 
 
 def _job(
-    config: DictConfig, *, parent: str = "", axes: Sequence[str] = (), retry_failed: bool = False
+    config: DictConfig, *, parent: str, axes: Sequence[str], retry_failed: bool
 ) -> float | None:
-    """A job of another launcher of Hydra's; the validation accuracy, for sweepers that want one.
+    """A job of one of Hydra's own launchers; the validation accuracy.
 
     Args:
-        parent: the id of the event log of our sweeper's sweep; empty: another sweeper's job.
-        axes: the keys that may differ between the jobs of that sweep.
+        parent: the id of the sweep's event log.
+        axes: the keys that may differ between the jobs of the sweep.
         retry_failed: train again what failed before.
     """
     hydra = HydraConfig.get()
     job = composed_by_hydra(config, hydra.overrides.task, hydra.runtime.choices)
-    request = Request(job.config, job.overrides, job.choices)
-    if parent:
-        request = child_request(job, axes, retry_failed=retry_failed)
+    request = child_request(job, axes, retry_failed=retry_failed)
     dataset = _load_data(request)
     try:
         with stop_requests() as stop:

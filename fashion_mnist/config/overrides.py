@@ -17,10 +17,10 @@ _NO_OVERRIDE = "is no override as key=value (no space around =, quotes around a 
 _KEY = re.compile(r"[+~]{0,2}[a-zA-Z_][\w./@:-]*")
 # Hydra's own settings that may be typed: none other may change what is imported, run or written
 _TYPED = re.compile(
-    r"\+{0,2}(hydra\.(run\.dir|sweep\.dir|sweep\.subdir|verbose|mode|(sweeper|launcher)\.[^=]+)"
-    r"|hydra/(launcher|sweeper|job_logging|hydra_logging))="
+    r"\+{0,2}(hydra\.(run\.dir|sweep\.dir|sweep\.subdir|verbose|mode|launcher\.[^=]+)"
+    r"|hydra/(launcher|job_logging|hydra_logging))="
 )
-_CALLED = re.compile(r"\+{0,2}hydra\.(sweeper|launcher)\.")  # Hydra calls what these name
+_CALLED = re.compile(r"\+{0,2}hydra\.launcher\.")  # Hydra calls what these name
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,12 @@ def hydra_problem(text: str) -> str | None:
     """What is wrong with an override of Hydra's own settings."""
     if re.match(r"\W*hydra\.searchpath\b", text):  # Hydra imports a package that it names
         return f"{shown(text)} must not be: --config-dir names a folder of YAML"
+    if re.match(r"\W*hydra[./]sweeper\b", text):
+        return f"{shown(text)} must not be: fmnist train sweeps by itself, see sweep.sampler"
     if not _TYPED.match(text):
         return f"{shown(text)} must not be: it says what Hydra runs, or where it writes"
     if _CALLED.match(text) and ("_target_" in text or "${" in text):
-        return f"{shown(text)} must be a plain value of the sweeper or launcher, which Hydra calls"
+        return f"{shown(text)} must be a plain value of the launcher, which Hydra calls"
     return None
 
 

@@ -116,7 +116,7 @@ class Sweep:
         return jobs
 
     def hydra_config(self) -> DictConfig:
-        """Hydra's settings of the sweep: its sweeper, its launcher, its folders."""
+        """Hydra's settings of the sweep: its launcher, its folders."""
         words = self.composer.hydra_words(self.overrides)
         return hydra_config(self._files(), words, RunMode.MULTIRUN)
 
@@ -215,14 +215,12 @@ def read_sweep(overrides: Sequence[str], composer: Composer) -> Sweep:
 def check_sweep(overrides: Sequence[str], composer: Composer) -> Sweep:
     """What is swept over. Raises ConfigError where the first job is no run, for many more jobs.
 
-    What is left for `run_sweep` to find is what its jobs do not share with the first. Another
-    sweeper of Hydra's would not look for it: then all jobs are checked.
+    What is left for `run_sweep` to find is what its jobs do not share with the first.
     """
     sweep = read_sweep(overrides, composer)
     values = sweep.samples()
-    is_ours = not any(text.startswith("hydra/sweeper=") for text in overrides)
     try:
-        sweep.compose(values[:1] if is_ours else values)
+        sweep.compose(values[:1])
     except ConfigError:
         sweep.compose(values[:MOST_EXAMPLES])
         raise

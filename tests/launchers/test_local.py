@@ -21,9 +21,9 @@ from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.stacks import split_data
 from fashion_mnist.sweeps.grouping import Grouping, JobStack, split_evenly
 from fashion_mnist.sweeps.jobs import Job, make_jobs
-from fashion_mnist.sweeps.training import TrainingSetup, train_jobs
+from fashion_mnist.sweeps.training import TrainingSetup
 from fashion_mnist.training.device import Machine, physical_cores
-from tests.builders import make_config, make_data
+from tests.builders import make_config, make_data, train_jobs
 
 SMALL = ("training.epochs=2", "training.threads=1", "model.hidden_sizes=[6]")
 TWO = Capacity(number=2, threads=1)

@@ -29,9 +29,9 @@ from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.sweeps.definition import read_sweep
 from fashion_mnist.sweeps.jobs import Job, make_jobs
 from fashion_mnist.sweeps.runner import run_sweep
-from fashion_mnist.sweeps.training import TrainingSetup, train_jobs
+from fashion_mnist.sweeps.training import TrainingSetup
 from fashion_mnist.training.device import Machine
-from tests.builders import data_overrides, make_config, make_data
+from tests.builders import data_overrides, make_config, make_data, train_jobs
 from tests.sweeps.recorded_jobs import RecordedJobs
 
 pytestmark = pytest.mark.long

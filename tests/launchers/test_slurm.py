@@ -16,8 +16,8 @@ from fashion_mnist.runs.request import Datasets, Request
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.sweeps.jobs import Job, make_jobs
-from fashion_mnist.sweeps.training import TrainingSetup, train_jobs
-from tests.builders import data_overrides, make_config, make_data
+from fashion_mnist.sweeps.training import TrainingSetup
+from tests.builders import data_overrides, make_config, make_data, train_jobs
 from tests.faults.processes import end_session, start_console_script, wait_for
 from tests.training.test_contract import ATOL, RTOL
 

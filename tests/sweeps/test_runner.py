@@ -34,7 +34,7 @@ from fashion_mnist.sweeps.plan import full_text, plan_sweep, short_text
 from fashion_mnist.sweeps.runner import run_sweep
 from fashion_mnist.training.device import Machine
 from tests.builders import QUIET, data_overrides, load, make_config, make_data, train_stack
-from tests.faults.processes import FMNIST, fmnist, wait_for
+from tests.faults.processes import FMNIST, fmnist
 from tests.sweeps.recorded_jobs import RecordedJobs
 from tests.sweeps.test_progress import Terminal
 from tests.training.test_contract import ATOL, RTOL
@@ -417,32 +417,6 @@ def test_a_stopped_sweep_publishes_what_is_finished_and_goes_on(data: Path) -> N
     [parent] = parents()
     assert parent.status() == "KILLED"
     assert len(summary()) == 2
-
-
-@pytest.mark.long
-def test_our_launcher_serves_another_sweeper(data: Path) -> None:
-    """Stopped, its run is saved and ends as killed; a finished one is shown, and not trained."""
-    words = ("-m", "hydra/sweeper=basic", "hydra/launcher=stacked", "optimizer.lr=1e-5")
-    first = sweep(data, *words, "training.epochs=2")
-    assert first.returncode == 0, first.stdout + first.stderr
-    again = sweep(data, *words, "training.epochs=2")
-    assert again.returncode == 0, again.stdout + again.stderr
-    [run] = runs()
-    assert run.status() == "FINISHED"
-    with subprocess.Popen(
-        command(data, *words, "training.epochs=100000", "training.checkpoint_seconds=0"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        wait_for(lambda: any(run.checkpoints() for run in runs()), "a checkpoint")
-        process.send_signal(signal.SIGTERM)
-        assert process.stdout is not None
-        said = process.stdout.read()
-    assert process.returncode != 0, said
-    stopped = next(run for run in runs() if run.status() != "FINISHED")
-    assert stopped.status() == "KILLED", said
-    assert stopped.epoch() > 0
 
 
 @pytest.mark.long
