@@ -108,9 +108,9 @@ def compare_with_best(
     difference is the mean over the folds that all these seeds have in both settings. That asks: is
     the setting worse when all are trained again with other seeds, on these folds? Among equal
     settings of 3 seeds x 3 folds it finds a difference in 5 % of cases, where nine differences
-    taken for independent ones find it in 17 % (simulated: a seed's effect on all folds has the
+    taken for independent ones find it in 18 % (simulated: a seed's effect on all folds has the
     variance of a single run's). Effects of a setting on single folds are taken for its quality:
-    with one or two times a run's standard deviation they make it 7 or 16 %.
+    with one or two times a run's standard deviation they make it 8 or 17 %.
 
     Where they have one seed and several folds in common, the corrected resampled t-test allows for
     the training images that folds share (Nadeau and Bengio 2003). Where both have a single run,

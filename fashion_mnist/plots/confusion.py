@@ -51,9 +51,11 @@ def confusion_figure(counts: ArrayLike, class_names: Sequence[str], title: str) 
     """
     counts = np.asarray(counts, dtype=np.int64)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    # 100 % are all: no mistake is beside them
+    percents = np.where(shares < 1, shares.clip(max=0.99), 1.0)
     cells = [
         [(str(n) if n else "", f"{s:.0%}" if s >= 0.01 else "") for n, s in zip(*row, strict=True)]
-        for row in zip(counts.tolist(), shares.tolist(), strict=True)
+        for row in zip(counts.tolist(), percents.tolist(), strict=True)
     ]
     heading = _confusion_heading(counts, class_names, title)
     colors = confusion_colors(counts)

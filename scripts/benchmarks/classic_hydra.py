@@ -13,7 +13,7 @@ import torch
 from hydra.core.config_store import ConfigStore
 from sklearn.metrics import ConfusionMatrixDisplay
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, random_split
 from torchvision import transforms
 from torchvision.datasets import FashionMNIST
 
@@ -35,14 +35,14 @@ ConfigStore.instance().store(name="config", node=Config)
 
 @hydra.main(version_base="1.3", config_path=None, config_name="config")
 def main(config: Config) -> float:
-    """Train one run and record it; returns its test accuracy."""
+    """Train one run and record it; returns its validation accuracy."""
     torch.manual_seed(config.seed)
     plt.switch_backend("agg")
     steps = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.286,), (0.353,))])
-    train_set = FashionMNIST(config.root, transform=steps)
-    test_set = FashionMNIST(config.root, train=False, transform=steps)
+    whole = FashionMNIST(config.root, transform=steps)
+    train_set, validation_set = random_split(whole, [55_000, 5_000])
     train_loader = DataLoader(train_set, config.batch_size, shuffle=True)
-    test_loader = DataLoader(test_set, 500)
+    validation_loader = DataLoader(validation_set, 500)
     network = build(list(config.hidden_sizes))
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr)
     criterion = nn.CrossEntropyLoss()
@@ -59,9 +59,9 @@ def main(config: Config) -> float:
                 optimizer.step()
                 total += loss.item() * len(labels)
             mlflow.log_metric("train/loss", total / len(train_set), step=epoch)
-            labels, predictions = evaluate(network, test_loader)
+            labels, predictions = evaluate(network, validation_loader)
             accuracy = float((labels == predictions).float().mean())
-            mlflow.log_metric("test/accuracy", accuracy, step=epoch)
+            mlflow.log_metric("val/accuracy", accuracy, step=epoch)
         display = ConfusionMatrixDisplay.from_predictions(labels, predictions)
         mlflow.log_figure(display.figure_, "confusion_matrix.png")
         plt.close(display.figure_)

@@ -13,6 +13,7 @@ from measuring import FMNIST, Table, in_turn, ratio, seconds_of, spread, whole_c
 
 CLASSIC = Path(__file__).with_name("classic_hydra.py")
 FEWEST_CLASSIC_RUNS = 4  # of the classic script, whose runs come one after the other
+FP32 = "training.precision=fp32"
 RATES = ["5e-4", "1e-3", "2e-3", "4e-3"]
 GRIDS = {  # a network and epochs
     "784-64-10": ("[64]", 2),
@@ -33,7 +34,8 @@ def measure_grids(rounds: int, num_runs: int, grids: Sequence[str]) -> Table:
     rows = []
     for grid in grids:
         sizes, epochs = GRIDS[grid]
-        words = [f"model.hidden_sizes={sizes}", f"training.epochs={epochs}"]
+        # the script computes in fp32 too, and has as many images
+        words = [f"model.hidden_sizes={sizes}", f"training.epochs={epochs}", FP32]
         axes = [f"optimizer.lr={','.join(RATES)}", f"seed=range({num_runs // len(RATES)})"]
         subjects = {
             name: ["train", "-m", *words, *axes, *launcher] for name, launcher in launchers.items()

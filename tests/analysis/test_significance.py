@@ -206,6 +206,28 @@ def test_folds_are_averaged_within_a_seed() -> None:
     assert comparison.p == pytest.approx(0.0351, abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("fold_effect", "over_runs", "expected"),
+    [(0, False, 0.05), (0, True, 0.18), (1, False, 0.083), (2, False, 0.166)],
+)
+def test_how_often_equal_settings_are_called_different(
+    fold_effect: float, over_runs: bool, expected: float
+) -> None:
+    """3 seeds × 3 folds, as docs/analysis.md says, within three standard errors of 2,000 draws.
+
+    The variance of a seed's effect on all folds is a single run's; settings may have effects of
+    their own on single folds, in its standard deviations.
+    """
+    random, found = np.random.default_rng(0), 0
+    for _ in range(2000):
+        runs = random.normal(size=(2, 3, 1)) + random.normal(size=(2, 3, 3))
+        runs += fold_effect * random.normal(size=(2, 1, 3))
+        first, second = runs.reshape(2, 9) if over_runs else runs.mean(2)
+        test = paired_test(list(first), list(second))
+        found += test.p is not None and test.p <= 0.05
+    assert found / 2000 == pytest.approx(expected, abs=3 * (expected / 2000) ** 0.5)
+
+
 def test_only_complete_cells_are_compared() -> None:
     """A seed that lacks a fold in one setting would weigh that fold less than the others do."""
     best = grid(np.array([[0.90, 0.80], [0.91, 0.81], [0.92, 0.82]]))

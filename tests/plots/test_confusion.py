@@ -95,12 +95,18 @@ def test_a_name_stands_beside_its_row_and_below_its_column(index: int) -> None:
 
 def test_shares_are_of_the_true_class(written: list[Written]) -> None:
     """Each count of 1 % or more has its share of the row below it; small cells have none."""
-    expected = ["100%", "30%", "60%", "10%"]
+    expected = ["99%", "30%", "60%", "10%"]
     confusion_figure([[199, 1, 0], [30, 60, 10], [0, 0, 0]], ["a", "b", "c"], "Test")
     assert [text.text for text in written if SHARE.fullmatch(text.text)] == expected
     written.clear()
     confusion_figure(confused(47), [f"class {n}" for n in range(47)], "Test")
     assert not [text for text in written if SHARE.fullmatch(text.text)]
+
+
+def test_no_share_is_whole_beside_a_mistake(written: list[Written]) -> None:
+    """996 of 1,000 are 99 %, whatever they round to."""
+    confusion_figure([[996, 4], [0, 10]], NAMES, "Test")
+    assert [text.text for text in written if SHARE.fullmatch(text.text)] == ["99%", "100%"]
 
 
 def test_counts_are_legible_at_the_size_of_a_chart(written: list[Written]) -> None:
