@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 from measure_commands import GRIDS, measure_grids, measure_recording, measure_start
-from measure_store import measure_pictures, measure_publishing, measure_reading
+from measure_store import measure_pictures, measure_publishing
 from measure_training import (
     NETWORKS,
     measure_beside_a_neighbour,
@@ -32,7 +32,7 @@ from measuring import Table, describe_machine
 
 from fashion_mnist.training.device import physical_cores
 
-QUICK = ["epoch", "growth", "start", "recording", "publishing", "reading"]
+QUICK = ["epoch", "growth", "start", "recording", "publishing"]
 
 
 def main() -> None:
@@ -62,7 +62,6 @@ def main() -> None:
         "recording": measure_recording,
         "pictures": measure_pictures,
         "publishing": measure_publishing,
-        "reading": measure_reading,
         "neighbour": measure_beside_a_neighbour,
     }
     tables = {}

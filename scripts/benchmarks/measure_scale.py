@@ -13,7 +13,6 @@ is that of a power law through a row and the one before it: 1 is linear.
 
 import argparse
 import math
-import resource
 import socket
 import tempfile
 import time
@@ -24,7 +23,7 @@ from pathlib import Path
 
 from copies import copy_rows, copy_run, pretend_trained
 from crowd import Crowd, core_of, server_of
-from measuring import FMNIST, Table, describe_machine, whole_command
+from measuring import FMNIST, Table, core_seconds, describe_machine, whole_command
 
 from fashion_mnist.tracking.server import mlflow_server, wait_until_ready
 
@@ -66,9 +65,9 @@ class Growth:
         self, size: int, what: str, subject: Callable[[], object], server: int | None = None
     ) -> None:
         """One call, and how it grew since the last size; `server`: a process whose work counts."""
-        began, used = time.perf_counter(), core_seconds(server)
+        began, used = time.perf_counter(), used_by(server)
         subject()
-        seconds, core = time.perf_counter() - began, core_seconds(server) - used
+        seconds, core = time.perf_counter() - began, used_by(server) - used
         exponent = "–"
         if what in self._before:
             smaller, less = self._before[what]
@@ -82,11 +81,9 @@ class Growth:
         return Table([what, "", "s", "s of a core", "exponent"], self.rows)
 
 
-def core_seconds(server: int | None = None) -> float:
-    """What this program, those that it started and that ended, and a server have used until now."""
-    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    own = sum(used.ru_utime + used.ru_stime for used in both)
-    return own + (core_of(server_of(server)) if server else 0.0)
+def used_by(server: int | None) -> float:
+    """Seconds of a core that this program, those that it started and a server have used."""
+    return core_seconds() + (core_of(server_of(server)) if server else 0.0)
 
 
 def measure_sweeps(sizes: Sequence[int]) -> Table:

@@ -1,15 +1,12 @@
-"""What MLflow's store costs: publishing runs, and reading many of them."""
+"""What recording a run costs: its pictures, and sending it to a store."""
 
-import resource
 import tempfile
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from measuring import FMNIST, Table, in_turn, ratio, real_dataset, spread, whole_command
+from measuring import FMNIST, Table, core_seconds, ratio, real_dataset, spread, whole_command
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
 
 from fashion_mnist.metrics.predictions import Predictions
 from fashion_mnist.plots.confusion import confusion_figure
@@ -20,7 +17,6 @@ from fashion_mnist.runs.artifacts import SplitResult, write_split
 NUM_EPOCHS = 20
 FIGURES = ["train/loss", "train/accuracy", "val/loss", "val/accuracy", "lr", "images_per_second"]
 NUM_PARAMETERS = 60  # about as many as a config has keys
-STORE_SIZES = [10, 500, 2000]
 NUM_VALIDATED = 5000
 NUM_SENT = 16  # runs of the sweep that is sent
 
@@ -91,12 +87,6 @@ def train_a_sweep(folder: str) -> None:
     whole_command(folder, [FMNIST, "train", "-m", *words, *axes])()
 
 
-def core_seconds() -> float:
-    """What the programs that this one started have used until now."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def seconds_call_by_call(folder: Path) -> float:
     """A run as MLflow's documentation shows it, with the files of a run of ours."""
     artifacts = next(folder.glob("outputs/runs/*/artifacts"))
@@ -114,47 +104,3 @@ def seconds_call_by_call(folder: Path) -> float:
         client.log_artifact(run_id, str(path))
     client.set_terminated(run_id)
     return time.process_time() - began
-
-
-def measure_reading(rounds: int) -> Table:
-    """Seconds of the commands that list runs, as the store grows."""
-    rows, seconds = [], dict[int, list[list[float]]]()
-    with tempfile.TemporaryDirectory() as folder:
-        done = 0
-        for size in STORE_SIZES:
-            fill(Path(folder), range(done, size))
-            done = size
-            commands = {
-                "`fmnist runs --limit 0`": ["runs", "--limit", "0"],
-                "`fmnist leaderboard`": ["leaderboard"],
-            }
-            subjects: list[Callable[[], None]] = [
-                whole_command(folder, [FMNIST, *words]) for words in commands.values()
-            ]
-            seconds[size] = in_turn(subjects, rounds)
-            first: Sequence[list[float]] = seconds[STORE_SIZES[0]]
-            for name, own, smallest in zip(commands, seconds[size], first, strict=True):
-                rows.append([f"{size} runs", name, spread(own), ratio(own, smallest)])
-    return Table(["store (sqlite)", "command", "s", "times the first"], rows)
-
-
-def fill(folder: Path, numbers: range) -> None:
-    """Runs that look like ours: four seeds of each setting."""
-    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    found = client.get_experiment_by_name("fashion-mnist")
-    experiment = found.experiment_id if found else client.create_experiment("fashion-mnist")
-    for number in numbers:
-        now = int(1000 * time.time())
-        tags = {"fingerprint": f"{number:064x}", "split_sha256": "0" * 64}
-        run_id = client.create_run(experiment, now, tags, f"run {number}").info.run_id
-        settings = {f"model.key{k}": str(k) for k in range(NUM_PARAMETERS)}
-        settings |= {"optimizer.lr": str((number // 4 + 1) / 1e5), "seed": str(number % 4)}
-        score = 0.85 + number % 97 / 2000
-        figures = {"final/val_accuracy": score, "final/val_loss": 1 - score, "final/epoch": 20}
-        client.log_batch(
-            run_id,
-            [Metric(key, value, now, 0) for key, value in figures.items()],
-            [Param(key, value) for key, value in settings.items()],
-            [RunTag("precision", "fp32")],
-        )
-        client.set_terminated(run_id)

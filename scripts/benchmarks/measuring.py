@@ -2,6 +2,7 @@
 
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -66,6 +67,12 @@ def seconds_of(subject: Callable[[], object]) -> float:
     began = time.perf_counter()
     subject()
     return time.perf_counter() - began
+
+
+def core_seconds() -> float:
+    """What this program, and those that it started and that ended, have used until now."""
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(used.ru_utime + used.ru_stime for used in both)
 
 
 def in_turn(subjects: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
