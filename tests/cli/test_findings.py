@@ -180,7 +180,7 @@ def test_fetch_says_a_mistake_in_one_line(tmp_path: Path) -> None:
     """A folder of another data set, with the exit status that every command has for mistakes."""
     said = fmnist("fetch", "--folder", make_data(tmp_path / "data"))
     assert (said.exit_code, said.stdout) == (2, "")
-    assert "choose another data.dir" in said.stderr
+    assert "its own, as in data.name=mine" in said.stderr
     assert said.stderr.count("\n") == 1
 
 
