@@ -103,7 +103,7 @@ def effects_chart(board: Leaderboard, shares: Mapping[str, float]) -> Figure | N
     for axes, axis, scale in zip(panels, shown, scales, strict=False):
         settings = [(s.values[axis], s.mean) for s in board.scored if axis in s.values]
         _draw_effect(axes, scale, effects[axis], settings)
-        note = f"{shares[axis]:.0%} of the differences" if axis in shares else ""
+        note = f"{shares[axis]:.0%} of the importance" if axis in shares else ""
         axes.set_title(note, loc="right", size=TICK_SIZE, color=FAINT)
         width = SMALL_PANEL[0] - text_width(note, TICK_SIZE) - 8
         axes.set_title(shortened(names[axis], 10, width))

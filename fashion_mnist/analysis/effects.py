@@ -36,7 +36,10 @@ def main_effects(board: Leaderboard) -> dict[str, dict[str, Statistic]]:
 
 
 def pareto_front(settings: Sequence[Setting], objectives: Sequence[str]) -> list[Setting]:
-    """The settings that no other beats in one objective and equals in the rest, by the second."""
+    """The Pareto front: no other beats these in one objective and is as good in the rest.
+
+    In the order of the second.
+    """
     import numpy as np
 
     signs = [1 if lower_is_better(key) else -1 for key in objectives]

@@ -285,7 +285,7 @@ def _class_rows(pooled: Pooled) -> list[Row]:
 
 
 def _title(pooled: Pooled) -> str:
-    several = f", {len(pooled.runs)} networks" if len(pooled.runs) > 1 else ""
+    several = f", {len(pooled.runs)} networks pooled" if len(pooled.runs) > 1 else ""
     return f"{pooled.split.capitalize()}{several}"
 
 

@@ -156,9 +156,10 @@ def _scores_by_epoch(setting: Setting, key: str) -> dict[int, Statistic]:
 
 @default_style()
 def history_chart(board: Leaderboard) -> Figure | None:
-    """The score of each trial of a search as a dot, and the best so far as a line of steps.
+    """The score of each setting of a search as a dot, and the best so far as a line of steps.
 
-    Trials are in the order in which they were asked for; one without a score is left out.
+    Settings are in the order in which they were first tried, for a search may try one again; one
+    without a score is left out.
     """
     ordered = sorted(board.settings, key=lambda own: min(run.number for run in own.runs))
     scores = {k: setting.mean for k, setting in enumerate(ordered, start=1) if setting.score}
@@ -166,16 +167,16 @@ def history_chart(board: Leaderboard) -> Figure | None:
         return None
     name = metric_name(board.score)
     figure, [axes] = new_figure(
-        f"{name.capitalize()} over {len(ordered)} trials",
-        "Dots: trials, means over their runs. Line: the best so far.",
+        f"{name.capitalize()} over {len(ordered)} settings",
+        "Dots: settings, means over their runs. Line: the best so far.",
         PANEL,
     )
-    trials, values = np.array(list(scores.items()), dtype=np.float64).T
+    places, values = np.array(list(scores.items()), dtype=np.float64).T
     best = np.minimum if lower_is_better(board.score) else np.maximum
-    axes.plot(trials, values, "o", color=PALE, ms=4.8)
-    axes.step(trials, best.accumulate(values), color=VERMILION, lw=1.4, where="post")
-    axes.set_xlim(0.5, trials[-1] + 0.5)
-    name_axes(axes, "trial", name)
+    axes.plot(places, values, "o", color=PALE, ms=4.8)
+    axes.step(places, best.accumulate(values), color=VERMILION, lw=1.4, where="post")
+    axes.set_xlim(0.5, places[-1] + 0.5)
+    name_axes(axes, "setting, in the order of the search", name)
     number_ticks(axes.xaxis, 10, whole=True)
     number_ticks(axes.yaxis)
     return figure
@@ -183,7 +184,7 @@ def history_chart(board: Leaderboard) -> Figure | None:
 
 @default_style()
 def pareto_chart(board: Leaderboard, objectives: Sequence[str]) -> Figure | None:
-    """The first objective over the second; settings that no other beats in all are numbered.
+    """The first objective over the second; the settings of the Pareto front are numbered.
 
     These are named below, with a third objective, which is not drawn. Of two a line joins the
     front; of three it would zigzag. Costs that differ by a factor of eight or more are on a
@@ -199,8 +200,8 @@ def pareto_chart(board: Leaderboard, objectives: Sequence[str]) -> Figure | None
     shown = front[:MOST_NUMBERED]
     figure, [axes] = new_figure(
         f"{metric_name(first).capitalize()} against {metric_name(second)}",
-        f"{len(front)} of {len(found)} settings, in orange: no other is better in "
-        + ("both" if len(objectives) == 2 else f"all {len(objectives)} objectives"),
+        f"{len(front)} of {len(found)} settings, in orange: no other is better in one of the "
+        f"{len(objectives)} objectives and as good in the rest",
         PANEL,
         bottom=44 + LINE_HEIGHT * len(shown),
     )

@@ -46,8 +46,8 @@ CAPTIONS = {
     "learning_curves": "Learning curves of the best settings",
     "parallel_coordinates": "Every setting's values and its score",
     "importance": "The importance of each axis",
-    "optimization_history": "The score of each trial, and the best so far",
-    "pareto_front": "The settings that no other beats in both objectives",
+    "optimization_history": "The score of each setting, and the best so far",
+    "pareto_front": "The Pareto front: none is better in one objective and as good in the rest",
 }
 SPREAD_NOTE = (
     "± is the standard deviation over a setting's runs (n − 1); the interval is Student's t over "

@@ -192,7 +192,7 @@ def _table(result: SweepResult) -> str:
 
 
 def _front(result: SweepResult) -> str:
-    """Of several objectives, the settings that no other beats in all."""
+    """Of several objectives, the settings of the Pareto front."""
     board, objectives = result.board, result.sweep.settings.objectives
     if len(objectives) < 2:
         return ""
