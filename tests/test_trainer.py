@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from fashion_mnist.cli.console import summarize_run
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.metrics.bootstrap import SCORES
+from fashion_mnist.metrics.classification import SUMMARY_SCORES
 from fashion_mnist.metrics.predictions import read_predictions
 from fashion_mnist.runs import results, trainer
 from fashion_mnist.runs.identity import next_folder, run_folders
@@ -277,7 +277,9 @@ def test_test_time_augmentation_is_recorded_apart(data: Path) -> None:
     [again] = train([Request(asked)], dataset, QUIET)
     metrics = again.folder.metrics()
     assert before.items() <= metrics.items()
-    added = {f"{start}tta_{key}" for start in ("final/val_", "test/") for key in (*SCORES, "ece")}
+    added = {
+        f"{start}tta_{key}" for start in ("final/val_", "test/") for key in (*SUMMARY_SCORES, "ece")
+    }
     loss = {"final/val_tta_loss", "test/tta_loss"}
     assert metrics.keys() - before.keys() == added | loss
 

@@ -29,8 +29,8 @@ from fashion_mnist.analysis.networks import read_images_of, require_network
 from fashion_mnist.analysis.predictions import stored_predictions
 from fashion_mnist.analysis.stored_leaderboard import identity_of
 from fashion_mnist.config.messages import shown
-from fashion_mnist.metrics.bootstrap import SCORES, Difference, Differences, bootstrap
-from fashion_mnist.metrics.classification import class_f1
+from fashion_mnist.metrics.bootstrap import Difference, Differences, bootstrap
+from fashion_mnist.metrics.classification import SUMMARY_SCORES, class_f1
 from fashion_mnist.metrics.confusions import absent_classes
 from fashion_mnist.metrics.predictions import Predictions, are_comparable
 from fashion_mnist.metrics.statistics import (
@@ -136,12 +136,14 @@ class ComparedNetworks:
     def tables(self) -> dict[str, list[Row]]:
         """The runs; their scores, and how the others' differ from the first's; tests; classes."""
         first, compared = self.first.letter, self.compared
-        gaps = [{key: pair.differences.scores[key] for key in SCORES} for pair in self.pairs]
+        gaps = [
+            {key: pair.differences.scores[key] for key in SUMMARY_SCORES} for pair in self.pairs
+        ]
         scores = [
             {"": metric_name(key)}
             | {each.letter: f"{each.predictions.metrics[key]:.4f}" for each in compared}
             | self._gaps([own[key] for own in gaps])
-            for key in SCORES
+            for key in SUMMARY_SCORES
         ]
         interval = {
             each.letter: interval_text(each.predictions.accuracy_interval) for each in compared
@@ -185,7 +187,7 @@ class ComparedNetworks:
                     "id": each.run.run_id,
                     "name": each.run.name,
                     "setting": setting,
-                    "scores": {key: each.predictions.metrics[key] for key in SCORES},
+                    "scores": {key: each.predictions.metrics[key] for key in SUMMARY_SCORES},
                     "accuracy_interval": each.predictions.accuracy_interval,
                     "calibration": {k: each.predictions.metrics[k] for k in CALIBRATION},
                     "f1": each.f1,

@@ -23,7 +23,7 @@ from fashion_mnist.analysis.setting_charts import curves_chart, leaderboard_char
 from fashion_mnist.analysis.sweep_summary import SPREAD_NOTE, effects_context, leaderboard_table
 from fashion_mnist.config.messages import duration, plural
 from fashion_mnist.metrics import classification
-from fashion_mnist.metrics.bootstrap import SCORES
+from fashion_mnist.metrics.classification import SUMMARY_SCORES
 from fashion_mnist.metrics.confusions import absent_classes
 from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.plots.confusion import confusion_figure, difference_figure
@@ -252,7 +252,7 @@ def _cost_row(setting: Setting) -> Row:
 
 def _score_rows(pools: Sequence[Pooled]) -> list[Row]:
     """Scores on each split; of one network with the interval over images."""
-    rows = _split_rows((*SCORES, "top_2_accuracy"), pools)
+    rows = _split_rows((*SUMMARY_SCORES, "top_2_accuracy"), pools)
     single = {
         own.split: interval_text(own.together.accuracy_interval)
         for own in pools

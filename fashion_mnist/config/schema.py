@@ -34,7 +34,7 @@ VALIDATION_METRICS = (
     "val/recall_macro",
     "val/f1_macro",
 )
-SCORES = ("final/val_accuracy", "final/val_f1_macro", "final/val_loss")
+SWEEP_SCORES = ("final/val_accuracy", "final/val_f1_macro", "final/val_loss")
 
 
 @dataclass(frozen=True)
@@ -256,7 +256,9 @@ class SweepConfig(Group):
     limit: Annotated[Whole, Ge(1)] | None
     sampler: Literal["grid", "random", "tpe", "qmc"]
     n_trials: Annotated[Whole, Ge(1)]
-    objectives: Annotated[tuple[Annotated[str, OneOf((*SCORES, "parameters"))], ...], MinLen(1)]
+    objectives: Annotated[
+        tuple[Annotated[str, OneOf((*SWEEP_SCORES, "parameters"))], ...], MinLen(1)
+    ]
     pruner: Literal["none", "median", "halving", "hyperband"]
     retry_failed: Flag
     stack_size: Literal["auto"] | Annotated[Whole, Ge(1)]

@@ -11,12 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from fashion_mnist.metrics import classification
+from fashion_mnist.metrics.classification import SUMMARY_SCORES
 from fashion_mnist.metrics.statistics import CONFIDENCE, Interval
 
 NUM_RESAMPLES = 10_000
 MOST_NUMBERS = 2_000_000  # int64, held at a time: 16 MB for each array
-
-SCORES = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 
 Integers = NDArray[np.int64]
 
@@ -79,8 +78,8 @@ def bootstrap(
         Difference(float(value), Interval(float(start), float(end)))
         for value, start, end in zip(observed, low, high, strict=True)
     ]
-    scores = dict(zip(SCORES, differences, strict=False))
-    return Differences(scores, tuple(differences[len(SCORES) :]))
+    scores = dict(zip(SUMMARY_SCORES, differences, strict=False))
+    return Differences(scores, tuple(differences[len(SUMMARY_SCORES) :]))
 
 
 def _cells(
@@ -125,7 +124,9 @@ def _scores(images: Integers, cells: Integers, num_classes: int) -> NDArray[np.f
         counts = torch.from_numpy(_counts(images, cells[:, 0], cells[:, who], num_classes))
         summary = classification.summarize(counts)
         scores.append(
-            torch.column_stack([*(summary[key] for key in SCORES), classification.f1(counts)])
+            torch.column_stack(
+                [*(summary[key] for key in SUMMARY_SCORES), classification.f1(counts)]
+            )
         )
     return np.asarray((scores[1] - scores[0]).numpy())
 

@@ -19,7 +19,9 @@ import torch
 from torch import Tensor
 
 Score = Literal["precision", "recall", "f1"]
-SCORES: tuple[Score, ...] = get_args(Score)
+CLASS_SCORES: tuple[Score, ...] = get_args(Score)
+# what `summarize` gives
+SUMMARY_SCORES = ("accuracy", *(f"{score}_macro" for score in CLASS_SCORES))
 
 # "class" is a keyword of Python, so this type can not be written as a class body
 ReportRow = TypedDict(
@@ -137,8 +139,8 @@ def classification_report(counts: Tensor, class_names: Sequence[str]) -> list[Re
 
     return [
         *rows,
-        average("macro average", (float(summary[f"{score}_macro"]) for score in SCORES)),
-        average("weighted average", map(weighted, SCORES)),
+        average("macro average", (float(summary[f"{score}_macro"]) for score in CLASS_SCORES)),
+        average("weighted average", map(weighted, CLASS_SCORES)),
         average("accuracy", [float(summary["accuracy"])] * 3),
     ]
 

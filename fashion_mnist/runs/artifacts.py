@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.metrics import classification
-from fashion_mnist.metrics.bootstrap import SCORES
+from fashion_mnist.metrics.classification import SUMMARY_SCORES
 from fashion_mnist.metrics.predictions import PREDICTIONS_FILE, Predictions
 from fashion_mnist.plots.confusion import confusion_figure
 from fashion_mnist.plots.image_grid import (
@@ -65,7 +65,7 @@ class SplitResult:
     def metrics(self) -> dict[str, float]:
         """Those that a run records of the split, without a prefix."""
         own = self.predictions.metrics
-        return {"loss": self.loss} | {key: own[key] for key in (*SCORES, "ece")}
+        return {"loss": self.loss} | {key: own[key] for key in (*SUMMARY_SCORES, "ece")}
 
 
 def record_training(
