@@ -178,12 +178,12 @@ class EventLog:
         """A file below `artifacts/`, complete by now, by its path from there."""
         self._append("artifact", {"path": self._existing(path, self.artifacts)})
 
-    def image(self, key: str, path: str, step: int = 0) -> None:
+    def image(self, key: str, path: str) -> None:
         """A PNG below `artifacts/` that MLflow's charts show beside other runs' under this key."""
         if not re.fullmatch(r"[\w\-./ ]+", key):
             raise ValueError(f"an image key takes letters, digits and _-./ only, got {key!r}")
         path = self._existing(path, self.artifacts)
-        self._append("image", {"key": key, "path": path, "step": step})
+        self._append("image", {"key": key, "path": path})
 
     def model(self, path: str) -> None:
         """The trained network: a safetensors file, by its path from the run's directory."""

@@ -59,7 +59,7 @@ _CONTENT: dict[str, dict[str, type]] = {
     "metrics": {"step": int, "values": dict},
     "tags": {"values": dict},
     "artifact": {"path": str},
-    "image": {"key": str, "path": str, "step": int},
+    "image": {"key": str, "path": str},
     "model": {"path": str},
     "view": {"key": str, "name": str, "columns": list, "axes": list},
     "status": {"status": str},

@@ -123,7 +123,7 @@ class RunState:
             case "artifact" | "model":
                 self.files[event.kind, content["path"]] = content
             case "image":
-                self.files["image", f"{content['key']} {content['step']}"] = content
+                self.files["image", content["key"]] = content
             case "view":
                 self.views[content["key"]] = content
             case "status":
@@ -134,9 +134,9 @@ class RunState:
         """Whether the network itself is among what is recorded."""
         return any(kind == "model" for kind, _ in self.files)
 
-    def metrics(self, step: int = 0) -> dict[str, float]:
-        """The values of one step; those of the finished run are at step 0."""
-        return {key: value for (at, key), (value, _) in self.points.items() if at == step}
+    def metrics(self) -> dict[str, float]:
+        """The values of the finished run, which are at step 0."""
+        return {key: value for (step, key), (value, _) in self.points.items() if step == 0}
 
     def history(self) -> list[dict[str, float]]:
         """What was measured, a row an epoch, with the keys `epoch` and `time`, in ms."""

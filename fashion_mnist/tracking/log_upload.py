@@ -184,12 +184,10 @@ class LogUpload:
         if kind == "artifact":
             self.store.log_file(run_id, file, content["path"])
         elif kind == "image":
-            key, step = content["key"], content["step"]
+            key = content["key"]
             # drawn anew, it would be one image more
-            unique = uuid5(UUID(self.identity), f"{key} {step}")
-            self.store.log_image(
-                run_id, file, key=key, step=step, unique=unique, time_ms=self._created_ms
-            )
+            unique = uuid5(UUID(self.identity), key)
+            self.store.log_image(run_id, file, key=key, unique=unique, time_ms=self._created_ms)
         else:
             with tempfile.TemporaryDirectory() as folder:
                 save_network(file, Path(folder, "model"))

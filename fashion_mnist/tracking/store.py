@@ -202,15 +202,13 @@ class Store:
         if not outputs or not outputs.model_outputs:
             self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
 
-    def log_image(
-        self, run_id: str, file: Path, *, key: str, step: int, unique: UUID, time_ms: int
-    ) -> None:
-        """A PNG that the charts show under `key`, once the run has the `IMAGES_TAG`.
+    def log_image(self, run_id: str, file: Path, *, key: str, unique: UUID, time_ms: int) -> None:
+        """A PNG that the charts show under `key`, at step 0, once the run has the `IMAGES_TAG`.
 
         The files' names are those of `MlflowClient.log_image`, but with a uuid that stays; and
         our preview is large enough to be read.
         """
-        name = f"{key.replace('/', '~')}+step+{step}+timestamp+{time_ms}+{unique}"
+        name = f"{key.replace('/', '~')}+step+0+timestamp+{time_ms}+{unique}"
         with tempfile.TemporaryDirectory() as folder:
             shutil.copyfile(file, Path(folder, f"{name}.png"))
             save_preview(file, Path(folder, f"{name}+compressed.webp"))

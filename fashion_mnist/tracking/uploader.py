@@ -34,6 +34,7 @@ from fashion_mnist.tracking.watched_log import WatchedLog, end_abandoned
 
 POLL_SECONDS = 0.3
 REST = 20  # times as long as a look at all logs, of which a pass takes two
+OTHER_SECONDS = 600  # that `sync` waits for an uploader that is at work
 LINGER_SECONDS = 5.0  # a next run started by hand finds mlflow imported
 
 log = logging.getLogger(__name__)
@@ -223,7 +224,7 @@ class Uploader:
             log.warning(words)
 
 
-def sync(output_dir: Path, timeout_seconds: float = 600) -> Outcome:
+def sync(output_dir: Path) -> Outcome:
     """Sends all that is pending, in this process, or waits for the uploader that is at it.
 
     What was kept offline is sent too. A run that a store should have and has not (its database was
@@ -237,7 +238,7 @@ def sync(output_dir: Path, timeout_seconds: float = 600) -> Outcome:
         set_offline(run_dir, False)
     lock = uploader_lock(output_dir)
     while not lock.acquire():
-        sent = wait_until_uploaded(run_dirs, timeout_seconds)
+        sent = wait_until_uploaded(run_dirs, OTHER_SECONDS)
         # where it has left with something unsent, it may be that only we have the login for it
         if sent.is_complete or lock.is_held():
             return sent

@@ -38,7 +38,7 @@ class Told:
     points: dict[Point, float] = field(default_factory=dict)
     datasets: set[tuple[str, str, str]] = field(default_factory=set)
     artifacts: set[str] = field(default_factory=set)
-    images: set[tuple[str, int]] = field(default_factory=set)  # key and step
+    images: set[str] = field(default_factory=set)  # keys
     models: set[str] = field(default_factory=set)
     destinations: list[Destination] = field(default_factory=list)
 
@@ -62,7 +62,7 @@ class Told:
             case "artifact":
                 self.artifacts.add(content["path"])
             case "image":
-                self.images.add((content["key"], content["step"]))
+                self.images.add(content["key"])
             case "model":
                 self.models.add(content["path"])
             case "status":
@@ -193,7 +193,8 @@ def _assert_files(where: str, folder: Path, told: Told, uri: str, run: Run) -> N
     images = [path.removeprefix("images/") for path in stored if path.startswith("images/")]
     for ending in (".png", "+compressed.webp"):
         shown = [name.split("+") for name in images if name.endswith(ending)]
-        drawn = Counter((words[0].replace("~", "/"), int(words[2])) for words in shown)
+        assert {words[2] for words in shown} <= {"0"}, f"{where}: steps of {sorted(images)}"
+        drawn = Counter(words[0].replace("~", "/") for words in shown)
         assert drawn == Counter(told.images), f"{where}: images {sorted(images)}"
 
 

@@ -142,7 +142,7 @@ def test_a_writer_that_sleeps_on_another_host_harms_nothing(tmp_path: Path) -> N
             sleeping.metrics(1, {"val/loss": 0.7})
             second.status("FINISHED")
     state = EventLog(tmp_path).state
-    assert (state.status, state.metrics(1)) == ("FINISHED", {"val/loss": 0.5})
+    assert (state.status, state.points[1, "val/loss"][0]) == ("FINISHED", 0.5)
     assert not list(tmp_path.glob("*.damaged*"))
 
 

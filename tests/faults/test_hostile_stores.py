@@ -62,7 +62,7 @@ def hostile_run(tmp_path: Path) -> Path:
         {"kind": "start", "name": f"../../{HTML}\x1b[2J\n", "params": {"p": HTML}, "tags": {}},
         *({"kind": "artifact", "path": path} for path in paths),
         *({"kind": "model", "path": path} for path in paths),
-        *({"kind": "image", "key": "../../k", "path": path, "step": 0} for path in paths[:3]),
+        *({"kind": "image", "key": "../../k", "path": path} for path in paths[:3]),
         {"kind": "metrics", "step": 0, "values": {"test/accuracy": 0.5}},
         {"kind": "status", "status": "FINISHED"},
     ]

@@ -107,7 +107,7 @@ def test_twenty_clients_at_once(team: Team, tmp_path: Path) -> None:
 
     def send(output_dir: Path) -> Outcome:
         ready.wait(PATIENCE_SECONDS)
-        return sync(output_dir, PATIENCE_SECONDS)
+        return sync(output_dir)
 
     with ThreadPoolExecutor(NUM_CLIENTS) as clients:
         for outcome in clients.map(send, folders):
