@@ -21,17 +21,14 @@ TRAINING_IMAGES_TAG = "training_images"  # how many images a network was trained
 NO_COMMIT = "none"  # no repository tracks the package
 MOST_REMOVED = 3  # attempts in a row that a user may have removed, and a later one counts still
 
-# Where and how a run is computed and recorded, not what it is; the data's hash is in for its place.
-_NOT_IDENTITY = (
-    "rerun",
-    "output_dir",
-    "data.dir",
-    "training.device",
-    "training.threads",
-    "training.checkpoint_seconds",
-    "evaluation.",
-    "tracking.",
-    "sweep.",
+# How a run is recorded, which may change while it goes on. Keys and groups, each ends in a point.
+_RECORDING = ("rerun.", "output_dir.", "evaluation.", "tracking.", "sweep.")
+# Where and how it is computed; the data's hash stands for its place.
+_COMPUTATION = (
+    "data.dir.",
+    "training.device.",
+    "training.threads.",
+    "training.checkpoint_seconds.",
 )
 
 
@@ -43,8 +40,16 @@ def fingerprint(settings: dict[str, Any], *, data_sha256: str) -> str:
 
 
 def is_identity(key: str) -> bool:
-    """Whether a run with another value of this key is another run."""
-    return not key.startswith(_NOT_IDENTITY)
+    """Whether a run with another value of this key, or another file of this group, is another."""
+    return not f"{key}.".startswith(_RECORDING + _COMPUTATION)
+
+
+def is_parameter(key: str) -> bool:
+    """Whether a run records this key, or the file of this group, among its parameters.
+
+    Those of MLflow cannot change, and how a run is recorded may.
+    """
+    return not f"{key}.".startswith(_RECORDING)
 
 
 def run_folders(output_dir: Path, fingerprint: str) -> list[Path]:

@@ -14,20 +14,17 @@ from fashion_mnist.config.user_files import plain_tree
 from fashion_mnist.data.fashion_mnist import FASHION_MNIST, Dataset
 from fashion_mnist.runs.event_log import EventLog, set_offline
 from fashion_mnist.runs.files import replacing
+from fashion_mnist.runs.identity import is_parameter
 from fashion_mnist.runs.stacks import DataSplit
 
 OVERRIDES_FILE = "config/overrides.yaml"  # what was typed
 CONFIG_FILE = "config/resolved.yaml"  # the whole config, among the run's artifacts
 MOST_SIZES_NAMED = 6
 UNNAMED = "idx"  # data.name of conf/data/idx.yaml
-# How a run is recorded may change while it goes on; MLflow's parameters may not.
-_NOT_PARAMETERS = ("rerun", "output_dir", "evaluation.", "tracking.", "sweep.")
-
 # Groups whose chosen file is a parameter of the run.
 CHOSEN = ("experiment", "data", "model", "loss", "optimizer", "schedule", "training")
-# What a run's name says anyway, or need not say.
+# What a run's name says anyway, or need not say, of its parameters.
 _NAMED = (
-    *_NOT_PARAMETERS,
     "model.width",
     "model.depth",
     "model.hidden_sizes",
@@ -40,7 +37,6 @@ _NAMED = (
     "data.dir",
     "data.class_names",
     "hydra",
-    "sweep=",
 )
 
 
@@ -54,7 +50,8 @@ def run_name(config: Config, overrides: Sequence[str]) -> str:
     words += [_data(config)]
     last = {text.lstrip("+~").partition("=")[0]: text.lstrip("+") for text in overrides}
     # what is taken away, as in ~optimizer.weight_decay, has its default
-    changed = [text for text in last.values() if not text.startswith(("~", *_NAMED))]
+    own = [text for key, text in last.items() if is_parameter(key)]
+    changed = [text for text in own if not text.startswith(("~", *_NAMED))]
     words += [re.sub(r"^[^=]*\.", "", text) for text in changed]
     return " ".join(filter(None, words))
 
@@ -122,8 +119,7 @@ def read_overrides(path: Path) -> list[str]:
 
 def parameters_of(config: Config) -> dict[str, str]:
     """What a run's parameters are: its dotted keys; values that are no text are JSON."""
-    settings = flatten(config).items()
-    return {key: _text(value) for key, value in settings if not key.startswith(_NOT_PARAMETERS)}
+    return {key: _text(value) for key, value in flatten(config).items() if is_parameter(key)}
 
 
 def _text(value: Any) -> str:

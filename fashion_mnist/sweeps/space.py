@@ -15,19 +15,11 @@ from fashion_mnist.analysis.labels import REPLICATE_KEYS
 from fashion_mnist.config.compose import Composer
 from fashion_mnist.config.messages import ConfigError, did_you_mean, shorten, shown
 from fashion_mnist.config.overrides import parse_override
+from fashion_mnist.runs.identity import is_identity
 from fashion_mnist.sweeps.axes import Axis, axis_of_override, read_axis, same_text, text_of
 
 MOST_RUNS = 100_000  # of a grid, where sweep.limit does not say more
 _KEY = re.compile(r"\+{0,2}([a-zA-Z_][\w./@:-]*)")
-# Where and how runs are made and recorded, and what repeats them: not what a sweep compares.
-_NOT_COMPARED = re.compile(
-    r"(seed|data\.fold|output_dir|data\.dir|rerun|training\.(device|threads|checkpoint_seconds))$"
-    r"|(tracking|evaluation|hydra|sweep)\b"
-)
-# What makes no other run.
-_NO_AXIS = re.compile(
-    r"(output_dir|rerun|training\.(device|threads|checkpoint_seconds))$|(tracking|evaluation)\b"
-)
 _Settings = dict[tuple[str, ...], Axis]
 # axis name -> key -> the texts for one of which the axis counts
 Conditions = Mapping[str, Mapping[str, tuple[str, ...]]]
@@ -140,7 +132,9 @@ def read_space(
         f"{axis.name} says where or how a run is trained or recorded, and makes no other run: it "
         f"takes one value, got {axis.count}"
         for axis in settings.values()
-        if axis.count != 1 and all(map(_NO_AXIS.match, axis.keys))
+        if axis.count != 1
+        # the data of another folder may be other data
+        and not any(is_identity(key) or key == "data.dir" for key in axis.keys)
     ]
     conditions = _read_conditions(when, settings.values(), described, problems)
     if problems:
@@ -168,7 +162,7 @@ def sweep_id(
     Equal for the same sweep with other seeds or folds, in another place, or in another order.
     """
     axes = {axis.name: _resolved(axis, sampler) for axis in space.searched}
-    fixed = [same_text(text) for text in space.fixed if not _NOT_COMPARED.match(_split(text)[0])]
+    fixed = [same_text(text) for text in space.fixed if _is_compared(_split(text)[0])]
     conditions = {
         name: {key: sorted(texts) for key, texts in wanted.items()}
         for name, wanted in space.conditions.items()
@@ -177,6 +171,10 @@ def sweep_id(
     content = [axes, sorted(fixed), conditions, sampler, list(objectives)]
     content.append(sorted(set(data_sha256)))
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _is_compared(key: str) -> bool:
+    return is_identity(key) and key not in REPLICATE_KEYS
 
 
 def _resolved(axis: Axis, sampler: str) -> Any:

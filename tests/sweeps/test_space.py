@@ -366,6 +366,8 @@ def test_a_sweep_keeps_its_id_with_other_seeds_places_and_orders() -> None:
     assert first == identity(
         "optimizer=sgd",
         "tracking.uri=null",
+        "tracking=default",
+        "evaluation=default",
         "evaluation.test=never",
         "output_dir=x",
         "data.dir=x",
