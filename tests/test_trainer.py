@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from fashion_mnist.cli.console import summarize_run
+from fashion_mnist.config.messages import RunError
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.metrics.classification import SUMMARY_SCORES
@@ -25,7 +26,7 @@ from fashion_mnist.runs.request import (
     identify,
     outcome_of,
 )
-from fashion_mnist.runs.run_dir import RunDir, RunError, locked
+from fashion_mnist.runs.run_dir import RunDir, locked
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.trainer import is_recorded, train
 from fashion_mnist.training.stack import HistoryRow, Stack

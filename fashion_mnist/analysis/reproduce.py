@@ -11,7 +11,7 @@ from fashion_mnist.analysis.lookup import parsed
 from fashion_mnist.analysis.networks import require_network
 from fashion_mnist.analysis.predictions import stored_predictions
 from fashion_mnist.config.compose import check
-from fashion_mnist.config.messages import ConfigError
+from fashion_mnist.config.messages import ConfigError, RunError
 from fashion_mnist.config.parse import parse
 from fashion_mnist.config.schema import Config, flatten, nested
 from fashion_mnist.config.user_files import plain_tree
@@ -26,7 +26,7 @@ from fashion_mnist.runs.identity import NUMERICS_TAG
 from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.records import CONFIG_FILE
 from fashion_mnist.runs.request import Request, load_data, outcome_of
-from fashion_mnist.runs.run_dir import RunDir, RunError
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import SCORE, TEST, VALIDATION, RecordedRun

@@ -10,6 +10,7 @@ from fashion_mnist.analysis.labels import metric_name
 from fashion_mnist.config.messages import (
     ConfigError,
     PrintableFormatter,
+    RunError,
     disk_trouble,
     duration,
     printable,
@@ -18,7 +19,7 @@ from fashion_mnist.data.idx import DataError
 from fashion_mnist.metrics.confusions import absent_classes, most_confused, read_confusion
 from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.results import EARLY_STOPPING_TAG
-from fashion_mnist.runs.run_dir import RunDir, RunError
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.sweeps.progress import lines_above_the_display
 from fashion_mnist.training.stack import HistoryRow, Stack

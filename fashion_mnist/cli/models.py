@@ -453,7 +453,7 @@ def _train_again(
 
     from fashion_mnist.analysis.reproduce import reproduce as train_again
     from fashion_mnist.cli.console import exit_status, in_words, lines_on_stdout, observe
-    from fashion_mnist.runs.run_dir import RunError
+    from fashion_mnist.config.messages import RunError
     from fashion_mnist.runs.signals import StopRequested, stop_requests
 
     collect_garbage_again()

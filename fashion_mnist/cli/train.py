@@ -33,7 +33,7 @@ from fashion_mnist.config.compose import (
     hydra_config,
     job_config,
 )
-from fashion_mnist.config.messages import ConfigError, printable
+from fashion_mnist.config.messages import ConfigError, RunError, printable
 from fashion_mnist.config.store_uri import unread_variables
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.data.idx import DataError
@@ -50,7 +50,7 @@ from fashion_mnist.runs.request import (
     load_data,
     outcome_of,
 )
-from fashion_mnist.runs.run_dir import RunDir, RunError
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.sweeps.definition import check_sweep, is_sweep, is_swept

@@ -20,6 +20,10 @@ class ConfigError(ValueError):
         self.problems = list(problems)
 
 
+class RunError(RuntimeError):
+    """A run that cannot be trained now, through no fault of its config."""
+
+
 def shown(value: Any) -> str:
     """A value as Python writes it, cut off where it is long."""
     try:

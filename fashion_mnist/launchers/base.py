@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from fashion_mnist.config.messages import RunError
+
 if TYPE_CHECKING:  # see `local`
     from fashion_mnist.runs.request import Request, RequestResult
     from fashion_mnist.training.device import Machine
@@ -67,7 +69,7 @@ class Update:
 def failure(task: Task, reason: str) -> Update:
     """The update of a stack that could not be trained; the same command goes on with it."""
     from fashion_mnist.runs.request import RequestResult
-    from fashion_mnist.runs.run_dir import RunDir, RunError
+    from fashion_mnist.runs.run_dir import RunDir
 
     results = [RequestResult(RunDir(path), error=RunError(reason)) for path in task.folders]
     return Update(task.number, results=results)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fashion_mnist.config.messages import first_line_of
+from fashion_mnist.config.messages import RunError, first_line_of
 from fashion_mnist.launchers.base import Capacity, Task, Update, failure
 from fashion_mnist.launchers.local import visible_devices
 from fashion_mnist.launchers.options import RayOptions
@@ -30,7 +30,7 @@ from fashion_mnist.launchers.remote import (
     train_remote_task,
     update_of,
 )
-from fashion_mnist.runs.run_dir import RunDir, RunError
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import STOPPING
 from fashion_mnist.training.device import Machine, physical_cores
 from fashion_mnist.training.stack import HistoryRow, Stack

@@ -18,13 +18,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
+from fashion_mnist.config.messages import RunError
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.launchers.base import Task, Update, failure
 from fashion_mnist.launchers.worker import RefusalError, train_task
 from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.request import RequestResult, as_run_error
-from fashion_mnist.runs.run_dir import RunDir, RunError, locked
+from fashion_mnist.runs.run_dir import RunDir, locked
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.training.stack import HistoryRow, Stack
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fashion_mnist.config.messages import first_line_of
+from fashion_mnist.config.messages import RunError, first_line_of
 from fashion_mnist.launchers.base import Capacity, Task, Update, failure
 from fashion_mnist.launchers.options import SubmititOptions
 from fashion_mnist.launchers.remote import (
@@ -33,7 +33,7 @@ from fashion_mnist.launchers.remote import (
     update_of,
 )
 from fashion_mnist.runs.events import log_size
-from fashion_mnist.runs.run_dir import RunDir, RunError
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import held_back
 from fashion_mnist.training.device import Machine, physical_cores
 

@@ -3,12 +3,13 @@
 import socket
 from functools import cache
 
+from fashion_mnist.config.messages import RunError
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.launchers.base import Task
 from fashion_mnist.runs.files import SILENT_SECONDS
 from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.request import Datasets, RequestResult, identify
-from fashion_mnist.runs.run_dir import RunDir, RunError
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking.uploader_process import begin_uploading
 

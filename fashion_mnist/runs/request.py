@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from fashion_mnist.config.messages import ConfigError, disk_trouble
+from fashion_mnist.config.messages import ConfigError, RunError, disk_trouble
 from fashion_mnist.config.parse import size_problems
 from fashion_mnist.config.schema import Config, DataConfig, flatten
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
@@ -17,7 +17,7 @@ from fashion_mnist.runs.identity import (
     next_folder,
     run_folders,
 )
-from fashion_mnist.runs.run_dir import RunDir, RunError
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.stacks import build_architecture
 from fashion_mnist.training.checkpoint import FormatError
 from fashion_mnist.training.device import Machine, physical_cores, resolve_machine

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fashion_mnist.config.messages import RunError
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.files import run_lock, set_aside
 from fashion_mnist.runs.run_state import RunState
@@ -23,10 +24,6 @@ from fashion_mnist.training.stack import HistoryRow, TrainingState
 PATIENCE_SECONDS = 3  # with an uploader that looks, or an orphan that is about to end
 RECOVERY_TAG = "recovery"
 log = logging.getLogger("fashion_mnist")
-
-
-class RunError(RuntimeError):
-    """A run that cannot be trained now, through no fault of its config."""
 
 
 @dataclass(frozen=True)

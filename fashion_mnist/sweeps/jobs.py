@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from fashion_mnist.config.messages import ConfigError
+from fashion_mnist.config.messages import ConfigError, RunError
 from fashion_mnist.config.parse import size_problems
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
@@ -20,7 +20,7 @@ from fashion_mnist.runs.request import (
     machine_of,
     resolve_machine_of,
 )
-from fashion_mnist.runs.run_dir import RunDir, RunError
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.training.device import Machine
 
 

@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from fashion_mnist.analysis.significance import RunResult
-from fashion_mnist.config.messages import ConfigError, first_line_of
+from fashion_mnist.config.messages import ConfigError, RunError, first_line_of
 from fashion_mnist.launchers.base import Launcher
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.events import LOG_FILE
 from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.request import Datasets, RequestResult
-from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.sweeps.definition import EPOCH_METRICS, Sweep

@@ -36,8 +36,8 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from fashion_mnist.config.messages import RunError
 from fashion_mnist.runs.files import cut_torn_line
-from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.sweeps.axes import Axis, text_of
 from fashion_mnist.tracking.recorded import DIRECTIONS
 

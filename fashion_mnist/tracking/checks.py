@@ -26,7 +26,7 @@ from tempfile import TemporaryFile
 from threading import Thread
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from fashion_mnist.config.messages import disk_trouble, first_line_of
+from fashion_mnist.config.messages import RunError, disk_trouble, first_line_of
 from fashion_mnist.config.store_uri import (
     DATABASE_PORTS,
     SQLITE,
@@ -73,8 +73,6 @@ def check_store(uri: str, timeout_seconds: float = 10, *, for_writing: bool = Fa
 
 def demand_store(uri: str | None, offline: str) -> None:
     """With tracking.offline=never, raises RunError unless the store answers."""
-    from fashion_mnist.runs.run_dir import RunError  # with torch, which the uploader does without
-
     if uri is not None and offline == "never":
         reason = check_store(absolute_uri(uri), ANSWER_SECONDS, for_writing=True)
         if reason is not None:

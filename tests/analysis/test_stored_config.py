@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from fashion_mnist.analysis.reproduce import stored_config
+from fashion_mnist.config.messages import RunError
 from fashion_mnist.config.schema import Config, flatten
 from fashion_mnist.runs.records import CONFIG_FILE
-from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.tracking.recorded import RecordedRun
 from tests.recordings import Recordings
 

@@ -21,12 +21,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from fashion_mnist.config.messages import RunError
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.events import read_events
 from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.request import Request, RequestResult, outcome_of
-from fashion_mnist.runs.run_dir import RunDir, RunError
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.training.checkpoint import (
     CheckpointError,

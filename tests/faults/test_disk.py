@@ -17,13 +17,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fashion_mnist.config.messages import RunError
 from fashion_mnist.config.schema import Config
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.request import Request, find_run, identify
-from fashion_mnist.runs.run_dir import RunDir, RunError
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking.uploader import sync
 from fashion_mnist.training.stack import HistoryRow, Stack

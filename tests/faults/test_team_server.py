@@ -22,8 +22,8 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from fashion_mnist.cli.app import app
+from fashion_mnist.config.messages import RunError
 from fashion_mnist.maintenance.doctor import check_tracking
-from fashion_mnist.runs.run_dir import RunError
 from fashion_mnist.tracking.checks import PASSWORD, USERNAME, demand_store, login_headers
 from fashion_mnist.tracking.server import mlflow_server, wait_until_ready
 from fashion_mnist.tracking.upload_state import Outcome, read_problems

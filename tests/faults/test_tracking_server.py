@@ -22,10 +22,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
 from fashion_mnist.cli.console import in_words
+from fashion_mnist.config.messages import RunError
 from fashion_mnist.runs.event_log import EventLog, is_offline
 from fashion_mnist.runs.files import run_lock
 from fashion_mnist.runs.request import Request
-from fashion_mnist.runs.run_dir import RunDir, RunError
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking import uploader_process
 from fashion_mnist.tracking.checks import ANSWER_SECONDS, demand_store

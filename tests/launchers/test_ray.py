@@ -18,13 +18,14 @@ from typing import Any
 import pytest
 
 from fashion_mnist.config.compose import Composer
+from fashion_mnist.config.messages import RunError
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.launchers import ray as ray_launcher
 from fashion_mnist.launchers.base import Capacity
 from fashion_mnist.launchers.ray import RayLauncher, RayWorkers
 from fashion_mnist.launchers.remote import Storage
 from fashion_mnist.runs.request import Datasets, Request
-from fashion_mnist.runs.run_dir import RunDir, RunError
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.sweeps.definition import read_sweep
 from fashion_mnist.sweeps.jobs import Job, make_jobs
