@@ -31,7 +31,7 @@ from fashion_mnist.launchers.remote import (
     update_of,
 )
 from fashion_mnist.runs.run_dir import RunDir
-from fashion_mnist.runs.signals import STOPPING
+from fashion_mnist.runs.signals import STOPPING, handling
 from fashion_mnist.training.device import Machine, physical_cores
 from fashion_mnist.training.stack import HistoryRow, Stack
 
@@ -98,7 +98,7 @@ class RayLauncher(RayOptions):
         import ray
 
         if ray.is_initialized():
-            with _own_handlers():
+            with handling(STOPPING, None):  # Ray sets its own
                 ray.shutdown()
 
     def connect(self) -> None:
@@ -112,7 +112,7 @@ class RayLauncher(RayOptions):
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
         }
-        with _own_handlers():
+        with handling(STOPPING, None):  # Ray sets its own
             try:
                 if self.address is not None:
                     _check_reachable(self.address)
@@ -135,17 +135,6 @@ def _check_reachable(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
-
-
-@contextmanager
-def _own_handlers() -> Iterator[None]:
-    """Within, Ray cannot replace the handlers of signals that end the program."""
-    before = {number: signal.getsignal(number) for number in STOPPING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @dataclass

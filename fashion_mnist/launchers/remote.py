@@ -8,7 +8,6 @@ temporary folder of that machine and sent back as archives.
 import io
 import logging
 import os
-import signal
 import socket
 import tempfile
 import zipfile
@@ -26,7 +25,7 @@ from fashion_mnist.runs.files import replacing
 from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.request import RequestResult, as_run_error
 from fashion_mnist.runs.run_dir import RunDir, locked
-from fashion_mnist.runs.signals import StopRequested
+from fashion_mnist.runs.signals import StopRequested, handling
 from fashion_mnist.training.stack import HistoryRow, Stack
 
 log = logging.getLogger("fashion_mnist")
@@ -122,12 +121,8 @@ def stop_on_signals(
         if received:
             raise StopRequested(received[0])
 
-    before = {n: signal.signal(n, lambda n, _frame: received.append(n)) for n in numbers}
-    try:
+    with handling(numbers, lambda number, _frame: received.append(number)):
         yield Observer(check_for_stop, on_epoch=on_epoch), received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def update_of(result: RemoteResult, task: Task) -> Update:

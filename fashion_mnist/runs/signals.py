@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
@@ -11,6 +11,25 @@ from typing import NoReturn
 STOPPING = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
+
+
+@contextmanager
+def handling(
+    numbers: Iterable[int], handler: Callable[[int, FrameType | None], object] | None
+) -> Iterator[None]:
+    """Within, a handler has these signals; afterwards those that had them before.
+
+    Args:
+        handler: None: what is called within may set its own.
+    """
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        for number in before if handler is not None else ():
+            signal.signal(number, handler)
+        yield
+    finally:
+        for number, own in before.items():
+            signal.signal(number, own)
 
 
 class StopRequested(Exception):  # noqa: N818 (nothing went wrong)
@@ -64,15 +83,8 @@ def stop_requests() -> Iterator[StopRequests]:
             yield requests
         return
     requests = StopRequests()
-    before = {number: signal.getsignal(number) for number in STOPPING}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # as nohup and a shell's background jobs have it
-            signal.signal(number, requests.hear)
-    try:
+    with handling(_heard(), requests.hear):
         yield requests
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _listener() -> StopRequests | None:
@@ -84,11 +96,26 @@ def _listener() -> StopRequests | None:
     return None
 
 
+def _heard() -> list[signal.Signals]:
+    """The signals to stop without those that nohup and a shell's background jobs ignore."""
+    return [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Within, a closed terminal and `kill` count as Ctrl-C: what was started must not stay."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with handling(STOPPING, interrupt):
+        yield
+
+
 def end_on_signals() -> None:
     """From here on a signal to stop ends the program with a line: there is nothing to save."""
-    for number in STOPPING:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, end_at_once)
+    for number in _heard():
+        signal.signal(number, end_at_once)
 
 
 @contextmanager

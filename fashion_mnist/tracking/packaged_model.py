@@ -22,11 +22,11 @@ from mlflow.types import Schema, TensorSpec
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 
+from fashion_mnist.runs.signals import ended_by_signals
 from fashion_mnist.tracking.server import (
     LOOPBACK,
     QUIET,
     check_port_is_free,
-    ended_by_signals,
     started,
     wait_for_end,
     wait_until_ready,

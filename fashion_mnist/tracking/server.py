@@ -24,6 +24,7 @@ from fashion_mnist.config.store_uri import (
     sqlite_path,
     without_password,
 )
+from fashion_mnist.runs.signals import ended_by_signals
 from fashion_mnist.tracking.checks import check_store
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.saved_views import VERSION_TAG, view_links
@@ -164,22 +165,6 @@ def started(
                 break
             except subprocess.TimeoutExpired:
                 continue
-
-
-@contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """A closed terminal and `kill` count as Ctrl-C: the server must not stay behind."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-    before = [signal.signal(number, interrupt) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def check_port_is_free(port: int) -> None:

@@ -52,12 +52,12 @@ from fashion_mnist.config.store_uri import (
     sqlite_path,
 )
 from fashion_mnist.runs.files import replacing
+from fashion_mnist.runs.signals import ended_by_signals
 from fashion_mnist.tracking.artifact_roots import local_path, make_relative, resolved_root
 from fashion_mnist.tracking.checks import answering, schema_problem
 from fashion_mnist.tracking.packaged_model import save_preview
 from fashion_mnist.tracking.recorded import ID_TAG, MODEL_FOLDER, RecordedRun, how_to_restore
 from fashion_mnist.tracking.saved_views import VIEW_TAG, experiment_tags
-from fashion_mnist.tracking.server import ended_by_signals
 
 IMAGES_TAG = "mlflow.loggedImages"  # without it the charts do not look for images
 LONGEST_NAME = 250  # characters of a run's name: PostgreSQL takes no more

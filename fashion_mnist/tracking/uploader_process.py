@@ -22,6 +22,7 @@ from pathlib import Path
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.runs.events import logged_dirs
 from fashion_mnist.runs.files import ProcessLock, run_lock
+from fashion_mnist.runs.signals import handling
 from fashion_mnist.tracking.checks import ANSWER_SECONDS, check_store, why_unwritable
 from fashion_mnist.tracking.upload_state import (
     Outcome,
@@ -241,11 +242,8 @@ def ending_gently(end: Callable[[], None]) -> Iterator[None]:
         end()
         signal.alarm(LAST_SECONDS)
 
-    before = signal.signal(signal.SIGTERM, on_signal)
-    try:
+    with handling([signal.SIGTERM], on_signal):
         yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def lower_priority() -> None:
