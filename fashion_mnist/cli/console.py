@@ -1,4 +1,4 @@
-"""What training tells a user: progress of a run, its scores at the end, errors in words."""
+"""What training tells a user: progress of a run, and its scores at the end."""
 
 import logging
 import sys
@@ -7,20 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from fashion_mnist.analysis.labels import metric_name
-from fashion_mnist.config.messages import (
-    ConfigError,
-    PrintableFormatter,
-    RunError,
-    disk_trouble,
-    duration,
-    printable,
-)
-from fashion_mnist.data.idx import DataError
+from fashion_mnist.config.messages import PrintableFormatter, duration
 from fashion_mnist.metrics.confusions import absent_classes, most_confused, read_confusion
 from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.results import EARLY_STOPPING_TAG
 from fashion_mnist.runs.run_dir import RunDir
-from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.sweeps.progress import lines_above_the_display
 from fashion_mnist.training.stack import HistoryRow, Stack
 
@@ -106,38 +97,6 @@ def _scores(metrics: dict[str, float], prefix: str) -> str:
         if prefix + name in metrics
     ]
     return ", ".join(words) or "not evaluated: there is no validation split, and no test was asked"
-
-
-def in_words(error: BaseException) -> str:
-    """What a user reads instead of a traceback, `printable`."""
-    return printable(_in_words(error))
-
-
-def _in_words(error: BaseException) -> str:
-    match error:
-        case ConfigError(problems=[only]):
-            return str(only)
-        case ConfigError(problems=problems):
-            return "\n".join([f"{len(problems)} mistakes:", *(f"  {each}" for each in problems)])
-        case StopRequested():
-            return f"stopped by {error}; the same command goes on from the last whole epoch"
-        case OSError():
-            return disk_trouble(error)
-        case _:
-            return str(error)
-
-
-def exit_status(error: BaseException) -> int | None:
-    """The program's exit status after this error; None for one that was not expected."""
-    match error:
-        case StopRequested(exit_status=status):
-            return int(status)
-        case ConfigError() | DataError():
-            return 2
-        case RunError() | OSError():
-            return 1
-        case _:
-            return None
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from fashion_mnist.cli.output import (
     Uri,
     collect_garbage_again,
     errors_in_a_line,
-    failed,
+    note,
     print_json,
     print_table,
     print_text,
@@ -50,7 +50,8 @@ def sync(output_dir: OutputDir = Path("outputs"), as_json: AsJson = False) -> No
         else:
             print_text(f"there are no runs below {output_dir}")
         if outcome.reason:
-            raise failed(outcome.reason)
+            note(outcome.reason)
+            raise typer.Exit(1)
 
 
 @commands.command(rich_help_panel=MAINTENANCE)

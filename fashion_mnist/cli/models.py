@@ -19,7 +19,6 @@ from fashion_mnist.cli.output import (
     cell,
     collect_garbage_again,
     errors_in_a_line,
-    failed,
     note,
     open_run,
     print_json,
@@ -452,17 +451,13 @@ def _train_again(
     from contextlib import nullcontext
 
     from fashion_mnist.analysis.reproduce import reproduce as train_again
-    from fashion_mnist.cli.console import exit_status, in_words, lines_on_stdout, observe
-    from fashion_mnist.config.messages import RunError
-    from fashion_mnist.runs.signals import StopRequested, stop_requests
+    from fashion_mnist.cli.console import lines_on_stdout, observe
+    from fashion_mnist.runs.signals import stop_requests
 
     collect_garbage_again()
     printing = nullcontext() if is_silent else lines_on_stdout()
-    try:
-        with printing, stop_requests() as stop, observe(stop.check) as observer:
-            return train_again(store, run, observer, output_dir=output_dir, data_dir=data)
-    except (RunError, StopRequested) as error:
-        raise failed(in_words(error), exit_status(error) or 1) from None
+    with printing, stop_requests() as stop, observe(stop.check) as observer:
+        return train_again(store, run, observer, output_dir=output_dir, data_dir=data)
 
 
 def _identity(run: RecordedRun) -> dict[str, str]:

@@ -10,7 +10,7 @@ import os
 import select
 import shutil
 import sys
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,14 @@ import typer
 
 from fashion_mnist.analysis.labels import ABSENT
 from fashion_mnist.analysis.text_table import Column, text_table
-from fashion_mnist.config.messages import disk_trouble, duration, printable
+from fashion_mnist.config.messages import (
+    ConfigError,
+    RunError,
+    disk_trouble,
+    duration,
+    printable,
+)
+from fashion_mnist.runs.signals import StopRequested
 
 if TYPE_CHECKING:
     from fashion_mnist.tracking.reader import Reader
@@ -55,33 +62,60 @@ Runs = Annotated[
 ]
 
 
-def failed(reason: str, status: int = 1) -> typer.Exit:
-    """Says why a command fails; what it then raises."""
-    typer.echo(printable(reason), err=True)
-    return typer.Exit(status)
-
-
-def wants_traceback() -> bool:
-    """Whether the user asks for the traceback of an error, by Hydra's own variable."""
-    return os.environ.get("HYDRA_FULL_ERROR") == "1"
+def note(text: str) -> None:
+    """Print a remark beside the result, on standard error."""
+    typer.echo(printable(text), err=True)
 
 
 @contextmanager
-def errors_in_a_line() -> Iterator[None]:
-    """Within, a ValueError (the user's mistake) ends with status 2, an OSError with status 1.
+def errors_in_a_line(
+    expected: tuple[type[Exception], ...] = (ValueError, RunError, OSError),
+    say: Callable[[str], object] = note,
+) -> Iterator[None]:
+    """Within, an expected error ends the program with a line and a status.
 
-    `HYDRA_FULL_ERROR=1` lets both through, with their traceback.
+    The status is 2 for a mistake of the user's, which is a ValueError (ConfigError, DataError), 1
+    for a run or the disk that fails, and 128 + signal where the program is asked to stop.
+    `HYDRA_FULL_ERROR=1`, Hydra's own variable, lets errors through with their traceback.
+
+    Args:
+        expected: errors other than these go through.
+        say: gets the line.
+
+    Raises:
+        SystemExit: instead of them; no Exception, which Hydra would catch.
     """
     try:
         yield
-    except (ValueError, OSError) as error:
+    except StopRequested as error:
+        say(in_words(error))
+        raise SystemExit(error.exit_status) from None
+    except expected as error:
         # the reader has gone, `| head` for one: the command ends without a message
         is_unread = isinstance(error, BrokenPipeError)
-        if is_unread or wants_traceback():
+        if is_unread or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        if isinstance(error, ValueError):
-            raise failed(str(error), 2) from None
-        raise failed(disk_trouble(error) if error.filename else str(error)) from None
+        say(in_words(error))
+        raise SystemExit(2 if isinstance(error, ValueError) else 1) from None
+
+
+def in_words(error: BaseException) -> str:
+    """What a user reads instead of a traceback, `printable`."""
+    return printable(_in_words(error))
+
+
+def _in_words(error: BaseException) -> str:
+    match error:
+        case ConfigError(problems=[only]):
+            return str(only)
+        case ConfigError(problems=problems):
+            return "\n".join([f"{len(problems)} mistakes:", *(f"  {each}" for each in problems)])
+        case StopRequested():
+            return f"stopped by {error}; the same command goes on from the last whole epoch"
+        case OSError():
+            return disk_trouble(error)
+        case _:
+            return str(error)
 
 
 def open_run(uri: str, word: str, experiment: str | None) -> tuple[Reader, RecordedRun]:
@@ -91,11 +125,6 @@ def open_run(uri: str, word: str, experiment: str | None) -> tuple[Reader, Recor
 
     store = Reader(uri)
     return store, find_run(store, word, experiment, say=note)
-
-
-def note(text: str) -> None:
-    """Print a remark beside the result, on standard error."""
-    typer.echo(printable(text), err=True)
 
 
 def print_text(text: str) -> None:

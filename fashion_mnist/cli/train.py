@@ -3,8 +3,8 @@
 import logging
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hydra._internal.callbacks import Callbacks
@@ -15,14 +15,9 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
-from fashion_mnist.cli.console import (
-    exit_status,
-    in_words,
-    observe,
-    summarize_run,
-)
+from fashion_mnist.cli.console import observe, summarize_run
 from fashion_mnist.cli.hydra_jobs import JobsInHydra
-from fashion_mnist.cli.output import wants_traceback
+from fashion_mnist.cli.output import errors_in_a_line, in_words
 from fashion_mnist.config.compose import (
     CONFIG_NAME,
     LAUNCHER,
@@ -70,6 +65,8 @@ from fashion_mnist.tracking.uploader_process import begin_uploading, outcome_of_
 log = logging.getLogger("fashion_mnist")
 
 DRY_RUN = "--dry-run"
+# any other ValueError is an error of the program, and has its traceback
+EXPECTED = (ConfigError, DataError, RunError, OSError)
 MOST_COMPARED = 50  # runs, the latest ones
 
 
@@ -80,14 +77,11 @@ def main(arguments: Sequence[str]) -> None:
         SystemExit: 2 for a mistake in the config, 1 for a failed run, 128 + signal when stopped.
     """
     logging.raiseExceptions = False  # else Hydra's file on a full disk is a traceback a line
-    try:
-        _main(arguments)
-    except (ConfigError, HydraException, OSError) as error:  # before a run is begun
-        if wants_traceback():
-            raise
-        is_mistake = isinstance(error, HydraException)
-        print(first_line(error) if is_mistake else in_words(error), file=sys.stderr)
-        raise SystemExit(2 if is_mistake else exit_status(error)) from None
+    with errors_in_a_line(EXPECTED):
+        try:
+            _main(arguments)
+        except HydraException as error:
+            raise ConfigError([first_line(error)]) from error
 
 
 def _main(arguments: Sequence[str]) -> None:
@@ -150,7 +144,7 @@ def _sweep(composer: Composer, overrides: Sequence[str], *, dry_run: bool) -> No
         _print_notes(["tracking.run_name names no run of a sweep: each is named by what differs"])
     config = sweep.hydra_config()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    with _errors_in_log():
+    with errors_in_a_line(EXPECTED, say=log.error):
         status = run_sweep(sweep, JobsInHydra(_context(composer), config, _job), dry_run=dry_run)
     if status:
         raise SystemExit(status)
@@ -167,7 +161,7 @@ def _run_alone(composer: Composer, overrides: Sequence[str]) -> None:
     hydra = hydra_config(files, job.overrides, RunMode.RUN)
 
     def task(_: DictConfig) -> None:
-        with _errors_in_log():
+        with errors_in_a_line(EXPECTED, say=log.error):
             _train_alone(Request(job.config, job.overrides, job.choices), composer.config_dir)
 
     returned = run_job(
@@ -260,18 +254,6 @@ def _report(result: RequestResult, *, where: Sequence[str]) -> float | None:
     known = "was trained before; rerun=true trains it again" if result.was_known else ""
     log.info(summarize_run(result.folder, note=known, where=where))
     return accuracy
-
-
-@contextmanager
-def _errors_in_log() -> Iterator[None]:
-    """Within, an expected error is logged in words, and ends the program with its exit status."""
-    try:
-        yield
-    except (ConfigError, DataError, RunError, OSError) as error:
-        if wants_traceback():
-            raise
-        log.error(in_words(error))
-        raise SystemExit(exit_status(error)) from None
 
 
 def _interrupted_run(request: Request, dataset: Dataset, config_dir: str | None) -> list[str]:

@@ -28,7 +28,7 @@ from fashion_mnist.analysis.report import build_report
 from fashion_mnist.analysis.report_page import report_page, write_report
 from fashion_mnist.analysis.significance import RunResult
 from fashion_mnist.analysis.sweep_summary import write_summary
-from fashion_mnist.cli.console import in_words
+from fashion_mnist.cli.output import in_words
 from fashion_mnist.config.compose import check
 from fashion_mnist.config.messages import ConfigError, PrintableFormatter, printable
 from fashion_mnist.metrics.predictions import Predictions

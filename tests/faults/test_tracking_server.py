@@ -21,7 +21,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
-from fashion_mnist.cli.console import in_words
+from fashion_mnist.cli.output import in_words
 from fashion_mnist.config.messages import RunError
 from fashion_mnist.runs.event_log import EventLog, is_offline
 from fashion_mnist.runs.files import run_lock
