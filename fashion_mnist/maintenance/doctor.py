@@ -307,9 +307,11 @@ def _runs(pairs: Sequence[tuple[WatchedLog, Destination]]) -> str:
 def _in_the_trash(place: Destination) -> str:
     """The id of the experiment, if it was deleted in its store; empty where it was not."""
     try:
-        return Reader(place.address).deleted_experiments().get(place.experiment, "")
+        found = Reader(place.address).all_experiments()
     except (OSError, ValueError):  # the store's own check says so
         return ""
+    deleted = (each.id for each in found if each.is_deleted and each.name == place.experiment)
+    return next(deleted, "")
 
 
 def _is_gone(place: Destination) -> bool:

@@ -7,6 +7,7 @@ which takes seconds to import: it waits until then.
 """
 
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -23,6 +24,7 @@ from fashion_mnist.tracking.checks import ANSWER_SECONDS, answering, check_store
 from fashion_mnist.tracking.recorded import (
     LOST_FILES,
     ArtifactFile,
+    RecordedExperiment,
     RecordedRun,
     end_of,
     in_one_line,
@@ -30,7 +32,7 @@ from fashion_mnist.tracking.recorded import (
 )
 
 if TYPE_CHECKING:
-    from mlflow.entities import Experiment, Run
+    from mlflow.entities import Run
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 MOST_FILES = 10_000  # of one run, listed
@@ -67,18 +69,12 @@ class Reader:
 
     def experiments(self) -> list[str]:
         """The names of the experiments, without those that were thrown away."""
-        with answering(self.uri):
-            return sorted(self._backend.experiments().values())
+        return sorted(each.name for each in self.all_experiments() if not each.is_deleted)
 
-    def deleted_experiments(self) -> dict[str, str]:
-        """The id of each experiment that was thrown away, by name."""
+    def all_experiments(self) -> list[RecordedExperiment]:
+        """The experiments, those that were thrown away too."""
         with answering(self.uri):
-            return self._backend.deleted_experiments()
-
-    def experiments_with(self, tag: str) -> dict[str, str]:
-        """Name of each experiment that has this tag, by id; without those that were thrown away."""
-        with answering(self.uri):
-            return self._backend.experiments_with(tag)
+            return self._backend.experiments()
 
     def runs(self, experiment: str | None = None) -> list[RecordedRun]:
         """The runs of this experiment, or of all, newest first; without those thrown away.
@@ -86,8 +82,7 @@ class Reader:
         Raises:
             ValueError: there is no such experiment.
         """
-        with answering(self.uri):
-            names = self._backend.experiments()
+        names = {each.id: each.name for each in self.all_experiments() if not each.is_deleted}
         wanted = [key for key, name in names.items() if experiment in (None, name)]
         if experiment is not None and not wanted:
             known = ", ".join(sorted(names.values())[:10]) or "none"
@@ -177,23 +172,18 @@ class Database:
         self._engine = _engine(uri)
         self.experiments()  # an error at once if it is something else
 
-    def experiments(self) -> dict[str, str]:
-        """Name of each experiment that was not thrown away, by id."""
-        query = select(EXPERIMENTS.c.experiment_id, EXPERIMENTS.c.name)
-        rows = self._rows(query.where(EXPERIMENTS.c.lifecycle_stage == ACTIVE))
-        return {str(number): str(name) for number, name in rows}
-
-    def deleted_experiments(self) -> dict[str, str]:
-        """The id of each experiment that was thrown away, by name."""
-        query = select(EXPERIMENTS.c.name, EXPERIMENTS.c.experiment_id)
-        rows = self._rows(query.where(EXPERIMENTS.c.lifecycle_stage != ACTIVE))
-        return {str(name): str(number) for name, number in rows}
-
-    def experiments_with(self, tag: str) -> dict[str, str]:
-        """Name of each of these experiments that has the tag, by id."""
-        query = select(EXPERIMENT_TAGS.c.experiment_id).where(EXPERIMENT_TAGS.c.key == tag)
-        having = {str(number) for (number,) in self._rows(query)}
-        return {key: name for key, name in self.experiments().items() if key in having}
+    def experiments(self) -> list[RecordedExperiment]:
+        """All of them."""
+        c = EXPERIMENT_TAGS.c
+        tags: defaultdict[int, set[str]] = defaultdict(set)
+        for number, key in self._rows(select(c.experiment_id, c.key)):
+            tags[number].add(key)
+        c = EXPERIMENTS.c
+        rows = self._rows(select(c.experiment_id, c.name, c.lifecycle_stage))
+        return [
+            RecordedExperiment(str(number), str(name), stage != ACTIVE, frozenset(tags[number]))
+            for number, name, stage in rows
+        ]
 
     def runs(self, experiment_ids: Sequence[str]) -> list[RecordedRun]:
         """Those of these experiments that were not thrown away, newest first."""
@@ -286,25 +276,28 @@ class Client:
 
         self._client = open_client(uri)
 
-    def experiments(self) -> dict[str, str]:
-        """Name of each experiment that was not thrown away, by id."""
-        return {str(each.experiment_id): each.name for each in self._experiments()}
-
-    def deleted_experiments(self) -> dict[str, str]:
-        """The id of each experiment that was thrown away, by name."""
+    def experiments(self) -> list[RecordedExperiment]:
+        """All of them."""
         from mlflow.entities import ViewType
 
-        found = self._experiments(ViewType.DELETED_ONLY)
-        return {each.name: str(each.experiment_id) for each in found}
-
-    def experiments_with(self, tag: str) -> dict[str, str]:
-        """Name of each of these experiments that has the tag, by id."""
-        found = (each for each in self._experiments() if tag in each.tags)
-        return {str(each.experiment_id): each.name for each in found}
+        found, token = list[RecordedExperiment](), None
+        while token != "":
+            page = self._client.search_experiments(ViewType.ALL, max_results=PAGE, page_token=token)
+            found += [
+                RecordedExperiment(
+                    str(each.experiment_id),
+                    each.name,
+                    each.lifecycle_stage != ACTIVE,
+                    frozenset(each.tags),
+                )
+                for each in page
+            ]
+            token = page.token or ""
+        return found
 
     def runs(self, experiment_ids: Sequence[str]) -> list[RecordedRun]:
         """Those of these experiments that were not thrown away, newest first."""
-        names = self.experiments()
+        names = {each.id: each.name for each in self.experiments()}
         return [_plain(run, names) for run in self._search(experiment_ids)]
 
     def run(self, run_id: str) -> RecordedRun | None:
@@ -328,14 +321,6 @@ class Client:
             points = sorted(points, key=lambda point: (point.step, point.timestamp))
             found[key] = {point.step: point.value for point in points}
         return found
-
-    def _experiments(self, view: int = 1) -> Iterator["Experiment"]:
-        """Of these, by MLflow's `ViewType`; 1: those that were not thrown away."""
-        token = None
-        while token != "":
-            page = self._client.search_experiments(view, max_results=PAGE, page_token=token)
-            yield from page
-            token = page.token or ""
 
     def _search(self, experiment_ids: Sequence[str]) -> Iterator["Run"]:
         token = None if experiment_ids else ""

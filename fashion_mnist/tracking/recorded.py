@@ -42,6 +42,16 @@ TEST_SCORE = "test/accuracy"  # what says that a run has read its test set
 
 
 @dataclass(frozen=True)
+class RecordedExperiment:
+    """What the store says of an experiment; `tags` are the names of its tags."""
+
+    id: str
+    name: str
+    is_deleted: bool  # it was thrown away, and can be restored
+    tags: frozenset[str]
+
+
+@dataclass(frozen=True)
 class RecordedRun:
     """What the store says; any program may have written it.
 

@@ -74,10 +74,11 @@ def ui(uri: str, port: int = 5000, say: Callable[[str], None] = print) -> None:
 
 def say_links(uri: str, address: str, say: Callable[[str], None]) -> None:
     """One block for each experiment of the store that has our views, as seen at this address."""
-    found = Reader(uri).experiments_with(VERSION_TAG)
-    for experiment_id, name in found.items():
-        say(printable(f"\n{name}"))
-        for view, link in view_links(address, experiment_id).items():
+    known = [each for each in Reader(uri).all_experiments() if not each.is_deleted]
+    found = [each for each in known if VERSION_TAG in each.tags]
+    for experiment in found:
+        say(printable(f"\n{experiment.name}"))
+        for view, link in view_links(address, experiment.id).items():
             say(printable(f"  {view}: {link}"))
     if not found:
         say(f"No runs of ours yet: {address}")
