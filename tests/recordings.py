@@ -76,7 +76,7 @@ def record_runs(folder: Path) -> Recordings:
         ) as parent:
             for width, seed in product(widths, (1, 2)):
                 words = (f"model.width={width}", f"seed={seed}")
-                record(" ".join(words), *words, parent=parent.id)
+                record(" ".join(words), *words, parent=parent.state.id)
             num_runs = 2 * len(widths)
             parent.tags({"sweep.finished": str(num_runs), "sweep.failed": "0"})
             parent.metrics(num_runs, {"best/val_accuracy": sum(widths) / 100})

@@ -124,7 +124,7 @@ def write_whole_run(folder: Path, uri: str) -> str:
         save_model(folder / "model.safetensors", small_model())
         event_log.model("model.safetensors")
         event_log.status("FINISHED")
-        return event_log.id
+        return event_log.state.id
 
 
 def small_model() -> Model:
@@ -302,7 +302,7 @@ def write_sweep(output_dir: Path, name: str, uri: str) -> str:
         event_log.start(name, {}, {"sweep": name})
         event_log.view(f"sweep-{name}", name, ["model.width"], ["model.width"], SCORE)
         event_log.status("FINISHED")
-        return event_log.id
+        return event_log.state.id
 
 
 def write_child(output_dir: Path, name: str, uri: str, *parents: str) -> str:
@@ -315,7 +315,7 @@ def write_child(output_dir: Path, name: str, uri: str, *parents: str) -> str:
         event_log.metrics(1, {"val/loss": 0.5})
         event_log.metrics(0, {"final/val_accuracy": 0.75})
         event_log.status("FINISHED")
-        return event_log.id
+        return event_log.state.id
 
 
 def runs_by_name(uri: str) -> dict[str, Run]:
@@ -403,7 +403,7 @@ def test_child_waits_for_its_sweep(output_dir: Path, uri: str) -> None:
     folder.mkdir(parents=True)
     with run_lock(folder), EventLog(folder) as event_log:
         event_log.destination(uri, EXPERIMENT)
-        write_child(output_dir, "a", uri, event_log.id)
+        write_child(output_dir, "a", uri, event_log.state.id)
         outcome = sync(output_dir)
         assert not outcome.is_complete
         assert read_problems(output_dir) == {}

@@ -164,7 +164,7 @@ def record_sweep(folder: Path, uri: str) -> str:
         axes = ["model.width", "model.activation"]
         event_log.view("sweep-1", "Sweep: small grid", axes, axes, SCORE)
         event_log.status("FINISHED")
-        return event_log.id
+        return event_log.state.id
 
 
 def record_child(folder: Path, uri: str, parent: str, *, width: int, accuracy: float) -> None:

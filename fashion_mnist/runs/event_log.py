@@ -88,16 +88,11 @@ class EventLog:
 
     def _begin(self, is_repaired: bool) -> None:
         seal = Seal.read(self.run_dir)
-        if not self.id:
+        if not self.state.id:
             known = (seal.id, seal.time_ms) if seal else (uuid.uuid4().hex, None)
             self._append("log", {"id": known[0], "format": FORMAT}, known[1])
         if is_repaired or seal is None:
             self._write_seal()
-
-    @property
-    def id(self) -> str:
-        """32 hexadecimal digits, made with the log: the run's id in every store."""
-        return self.state.id
 
     @property
     def last_status(self) -> str:

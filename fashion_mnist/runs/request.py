@@ -8,7 +8,7 @@ from typing import Literal
 
 from fashion_mnist.config.messages import ConfigError, RunError, disk_trouble
 from fashion_mnist.config.parse import size_problems
-from fashion_mnist.config.schema import Config, DataConfig, flatten
+from fashion_mnist.config.schema import Config, flatten
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
 from fashion_mnist.runs.identity import (
     FAILURE_TAG,
@@ -125,16 +125,11 @@ def load_data(config: Config) -> Dataset:
         ConfigError: the sizes asked for do not fit it.
         DataError: it is missing or damaged.
     """
-    dataset = read_data(config.data)
+    dataset = Datasets().of(config)
     problems = size_problems(config, len(dataset.train_labels), len(dataset.test_labels))
     if problems:
         raise ConfigError(problems)
     return dataset
-
-
-def read_data(data: DataConfig) -> Dataset:
-    """A data set, on the CPU. Raises DataError where it is missing or damaged."""
-    return load_dataset(name=data.name, folder=Path(data.dir), class_names=data.class_names)
 
 
 class Datasets:
@@ -144,11 +139,13 @@ class Datasets:
         self._loaded: dict[tuple[str, str, tuple[str, ...]], Dataset] = {}
 
     def of(self, config: Config) -> Dataset:
-        """The data set of one run, on the CPU. Raises DataError where it is not to be had."""
+        """The run's data set, on the CPU. Raises DataError where it is missing or damaged."""
         data = config.data
         key = (data.name, data.dir, data.class_names)
         if key not in self._loaded:
-            self._loaded[key] = read_data(data)
+            self._loaded[key] = load_dataset(
+                name=data.name, folder=Path(data.dir), class_names=data.class_names
+            )
         return self._loaded[key]
 
 

@@ -120,9 +120,9 @@ def run_sweep(sweep: Sweep, hydra: HydraJobs, *, dry_run: bool) -> int:
             objective=sweep.score,
         ) as parent:
             log.info("sweep %s in %s", sweep.name, short_path(plan.folder))
-            hydra.begin(sweep, parent.id)
+            hydra.begin(sweep, parent.state.id)
             began = time.monotonic()
-            trained = _train_all(sweep, plan, hydra, parent.id, stop)
+            trained = _train_all(sweep, plan, hydra, parent.state.id, stop)
             seconds = time.monotonic() - began
             if trained.is_stopped:
                 log.error("stopped by %s; the same command goes on", stop.request or "SIGINT")
@@ -154,7 +154,7 @@ def _publish(sweep: Sweep, trained: "Trained", parent: EventLog, stop: StopReque
     is_cut_short = trained.is_stopped or trained.error is not None
     result = read_results(sweep, trained.jobs, trained.results, is_stopped=is_cut_short)
     if not is_cut_short and result.winners:
-        is_stopped = _record_winners(result.winners, parent.id, stop)
+        is_stopped = _record_winners(result.winners, parent.state.id, stop)
         again = {job.fingerprint for job in result.winners}
         others = {
             job.number: own

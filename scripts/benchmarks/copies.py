@@ -14,7 +14,7 @@ from fashion_mnist.config.compose import Composer
 from fashion_mnist.config.schema import flatten
 from fashion_mnist.runs.events import FORMAT, LOG_FILE, START, make_event, read_events
 from fashion_mnist.runs.identity import next_folder
-from fashion_mnist.runs.request import identify, read_data
+from fashion_mnist.runs.request import Datasets, identify
 from fashion_mnist.sweeps.definition import read_sweep
 from fashion_mnist.tracking.recorded import FINGERPRINT_TAG, ID_TAG, SCORE
 
@@ -73,7 +73,7 @@ def pretend_trained(overrides: Sequence[str], config_dir: str) -> None:
     """Event logs of finished runs for every job of a grid."""
     sweep = read_sweep(overrides, Composer(config_dir))
     configs = [job.config for job in sweep.compose(sweep.samples())]
-    dataset = read_data(configs[0].data)
+    dataset = Datasets().of(configs[0])
     for number, config in enumerate(configs):
         identity, score = identify(config, dataset), score_of(number)
         folder = next_folder(Path(config.output_dir).absolute(), identity)

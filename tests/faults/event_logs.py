@@ -30,7 +30,7 @@ def write_run(folder: Path, uri: str, *, epochs: int = EPOCHS, end: str = "FINIS
             event_log.metrics(0, {"final/val_accuracy": 0.75})
             draw(event_log, "validation/confusion_matrix.png")
         event_log.status(end)
-        return event_log.id
+        return event_log.state.id
 
 
 def say_epoch(event_log: EventLog, epoch: int) -> None:

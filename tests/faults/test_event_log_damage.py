@@ -169,10 +169,10 @@ def test_a_log_without_its_header(
     elif seal == "gone":
         (tmp_path / SEAL_FILE).unlink()
     with EventLog(tmp_path) as event_log:
-        assert (event_log.id == identity) is (seal == "whole")
+        assert (event_log.state.id == identity) is (seal == "whole")
         assert "events.damaged-1.jsonl" in warnings(caplog)
     with EventLog(tmp_path) as again:
-        assert again.id == event_log.id
+        assert again.state.id == event_log.state.id
 
 
 def test_a_log_of_an_earlier_format_is_named(

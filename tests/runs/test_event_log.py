@@ -26,7 +26,7 @@ def kinds(folder: Path) -> list[str]:
 def test_id_stays_when_reopened(tmp_path: Path) -> None:
     """An event log keeps the id that it was made with; two event logs have different ones."""
     with EventLog(tmp_path / "a") as first, EventLog(tmp_path / "b") as other:
-        first_id = first.id
+        first_id = first.state.id
         assert other.id != first_id
     with EventLog(tmp_path / "a") as again:
         assert again.id == first_id
