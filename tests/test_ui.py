@@ -199,20 +199,26 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-def test_errors_of_the_server_are_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_errors_of_the_server_are_shown(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever it says on its standard error but its advice."""
     (tmp_path / "sitecustomize.py").write_text("import sys; print('a warning', file=sys.stderr)")
     uri, port = absolute_uri("sqlite:///mlflow.db", tmp_path), free_port()
-    with mlflow_server(uri, port, settings={"PYTHONPATH": str(tmp_path)}) as process:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with mlflow_server(uri, port) as process:
         wait_until_ready(process, f"http://127.0.0.1:{port}/health")
     assert set(capfd.readouterr().err.splitlines()) == {"a warning"}
 
 
-def test_a_process_that_ends_without_a_word_is_named(tmp_path: Path) -> None:
+def test_a_process_that_ends_without_a_word_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As one that is killed for memory: its exit status is all that is known."""
     (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(3)\n")
     uri = absolute_uri("sqlite:///mlflow.db", tmp_path)
-    dying = mlflow_server(uri, free_port(), settings={"PYTHONPATH": str(tmp_path)})
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    dying = mlflow_server(uri, free_port())
     with pytest.raises(OSError, match=r"mlflow\.db cannot be made: a process ended with 3"), dying:
         pass
 

@@ -66,17 +66,16 @@ def config_folder() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
 
 
-def check(overrides: Sequence[str], *, config_dir: str | None = None) -> Config:
+def check(overrides: Sequence[str]) -> Config:
     """Compose and check what the command line asks for; writes nothing.
 
     Args:
         overrides: as typed, `optimizer=sgd` or `optimizer.lr=0.1`.
-        config_dir: a user's folder of further YAML.
 
     Raises:
         ConfigError: with every mistake there is.
     """
-    return Composer(config_dir).job(overrides).config
+    return Composer().job(overrides).config
 
 
 @dataclass(frozen=True)

@@ -126,9 +126,9 @@ def parse(
     return replace(used, model=replace(used.model, width=None, depth=None))
 
 
-def parse_sweep(node: Any, *, typed: Mapping[str, str] | None = None) -> SweepConfig:
+def parse_sweep(node: Any, *, typed: Mapping[str, str]) -> SweepConfig:
     """The settings of a sweep, from the node `sweep`. Raises ConfigError with every mistake."""
-    reading = _read(SweepConfig, node, "sweep.", typed=typed or {})
+    reading = _read(SweepConfig, node, "sweep.", typed=typed)
     known = [f"sweep.{name}" for name in _fields(SweepConfig)]
     problems = [*reading.problems, *_unknown(reading.unknown, known)]
     if problems:

@@ -92,7 +92,7 @@ class RunState:
         state.read_on(kinds=kinds)
         return state
 
-    def read_on(self, *, kinds: Collection[str] = ()) -> None:
+    def read_on(self, *, kinds: Collection[str]) -> None:
         """Takes in what the log holds beyond what was read."""
         for event in read_events(self.run_dir, self.mark, kinds=kinds):
             self.apply(event)

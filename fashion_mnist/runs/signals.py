@@ -57,7 +57,7 @@ class StopRequests:
         return self.request is not None
 
     @contextmanager
-    def interrupting(self, is_on: bool = True) -> Iterator[None]:
+    def interrupting(self, is_on: bool) -> Iterator[None]:
         """Within, for code that never calls `check`, the first signal raises KeyboardInterrupt."""
         before, self._interrupts = self._interrupts, is_on
         try:

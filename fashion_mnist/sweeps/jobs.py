@@ -82,7 +82,7 @@ def make_jobs(
     requests: Sequence[Request],
     datasets: Datasets,
     *,
-    first_number: int = 0,
+    first_number: int,
     keeps_pruned: bool = False,
 ) -> list[Job]:
     """The jobs of these requests.

@@ -100,7 +100,7 @@ def read_space(
     *,
     axes: Mapping[str, Any],
     when: Mapping[str, Any],
-    composer: Composer | None = None,
+    composer: Composer,
 ) -> Space:
     """The space that a sweep's YAML describes with the command line on top.
 
@@ -116,7 +116,6 @@ def read_space(
         ConfigError: with every mistake there is.
     """
     problems: list[str] = []
-    composer = composer or Composer()
     described = _read_axes(axes, problems)
     settings, deletions = dict(described), list[str]()
     for text in overrides:
@@ -155,7 +154,7 @@ def sweep_id(
     *,
     sampler: str,
     objectives: Sequence[str],
-    data_sha256: Iterable[str] = (),
+    data_sha256: Iterable[str],
 ) -> str:
     """16 hexadecimal digits over what a sweep compares, and on which data.
 

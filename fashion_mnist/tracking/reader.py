@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from fashion_mnist.config.store_uri import absolute_uri, demand_no_password, sqlite_path
 from fashion_mnist.runs.files import is_inside, leads_down
-from fashion_mnist.tracking.artifact_roots import local_path, resolved_root
+from fashion_mnist.tracking.artifact_roots import BUSY_SECONDS, local_path, resolved_root
 from fashion_mnist.tracking.checks import ANSWER_SECONDS, answering, check_store, open_to_read
 from fashion_mnist.tracking.recorded import (
     LOST_FILES,
@@ -143,7 +143,6 @@ class Reader:
         return artifact_repository(run.artifact_uri, self.uri)
 
 
-BUSY_SECONDS = 20  # a writer holds the file for a moment, as MLflow's client allows too
 EXPERIMENTS = table(
     "experiments",
     *map(column, ("experiment_id", "name", "lifecycle_stage", "artifact_location")),

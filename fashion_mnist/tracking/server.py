@@ -86,13 +86,12 @@ def say_links(uri: str, address: str, say: Callable[[str], None]) -> None:
 
 @contextmanager
 def mlflow_server(
-    uri: str, port: int, options: Sequence[str] = (), settings: Mapping[str, str] | None = None
+    uri: str, port: int, options: Sequence[str] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
     """MLflow's server on a database, for this machine alone; ended on the way out.
 
     Args:
         options: further ones of `mlflow server`.
-        settings: further variables of the environment.
 
     Raises:
         OSError: the database cannot be made.
@@ -101,7 +100,7 @@ def mlflow_server(
     folder = database.parent if database else Path.cwd()
     # the store by the environment: a password in a command line is everybody's to read
     own = {"MLFLOW_BACKEND_STORE_URI": driver_uri(uri)}
-    environment = os.environ | QUIET | own | dict(settings or {})
+    environment = os.environ | QUIET | own
     if database and not database.exists():
         _make_database(uri, environment)
     command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", LOOPBACK]

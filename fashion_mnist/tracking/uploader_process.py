@@ -113,7 +113,7 @@ def outcome_of_uploads(
 
 def wait_until_uploaded(
     run_dirs: Sequence[Path],
-    timeout_seconds: float = 60,
+    timeout_seconds: float,
     is_stopping: Callable[[], bool] = _never,
     uri: str | None = None,
 ) -> Outcome:

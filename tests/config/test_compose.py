@@ -72,7 +72,10 @@ def test_mistakes_of_jobs_are_those_of_each_alone() -> None:
 def test_a_mistake_is_said_once_with_what_its_jobs_share() -> None:
     """What all jobs do wrong needs no job's name."""
     made = read_space(
-        ["model.width=-1,8", "optimizer.lr=1,x", "model.dropout=2", "sed=1"], axes={}, when={}
+        ["model.width=-1,8", "optimizer.lr=1,x", "model.dropout=2", "sed=1"],
+        axes={},
+        when={},
+        composer=composer(),
     )
     assert job_problems(*(made.overrides_of(job) for job in made.grid())) == [
         "model.width must be null or a whole number from 1 to 100000, got -1 "
@@ -92,6 +95,7 @@ def test_hundreds_of_jobs_are_checked_in_seconds() -> None:
         ["model.width=range(1,17)", "optimizer.lr=0.1,0.2,0.3,0.4", "seed=range(4)"],
         axes={},
         when={},
+        composer=composer(),
     )
     jobs = [made.overrides_of(job) for job in made.grid()]
     begin = time.process_time()

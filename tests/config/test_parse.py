@@ -202,7 +202,7 @@ def test_a_users_own_folder_adds_choices(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     own = tmp_path / "model" / "mine.yaml"
     own.write_text("defaults: [mlp, _self_]\nwidth: 77\n")
-    assert check(["model=mine"], config_dir=str(tmp_path)).model.width == 77
+    assert Composer(str(tmp_path)).job(["model=mine"]).config.model.width == 77
     own.write_text("defaults: [mlp, _self_]\nwidht: 77\n")
     [problem] = problems("model=mine", config_dir=str(tmp_path))
     assert problem == "model.widht is not a key (did you mean model.width?)"

@@ -155,7 +155,7 @@ def test_any_file_of_a_users_folder(
         if group == "sweep":
             check_sweep(["sweep=x"], Composer(str(folder)))
         else:
-            check([f"{group}=x"], config_dir=str(folder))
+            Composer(str(folder)).job([f"{group}=x"])
 
 
 def chain(line: str, first: str, length: int = 12) -> str:
@@ -193,7 +193,7 @@ def test_a_file_that_would_fill_the_memory(
         more = ",".join(f"y{k + 1}@a{number}" for number in range(4))
         (folder / f"y{k}.yaml").write_text(f"defaults: [{more}]\n")
     with only_mistakes() as problems:
-        check(["model=x"], config_dir=str(folder.parent))
+        Composer(str(folder.parent)).job(["model=x"])
     assert problems
 
 
@@ -219,8 +219,8 @@ AXES = st.one_of(st.sampled_from(["model.width", "seed", "model", "a.b, +c", "hy
 def test_any_sweep(axes: dict[str, Any], when: dict[str, Any], limit: int | None) -> None:
     """Axes, ranges and conditions: a grid within bounds, edges of a search, or mistakes."""
     with only_mistakes():
-        space = read_space([], axes=axes, when=when)
-        sweep_id(space, sampler="tpe", objectives=["parameters"])
+        space = read_space([], axes=axes, when=when, composer=Composer())
+        sweep_id(space, sampler="tpe", objectives=["parameters"], data_sha256=[])
         sweep = Sweep(search_settings(), space, Composer(), ())
         assert sweep.words() is not None
         assert sweep.samples()

@@ -276,7 +276,7 @@ def test_what_is_harmless_stays_free(tmp_path: Path) -> None:
     assert (job.config.seed, job.choices["hydra/launcher"]) == (3, "submitit_slurm")
     own.write_text(f"{own.read_text()}hydra: {{launcher: {{partition: gpu}}}}\n")
     with pytest.raises(ConfigError, match=r"hydra\.launcher must not be changed by a YAML file"):
-        check(["experiment=cluster"], config_dir=str(tmp_path))
+        Composer(str(tmp_path)).job(["experiment=cluster"])
 
 
 def test_a_folder_of_any_name_is_searched(tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_a_folder_of_any_name_is_searched(tmp_path: Path) -> None:
     folder = tmp_path / "my [conf], it's 100% $mine" / "{x}"
     (folder / "model").mkdir(parents=True)
     (folder / "model/own.yaml").write_text("defaults: [mlp, _self_]\nwidth: 77\n")
-    assert check(["model=own"], config_dir=str(folder)).model.width == 77
+    assert Composer(str(folder)).job(["model=own"]).config.model.width == 77
 
 
 def test_no_interpolation_runs_code() -> None:

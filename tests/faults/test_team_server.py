@@ -63,11 +63,9 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         store = f"sqlite:///{place}/mlflow.db" if missing() else stack.enter_context(postgres())
         logins = f"sqlite:///{place}/logins.db" if missing() else store
-        settings = {
-            "MLFLOW_AUTH_CONFIG_PATH": str(place / "logins.ini"),
-            "MLFLOW_AUTH_ADMIN_PASSWORD": CHIEF,
-            "MLFLOW_FLASK_SERVER_SECRET_KEY": "x" * 32,
-        }
+        patch.setenv("MLFLOW_AUTH_CONFIG_PATH", str(place / "logins.ini"))
+        patch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", CHIEF)
+        patch.setenv("MLFLOW_FLASK_SERVER_SECRET_KEY", "x" * 32)
         lines = ["[mlflow]", "default_permission = EDIT", f"database_uri = {logins}"]
         lines += ["admin_username = admin", "auth_cache_ttl_seconds = 60"]
         (place / "logins.ini").write_text("\n".join(lines).replace("%", "%%"))
@@ -75,7 +73,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
         port = free_port()
         uri = f"http://127.0.0.1:{port}"
         options = ["--artifacts-destination", f"{place}/artifacts", "--app-name", "basic-auth"]
-        process = stack.enter_context(mlflow_server(store, port, options, settings))
+        process = stack.enter_context(mlflow_server(store, port, options))
         wait_until_ready(process, f"{uri}/health")
         log_in(patch, "admin", CHIEF)
         tell(uri, "users/create", username="ann", password=ANN)

@@ -38,7 +38,7 @@ def data(tmp_path: Path) -> Path:
 def make(data: Path, *variants: str) -> list[Job]:
     """A job for each variant."""
     own = [make_config(data, *SMALL, *variant.split()) for variant in variants]
-    return make_jobs([Request(config, auto=False) for config in own], Datasets())
+    return make_jobs([Request(config, auto=False) for config in own], Datasets(), first_number=0)
 
 
 def split(

@@ -95,7 +95,7 @@ def make(data: Path, *variants: str, output_dir: str = "outputs") -> list[Job]:
         make_config(data, *SMALL, f"output_dir={output_dir}", *variant.split())
         for variant in variants
     ]
-    return make_jobs([Request(config, auto=False) for config in own], Datasets())
+    return make_jobs([Request(config, auto=False) for config in own], Datasets(), first_number=0)
 
 
 def weights(jobs: Sequence[Job]) -> list[str]:

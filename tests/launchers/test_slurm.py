@@ -56,7 +56,9 @@ def make(data: Path, *variants: str, output_dir: str = "outputs") -> list[Job]:
     """A job for each variant."""
     words = (*SMALL, f"output_dir={output_dir}")
     configs = [make_config(data, *words, *variant.split()) for variant in variants]
-    return make_jobs([Request(config, auto=False) for config in configs], Datasets())
+    return make_jobs(
+        [Request(config, auto=False) for config in configs], Datasets(), first_number=0
+    )
 
 
 def test_jobs_that_die_make_way_or_are_stopped_lose_nothing(

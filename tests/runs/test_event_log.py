@@ -27,9 +27,9 @@ def test_id_stays_when_reopened(tmp_path: Path) -> None:
     """An event log keeps the id that it was made with; two event logs have different ones."""
     with EventLog(tmp_path / "a") as first, EventLog(tmp_path / "b") as other:
         first_id = first.state.id
-        assert other.id != first_id
+        assert other.state.id != first_id
     with EventLog(tmp_path / "a") as again:
-        assert again.id == first_id
+        assert again.state.id == first_id
     assert kinds(tmp_path / "a") == ["log"]
 
 

@@ -9,7 +9,7 @@ from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.sweeps.parent import child_name
 from fashion_mnist.sweeps.space import read_space
-from tests.builders import make_data
+from tests.builders import composer, make_data
 from tests.faults.processes import fmnist
 from tests.sweeps.test_runner import NOWHERE, parents, runs, summary, sweep
 
@@ -92,7 +92,7 @@ def test_what_makes_no_other_run_is_no_axis(axis: str) -> None:
     """Such jobs would be equal, and all but one of them left out."""
     key = axis.partition("=")[0]
     with pytest.raises(ConfigError, match=f"{key} says where or how"):
-        read_space([axis, "model.width=1,2"], axes={}, when={})
+        read_space([axis, "model.width=1,2"], axes={}, when={}, composer=composer())
 
 
 def test_a_key_that_is_given_twice_is_named_once() -> None:

@@ -458,6 +458,7 @@ def test_what_is_checked_of_a_search_has_both_ends_of_every_range() -> None:
             "optimizer.eps, optimizer.lr": {"optimizer.rho": 1.5},
             "model.dropout": {"optimizer.lr": 0.2, "model.depth": [2, 3]},
         },
+        composer=Composer(),
     )
     sweep = replace(read_sweep(["sweep.sampler=random"], Composer()), space=space)
     samples = sweep.samples()

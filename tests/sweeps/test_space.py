@@ -22,7 +22,7 @@ FILES = Composer().options("sweep")
 def space(*overrides: str, when: dict[str, Any] | None = None, **axes: Any) -> Space:
     """A space of these axes, whose dots are written as __, under these overrides."""
     named = {key.replace("__", "."): value for key, value in axes.items()}
-    return read_space(overrides, axes=named, when=when or {})
+    return read_space(overrides, axes=named, when=when or {}, composer=Composer())
 
 
 def values(*overrides: str, **axes: Any) -> list[str]:
@@ -33,7 +33,7 @@ def values(*overrides: str, **axes: Any) -> list[str]:
 def problems(*overrides: str, axes: dict[str, Any] | None = None, when: Any = None) -> list[str]:
     """What is wrong with a space."""
     with pytest.raises(ConfigError) as caught:
-        read_space(overrides, axes=axes or {}, when=when or {})
+        read_space(overrides, axes=axes or {}, when=when or {}, composer=Composer())
     return caught.value.problems
 
 
@@ -170,10 +170,12 @@ def test_first_axis_is_the_slowest() -> None:
 def test_command_line_replaces_the_axis_of_its_name() -> None:
     """Swept or plain; what has one value is the same for all jobs."""
     axes = {"model.width": [1, 2], "model.depth": [3, 4], "training.epochs": 5}
-    swept = read_space(["model.width=7,8,9"], axes=axes, when={})
+    swept = read_space(["model.width=7,8,9"], axes=axes, when={}, composer=Composer())
     assert [axis.count for axis in swept.axes] == [3, 2]
     assert swept.fixed == ("training.epochs=5",)
-    plain = read_space(["model.width=7", "training.epochs=2"], axes=axes, when={})
+    plain = read_space(
+        ["model.width=7", "training.epochs=2"], axes=axes, when={}, composer=Composer()
+    )
     assert [axis.name for axis in plain.axes] == ["model.depth"]
     assert set(plain.fixed) == {"training.epochs=2", "model.width=7"}
 
@@ -181,7 +183,7 @@ def test_command_line_replaces_the_axis_of_its_name() -> None:
 def test_zipped_keys_take_their_values_together() -> None:
     """They are one axis, which the command line cannot take apart."""
     axes = {"model.width, optimizer.lr": [[128, 3e-3], [512, 1e-3]]}
-    grid = read_space([], axes=axes, when={}).grid()
+    grid = read_space([], axes=axes, when={}, composer=Composer()).grid()
     assert grid == [
         {"model.width": "128", "optimizer.lr": "0.003"},
         {"model.width": "512", "optimizer.lr": "0.001"},
@@ -219,12 +221,12 @@ def test_a_condition_holds_for_what_the_command_line_sets() -> None:
     """A plain value on top of a conditional axis counts under the same condition."""
     axes = {"optimizer": ["sgd", "adamw"], "optimizer.momentum": [0.0, 0.9]}
     when = {"optimizer.momentum": {"optimizer": "sgd"}}
-    plain = read_space(["optimizer.momentum=0.5"], axes=axes, when=when)
+    plain = read_space(["optimizer.momentum=0.5"], axes=axes, when=when, composer=Composer())
     assert [plain.overrides_of(job) for job in plain.grid()] == [
         ("optimizer=sgd", "optimizer.momentum=0.5"),
         ("optimizer=adamw",),
     ]
-    without = read_space(["optimizer=adamw"], axes=axes, when=when)
+    without = read_space(["optimizer=adamw"], axes=axes, when=when, composer=Composer())
     assert [without.overrides_of(job) for job in without.grid()] == [("optimizer=adamw",)]
 
 
@@ -239,7 +241,9 @@ def test_overrides_lose_their_plus_and_what_is_the_sweeps() -> None:
         "~schedule.final",
         "tracking.run_name='a b'",
     ]
-    made = read_space(overrides, axes={"+optimizer.eps": [1e-6, 1e-7]}, when={})
+    made = read_space(
+        overrides, axes={"+optimizer.eps": [1e-6, 1e-7]}, when={}, composer=Composer()
+    )
     assert made.grid()[0] == {"optimizer.eps": "1e-06", "optimizer.rho": "0.8"}
     assert made.overrides_of(made.grid()[0]) == (
         "~schedule.final",
@@ -358,7 +362,9 @@ def test_a_sweep_keeps_its_id_with_other_seeds_places_and_orders() -> None:
     """What it compares makes it another one."""
 
     def identity(*overrides: str, **axes: Any) -> str:
-        return sweep_id(space(*overrides, **axes), sampler="grid", objectives=["final/val_loss"])
+        return sweep_id(
+            space(*overrides, **axes), sampler="grid", objectives=["final/val_loss"], data_sha256=[]
+        )
 
     first = identity("model.width=1,2", "optimizer.lr=0.1", "seed=range(3)", "optimizer=sgd")
     assert len(first) == 16
@@ -415,7 +421,7 @@ def test_the_notation_that_is_explained_makes_sound_jobs() -> None:
     assert len(examples) == 9
     for example in examples:
         axes: Any = OmegaConf.to_container(OmegaConf.create(example))  # 1e-4 is a number there
-        made = read_space([], axes=axes, when={})
+        made = read_space([], axes=axes, when={}, composer=Composer())
         Composer().jobs([made.overrides_of(job) for job in made.grid()])
 
 
@@ -424,7 +430,7 @@ def test_the_notation_that_is_explained_makes_sound_jobs() -> None:
 def test_every_sweep_file_makes_sound_jobs(name: str) -> None:
     """All of them; of a search, those at the ends of its ranges. Its first line says how many."""
     read = Composer().sweep([f"sweep={name}"])
-    made = read_space([f"sweep={name}"], axes=read.axes, when=read.when)
+    made = read_space([f"sweep={name}"], axes=read.axes, when=read.when, composer=Composer())
     if name == "default":
         assert made.grid() == [{}]
         return
