@@ -12,7 +12,7 @@ from fashion_mnist.cli.app import app
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
-from fashion_mnist.sweeps.parent import open_parent
+from fashion_mnist.sweeps.runner import open_parent
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import SCORE, RecordedRun
 from fashion_mnist.tracking.uploader import sync

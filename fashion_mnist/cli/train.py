@@ -49,7 +49,7 @@ from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.sweeps.definition import check_sweep, is_sweep, is_swept
-from fashion_mnist.sweeps.parent import child_request
+from fashion_mnist.sweeps.jobs import child_request
 from fashion_mnist.sweeps.runner import run_sweep
 from fashion_mnist.tracking.checks import demand_store
 from fashion_mnist.tracking.links import (

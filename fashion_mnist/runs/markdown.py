@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from html import escape
 
+LONGEST_CODE = 120  # characters
 _MARKS = re.compile(r"([\\`*_\[\]#~|])")
 _BREAKS = re.compile(r"\s+")
 
@@ -13,9 +14,9 @@ def plain(text: str) -> str:
     return _MARKS.sub(r"\\\1", escape(_one_line(text), quote=False))
 
 
-def code(text: str, longest: int = 120) -> str:
+def code(text: str) -> str:
     """The text as code, as it stands but for its line breaks, also in a table's cell."""
-    text = _one_line(text)[:longest]
+    text = _one_line(text)[:LONGEST_CODE]
     runs = [len(run) for run in re.findall("`+", text)]
     fence = "`" * (max(runs, default=0) + 1)
     room = " " if runs else ""  # a backtick at an end would join the fence

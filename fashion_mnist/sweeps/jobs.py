@@ -5,6 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from fashion_mnist.analysis.labels import short_names
+from fashion_mnist.config.compose import Composed
 from fashion_mnist.config.messages import ConfigError, RunError
 from fashion_mnist.config.parse import size_problems
 from fashion_mnist.config.schema import Config
@@ -76,6 +78,31 @@ class Job:
         with suppress(RunError):  # which shows when it is tried
             machine = machine_of(self.run_dir, machine)
         return machine
+
+
+def child_request(job: Composed, axes: Sequence[str], *, retry_failed: bool) -> Request:
+    """A job's run, as one of a sweep.
+
+    Args:
+        axes: the keys that may differ between the jobs.
+        retry_failed: train again what failed before.
+    """
+    return Request(
+        job.config,
+        job.overrides,
+        job.choices,
+        name=child_name(job.overrides, axes) or None,
+        retry_failed=retry_failed,
+        auto=False,
+    )
+
+
+def child_name(overrides: Sequence[str], axes: Sequence[str]) -> str:
+    """What differs between the runs of a sweep: `width=512 lr=0.003 seed=1`."""
+    names = short_names(axes)
+    pairs = [override.lstrip("+").partition("=") for override in overrides]
+    values = {key: value for key, _, value in pairs if key in names}  # the last of a key counts
+    return " ".join(f"{names[key]}={value}" for key, value in values.items())
 
 
 def make_jobs(

@@ -24,8 +24,7 @@ from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.stacks import build_architecture
 from fashion_mnist.sweeps.definition import Sweep, search_problems
 from fashion_mnist.sweeps.grouping import Grouping, JobStack
-from fashion_mnist.sweeps.jobs import Job, make_jobs, runs_to_train, unique_runs
-from fashion_mnist.sweeps.parent import child_request
+from fashion_mnist.sweeps.jobs import Job, child_request, make_jobs, runs_to_train, unique_runs
 from fashion_mnist.sweeps.space import sweep_id
 
 MEBIBYTE = 2**20

@@ -4,26 +4,31 @@
 is one batch, a search asks Optuna for each. What came of the runs is read from their directories.
 """
 
+import json
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from fashion_mnist.analysis.labels import REPLICATE_KEYS
 from fashion_mnist.analysis.significance import RunResult
 from fashion_mnist.config.messages import ConfigError, RunError, first_line_of
+from fashion_mnist.config.schema import Config
 from fashion_mnist.launchers.base import Launcher
 from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.events import LOG_FILE
 from fashion_mnist.runs.members import Observer
-from fashion_mnist.runs.request import Datasets, RequestResult
+from fashion_mnist.runs.records import record_destination
+from fashion_mnist.runs.request import Datasets, RequestResult, wants_uploader
+from fashion_mnist.runs.run_dir import locked
 from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.sweeps.definition import EPOCH_METRICS, Sweep
 from fashion_mnist.sweeps.grouping import JobStack
 from fashion_mnist.sweeps.jobs import Job, runs_to_train
-from fashion_mnist.sweeps.parent import open_parent, view_key
 from fashion_mnist.sweeps.plan import (
     Plan,
     compose_jobs,
@@ -52,9 +57,11 @@ from fashion_mnist.sweeps.training import (
 )
 from fashion_mnist.tracking.checks import demand_store
 from fashion_mnist.tracking.links import pages, run_link, short_path
+from fashion_mnist.tracking.recorded import OBJECTIVE_TAG, REPETITIONS_TAG, SWEEP_TAG
 from fashion_mnist.tracking.saved_views import sweep_link
 from fashion_mnist.tracking.upload_state import Outcome, Upload
 from fashion_mnist.tracking.uploader_process import begin_uploading, outcome_of_uploads
+from fashion_mnist.training.device import process_tags
 from fashion_mnist.training.stack import HistoryRow, Stack
 
 if TYPE_CHECKING:  # Optuna takes its time, and a grid does without it
@@ -143,6 +150,47 @@ def run_sweep(sweep: Sweep, hydra: HydraJobs, *, dry_run: bool) -> int:
     if result.is_stopped or stop.request:
         return stop.request.exit_status if stop.request else 130
     return 1 if result.failures else 0
+
+
+@contextmanager
+def open_parent(
+    folder: Path,
+    config: Config,
+    *,
+    name: str,
+    axes: Mapping[str, Sequence[str]],
+    num_repetitions: int,
+    objective: str,
+) -> Iterator[EventLog]:
+    """Begin a sweep, or go on with it; its event log, open and under the sweep's lock.
+
+    It is of the run that stands for the whole sweep. `outputs/sweeps/ID` holds it, its artifacts
+    and, of a search, Optuna's log.
+
+    Args:
+        config: of one of its jobs: where they are recorded.
+        axes: what is swept, and its values in words.
+        num_repetitions: seeds and folds that each setting is to have.
+        objective: the metric that settings are ranked by.
+
+    Raises:
+        RunError: another process trains it.
+    """
+    with locked(folder, "sweep"), EventLog(folder) as event_log:
+        record_destination(event_log, config.tracking)
+        axes_text = json.dumps(axes, ensure_ascii=False)
+        tags = {"sweep": name, SWEEP_TAG: axes_text, OBJECTIVE_TAG: objective, **process_tags()}
+        tags[REPETITIONS_TAG] = str(num_repetitions)
+        event_log.start(name, {}, tags)
+        event_log.tags(tags)
+        parameters = [key for name in axes for key in name.split(", ")]
+        # a repetition is no part of a setting: its lines would hide what the others say
+        settings = [key for key in parameters if key not in REPLICATE_KEYS]
+        event_log.view(_view_key(folder), f"Sweep: {name}", parameters, settings, objective)
+        event_log.status("RUNNING")
+        if wants_uploader(config):
+            begin_uploading(folder.parents[1])
+        yield event_log
 
 
 def _publish(sweep: Sweep, trained: "Trained", parent: EventLog, stop: StopRequests) -> SweepResult:
@@ -365,4 +413,9 @@ def _links(plan: Plan, result: SweepResult, stop: StopRequests) -> list[str]:
 
 
 def _sweep_page(server: str, run: Upload) -> str:
-    return sweep_link(server, run.experiment_id, view_key(run.run_dir))
+    return sweep_link(server, run.experiment_id, _view_key(run.run_dir))
+
+
+def _view_key(folder: Path) -> str:
+    """The key of MLflow's saved view of this sweep."""
+    return f"sweep-{folder.name}"

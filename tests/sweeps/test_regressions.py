@@ -7,7 +7,7 @@ import pytest
 
 from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.runs.run_dir import RunDir
-from fashion_mnist.sweeps.parent import child_name
+from fashion_mnist.sweeps.jobs import child_name
 from fashion_mnist.sweeps.space import read_space
 from tests.builders import composer, make_data
 from tests.faults.processes import fmnist
