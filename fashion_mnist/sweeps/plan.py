@@ -19,7 +19,7 @@ from fashion_mnist.launchers.local import LocalLauncher
 from fashion_mnist.models.network import num_parameters
 from fashion_mnist.models.summary import summarize
 from fashion_mnist.runs.events import SWEEPS
-from fashion_mnist.runs.request import SETTLED, Attempts, Datasets
+from fashion_mnist.runs.request import Attempts, Datasets
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.stacks import build_architecture
 from fashion_mnist.sweeps.definition import Sweep, search_problems
@@ -142,10 +142,12 @@ def plan_sweep(sweep: Sweep, launcher: Launcher | None) -> Plan:
     )
     folder = Path(config.output_dir).absolute() / SWEEPS / identity
     if not sweep.is_search:
+        counts = Counter[str](job.attempts.kind for job in unique_runs(jobs))
+        headline = grid_headline(counts, len(jobs) - counts.total())
         runs = runs_to_train(jobs)
+        num_to_train, resumed = len(runs), [job for job in runs if job.attempts.kind == "resumed"]
         grouping = _grouping(sweep, launcher, runs)
         stacks = grouping.stacks(runs, measures_all=True)
-        preflight = _grid_preflight(sweep, jobs, stacks, grouping.capacity)
     else:
         from fashion_mnist.sweeps.search import trials_done  # Optuna takes its time
 
@@ -153,10 +155,14 @@ def plan_sweep(sweep: Sweep, launcher: Launcher | None) -> Plan:
         # these stand for trials to come, whatever came of their own runs
         new = Attempts("new", RunDir(folder / "none"))
         runs = [replace(job, attempts=new) for job in unique_runs([jobs[0], jobs[-1]])]
+        headline = search_headline(settings.sampler, done, settings.n_trials)
+        num_left, resumed = max(0, settings.n_trials - done), []
+        num_to_train = num_left * len(sweep.space.replicates())
         grouping = _grouping(sweep, launcher, runs)
-        is_left = done < settings.n_trials
-        stacks = grouping.stacks(runs if is_left else [], measures_all=True)
-        preflight = _search_preflight(sweep, done, stacks, grouping.capacity)
+        stacks = grouping.stacks(runs if num_left else [], measures_all=True)
+    preflight = _preflight(
+        sweep, headline, num_to_train, stacks, grouping.capacity, resumed=resumed
+    )
     return Plan(jobs, folder, grouping, stacks, datasets, preflight)
 
 
@@ -202,69 +208,51 @@ def compose_jobs(
     return [replace(job, values=own) for job, own in zip(jobs, values, strict=True)]
 
 
-def _grid_preflight(
-    sweep: Sweep, jobs: Sequence[Job], stacks: Sequence[JobStack], capacity: Capacity
+def _preflight(
+    sweep: Sweep,
+    headline: str,
+    num_to_train: int,
+    stacks: Sequence[JobStack],
+    capacity: Capacity,
+    *,
+    resumed: Sequence[Job] = (),
 ) -> Preflight:
-    """What is to be done of these jobs."""
-    runs = unique_runs(jobs)
-    counts = Counter[str](job.attempts.kind for job in runs)
-    resumed = [job for job in runs if job.attempts.kind == "resumed"]
+    """What training so many runs takes.
+
+    Args:
+        stacks: of a grid all of them; of a search those of examples, none where no trial is to go.
+        resumed: the jobs of runs that are begun.
+    """
+    num_for_workers = sum(stack.is_for_workers for stack in stacks)
+    num_workers = min(capacity.number, max(1, num_for_workers))
+    by_key = groupby(stacks, lambda stack: stack.key)
+    costs = [_cost(list(own), num_workers) for _, own in by_key]
     return Preflight(
-        grid_headline(counts, len(jobs) - len(runs)),
-        sum(count for kind, count in counts.items() if kind not in SETTLED),
-        costs=_costs(stacks, capacity),
-        num_workers=_num_workers(stacks, capacity),
-        seconds_to_start=_seconds_to_start(stacks, capacity),
+        headline,
+        num_to_train,
+        costs=_of_trials(costs, num_to_train) if sweep.is_search else costs,
+        num_workers=num_workers,
+        seconds_to_start=capacity.seconds_to_start if num_for_workers else 0.0,
         axes=sweep.words(),
+        is_search=sweep.is_search,
         resumed_epochs=[(job.epoch, job.config.training.epochs) for job in resumed],
     )
 
 
-def _search_preflight(
-    sweep: Sweep, trials_done: int, stacks: Sequence[JobStack], capacity: Capacity
-) -> Preflight:
-    """What is left of a search.
-
-    Args:
-        stacks: of examples; none where no trial is to go.
-    """
-    settings, costs = sweep.settings, _costs(stacks, capacity)
-    num_to_train = max(0, settings.n_trials - trials_done) * len(sweep.space.replicates())
-    # as if all trials were shared out evenly among the examples' architectures
-    share = num_to_train / max(1, len(costs))
-    return Preflight(
-        search_headline(settings.sampler, trials_done, settings.n_trials),
-        num_to_train,
-        costs=[
-            replace(
-                cost,
-                architecture=f"such as {cost.architecture}",
-                num_runs=max(1, round(share)),
-                num_stacks=max(1, round(share)),
-                seconds=cost.seconds / cost.num_runs * share,
-                spread=2.0,
-            )
-            for cost in costs
-        ],
-        num_workers=_num_workers(stacks, capacity),
-        seconds_to_start=_seconds_to_start(stacks, capacity),
-        axes=sweep.words(),
-        is_search=True,
-    )
-
-
-def _num_workers(stacks: Sequence[JobStack], capacity: Capacity) -> int:
-    return min(capacity.number, max(1, sum(stack.is_for_workers for stack in stacks)))
-
-
-def _seconds_to_start(stacks: Sequence[JobStack], capacity: Capacity) -> float:
-    return capacity.seconds_to_start if any(stack.is_for_workers for stack in stacks) else 0.0
-
-
-def _costs(stacks: Sequence[JobStack], capacity: Capacity) -> list[ArchitectureCost]:
-    """Of the stacks of each key."""
-    num_workers = _num_workers(stacks, capacity)
-    return [_cost(list(own), num_workers) for _, own in groupby(stacks, lambda stack: stack.key)]
+def _of_trials(examples: Sequence[ArchitectureCost], num_to_train: int) -> list[ArchitectureCost]:
+    """As if so many runs were shared out evenly among the examples' architectures."""
+    share = num_to_train / max(1, len(examples))
+    return [
+        replace(
+            cost,
+            architecture=f"such as {cost.architecture}",
+            num_runs=max(1, round(share)),
+            num_stacks=max(1, round(share)),
+            seconds=cost.seconds / cost.num_runs * share,
+            spread=2.0,
+        )
+        for cost in examples
+    ]
 
 
 def _cost(stacks: Sequence[JobStack], num_workers: int) -> ArchitectureCost:
