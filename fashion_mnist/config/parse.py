@@ -69,6 +69,13 @@ _Path = tuple[str, ...]
 STORE = "MLFLOW_TRACKING_URI"
 # torch has the ranges of its optimizers' options in its code; of these they are the same for all
 _OPTIMIZER_RANGES = dict.fromkeys(("weight_decay", "momentum", "eps", "lr_decay"), Ge(0))
+ACTIVATION = "model.activation_options"
+# what may be named in a group, beside torch's optimizers
+_ENTRIES: dict[str, Mapping[str, Callable[..., Any]]] = {
+    "loss": LOSSES,
+    "schedule": SCHEDULES,
+    ACTIVATION: ACTIVATIONS,
+}
 
 
 def parse(
@@ -95,9 +102,9 @@ def parse(
     config = _with_store(reading.value)
     parts = [
         _activation_options(config.model, typed),
-        _function_options("loss", LOSSES, config.loss, typed),
+        _function_options("loss", config.loss, typed),
         _optimizer_options(config.optimizer, typed),
-        _function_options("schedule", SCHEDULES, config.schedule, typed),
+        _function_options("schedule", config.schedule, typed),
     ]
     activation, loss, optimizer, schedule = (part.value for part in parts)
     used = replace(
@@ -390,18 +397,16 @@ _Options = _Reading[dict[str, Any]]  # with defaults for what is not set
 
 
 def _function_options(
-    group: str,
-    table: Mapping[str, Callable[..., Any]],
-    config: LossConfig | ScheduleConfig,
-    typed: Mapping[str, str],
+    group: str, config: LossConfig | ScheduleConfig, typed: Mapping[str, str]
 ) -> _Options:
     """Options of an entry of a table: the keyword-only parameters of its function."""
+    table = _ENTRIES[group]
     if config.name not in table or config.options is None:
         return _Reading({}, [], [])
-    kind = _kind_of_function(table[config.name])
+    kind = _kind_of(group, config.name)
     known, problems, unknown = _fields(kind), [], []
     for key in config.options.keys() - known.keys():
-        others = [name for name, each in table.items() if key in _fields(_kind_of_function(each))]
+        others = [name for name in table if key in _fields(_kind_of(group, name))]
         if others:
             have = "has" if len(others) == 1 else "have"
             named = ", ".join(f"{group}={other}" for other in others)
@@ -424,7 +429,7 @@ def _optimizer_options(optimizer: OptimizerConfig, typed: Mapping[str, str]) -> 
         if reason is None:
             allowed = f"must be {_one_of(optimizer_names(), name)}, got {shown(name)}"
         return _Reading({}, [f"optimizer.name {allowed}"], [])
-    kind = _kind_of_optimizer(name)
+    kind = _kind_of("optimizer", name)
     takes = ["lr", *sorted(_fields(kind))]
     # the name alone leaves the options of the file that was chosen before
     advice = f"; write optimizer={name}" if "optimizer.name" in typed else ""
@@ -447,10 +452,10 @@ def _optimizer_options(optimizer: OptimizerConfig, typed: Mapping[str, str]) -> 
 
 def _activation_options(model: ModelConfig, typed: Mapping[str, str]) -> _Options:
     """Options of an activation, of the ranges in its table; torch judges them together."""
-    name, given, group = model.activation, model.activation_options, "model.activation_options"
+    name, given, group = model.activation, model.activation_options, ACTIVATION
     if name is None or not given:
         return _Reading({}, [], [])
-    kind = _kind_of_activation(name)
+    kind = _kind_of(group, name)
     strange = [
         f"{group}.{shorten(key)} is not an option of {name}{did_you_mean(key, _fields(kind))}, "
         f"which takes {', '.join(_fields(kind)) or 'none'}"
@@ -483,15 +488,8 @@ def is_whole(key: str) -> bool | None:
     kinds: list[Any] = [Config]
     for part in group.split(".") if group else ():
         kinds = [_groups(kind)[part] for kind in kinds if part in _groups(kind)]
-    match group:
-        case "loss":
-            kinds += map(_kind_of_function, LOSSES.values())
-        case "schedule":
-            kinds += map(_kind_of_function, SCHEDULES.values())
-        case "optimizer":
-            kinds += map(_kind_of_optimizer, optimizer_names())
-        case "model.activation_options":
-            kinds += map(_kind_of_activation, ACTIVATIONS)
+    entries = optimizer_names() if group == "optimizer" else _ENTRIES.get(group, ())
+    kinds += [_kind_of(group, entry) for entry in entries]
     types = [_fields(kind)[name] for kind in kinds if name in _fields(kind)]
     bases = {base for each in types for base in _bases(each)} & {int, float}
     return int in bases if len(bases) == 1 else None
@@ -505,47 +503,31 @@ def _bases(kind: Any) -> Iterator[Any]:
 
 
 @cache
-def _kind_of_function(function: Callable[..., Any]) -> Any:
-    """A dataclass of a function's keyword-only parameters, with their ranges and defaults."""
-    parameters = inspect.signature(function, eval_str=True).parameters.values()
-    options = {}
-    for each in parameters:
-        if each.kind is each.KEYWORD_ONLY:
-            base, *ranges = get_args(each.annotation) or [each.annotation]
-            default = dataclasses.MISSING if each.default is each.empty else each.default
-            options[each.name] = (Annotated[(Whole if base is int else Number, *ranges)], default)
-    return _kind(options)
-
-
-@cache
-def _kind_of_optimizer(name: str) -> Any:
-    """A dataclass of the options that torch's optimiser takes beside `lr`."""
-    options = {}
-    for key, default in option_defaults(name).items():
-        options[key] = (_like(key, default), _as_float(default))
-    return _kind(options)
-
-
-@cache
-def _kind_of_activation(name: str) -> Any:
-    """A dataclass of an activation's options, with their ranges and torch's defaults."""
-    defaults = inspect.signature(ACTIVATIONS[name]).parameters
-    options = {
-        key: (
-            Annotated[str, OneOf(allowed)]
-            if isinstance(allowed, tuple)
-            else Annotated[Number, Interval(**allowed)],
-            defaults[key].default,
-        )
-        for key, allowed in ACTIVATION_OPTIONS.get(name, {}).items()
-    }
-    return _kind(options)
-
-
-def _kind(options: Mapping[str, tuple[Any, Any]]) -> Any:
+def _kind_of(group: str, name: str) -> Any:
+    """A dataclass of the options of an entry: their types and ranges, and their defaults."""
+    options: dict[str, tuple[Any, Any]] = {}
+    if group == "optimizer":  # what torch takes beside `lr`
+        for key, default in option_defaults(name).items():
+            options[key] = (_like(key, default), _as_float(default))
+    elif group == ACTIVATION:
+        defaults = inspect.signature(ACTIVATIONS[name]).parameters
+        for key, allowed in ACTIVATION_OPTIONS.get(name, {}).items():
+            default = defaults[key].default
+            if isinstance(allowed, tuple):
+                options[key] = (Annotated[str, OneOf(allowed)], default)
+            else:
+                options[key] = (Annotated[Number, Interval(**allowed)], default)
+    else:  # the keyword-only parameters of a function
+        for each in inspect.signature(_ENTRIES[group][name], eval_str=True).parameters.values():
+            if each.kind is each.KEYWORD_ONLY:
+                base, *ranges = get_args(each.annotation) or [each.annotation]
+                default = dataclasses.MISSING if each.default is each.empty else each.default
+                options[each.name] = (
+                    Annotated[(Whole if base is int else Number, *ranges)],
+                    default,
+                )
     fields = [
-        (name, hint, dataclasses.field(default=default))
-        for name, (hint, default) in options.items()
+        (key, hint, dataclasses.field(default=default)) for key, (hint, default) in options.items()
     ]
     return dataclasses.make_dataclass("Options", fields, bases=(Group,), frozen=True, kw_only=True)
 
