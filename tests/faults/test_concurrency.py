@@ -34,7 +34,7 @@ from tests.faults.records import assert_recorded_once
 
 pytestmark = pytest.mark.long
 
-NUM_PROCESSES, NUM_RUNS = 8, 8
+NUM_PROCESSES, NUM_RUNS = 8, 4
 PATIENCE_SECONDS = 600
 EXPERIMENT = "fashion-mnist"
 SMALL = (
@@ -177,7 +177,7 @@ def assert_no_lock_error(folders: Sequence[Path]) -> None:
 
 
 def test_eight_processes_on_a_fresh_database_file(crowd: Crowd) -> None:
-    """All 8 × 8 runs are recorded, each once and whole; the database is never locked."""
+    """All 8 × 4 runs are recorded, each once and whole; the database is never locked."""
     assert_all_finished(all_runs(crowd.sqlite), NUM_PROCESSES * NUM_RUNS)
     for folder in crowd.folders:
         assert_recorded_once(crowd.sqlite, folder)
@@ -185,7 +185,7 @@ def test_eight_processes_on_a_fresh_database_file(crowd: Crowd) -> None:
 
 
 def test_eight_processes_on_a_server_with_postgresql(crowd: Crowd) -> None:
-    """All 8 × 8 runs are recorded, each once, and the same as in the database file."""
+    """All 8 × 4 runs are recorded, each once, and the same as in the database file."""
     if not crowd.server:
         pytest.skip(missing())
     runs = all_runs(crowd.server)
