@@ -160,7 +160,7 @@ LAST, POINTS = (
     table(name, *map(column, ("run_uuid", "key", "value", "is_nan", "step", "timestamp")))
     for name in ("latest_metrics", "metrics")
 )
-ACTIVE = "active"
+ACTIVE, DELETED = "active", "deleted"  # stages of life, as MLflow calls them
 
 
 class Database:
@@ -180,7 +180,7 @@ class Database:
         c = EXPERIMENTS.c
         rows = self._rows(select(c.experiment_id, c.name, c.lifecycle_stage))
         return [
-            RecordedExperiment(str(number), str(name), stage != ACTIVE, frozenset(tags[number]))
+            RecordedExperiment(str(number), str(name), stage == DELETED, frozenset(tags[number]))
             for number, name, stage in rows
         ]
 
@@ -286,7 +286,7 @@ class Client:
                 RecordedExperiment(
                     str(each.experiment_id),
                     each.name,
-                    each.lifecycle_stage != ACTIVE,
+                    each.lifecycle_stage == DELETED,
                     frozenset(each.tags),
                 )
                 for each in page
