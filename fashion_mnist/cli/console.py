@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from fashion_mnist.analysis.labels import metric_name
 from fashion_mnist.config.messages import PrintableFormatter, duration
+from fashion_mnist.metrics.classification import SUMMARY_SCORES
 from fashion_mnist.metrics.confusions import absent_classes, most_confused, read_confusion
 from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.results import EARLY_STOPPING_TAG
@@ -90,10 +91,9 @@ def summarize_run(folder: RunDir, *, note: str, where: Sequence[str]) -> str:
 
 
 def _scores(metrics: dict[str, float], prefix: str) -> str:
-    names = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
     words = [
         f"{metric_name(name)} {metrics[prefix + name]:.4f}"
-        for name in names
+        for name in SUMMARY_SCORES
         if prefix + name in metrics
     ]
     return ", ".join(words) or "not evaluated: there is no validation split, and no test was asked"

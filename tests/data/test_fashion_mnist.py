@@ -51,6 +51,15 @@ def write_small(folder: Path, *, suffix: str = "", dotted: bool = False) -> None
         write_idx(folder / f"{stem}{suffix}", array)
 
 
+def write_twice(place: Path, suffix: str) -> tuple[Path, Path]:
+    """The small data set in a folder of the user's and in one of the system's."""
+    mine, system = place / "mine", place / "system"
+    for folder in (mine, system):
+        folder.mkdir()
+        write_small(folder, suffix=suffix)
+    return mine, system
+
+
 def digests_of(folder: Path) -> dict[str, str]:
     """The SHA-256 of each file's decompressed content."""
     paths = {name: find_idx(folder, name) for name in NAMES}
@@ -205,10 +214,7 @@ def test_damaged_file_of_the_user_is_set_aside_for_a_good_copy(
     tmp_path: Path, kind: str, suffix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Every kind of damage to each file is noticed; the file is kept beside, and said to be."""
-    mine, system = tmp_path / "mine", tmp_path / "system"
-    for folder in (mine, system):
-        folder.mkdir()
-        write_small(folder, suffix=suffix)
+    mine, system = write_twice(tmp_path, suffix)
     expected = digests_of(system)
     for number, name in enumerate(NAMES):
         caplog.clear()
@@ -235,10 +241,7 @@ def test_a_file_that_was_changed_on_purpose_is_an_error(
     tmp_path: Path, suffix: str, others: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is named, nothing is renamed or passed over; taken away, or named, it is in no way."""
-    mine, system = tmp_path / "mine", tmp_path / "system"
-    for folder in (mine, system):
-        folder.mkdir()
-        write_small(folder, suffix=suffix)
+    mine, system = write_twice(tmp_path, suffix)
     expected = digests_of(system)
     changed = mine / f"{TRAIN_LABELS}{suffix}"
     write_idx(changed, np.array([1, 0, 2, 1, 0], dtype=np.uint8))
