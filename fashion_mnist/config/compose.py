@@ -22,6 +22,7 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
@@ -107,14 +108,12 @@ class _Loader(ConfigLoaderImpl):
 
     def __init__(self, search_path: ConfigSearchPath) -> None:
         super().__init__(search_path)
-        self.layers: tuple[Any, ...] = ()  # of the last composition
+        self.layers: list[Any] = []  # of the files in the order in which they are merged
 
-    def _compose_config_from_defaults_list(
-        self, defaults: list[ResultDefault], repo: IConfigRepository
-    ) -> DictConfig:
-        files = [self._load_single_config(each, repo).config for each in defaults]
-        self.layers = tuple(OmegaConf.to_container(each, resolve=False) for each in files)
-        return super()._compose_config_from_defaults_list(defaults, repo)
+    def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
+        loaded = super()._load_single_config(default, repo)
+        self.layers.append(OmegaConf.to_container(loaded.config, resolve=False))
+        return loaded
 
 
 @dataclass
@@ -350,6 +349,7 @@ class Composer:
         return f"{group} must be {known}{nearest}, got {shown(value)}{advice}"
 
     def _compose(self, texts: tuple[str, ...]) -> Files:
+        self._loader.layers = []
         try:
             config = self.hydra.compose_config(
                 CONFIG_NAME, list(texts), RunMode.RUN, from_shell=False
@@ -359,7 +359,7 @@ class Composer:
             raise ConfigError([first_line(error)]) from None
         hydra = tree.pop("hydra")
         choices = _chosen(hydra["runtime"]["choices"])
-        files = Files(config, tree, choices, self._loader.layers)
+        files = Files(config, tree, choices, tuple(self._loader.layers))
         if any(source.loaded for source in self._user_folders()):
             problems = self._hydra_problems(files, hydra, texts)
             if problems:

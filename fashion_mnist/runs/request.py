@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from fashion_mnist.config.messages import ConfigError, RunError, disk_trouble
-from fashion_mnist.config.parse import size_problems
+from fashion_mnist.config.rules import size_problems
 from fashion_mnist.config.schema import Config, flatten
 from fashion_mnist.data.fashion_mnist import Dataset, load_dataset
 from fashion_mnist.runs.identity import (

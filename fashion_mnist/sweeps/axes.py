@@ -19,8 +19,8 @@ from hydra.core.override_parser.types import (
 )
 
 from fashion_mnist.analysis.labels import REPLICATE_KEYS
+from fashion_mnist.config.options import is_whole
 from fashion_mnist.config.overrides import parse_override
-from fashion_mnist.config.parse import is_whole
 
 _BARE = re.compile(r"(?!(null|true|false|nan|inf)$)[a-z_][\w./-]*", re.IGNORECASE | re.ASCII)
 _SPECIAL = re.compile(r"([\\()\[\]{}:=, \t])")

@@ -8,7 +8,7 @@ from functools import cached_property
 from fashion_mnist.analysis.labels import short_names
 from fashion_mnist.config.compose import Composed
 from fashion_mnist.config.messages import ConfigError, RunError
-from fashion_mnist.config.parse import size_problems
+from fashion_mnist.config.rules import size_problems
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.records import run_name
