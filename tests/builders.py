@@ -103,8 +103,8 @@ def train_in(
         folder = RunDir(path)
         data_split, event_log = split_data(config, dataset), EventLog(path)
         state = recover(folder, event_log)
-        members.append(Member(number, config, data_split, event_log, folder.checkpoint, state))
-    train_members(members, dataset, machine, observer)
+        members.append(Member(number, config, folder, event_log, machine, data_split, state=state))
+    train_members(members, dataset, observer)
     for member in members:
         member.event_log.close()
     return members

@@ -6,14 +6,21 @@ Each is None where there is nothing to draw. Lengths are points.
 from __future__ import annotations  # matplotlib is imported when something is drawn
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fashion_mnist.analysis.effects import main_effects
-from fashion_mnist.analysis.labels import ABSENT, lower_is_better, metric_name, short_names
+from fashion_mnist.analysis.labels import (
+    ABSENT,
+    lower_is_better,
+    metric_name,
+    metric_text,
+    short_names,
+)
 from fashion_mnist.analysis.leaderboard import Leaderboard
 from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.plots.drawing import BLUE, FAINT, INK, PALE, inks_on
@@ -225,19 +232,25 @@ def heat_map_chart(board: Leaderboard, shares: Mapping[str, float]) -> Figure | 
         name_axes(figure.axes[0], names[along], metric_name(board.score))
         return figure
     colors = darker_is_better([*means.values()], lower_is_better=lower_is_better(board.score))
+    text = partial(metric_text, board.score)
     if max(sizes) <= MOST_LABELLED:
-        figure = _heat_map(means, scales, colors, title, f"The darker the better; {note}")
+        figure = _heat_map(means, scales, colors, text, title, f"The darker the better; {note}")
     else:
         caption = "The darker the better; a dot for each pair of values"
         is_lower = lower_is_better(board.score)
         ordered = dict(sorted(means.items(), key=lambda item: item[1], reverse=is_lower))
-        figure = _scatter(ordered, scales, colors, title, caption)
+        figure = _scatter(ordered, scales, colors, text, title, caption)
     name_axes(figure.axes[0], first, second)
     return figure
 
 
 def _heat_map(
-    means: Means, scales: tuple[Scale, Scale], colors: Mapping[str, Any], title: str, caption: str
+    means: Means,
+    scales: tuple[Scale, Scale],
+    colors: Mapping[str, Any],
+    text: Callable[[float], str],
+    title: str,
+    caption: str,
 ) -> Figure:
     """A cell for each pair of values, with the mean in it; empty where there is no score."""
     columns, rows = scales[0].values, scales[1].values
@@ -256,7 +269,7 @@ def _heat_map(
     inks = inks_on(mesh.to_rgba(np.array(list(means.values())))[:, :3])
     for ((first, second), mean), ink in zip(means.items(), inks.tolist(), strict=True):
         place = columns.index(first) + 0.5, rows.index(second) + 0.5
-        axes.text(*place, f"{mean:.4f}", color=ink, fontsize=10, ha="center", va="center_baseline")
+        axes.text(*place, text(mean), color=ink, fontsize=10, ha="center", va="center_baseline")
     text_ticks_below(axes, ticks)
     axes.set_yticks([number + 0.5 for number in range(len(rows))], labels)
     axes.tick_params("y", labelsize=9, labelcolor=INK)
@@ -265,7 +278,12 @@ def _heat_map(
 
 
 def _scatter(
-    means: Means, scales: tuple[Scale, Scale], colors: Mapping[str, Any], title: str, caption: str
+    means: Means,
+    scales: tuple[Scale, Scale],
+    colors: Mapping[str, Any],
+    text: Callable[[float], str],
+    title: str,
+    caption: str,
 ) -> Figure:
     """A dot for each pair of values, its colour the mean, the last on top: for many values."""
     ticks, (width, height) = _ticks(scales[0]), (556, 260)
@@ -279,12 +297,13 @@ def _scatter(
         x, y, s=70, c=scores, edgecolors="#8c8c8c", linewidths=0.6, zorder=3, **colors
     )
     place = axes.inset_axes((1 + 10 / width, 0, 8 / width, 1))
-    key = figure.colorbar(dots, place, ticks=[min(scores), max(scores)], format="%.4f")
+    key, ends = figure.colorbar(dots, place), [min(scores), max(scores)]
+    key.set_ticks(ends, labels=[text(end) for end in ends])
     key.outline.set_visible(False)
     axes.set(xlim=scales[0].ends, ylim=scales[1].ends)
     text_ticks_below(axes, ticks)
     beside = apart(_ticks(scales[1]), height / scales[1].length, 10)
-    axes.set_yticks([y for y, _ in beside], [shortened(text, TICK_SIZE, 66) for _, text in beside])
+    axes.set_yticks([y for y, _ in beside], [shortened(word, TICK_SIZE, 66) for _, word in beside])
     return figure
 
 

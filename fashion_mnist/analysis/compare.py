@@ -356,12 +356,12 @@ def write_comparison(
     pictures = {folder / f"{name}.png": own for name, own in _draw(comparison, images).items()}
     for path, drawn in pictures.items():
         write_png(drawn, path)
-    page, figures = folder / PAGE, folder / "comparison.json"
+    page, content = folder / PAGE, folder / "comparison.json"
     with replacing(page) as beside:
         beside.write_text(comparison_page(comparison, list(pictures), remark), encoding="utf-8")
-    with replacing(figures) as beside:
+    with replacing(content) as beside:
         beside.write_text(json.dumps(comparison.as_json(), indent=1), encoding="utf-8")
-    return [page, figures, *pictures]
+    return [page, content, *pictures]
 
 
 def comparison_page(comparison: ComparedNetworks, pictures: Sequence[Path], remark: str) -> str:

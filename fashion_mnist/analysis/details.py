@@ -145,11 +145,11 @@ def in_short(first: RecordedRun, second: RecordedRun) -> str:
 
 
 def _results(run: RecordedRun) -> dict[str, Value]:
-    figures: dict[str, Value] = {
+    metrics: dict[str, Value] = {
         key: value for key, value in run.metrics.items() if key.startswith(RESULTS)
     }
     weights = {WEIGHTS_TAG: run.tags[WEIGHTS_TAG]} if WEIGHTS_TAG in run.tags else {}
-    return {"status": run.status, **figures, **weights}
+    return {"status": run.status, **metrics, **weights}
 
 
 def _are_equal(first: Value, second: Value) -> bool:

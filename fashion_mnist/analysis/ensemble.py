@@ -211,8 +211,8 @@ def score_ensemble(
         # of other data in the folder it has no part: members are chosen on their own data
         place = folder if images.name in SPLITS else None
         chosen_on = read_images(runs[0], names, wanted=VALIDATION, folder=place)
-        said = [_predictions(store, run, chosen_on) for run in runs]
-        steps = select_greedily(_probabilities(said), chosen_on.labels)
+        predictions = [_predictions(store, run, chosen_on) for run in runs]
+        steps = select_greedily(_probabilities(predictions), chosen_on.labels)
     weights = weights_of(steps, len(runs)) if greedy else [1] * len(runs)
     if {each.probabilities.shape[1] for each in alone} != {len(names)}:
         raise ValueError(f"an ensemble's networks must know the same {len(names)} classes")
@@ -243,8 +243,8 @@ def _predictions(store: Reader, run: RecordedRun, images: LabelledImages) -> Pre
             if stored.split_sha256 == images.sha256 and np.array_equal(stored.labels, labels):
                 return stored
     model, _ = load_network(store, run)
-    said = model.probabilities(images.images)
-    return Predictions(said.numpy(), labels, images.sha256)
+    probabilities = model.probabilities(images.images)
+    return Predictions(probabilities.numpy(), labels, images.sha256)
 
 
 def _probabilities(predictions: Sequence[Predictions]) -> list[Tensor]:

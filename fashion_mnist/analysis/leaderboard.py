@@ -293,8 +293,8 @@ class Leaderboard:
         runs, settings = self.num_tested
         read = f"{plural(settings, 'setting')} ({plural(runs, 'run')})"
         many = "; the more often, the less it says" if settings > 1 else ""
-        said = f"In this experiment the test set was read for {read}{many}."
-        return [*lines, said if runs else "The test set was not read in this experiment."]
+        words = f"In this experiment the test set was read for {read}{many}."
+        return [*lines, words if runs else "The test set was not read in this experiment."]
 
     def as_json(self) -> dict[str, Any]:
         """What is shown, as plain values."""

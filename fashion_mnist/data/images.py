@@ -27,6 +27,7 @@ WHITE = 255
 TOLERANCE = 0.05 * WHITE  # pixels that differ less from the background are background: Xiao et al.
 MOST_PIXELS = 50_000_000  # of one image, or of all in a file of arrays
 DEEP_WHITE = 65535  # of 16 bits
+ORIENTATION, TURNED = 0x0112, range(2, 9)  # a tag of EXIF, and its values but for upright
 KINDS = "PNG, JPEG, NumPy's .npy or .npz, IDX (plain or .gz)"
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey: ITU-R BT.601, as Pillow has it
 # what Pillow, NumPy and zipfile raise for content that is damaged or malicious
@@ -114,7 +115,8 @@ def _read_png_or_jpeg(path: Path, _: tuple[int, int]) -> ImageFile:
             with Image.open(path, formats=("PNG", "JPEG")) as opened:
                 _check_size(path, opened.size[::-1])
                 upright = ImageOps.exif_transpose(opened)
-                turned = ("rotated by its EXIF orientation",) if opened.size != upright.size else ()
+                is_turned = opened.getexif().get(ORIENTATION) in TURNED
+                turned = ("turned by its EXIF orientation",) if is_turned else ()
                 pixels, steps = _grey(upright)
         except Image.DecompressionBombError as error:
             raise DataError(f"{path}: must have at most {MOST_PIXELS:,} pixels: {error}") from error

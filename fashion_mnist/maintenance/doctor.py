@@ -201,10 +201,10 @@ def _database_problem(path: Path) -> str:
     """What sqlite finds wrong with the file; empty for nothing. Raises what it cannot say."""
     name = f"file:{quote(str(path))}?mode=rw"
     with closing(sqlite3.connect(name, uri=True, timeout=BUSY_SECONDS)) as database:
-        [said] = next(database.execute("PRAGMA quick_check(1)"))
+        [answer] = next(database.execute("PRAGMA quick_check(1)"))
         database.execute("BEGIN IMMEDIATE")  # as a writer does
         database.execute("ROLLBACK")
-    return "" if said == "ok" else str(said)
+    return "" if answer == "ok" else str(answer)
 
 
 def _unusable(path: Path, error: Exception) -> Finding:

@@ -52,10 +52,15 @@ class SplitResult:
         Args:
             sha256: of the split.
         """
-        said, labels = (
+        probabilities, labels = (
             own[0].cpu().numpy() for own in (evaluation.probabilities, evaluation.labels)
         )
-        return cls(name, Predictions(said, labels, sha256), float(evaluation.loss[0]), images.cpu())
+        return cls(
+            name,
+            Predictions(probabilities, labels, sha256),
+            float(evaluation.loss[0]),
+            images.cpu(),
+        )
 
     @property
     def title(self) -> str:

@@ -2,9 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,6 +12,8 @@ from fashion_mnist.config.messages import first_line_of
 from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.event_log import EventLog
+from fashion_mnist.runs.request import Extra
+from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.stacks import DataSplit, build_stack, validation_index
 from fashion_mnist.training.checkpoint import save_state
@@ -29,9 +30,11 @@ class Member:
 
     number: int  # among those that it is trained with
     config: Config
-    data_split: DataSplit
+    folder: RunDir
     event_log: EventLog
-    checkpoint: Path
+    machine: Machine  # that it is, or was, begun on
+    data_split: DataSplit
+    extras: Collection[Extra] = ()  # to be recorded once it is finished
     state: TrainingState | None = None
     weights: dict[str, Tensor] | None = None
     divergence: Divergence | None = None
@@ -105,7 +108,7 @@ class Member:
         """
         try:
             if self.state is not None and self.saved_epoch != self.epoch:
-                save_state(self.checkpoint, self.state)
+                save_state(self.folder.checkpoint, self.state)
                 self.saved_epoch = self.epoch
         except OSError as error:
             words = "no checkpoint after epoch %d, training goes on without: %s: %s"
@@ -139,16 +142,14 @@ class Observer:
     gives_up: Callable[[int, int, HistoryRow], bool] = lambda _number, _epoch, _row: False
 
 
-def train_what_can_be(
-    members: Sequence[Member], dataset: Dataset, machine: Machine, observer: Observer
-) -> None:
+def train_what_can_be(members: Sequence[Member], dataset: Dataset, observer: Observer) -> None:
     """Train members; where that fails, each half by itself, so that only the culprit fails.
 
     What does not fit the memory becomes smaller stacks in the same way. A full disk
     fails every run of the stack with the same error.
     """
     try:
-        train_members(members, dataset, machine, observer)
+        train_members(members, dataset, observer)
         return
     except StopRequested:
         raise
@@ -161,10 +162,10 @@ def train_what_can_be(
                 member.failure = error
             return
         log.info("%d runs failed together (%s): trying parts", len(left), first_line_of(error))
-    if machine.device == "cuda":  # only now: the error held the stack's tensors
+    if left[0].machine.device == "cuda":  # only now: the error held the stack's tensors
         torch.cuda.empty_cache()
     for part in _parts(left):
-        train_what_can_be(part, dataset, machine, observer)
+        train_what_can_be(part, dataset, observer)
 
 
 def _parts(members: Sequence[Member]) -> list[list[Member]]:
@@ -175,21 +176,19 @@ def _parts(members: Sequence[Member]) -> list[list[Member]]:
     return [ordered[:middle], ordered[middle:]]
 
 
-def train_members(
-    members: Sequence[Member], dataset: Dataset, machine: Machine, observer: Observer
-) -> None:
-    """Train members of one stack until all are done; dataset is on the machine's device.
+def train_members(members: Sequence[Member], dataset: Dataset, observer: Observer) -> None:
+    """Train members of one stack until all are done; dataset is on their machine's device.
 
     Whenever one is done the rest go on as a smaller stack, from their states.
     """
     while active := [member for member in members if not member.is_done]:
-        _train_until_one_is_done(active, dataset, machine, observer)
+        _train_until_one_is_done(active, dataset, observer)
 
 
 def _train_until_one_is_done(
-    members: Sequence[Member], dataset: Dataset, machine: Machine, observer: Observer
+    members: Sequence[Member], dataset: Dataset, observer: Observer
 ) -> None:
-    data_splits = [member.data_split for member in members]
+    machine, data_splits = members[0].machine, [member.data_split for member in members]
     stack = build_stack([member.config for member in members], data_splits, dataset, machine)
     for r, member in enumerate(members):
         if member.state is not None:

@@ -20,11 +20,7 @@ from fashion_mnist.runs.markdown import plain
 from fashion_mnist.runs.members import Member
 from fashion_mnist.runs.records import record_dataset
 from fashion_mnist.runs.request import Extra
-from fashion_mnist.runs.run_dir import RunDir
-from fashion_mnist.runs.stacks import (
-    DataSplit,
-    build_architecture,
-)
+from fashion_mnist.runs.stacks import DataSplit, build_architecture
 from fashion_mnist.training.checkpoint import Model, save_model, tensors_sha256
 from fashion_mnist.training.device import Machine
 from fashion_mnist.training.stack import HistoryRow
@@ -120,7 +116,7 @@ class TrainedRun:
             evaluation = self.model.evaluate(images, labels, index=index)
             return SplitResult.of(name, evaluation, pictures, sha256)
         augmentation = self.config.data.augment
-        said = self.model.mean_probabilities(
+        probabilities = self.model.mean_probabilities(
             copies(
                 images[index],
                 image_shape=data.image_shape,
@@ -128,7 +124,7 @@ class TrainedRun:
                 shift=min(augmentation.shift, MOST_SHIFT),
             )
         )
-        predictions = Predictions(said.cpu().numpy(), labels[index].cpu().numpy(), sha256)
+        predictions = Predictions(probabilities.cpu().numpy(), labels[index].cpu().numpy(), sha256)
         loss = predictions.metrics["nll"]  # there are no logits of a mean
         return SplitResult(f"{name}_tta", predictions, loss, pictures.cpu())
 
@@ -149,13 +145,7 @@ def describe(result: SplitResult, class_names: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def finish_member(
-    member: Member,
-    folder: RunDir,
-    dataset: Dataset,
-    machine: Machine,
-    extras: Collection[Extra],
-) -> None:
+def finish_member(member: Member, dataset: Dataset) -> None:
     """Record what became of a run that is done.
 
     Its checkpoints are given up last, and kept where a search gave up the run: it can be gone on
@@ -169,23 +159,17 @@ def finish_member(
         event_log.status("KILLED")
         return
     if member.weights is not None:
-        trained = _save(member, member.weights, folder, dataset, machine)
+        trained = _save(member, member.weights, dataset)
         trained.record_validation(event_log)
-        trained.record_extras(event_log, extras, member.history, folder.model.name)
+        trained.record_extras(event_log, member.extras, member.history, member.folder.model.name)
         event_log.status("FINISHED")
     else:
         event_log.tags({FAILURE_TAG: _why(member)})
         event_log.status("FAILED")
-    folder.remove_checkpoints()
+    member.folder.remove_checkpoints()
 
 
-def _save(
-    member: Member,
-    weights: dict[str, torch.Tensor],
-    folder: RunDir,
-    dataset: Dataset,
-    machine: Machine,
-) -> TrainedRun:
+def _save(member: Member, weights: dict[str, torch.Tensor], dataset: Dataset) -> TrainedRun:
     """Write the network to its file, and say whose weights these are."""
     model = Model(
         architecture=build_architecture(member.config, dataset),
@@ -195,13 +179,13 @@ def _save(
         mean=member.data_split.mean,
         std=member.data_split.std,
     )
-    save_model(folder.model, model)
+    save_model(member.folder.model, model)
     member.event_log.tags({"weights_sha256": tensors_sha256(weights)})
     if member.config.training.early_stopping.metric is not None:
         member.event_log.tags({EARLY_STOPPING_TAG: _which_epoch(member)})
     size = num_parameters(model.architecture)
     member.event_log.metrics(0, {"final/epoch": member.final_epoch, "parameters": size})
-    return TrainedRun(member.config, model, dataset, member.data_split, machine)
+    return TrainedRun(member.config, model, dataset, member.data_split, member.machine)
 
 
 def _which_epoch(member: Member) -> str:

@@ -148,9 +148,9 @@ def recover(run_dir: RunDir, event_log: EventLog) -> TrainingState | None:
             damages.append(f"{error} (kept as {set_aside(path).name})")
     if damages:
         place = f"epoch {state.epoch}" if state else "its beginning"
-        said = f"{'; '.join(damages)}; the run goes back to {place}"
-        log.warning(said)
-        event_log.tags({RECOVERY_TAG: said})
+        words = f"{'; '.join(damages)}; the run goes back to {place}"
+        log.warning(words)
+        event_log.tags({RECOVERY_TAG: words})
     elif state is None and event_log.state.history():
         log.info("there is no checkpoint of this run: it begins again")
     for row in state.history if state else ():

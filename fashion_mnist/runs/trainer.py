@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -50,16 +50,6 @@ from fashion_mnist.training.device import Machine, process_tags
 log = logging.getLogger("fashion_mnist")
 
 
-@dataclass
-class _Begun:
-    """A run that is to be trained, whose event log is open."""
-
-    request: Request
-    machine: Machine
-    result: RequestResult
-    member: Member
-
-
 def train(
     requests: Sequence[Request],
     dataset: Dataset,
@@ -94,7 +84,7 @@ def train(
     found = folders or [find_run(each, identify(each.config, dataset)) for each in requests]
     results = [RequestResult(folder) for folder in found]
     with ExitStack() as held:
-        begun = []
+        members = []
         for number, (request, result) in enumerate(zip(requests, results, strict=True)):
             try:
                 if is_recorded(request, result.folder, result.folder.state(), parent):
@@ -106,15 +96,17 @@ def train(
                 if result.was_known:
                     _extend(request, result.folder, event_log, own, dataset)
                 else:
-                    member = _prepare(request, result.folder, event_log, own, dataset, number)
-                    begun.append(_Begun(request, own, result, member))
+                    member = _prepare(number, request, result.folder, event_log, own, dataset)
+                    members.append(member)
             except Exception as error:  # the boundary, as where a run ends: the others go on
                 log.debug("a run could not be begun, or recorded further", exc_info=True)
                 result.error = as_run_error(error)
         if start_uploader is not None:
             for output_dir in _output_dirs(requests, results):
                 start_uploader(output_dir)
-        _train_stacks(begun, dataset, observer)
+        _train_stacks(members, dataset, observer)
+        for member in members:
+            results[member.number].error = member.failure
     return results
 
 
@@ -203,12 +195,12 @@ def _extend(
 
 
 def _prepare(
+    number: int,
     request: Request,
     folder: RunDir,
     event_log: EventLog,
     machine: Machine,
     dataset: Dataset,
-    number: int,
 ) -> Member:
     """Read where the run stands, and say that it begins or goes on."""
     config = request.config
@@ -240,29 +232,29 @@ def _prepare(
     event_log.status("RUNNING")
     if state is not None:
         log.info("going on after epoch %d of %d", state.epoch, config.training.epochs)
-    return Member(number, config, data_split, event_log, folder.checkpoint, state)
+    return Member(number, config, folder, event_log, machine, data_split, request.extras, state)
 
 
-def _train_stacks(runs: Sequence[_Begun], dataset: Dataset, observer: Observer) -> None:
+def _train_stacks(members: Sequence[Member], dataset: Dataset, observer: Observer) -> None:
     """Train one stack after the other; a request to stop saves what is to be gone on with."""
-    ordered = sorted(runs, key=_stack_of)
+    ordered = sorted(members, key=_stack_of)
     try:
         for _, stack in groupby(ordered, key=_stack_of):
             _train_stack(list(stack), dataset, observer)
     except StopRequested:
-        for run in ordered:
-            if run.member.event_log.last_status == "RUNNING":
-                _keep(run)
+        for member in ordered:
+            if member.event_log.last_status == "RUNNING":
+                _keep(member)
         raise
 
 
-def _stack_of(run: _Begun) -> tuple[str, int]:
-    return stack_key(run.request.config, run.machine), run.member.epoch
+def _stack_of(member: Member) -> tuple[str, int]:
+    return stack_key(member.config, member.machine), member.epoch
 
 
-def _train_stack(runs: Sequence[_Begun], dataset: Dataset, observer: Observer) -> None:
+def _train_stack(members: Sequence[Member], dataset: Dataset, observer: Observer) -> None:
     """Train runs of one stack and record what came of each."""
-    machine, members = runs[0].machine, [run.member for run in runs]
+    machine = members[0].machine
     torch.set_num_threads(machine.threads)
     dataset = dataset.to(machine.device)
     for member in members:
@@ -271,45 +263,35 @@ def _train_stack(runs: Sequence[_Begun], dataset: Dataset, observer: Observer) -
         except OSError as error:
             member.failure = error
     try:
-        train_what_can_be(members, dataset, machine, observer)
+        train_what_can_be(members, dataset, observer)
     except StopRequested:
-        _finish([run for run in runs if run.member.is_done], dataset, observer)
+        _finish([member for member in members if member.is_done], dataset, observer)
         raise
-    _finish(runs, dataset, observer)
+    _finish(members, dataset, observer)
 
 
-def _keep(run: _Begun) -> None:
+def _keep(member: Member) -> None:
     """Save a run that is to be gone on with."""
     try:
-        run.member.save()
-        run.member.event_log.status("KILLED")
+        member.save()
+        member.event_log.status("KILLED")
     except OSError as error:
         log.error("%s", as_run_error(error))
 
 
-def _finish(runs: Sequence[_Begun], dataset: Dataset, observer: Observer) -> None:
-    for run in runs:
-        if run.member.weights is not None:
+def _finish(members: Sequence[Member], dataset: Dataset, observer: Observer) -> None:
+    for member in members:
+        if member.weights is not None:
             observer.check_for_stop()  # for its pictures take their time
-        failure = run.member.failure
         try:
-            if isinstance(failure, OSError):  # what it learned before that may yet be kept
-                run.member.save()
-                raise failure
-            finish_member(
-                run.member,
-                run.result.folder,
-                dataset,
-                run.machine,
-                run.request.extras,
-            )
+            if isinstance(member.failure, OSError):  # what it learned before that may yet be kept
+                member.save()
+                raise member.failure
+            finish_member(member, dataset)
         except Exception as error:  # the boundary: a run that cannot be recorded, or drawn
             # nothing is wrong with its training: it stays to be gone on with
             log.debug("a run could not be recorded", exc_info=True)
-            run.result.error = as_run_error(error)
-            event_log = run.member.event_log
-            if event_log.last_status == "RUNNING":  # else only what follows an end has failed
+            member.failure = as_run_error(error)
+            if member.event_log.last_status == "RUNNING":  # else what follows an end has failed
                 with suppress(OSError):
-                    event_log.status("KILLED")
-        else:
-            run.result.error = failure
+                    member.event_log.status("KILLED")

@@ -135,8 +135,8 @@ def _digest(result: SweepResult, command: str) -> str:
     digest = sha256(f"{code_tags()['code_sha256']} {command} {result.sweep.settings!r}".encode())
     for run in result.results:
         # a run's history says nothing new while its length and its last metrics are the same
-        said = run.number, run.folder, run.status, run.failure, len(run.history), run.metrics
-        digest.update(repr((said, run.values, run.pruned_at, run.command)).encode())
+        content = run.number, run.folder, run.status, run.failure, len(run.history), run.metrics
+        digest.update(repr((content, run.values, run.pruned_at, run.command)).encode())
     return digest.hexdigest()
 
 

@@ -127,8 +127,8 @@ def _ask_server(uri: str, timeout_seconds: float, for_writing: bool) -> str | No
         knows_us_not = for_writing and not any(os.environ.get(way) for way in _OTHER_LOGINS)
         return refusal(uri) if knows_us_not else None
     with suppress(ValueError, RecursionError):
-        said = json.loads(content)
-        if isinstance(said, dict) and {"experiment", "error_code"} & said.keys():
+        answer = json.loads(content)
+        if isinstance(answer, dict) and {"experiment", "error_code"} & answer.keys():
             return None
     raise OSError(f"HTTP status {status}, and not as MLflow answers")
 

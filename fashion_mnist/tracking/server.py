@@ -128,8 +128,8 @@ def _make_database(uri: str, environment: Mapping[str, str]) -> None:
     command = [sys.executable, "-P", "-c", make, uri]
     done = subprocess.run(command, env=dict(environment), capture_output=True, text=True)
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"a process ended with {done.returncode}"]
-        raise OSError(f"{uri} cannot be made: {said[-1]}")
+        output = done.stderr.strip().splitlines() or [f"a process ended with {done.returncode}"]
+        raise OSError(f"{uri} cannot be made: {output[-1]}")
 
 
 @contextmanager

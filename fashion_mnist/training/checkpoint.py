@@ -85,8 +85,8 @@ class Model:
 
     def mean_probabilities(self, copies: Sequence[Tensor]) -> Tensor:
         """The mean of what it says of several copies of the same images, float32 `[N, C]`."""
-        said = torch.stack([self.probabilities(each) for each in copies])
-        return said.double().mean(0).float()
+        probabilities = torch.stack([self.probabilities(each) for each in copies])
+        return probabilities.double().mean(0).float()
 
 
 def save_state(path: Path, state: TrainingState) -> None:

@@ -86,21 +86,21 @@ def pretend_trained(overrides: Sequence[str], config_dir: str) -> None:
             for epoch in range(1, NUM_EPOCHS + 1)
         ]
         final = {"final/val_accuracy": score, "final/val_loss": 1 - score, "parameters": 6370}
-        said: list[tuple[str, dict[str, Any]]] = [
+        events: list[tuple[str, dict[str, Any]]] = [
             ("log", {"id": uuid.uuid4().hex, "format": FORMAT}),
             ("start", {"name": f"run {number}", "params": parameters, "tags": tags}),
             *(("metrics", epoch) for epoch in epochs),
             ("metrics", {"step": 0, "values": {"final/epoch": NUM_EPOCHS, **final}}),
             ("status", {"status": "FINISHED"}),
         ]
-        write_log(folder, [{"kind": kind, "time": 1, **words} for kind, words in said])
+        write_log(folder, [{"kind": kind, "time": 1, **words} for kind, words in events])
 
 
-def write_log(folder: Path, said: Iterable[Row]) -> None:
+def write_log(folder: Path, events: Iterable[Row]) -> None:
     """At once: an event log of its own waits for the disk at each status."""
     mark, lines = START, []
-    for words in said:
-        entry, line = make_event(words, mark)
+    for event in events:
+        entry, line = make_event(event, mark)
         mark = entry.mark
         lines.append(line)
     (folder / LOG_FILE).write_bytes(b"".join(lines))
@@ -114,8 +114,8 @@ def copy_run(template: Path, folder: Path, uri: str) -> None:
     (folder / "events.seal.json").unlink()
     copies = []
     for entry in read_events(template):
-        said = {"kind": entry.kind, "time": entry.time_ms, **entry.content}
-        said |= {"id": uuid.uuid4().hex} if entry.kind == "log" else {}
-        said |= {"uri": uri} if entry.kind == "destination" else {}
-        copies.append(said)
+        event = {"kind": entry.kind, "time": entry.time_ms, **entry.content}
+        event |= {"id": uuid.uuid4().hex} if entry.kind == "log" else {}
+        event |= {"uri": uri} if entry.kind == "destination" else {}
+        copies.append(event)
     write_log(folder, copies)

@@ -90,7 +90,7 @@ def undisturbed(launcher: str, words: Sequence[str], folder: Path) -> tuple[floa
 
 
 def disturbed(launcher: str, words: Sequence[str], folder: Path) -> dict[str, str]:
-    """The weights of the finished runs of a sweep, of which somebody is killed in the middle."""
+    """The weights of the finished runs of a sweep, of which one process is killed in the middle."""
     with cluster_for(launcher) as cluster:
         process = start(launcher, words, folder, cluster)
         while len(finished(folder)) < 8 and process.poll() is None:
@@ -115,12 +115,12 @@ def start(
 def end(process: subprocess.Popen[bytes], folder: Path) -> None:
     """Wait for it."""
     if process.wait():
-        said = (folder / "output.txt").read_text(encoding="utf-8")
-        raise SystemExit(f"ended with {process.returncode}: {said}")
+        output = (folder / "output.txt").read_text(encoding="utf-8")
+        raise SystemExit(f"ended with {process.returncode}: {output}")
 
 
 def kill(process: subprocess.Popen[bytes], victims: Callable[[], list[psutil.Process]]) -> str:
-    """`kill -9` of somebody who trains; who it was."""
+    """`kill -9` of a process that trains; its name and id."""
     while process.poll() is None:
         found = victims()
         names = [f"{each.name()} ({each.pid})" for each in found if each.is_running()]
@@ -129,7 +129,7 @@ def kill(process: subprocess.Popen[bytes], victims: Callable[[], list[psutil.Pro
         if found:
             return ", ".join(names)
         time.sleep(0.05)
-    raise SystemExit("the sweep was over before anybody could be killed")
+    raise SystemExit("the sweep was over before any process could be killed")
 
 
 def node_victims(cluster: Any) -> list[psutil.Process]:

@@ -5,7 +5,7 @@
     python scripts/benchmarks/kill_runs.py --kills 100 --seed 7  # other moments
 
 `kill -9` hits runs, sweeps with their workers and searches, and the uploaders of their records.
-After every round of them each run must have the weights and figures of an undisturbed one, and
+After every round of them each run must have the weights and metrics of an undisturbed one, and
 MLflow must have all of it once. It ends with exit status 1 at the first discrepancy, and leaves
 the folder where that can be seen.
 """

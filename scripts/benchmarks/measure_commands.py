@@ -15,10 +15,12 @@ CLASSIC = Path(__file__).with_name("classic_hydra.py")
 FEWEST_CLASSIC_RUNS = 4  # of the classic script, whose runs come one after the other
 FP32 = "training.precision=fp32"
 RATES = ["5e-4", "1e-3", "2e-3", "4e-3"]
-GRIDS = {  # a network and epochs
-    "784-64-10": ("[64]", 2),
-    "784-128-64-10": ("[128,64]", 5),
-    "784-512-256-10": ("[512,256]", 5),
+GRIDS = {  # hidden layers, normalization, epochs
+    "784-64-10": ("[64]", "none", 2),
+    "784-128-64-10": ("[128,64]", "none", 5),
+    "784-512-256-10": ("[512,256]", "none", 5),
+    "784-64-10, batch norm": ("[64]", "batch", 2),
+    "784-128-64-10, batch norm": ("[128,64]", "batch", 5),
 }
 
 
@@ -26,27 +28,34 @@ def measure_grids(rounds: int, num_runs: int, grids: Sequence[str]) -> Table:
     """Whole sweeps, every run in a fresh MLflow store, with each launcher that is installed.
 
     The classic script is given four runs, one of each learning rate, and its time multiplied: its
-    runs come one after the other, each as long as the first.
+    runs come one after the other, each as long as the first. It has no batch normalization.
     """
-    launchers = {"stacked": ["hydra/launcher=stacked"], "basic": ["hydra/launcher=basic"]}
+    launchers = {  # the script computes in fp32 too
+        "stacked": ["hydra/launcher=stacked", FP32],
+        "stacked, precision=auto": ["hydra/launcher=stacked"],
+        "basic": ["hydra/launcher=basic", FP32],
+    }
     if find_spec("hydra_plugins.hydra_joblib_launcher"):
-        launchers["joblib, 2 jobs"] = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+        launchers["joblib, 2 jobs"] = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", FP32]
     rows = []
     for grid in grids:
-        sizes, epochs = GRIDS[grid]
-        # the script computes in fp32 too, and has as many images
-        words = [f"model.hidden_sizes={sizes}", f"training.epochs={epochs}", FP32]
+        sizes, normalization, epochs = GRIDS[grid]
+        words = [f"model.hidden_sizes={sizes}", f"training.epochs={epochs}"]
+        words.append(f"model.normalization={normalization}")
         axes = [f"optimizer.lr={','.join(RATES)}", f"seed=range({num_runs // len(RATES)})"]
         subjects = {
             name: ["train", "-m", *words, *axes, *launcher] for name, launcher in launchers.items()
         }
-        seconds: dict[str, list[float]] = {name: [] for name in [*subjects, "classic script"]}
+        is_classic = normalization == "none"
+        names = [*subjects, *(["classic script"] if is_classic else [])]
+        seconds: dict[str, list[float]] = {name: [] for name in names}
         for _ in range(rounds):  # none is thrown away: each begins in an empty folder anyway
             for name, command in subjects.items():
                 with tempfile.TemporaryDirectory() as folder:
                     seconds[name].append(seconds_of(whole_command(folder, [FMNIST, *command])))
-            each = classic_seconds(sizes, epochs) / FEWEST_CLASSIC_RUNS
-            seconds["classic script"].append(num_runs * each)
+            if is_classic:
+                each = classic_seconds(sizes, epochs) / FEWEST_CLASSIC_RUNS
+                seconds["classic script"].append(num_runs * each)
         what = f"{num_runs} runs of {grid}, {epochs} epochs"
         rows += [
             [what, name, spread(own, 0), ratio(own, seconds["stacked"])]

@@ -166,9 +166,9 @@ def measure_clients(clients: Sequence[int], workers: Sequence[int], store: str) 
                 for count in clients:
                     crowd = Crowd(Path(f"{number}-{count}"), count)
                     crowd.write(partial(copy_run, template, uri=address))
-                    told = crowd.send(pid)
-                    rows.append([str(number), str(count), *told.cells()])
-                    print(rows[-1], told.reasons, flush=True)
+                    sent = crowd.send(pid)
+                    rows.append([str(number), str(count), *sent.cells()])
+                    print(rows[-1], sent.reasons, flush=True)
     return Table([*head, "longest, s", "core s a run: server", "clients"], rows)
 
 

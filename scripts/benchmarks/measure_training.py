@@ -214,9 +214,11 @@ def measure_memory(rounds: int) -> Table:
     """What a stack holds, as a sweep's preflight says it and as a process grows."""
     rows = []
     for size in (16, 64):
-        said, grown = ([in_a_process(f, size) for _ in range(rounds)] for f in (bytes_said, growth))
-        cells = [spread([value / 2**20 for value in values], 0) for values in (said, grown)]
-        rows.append([f"{size} × 784-128-64-10", *cells, ratio(said, grown, 2)])
+        predicted, grown = (
+            [in_a_process(f, size) for _ in range(rounds)] for f in (predicted_bytes, growth)
+        )
+        cells = [spread([value / 2**20 for value in values], 0) for values in (predicted, grown)]
+        rows.append([f"{size} × 784-128-64-10", *cells, ratio(predicted, grown, 2)])
     return Table(["stack", "MiB as preflight says", "MiB that the process grew", "ratio"], rows)
 
 
@@ -226,7 +228,7 @@ def in_a_process(function: Callable[[int], float], size: int) -> float:
         return pool.submit(function, size).result()
 
 
-def bytes_said(size: int) -> float:
+def predicted_bytes(size: int) -> float:
     """What a benchmark of a stack of that many runs says of it."""
     configs, data_splits, dataset = small_runs(size)
     machine = Machine("cpu", "fp32", physical_cores())

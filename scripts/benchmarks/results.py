@@ -80,7 +80,7 @@ class Result:
     num_images: int  # that it was trained on
 
     @cached_property
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Its scores on the validation split, and on the test set where it was read."""
         return self.folder.metrics()
 
@@ -141,15 +141,17 @@ def recipes_table(folder: Path, recipes: Sequence[str], num_seeds: int, dataset:
         if set(names) <= set(results):
             members = list(chain.from_iterable(results[name] for name in names))
             label = f"the {len(members)} networks of {' and '.join(f'`{name}`' for name in names)}"
-            said = [own.test_probabilities for own in members]
-            rows.append(ensemble_row(f"{label}, averaged", members, said, dataset))
+            probabilities = [own.test_probabilities for own in members]
+            rows.append(ensemble_row(f"{label}, averaged", members, probabilities, dataset))
     if OVER_COPIES in results:
         members = results[OVER_COPIES]
-        said = [own.test_probabilities_over_copies for own in members]
+        probabilities = [own.test_probabilities_over_copies for own in members]
         label = f"`{OVER_COPIES}`, each averaged over copies of the image"
-        validation = percent([own.figures["final/val_tta_accuracy"] for own in members])
-        rows.append([label, "", validation, *scores_of(said, dataset), "", ""])
-        rows.append(ensemble_row(f"{label}, and all {len(members)}", members, said, dataset))
+        validation = percent([own.metrics["final/val_tta_accuracy"] for own in members])
+        rows.append([label, "", validation, *scores_of(probabilities, dataset), "", ""])
+        rows.append(
+            ensemble_row(f"{label}, and all {len(members)}", members, probabilities, dataset)
+        )
     head = ["experiment", "parameters", "validation, %", "test, %", "macro F1", WORST_CLASS]
     return Table([*head, "training, s", "runs of its search"], rows)
 
@@ -179,14 +181,14 @@ def find_result(folder: Path, config: Config, dataset: Dataset) -> Result:
 
 def recipe_row(name: str, results: Sequence[Result], dataset: Dataset) -> list[str]:
     """A recipe's scores, costs, and how many runs it took to choose it."""
-    validation = percent([own.figures["final/val_accuracy"] for own in results])
+    validation = percent([own.metrics["final/val_accuracy"] for own in results])
     seconds = median(
         own.training_seconds for own in results
     )  # another program may have slowed one down
     scores = scores_of([own.test_probabilities for own in results], dataset)
     searches = [read_sweep([f"sweep=recipes/{each}"], Composer()) for each in RECIPES[name]]
     num_searched = sum(len(search.samples()) for search in searches)
-    size = f"{results[0].figures['parameters']:,.0f}"
+    size = f"{results[0].metrics['parameters']:,.0f}"
     return [f"`{name}`", size, validation, *scores, f"{seconds:.0f}", str(num_searched)]
 
 
@@ -197,7 +199,7 @@ def ensemble_row(
     right, f1_macro, worst = test_scores(average(probabilities), dataset)
     num_images = len(dataset.test_labels)
     low, high = wilson_interval(round(right * num_images), num_images)
-    size = f"{sum(own.figures['parameters'] for own in members):,.0f}"
+    size = f"{sum(own.metrics['parameters'] for own in members):,.0f}"
     seconds = f"{sum(own.training_seconds for own in members):.0f}"
     test = f"{100 * right:.2f} ({100 * low:.2f} to {100 * high:.2f})"
     return [label, size, "", test, f"{f1_macro:.4f}", f"{worst:.3f}", seconds, ""]
@@ -229,7 +231,7 @@ def sweep_table(folder: Path, name: str, dataset: Dataset) -> Table:
     values = sweep.samples()
     for own, job in zip(values, sweep.compose(values), strict=True):
         result = find_result(folder, job.config, dataset)
-        score = result.figures["final/val_accuracy"]
+        score = result.metrics["final/val_accuracy"]
         scores.setdefault(setting_of(own, values), {})[own["seed"]] = score
     first = next(iter(scores.values()))
     rows = [
@@ -243,8 +245,8 @@ def setting_of(values: Mapping[str, str], sweep: Sequence[Mapping[str, str]]) ->
     """What one run of a sweep says that others do not; past the first, what the first does not."""
     first = sweep[0]
     is_first = values == dict(first, seed=values["seed"])
-    told = differing_axes(sweep if is_first else [first, values])
-    return " ".join(f"`{key}={values[key]}`" for key in told if key != "seed")
+    axes = differing_axes(sweep if is_first else [first, values])
+    return " ".join(f"`{key}={values[key]}`" for key in axes if key != "seed")
 
 
 def difference_from(first: Mapping[str, float], own: Mapping[str, float]) -> str:

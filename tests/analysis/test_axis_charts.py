@@ -131,6 +131,18 @@ def test_heat_map_has_each_mean_in_its_cell() -> None:
     np.testing.assert_allclose(colored, expected)
 
 
+@pytest.mark.parametrize("num_values", [2, 20])
+def test_a_heat_map_of_sizes_is_in_whole_numbers(num_values: int) -> None:
+    """In its cells, and beside the colours of its dots."""
+    results = [
+        job(2 * k + n, 0.9, metrics={"parameters": 1000.0 * (k + n) + 5970}, w=k, h=n)
+        for k in range(num_values)
+        for n in range(2)
+    ]
+    figure = drawn(heat_map_chart(ranked(results, "parameters"), {"w": 0.6, "h": 0.4}))
+    assert {"5,970", f"{1000 * num_values + 5970:,}"} <= {*words_of(figure)}
+
+
 @pytest.mark.parametrize("is_row", [True, False])
 def test_a_heat_map_of_one_row_is_a_line(is_row: bool) -> None:
     """Where one of the axes has one value alone, the score is drawn over the other."""

@@ -97,13 +97,16 @@ def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
     assert pictures.steps == ("16 bits scaled to 8",)
 
 
-def test_a_photograph_is_turned_as_its_exif_says(tmp_path: Path) -> None:
-    """Orientation 6: the camera was turned."""
+@pytest.mark.parametrize(("orientation", "turns"), [(6, -1), (3, 2), (1, 0), (0, 0)])
+def test_a_photograph_is_turned_as_its_exif_says(
+    orientation: int, turns: int, tmp_path: Path
+) -> None:
+    """By quarter turns against the clock, also where the size stays what it was."""
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112] = orientation
     pictures = read_image_file(written(tmp_path / "a.png", GREY, exif=exif), SHAPE)
-    assert (pictures.images[0] == np.rot90(GREY, -1)).all()
-    assert pictures.steps == ("rotated by its EXIF orientation",)
+    assert (pictures.images[0] == np.rot90(GREY, turns)).all()
+    assert pictures.steps == (("turned by its EXIF orientation",) if turns else ())
 
 
 def test_idx_files_are_series(tmp_path: Path) -> None:
