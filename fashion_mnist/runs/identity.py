@@ -11,9 +11,9 @@ from typing import Any
 from fashion_mnist.runs.events import RUNS
 
 PACKAGE = Path(__file__).parents[1]
-# Raised when the golden weights of tests/test_golden.py change: the same config then means
-# other numbers, and what was trained before is another run.
-NUMERICS_VERSION = 2
+# Raised when the golden weights of tests/training/test_golden.py change, or another library
+# multiplies: the same config then means other numbers, and what was trained before is another run.
+NUMERICS_VERSION = 3
 NUMERICS_TAG = "numerics"  # what a run is recorded with
 FAILURE_TAG = "failure"  # why a run failed, in one line
 PRUNED_TAG = "pruned"  # after which epoch a search gave it up

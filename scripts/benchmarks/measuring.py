@@ -2,6 +2,7 @@
 
 import os
 import platform
+import random
 import resource
 import statistics
 import subprocess
@@ -76,11 +77,18 @@ def core_seconds() -> float:
 
 
 def in_turn(subjects: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
-    """Seconds of each in each round, after a round that is not counted."""
+    """Seconds of each in each round, after a round that is not counted.
+
+    Each round has an order of its own: what follows a library whose threads still wait for work, or
+    one that has filled the caches, is slower.
+    """
     for subject in subjects:
         subject()
-    seconds = [[seconds_of(subject) for subject in subjects] for _ in range(rounds)]
-    return [list(own) for own in zip(*seconds, strict=True)]
+    seconds, draw = [list[float]() for _ in subjects], random.Random(0)
+    for _ in range(rounds):
+        for number in draw.sample(range(len(subjects)), len(subjects)):
+            seconds[number].append(seconds_of(subjects[number]))
+    return seconds
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
