@@ -121,7 +121,9 @@ def train_jobs(
     setup = setup or TrainingSetup()
     capacity = setup.workers.capacity if setup.workers else Capacity()
     stacks = Grouping(capacity, max_stack_size).stacks(runs_to_train(jobs))
-    results = train_stacks(stacks, setup)
+    results = dict[str, RequestResult]()
+    for trained in train_stacks(stacks, setup):
+        results |= trained
     for job, _ in record_settled(jobs, setup):
         results[job.fingerprint] = RequestResult(job.run_dir, was_known=True)
     return results

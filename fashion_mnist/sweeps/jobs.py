@@ -135,12 +135,17 @@ def make_jobs(
     return jobs
 
 
+def jobs_by_run(jobs: Sequence[Job]) -> dict[str, list[Job]]:
+    """The jobs of each run, by its fingerprint: several may ask for the same one."""
+    found = dict[str, list[Job]]()
+    for job in jobs:
+        found.setdefault(job.fingerprint, []).append(job)
+    return found
+
+
 def unique_runs(jobs: Sequence[Job]) -> list[Job]:
     """The first job of each run."""
-    found = dict[str, Job]()
-    for job in jobs:
-        found.setdefault(job.fingerprint, job)
-    return list(found.values())
+    return [first for first, *_ in jobs_by_run(jobs).values()]
 
 
 def runs_to_train(jobs: Sequence[Job]) -> list[Job]:

@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -28,7 +28,7 @@ from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_request
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.sweeps.definition import EPOCH_METRICS, Sweep
 from fashion_mnist.sweeps.grouping import JobStack
-from fashion_mnist.sweeps.jobs import Job, runs_to_train
+from fashion_mnist.sweeps.jobs import Job, jobs_by_run, runs_to_train
 from fashion_mnist.sweeps.plan import (
     Plan,
     compose_jobs,
@@ -265,8 +265,11 @@ def _train_all(
                     results[job.number] = result = result_of(sweep, job, state)
                     progress.compare(job.name, result.status, result.metrics)
                 if launcher is not None:
-                    trained = train_stacks(batch.stacks, setup, batch.should_prune)
-                    hydra.report([j for j in batch.jobs if j.fingerprint in trained], trained)
+                    same = jobs_by_run(batch.jobs)
+                    with closing(train_stacks(batch.stacks, setup, batch.should_prune)) as stacks:
+                        # as they come: Hydra takes 30 ms for a job's folder, and hears no signal
+                        for trained in stacks:
+                            hydra.report([job for each in trained for job in same[each]], trained)
                 elif batch.stacks:
                     hydra.launch(runs_to_train(batch.jobs))
     except (StopRequested, KeyboardInterrupt):

@@ -5,7 +5,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -28,6 +28,7 @@ log = logging.getLogger("fashion_mnist")
 
 # whether a search prunes a job's run, after an epoch with these metrics
 ShouldPrune = Callable[[Job, int, HistoryRow], bool]
+StackResults = dict[str, RequestResult]  # by fingerprint
 
 
 @dataclass(frozen=True)
@@ -42,34 +43,38 @@ class TrainingSetup:
 
 def train_stacks(
     stacks: Sequence[JobStack], setup: TrainingSetup, should_prune: ShouldPrune | None = None
-) -> dict[str, RequestResult]:
-    """Train every run of these stacks; what became of each, by fingerprint.
+) -> Generator[StackResults, None, None]:
+    """Train every run of these stacks.
+
+    Yields:
+        What became of the runs of each stack, as soon as it is trained.
 
     Raises:
         StopRequested: from `check_for_stop`; what was done by then is recorded.
         DataError: a worker has other data, or another version of the program.
     """
-    results = dict[str, RequestResult]()
+    trained = set[str]()
     if setup.workers is not None:
         own = [stack for stack in stacks if stack.is_for_workers]
-        results = _train_on_workers(own, setup.workers, setup)
+        for results in _train_on_workers(own, setup.workers, setup):
+            trained |= results.keys()
+            yield results
     for stack in stacks:
-        if stack.jobs[0].fingerprint not in results:  # also where its worker died
-            results |= _train_in_process(stack, setup, should_prune)
-    return results
+        if stack.jobs[0].fingerprint not in trained:  # also where its worker died
+            yield _train_in_process(stack, setup, should_prune)
 
 
 def _train_on_workers(
     stacks: Sequence[JobStack], workers: Workers, setup: TrainingSetup
-) -> dict[str, RequestResult]:
-    """Have a launcher train stacks, the longest first; what came of those that it could train."""
+) -> Iterator[StackResults]:
+    """Have a launcher train stacks, the longest first; yields those that it could train."""
     ordered = sorted(stacks, key=lambda stack: -stack.rank)
     tasks = [
         _task(number, stack.jobs, workers.capacity, setup.parent)
         for number, stack in enumerate(ordered)
     ]
     num_workers = min(workers.capacity.number, max(1, len(tasks)))  # as the estimate has it
-    results, begun, progress = dict[str, RequestResult](), set[int](), setup.progress
+    begun, progress = set[int](), setup.progress
     with closing(workers.run(tasks)) as updates:
         for update in updates:
             setup.check_for_stop()
@@ -86,8 +91,7 @@ def _train_on_workers(
             elif update.results is None:
                 progress.advance(number, update.epochs)
             else:
-                results |= _finish(stack.jobs, update.results, number, progress)
-    return results
+                yield _finish(stack.jobs, update.results, number, progress)
 
 
 def _task(number: int, jobs: Sequence[Job], capacity: Capacity, parent: str) -> Task:
@@ -113,7 +117,7 @@ def _task(number: int, jobs: Sequence[Job], capacity: Capacity, parent: str) -> 
 
 def _train_in_process(
     own: JobStack, setup: TrainingSetup, should_prune: ShouldPrune | None
-) -> dict[str, RequestResult]:
+) -> StackResults:
     jobs, progress = own.jobs, setup.progress
 
     def on_step(stack: Stack, _step: int) -> None:
@@ -155,7 +159,7 @@ def _begin(stack: JobStack, number: int, progress: Progress, num_workers: int = 
 
 def _finish(
     jobs: Sequence[Job], results: Sequence[RequestResult], number: int, progress: Progress
-) -> dict[str, RequestResult]:
+) -> StackResults:
     for job, result in zip(jobs, results, strict=True):
         state = result.folder.state()
         progress.finish_run(job.name, state.status, state.metrics())

@@ -417,6 +417,8 @@ def test_a_stopped_sweep_publishes_what_is_finished_and_goes_on(data: Path) -> N
     [parent] = parents()
     assert parent.status() == "KILLED"
     assert len(summary()) == 2
+    # Hydra's folder of a job is made as soon as the job is done
+    assert [path.parent.name for path in Path("outputs/hydra").glob("*/*/*/.hydra")] == ["0"]
 
 
 @pytest.mark.long
