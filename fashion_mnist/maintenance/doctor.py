@@ -55,7 +55,7 @@ BUSY_SECONDS = 2  # that a locked database is waited for
 BACKUP = "restore a backup; or move it away, and `fmnist sync` sends again what is in outputs"
 LITTLE_BYTES, TOO_LITTLE_BYTES = 5_000_000_000, 500_000_000
 FEW_FILES = 10_000  # that a disk can still take
-MATRIX_SIZE, NUM_PRODUCTS = 768, 15  # that are timed
+MATRIX_SIZE, NUM_PRODUCTS = 768, 7  # that are timed
 FAIR_SHARE = 0.65  # of the speed of so many cores: with less, other programs use them
 
 State = Literal["OK", "warning", "error"]

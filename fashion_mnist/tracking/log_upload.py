@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID, getnode, uuid5
 
 from mlflow.entities import Run
 from mlflow.exceptions import RestException
@@ -196,7 +196,15 @@ class LogUpload:
 
 def place_of(run_dir: Path) -> str:
     """Where the run is written: the host and its directory, in JSON."""
-    return json.dumps({"host": socket.gethostname(), "dir": str(run_dir)})
+    return json.dumps({**_host(), "dir": str(run_dir)})
+
+
+def _host() -> dict[str, Any]:
+    """This host, by its name and, for several may have one name, by its network card.
+
+    Without a card the number is another one in each process.
+    """
+    return {"host": socket.gethostname(), "card": getnode()}
 
 
 def end_lost_runs(store: Store, experiment_id: str, known: Iterable[str]) -> None:
@@ -211,7 +219,8 @@ def end_lost_runs(store: Store, experiment_id: str, known: Iterable[str]) -> Non
     for run in store.running_runs(experiment_id):
         try:
             place = json.loads(run.data.tags[STATE_TAG])
-            is_gone = place["host"] == socket.gethostname() and not Path(place["dir"]).exists()
+            is_here = {key: place[key] for key in ("host", "card")} == _host()
+            is_gone = is_here and not Path(place["dir"]).exists()
         except (ValueError, LookupError, TypeError, OSError):
             continue
         if is_gone and run.data.tags[ID_TAG] not in here:

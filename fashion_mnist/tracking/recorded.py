@@ -13,7 +13,7 @@ PARENT_TAG = "mlflow.parentRunId"
 COPY_TAG = "copy_of"
 # MLflow's pages hide tags that begin so.
 ID_TAG = "mlflow.fmnist.id"  # the id of its event log, by which it is found before it is made again
-STATE_TAG = "mlflow.fmnist.state"  # where it is written: host and directory, in JSON
+STATE_TAG = "mlflow.fmnist.state"  # where it is written: host, card and directory, in JSON
 FINGERPRINT_TAG = "fingerprint"  # of networks alone: sweeps and comparisons have none
 DATA_TAG = "data_sha256"
 SPLIT_TAG = "split_sha256"  # of the indices of the validation images

@@ -21,6 +21,7 @@ from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.run_state import RunState
 from fashion_mnist.runs.trainer import train
+from fashion_mnist.tracking import log_upload
 from fashion_mnist.tracking.recorded import STATE_TAG
 from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.upload_state import read_problems, upload_state_path, uploads
@@ -417,6 +418,9 @@ def test_lost_runs_whose_directory_was_removed_are_ended(
     with monkeypatch.context() as patch:
         patch.setattr(socket, "gethostname", lambda: "elsewhere")
         leave("on another host", is_removed=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(log_upload, "getnode", lambda: 1)
+        leave("on one of the same name", is_removed=True)
     leave("says nothing", is_removed=True)
     client = MlflowClient(uri)
     client.set_tag(find_runs(uri)["says nothing"].info.run_id, STATE_TAG, "x")
@@ -425,7 +429,8 @@ def test_lost_runs_whose_directory_was_removed_are_ended(
         assert sync(output_dir).is_complete
     runs = find_runs(uri)
     statuses = {name: runs[name].info.status for name in runs if name != "größer"}
-    alive = dict.fromkeys(("here", "on another host", "says nothing"), "RUNNING")
+    others = ("on another host", "on one of the same name", "says nothing")
+    alive = dict.fromkeys(("here", *others), "RUNNING")
     assert statuses == {"removed": "KILLED", **alive}
     [point] = client.get_metric_history(runs["removed"].info.run_id, "val/loss")
     assert runs["removed"].info.end_time == point.timestamp
