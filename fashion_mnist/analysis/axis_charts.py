@@ -19,6 +19,7 @@ from fashion_mnist.analysis.labels import (
     lower_is_better,
     metric_name,
     metric_text,
+    metric_title,
     short_names,
 )
 from fashion_mnist.analysis.leaderboard import Leaderboard
@@ -98,7 +99,7 @@ def effects_chart(board: Leaderboard, shares: Mapping[str, float]) -> Figure | N
     num_hidden = len(effects) - len(shown)
     hidden = f" ({num_hidden} more axes in the table)" if num_hidden else ""
     figure, panels = new_figure(
-        f"{metric_name(board.score).capitalize()} along each axis{hidden}",
+        f"{metric_title(board.score)} along each axis{hidden}",
         "Pale dots: settings, means over their runs. Blue: mean ± std over them, n − 1.",
         SMALL_PANEL,
         grid=(-(-len(shown) // num_columns), num_columns),
@@ -220,7 +221,7 @@ def heat_map_chart(board: Leaderboard, shares: Mapping[str, float]) -> Figure | 
     first, second = names = tuple(short_names(axes).values())
     counts = sorted({len(scores) for scores in cells.values()})
     each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    title = f"{metric_name(board.score).capitalize()} by {first} and {second}"
+    title = f"{metric_title(board.score)} by {first} and {second}"
     note = f"the mean over settings, n = {each} each"
     scales = scale_of(own for own, _ in means), scale_of(own for _, own in means)
     sizes = [len(scale.positions) for scale in scales]

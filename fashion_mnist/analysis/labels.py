@@ -127,6 +127,12 @@ def metric_name(key: str) -> str:
     return METRIC_NAMES.get(key, key)
 
 
+def metric_title(key: str) -> str:
+    """The same at the beginning of a title: `Validation macro F1`."""
+    name = metric_name(key)
+    return name[:1].upper() + name[1:]
+
+
 def metric_text(key: str, value: float) -> str:
     """A metric's value with the digits that are worth reading."""
     return f"{value:,.0f}" if key == "parameters" else f"{value:.4f}"

@@ -5,6 +5,7 @@ A setting is all runs that differ in nothing but seed and fold.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -327,15 +328,18 @@ def rank(
     results: Sequence[RunResult],
     *,
     score: str,
+    then: Sequence[str] = (SCORE,),
     num_repetitions: int | None = None,
     title: str = "",
 ) -> Leaderboard:
-    """The settings as `metrics.statistics.ranking` orders them; ties by number.
+    """The settings as `metrics.statistics.ranking` orders them.
 
     Jobs that are one run count once; so do runs of one setting with the same seed and fold, of
     which the first that finished with a score counts.
 
     Args:
+        then: by which settings of the same score are ordered, as those of one size are; what is
+            left is by number.
         num_repetitions: seeds and folds that each setting is to have; None for the largest number
             of finished runs that two settings have.
         title: what they are the settings of.
@@ -347,6 +351,13 @@ def rank(
         if known is None or (not known.has(score) and run.has(score)):
             group[run.replicate] = run
     settings = [Setting(tuple(group.values()), score) for group in groups.values()]
+    signs = {key: 1 if lower_is_better(key) else -1 for key in then}
+    settings.sort(
+        key=lambda own: [
+            sign * own.metrics[key].mean if key in own.metrics else math.inf
+            for key, sign in signs.items()
+        ]
+    )
     scores = [{r.replicate: r.metrics[score] for r in each.scored_runs} for each in settings]
     if num_repetitions is None:
         num_repetitions = common_repetitions([len(own) for own in scores])

@@ -55,6 +55,7 @@ ORIGINS = {
     "device": "device",
     "threads": "threads",
     "precision": "precision",
+    "runs in its stack": "stack_size",
 }
 
 

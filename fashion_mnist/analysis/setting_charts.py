@@ -16,6 +16,7 @@ from fashion_mnist.analysis.labels import (
     ABSENT,
     lower_is_better,
     metric_name,
+    metric_title,
     short_names,
     short_value,
     statistic_text,
@@ -53,7 +54,7 @@ def leaderboard_chart(board: Leaderboard) -> Figure | None:
     settings = board.scored[:MOST_ROWS]
     if not settings:
         return None
-    total, what = len(board.settings), metric_name(board.score)
+    total = len(board.settings)
     which = f"the best {len(settings)} of {total} settings" if total > 1 else "one setting"
     which = f"all {total} settings" if total == len(settings) > 1 else which
     columns = [
@@ -63,7 +64,7 @@ def leaderboard_chart(board: Leaderboard) -> Figure | None:
     widths = _column_widths(columns)
     left, top = 14 + sum(width + 12 for width in widths), 66
     figure, [axes] = new_figure(
-        f"{what.capitalize()}: {which}",
+        f"{metric_title(board.score)}: {which}",
         "Pale dots: runs. Line: mean ± std over the runs of a setting, n − 1.",
         (300, 18 * len(settings)),
         left=left,
@@ -167,7 +168,7 @@ def history_chart(board: Leaderboard) -> Figure | None:
         return None
     name = metric_name(board.score)
     figure, [axes] = new_figure(
-        f"{name.capitalize()} over {len(ordered)} settings",
+        f"{metric_title(board.score)} over {len(ordered)} settings",
         "Dots: settings, means over their runs. Line: the best so far.",
         PANEL,
     )
@@ -199,7 +200,7 @@ def pareto_chart(board: Leaderboard, objectives: Sequence[str]) -> Figure | None
     front = pareto_front(found, objectives)
     shown = front[:MOST_NUMBERED]
     figure, [axes] = new_figure(
-        f"{metric_name(first).capitalize()} against {metric_name(second)}",
+        f"{metric_title(first)} against {metric_name(second)}",
         f"{len(front)} of {len(found)} settings, in orange: no other is better in one of the "
         f"{len(objectives)} objectives and as good in the rest",
         PANEL,

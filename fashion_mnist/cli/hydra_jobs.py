@@ -9,7 +9,7 @@ from hydra.core.utils import configure_log, run_job, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from fashion_mnist.config.compose import job_config
+from fashion_mnist.config.compose import check_folders, job_config
 from fashion_mnist.launchers.base import Launcher
 from fashion_mnist.runs.request import RequestResult, outcome_of
 from fashion_mnist.sweeps.definition import Sweep
@@ -42,6 +42,11 @@ class JobsInHydra:
 
         own = self._hydra_launcher
         return own.launcher if isinstance(own, StackedLauncher) else None
+
+    def check(self, job: Job) -> None:
+        """Raise ConfigError where Hydra cannot name the folder of the sweep, or of a job."""
+        own = job_config(self._config, job.config, job.request.overrides, job.number)
+        check_folders(own, "hydra.sweep.dir", "hydra.sweep.subdir")
 
     def begin(self, sweep: Sweep, parent: str) -> None:
         """Make Hydra's folder of the sweep; Hydra's own launchers train its jobs under the parent.

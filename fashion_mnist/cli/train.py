@@ -23,6 +23,7 @@ from fashion_mnist.config.compose import (
     LAUNCHER,
     OWN_LAUNCHER,
     Composer,
+    check_folders,
     composed_by_hydra,
     first_line,
     hydra_config,
@@ -164,10 +165,12 @@ def _run_alone(composer: Composer, overrides: Sequence[str]) -> None:
         with errors_in_a_line(EXPECTED, say=log.error):
             _train_alone(Request(job.config, job.overrides, job.choices), composer.config_dir)
 
+    own = job_config(hydra, job.config, job.overrides)
+    check_folders(own, "hydra.run.dir")
     returned = run_job(
         hydra_context=_context(composer),
         task_function=task,
-        config=job_config(hydra, job.config, job.overrides),
+        config=own,
         job_dir_key="hydra.run.dir",
         job_subdir_key=None,
     )

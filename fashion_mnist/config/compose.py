@@ -417,6 +417,23 @@ def job_config(
     return job
 
 
+def check_folders(job: DictConfig, *keys: str) -> None:
+    """Raise ConfigError where Hydra cannot name a job's folders.
+
+    Args:
+        job: as `job_config` makes it.
+        keys: of the folders: `hydra.run.dir`.
+    """
+    problems = []
+    for key in keys:
+        try:
+            OmegaConf.select(job, key)
+        except OmegaConfBaseException as error:
+            problems.append(f"{key} names no folder: {first_line_of(error)}")
+    if problems:
+        raise ConfigError(problems)
+
+
 def composed_by_hydra(
     config: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]
 ) -> Composed:

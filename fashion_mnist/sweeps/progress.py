@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fashion_mnist.analysis.labels import lower_is_better
+from fashion_mnist.analysis.labels import lower_is_better, metric_text
 from fashion_mnist.config.messages import duration, printable
 from fashion_mnist.tracking.recorded import SCORE
 
@@ -177,7 +177,7 @@ class Progress:
             "runs": self._runs_text(),
             "trials": "{} of {} done".format(*self.trials) if self.trials else "",
             "epoch": ", ".join(stack.epoch_text for stack in self._stacks.values()),
-            "best": f"{best[0]:.4f}  {shorten(best[1])}" if best else "",
+            "best": f"{metric_text(self.score, best[0])}  {shorten(best[1])}" if best else "",
             "speed": self._speed_text(),
             "time left": "" if left is None else duration(left),
         }

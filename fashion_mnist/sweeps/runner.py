@@ -78,6 +78,9 @@ class HydraJobs(Protocol):
     def own_launcher(self) -> Launcher | None:
         """The launcher that was chosen; None: one of Hydra's own."""
 
+    def check(self, job: Job) -> None:
+        """Raise ConfigError where Hydra cannot make the folders that it is asked for."""
+
     def begin(self, sweep: Sweep, parent: str) -> None:
         """Make Hydra's folder of the sweep; called once, before the first job.
 
@@ -109,6 +112,7 @@ def run_sweep(sweep: Sweep, hydra: HydraJobs, *, dry_run: bool) -> int:
         RunError: another process trains this sweep, or the store must answer and does not.
     """
     plan = plan_sweep(sweep, hydra.own_launcher)
+    hydra.check(plan.jobs[0])
     log.info(full_text(plan.preflight) if dry_run else short_text(plan.preflight))
     for note in sweep.composer.notes():
         log.info(note)

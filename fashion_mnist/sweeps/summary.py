@@ -1,6 +1,7 @@
 """What came of a sweep: results from its jobs' directories, its summary, and the final report."""
 
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -73,7 +74,13 @@ def read_results(
     """
     results = [known.get(job.number) or read_result(sweep, job) for job in jobs]
     begun = begun_repetitions(results)
-    board = rank(results, score=sweep.score, num_repetitions=begun, title=sweep.name)
+    board = rank(
+        results,
+        score=sweep.score,
+        then=sweep.settings.objectives[1:],
+        num_repetitions=begun,
+        title=sweep.name,
+    )
     return SweepResult(sweep, jobs, results, board, is_stopped)
 
 
@@ -185,7 +192,8 @@ def _table(result: SweepResult) -> str:
     board = result.board
     if not board.scored:
         return "no run has a validation score"
-    width = max(80, shutil.get_terminal_size((100, 24)).columns)
+    # a log file takes lines of any length
+    width = max(80, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
     hidden = len(board.settings) - MOST_SETTINGS
     more = [f"and {plural(hidden, 'more setting')}: see leaderboard.csv"] if hidden > 0 else []
     return "\n".join([*board.text(width, MOST_SETTINGS), *more])

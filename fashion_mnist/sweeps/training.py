@@ -77,7 +77,8 @@ def _train_on_workers(
     begun, progress = set[int](), setup.progress
     with closing(workers.run(tasks)) as updates:
         for update in updates:
-            setup.check_for_stop()
+            if update is None or update.results is None:  # what is trained is taken in first
+                setup.check_for_stop()
             if update is None:
                 continue
             stack, number = ordered[update.number], update.number

@@ -143,6 +143,17 @@ def test_a_heat_map_of_sizes_is_in_whole_numbers(num_values: int) -> None:
     assert {"5,970", f"{1000 * num_values + 5970:,}"} <= {*words_of(figure)}
 
 
+def test_a_title_keeps_the_capitals_of_a_metric() -> None:
+    """F1 is no f1."""
+    results = [
+        job(2 * k + n, 0.9, metrics={"final/val_f1_macro": 0.8 + k / 10 + n / 100}, w=k, h=n)
+        for k in range(2)
+        for n in range(2)
+    ]
+    board = ranked(results, "final/val_f1_macro")
+    assert "Validation macro F1 by w and h" in words_of(drawn(heat_map_chart(board, {"w": 1.0})))
+
+
 @pytest.mark.parametrize("is_row", [True, False])
 def test_a_heat_map_of_one_row_is_a_line(is_row: bool) -> None:
     """Where one of the axes has one value alone, the score is drawn over the other."""

@@ -18,6 +18,7 @@ from fashion_mnist.analysis.stored_leaderboard import (
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import RecordedRun
 from fashion_mnist.tracking.store import Store
+from tests.analysis import boards
 
 BIRTH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -246,3 +247,16 @@ def test_images_are_known_by_data_and_indices() -> None:
     assert first != split_of(run(0, data="e" * 64).tags)
     assert first != split_of(run(0, data__validation_size=400).tags)
     assert split_of(run(0, data="").tags) == ""
+
+
+def test_equal_scores_are_ordered_by_what_comes_then() -> None:
+    """The first of networks of one size is not one that another beats in the next objective."""
+    sizes = {"parameters": 5970.0}
+    results = [
+        boards.job(number, accuracy, metrics=sizes, lr=number)
+        for number, accuracy in enumerate((0.6, 0.7, 0.65))
+    ]
+    for then in ((), ("final/val_accuracy",)):
+        board = rank(results, score="parameters", then=then)
+        first = [int(setting.values["lr"]) for setting in board.settings]
+        assert first == ([1, 2, 0] if then else [0, 1, 2])

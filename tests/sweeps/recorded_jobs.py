@@ -20,6 +20,9 @@ class RecordedJobs:
     train: Callable[[Sequence[Job]], None] | None = None
     reported: list[Job] = field(default_factory=list)
 
+    def check(self, job: Job) -> None:
+        """There is no folder to be named."""
+
     def begin(self, sweep: Sweep, parent: str) -> None:
         """There is no folder to be made."""
 

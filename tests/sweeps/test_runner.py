@@ -397,6 +397,26 @@ def test_other_launchers_serve_the_same_sweep(data: Path, launcher: str) -> None
     assert len(runs()) == 4
 
 
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (("-m", "model.width=5,8", "hydra.sweep.subdir=${nope}"), "hydra.sweep.subdir"),
+        (("-m", "model.width=5,8", "hydra.sweep.dir=${nope}", "--dry-run"), "hydra.sweep.dir"),
+        (("hydra.run.dir=${oc.env:NOPE}",), "hydra.run.dir"),
+    ],
+)
+def test_folders_that_hydra_cannot_name_are_refused(
+    data: Path, words: Sequence[str], key: str
+) -> None:
+    """In a line, before anything is trained or written."""
+    refused = sweep(data, NOWHERE, *words)
+    told = refused.stdout + refused.stderr
+    assert refused.returncode == 2, told
+    assert f"{key} names no folder" in told
+    assert "Traceback" not in told
+    assert not Path("outputs").exists()
+
+
 def test_a_stopped_sweep_publishes_what_is_finished_and_goes_on(data: Path) -> None:
     """Exit status 130; the same command again trains the rest."""
     words = command(
