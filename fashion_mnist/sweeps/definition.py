@@ -217,7 +217,11 @@ def check_sweep(overrides: Sequence[str], composer: Composer) -> Sweep:
 
     What is left for `run_sweep` to find is what its jobs do not share with the first.
     """
-    sweep = read_sweep(overrides, composer)
+    try:
+        sweep = read_sweep(overrides, composer)
+    except ConfigError as error:
+        problems = [*error.problems, *_job_problems(overrides, composer)]
+        raise ConfigError(list(dict.fromkeys(problems))) from None
     values = sweep.samples()
     try:
         sweep.compose(values[:1])
@@ -225,6 +229,16 @@ def check_sweep(overrides: Sequence[str], composer: Composer) -> Sweep:
         sweep.compose(values[:MOST_EXAMPLES])
         raise
     return sweep
+
+
+def _job_problems(overrides: Sequence[str], composer: Composer) -> list[str]:
+    """What is wrong with a job whatever is swept, for a command line that says that wrongly."""
+    words = [text for text in overrides if not (is_swept(text) or _says_how_to_sweep([text]))]
+    try:
+        composer.job(words)
+    except ConfigError as error:
+        return error.problems
+    return []
 
 
 def search_problems(sweep: Sweep, config: Config, *, can_prune: bool) -> list[str]:

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from omegaconf import OmegaConf
 from fashion_mnist.config.compose import Composer, config_folder
 from fashion_mnist.config.messages import ConfigError
 from fashion_mnist.sweeps.axes import Axis, read_axis, text_of
+from fashion_mnist.sweeps.definition import check_sweep
 from fashion_mnist.sweeps.space import Space, read_space, sweep_id
 
 FILES = Composer().options("sweep")
@@ -450,3 +452,15 @@ def test_every_sweep_file_makes_sound_jobs(name: str) -> None:
     configs = [job.config for job in Composer().jobs([made.overrides_of(job) for job in jobs])]
     assert len(configs) == len(jobs)
     assert len({repr(config) for config in configs}) == len(jobs)
+
+
+@pytest.mark.parametrize(
+    "words", [("sweep.n_trials=0",), ("model.depth=1,2", "sweep.n_trials=0", "sweep.limt=3")]
+)
+def test_mistakes_of_a_sweep_do_not_hide_those_of_its_runs(words: Sequence[str]) -> None:
+    """All are told at once, each once."""
+    with pytest.raises(ConfigError) as error:
+        check_sweep(["training.epochs=0", *words, "model.widht=3"], Composer())
+    keys = [problem.split()[0] for problem in error.value.problems]
+    wrong = [word.partition("=")[0] for word in words if word.startswith("sweep.")]
+    assert sorted(keys) == sorted([*wrong, "training.epochs", "model.widht"])
