@@ -76,3 +76,10 @@ def test_what_is_not_known_is_not_called_the_same(
     first, *_ = compare({}, {}, tags, prefix="test/", test=None).origins
     expected = {"recorded": recorded or None, "here": here or None, "same": is_same}
     assert first == {"name": "code", **expected}
+
+
+def test_the_size_of_its_stack_is_named_where_it_differs() -> None:
+    """A stack of several costs the bits."""
+    tags = tuple({"weights_sha256": size, "stack_size": size} for size in ("4", "1"))
+    found = compare(RECORDED, RECORDED, (tags[0], tags[1]), prefix="final/val_", test=SAME)
+    assert "what differs: runs in its stack;" in found.words()

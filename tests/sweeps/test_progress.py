@@ -53,6 +53,14 @@ def test_counts_runs_stacks_and_the_best() -> None:
     assert texts["speed"] == "8.0 runs a minute"
 
 
+def test_the_best_size_is_a_whole_number() -> None:
+    """Where a sweep ranks by parameters, the fewest are the best."""
+    progress = Progress(score="parameters")
+    for number in (25_450, 12_730):
+        progress.finish_run(f"of {number}", "FINISHED", {"parameters": number})
+    assert progress.texts()["best"] == "12,730  of 12730"
+
+
 def test_each_stack_under_way_has_its_epoch_and_its_share() -> None:
     """Half of one and a quarter of the other are three eighths of both."""
     progress = Progress(num_stacks=2, num_runs=8)
