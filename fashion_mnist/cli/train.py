@@ -229,7 +229,7 @@ def _train_alone(request: Request, config_dir: str | None) -> None:
                 log.info("\n".join(_links(folder, outcome)))
             raise SystemExit(error.exit_status) from None
         outcome = _wait_for_upload(result.folder, request, stop)
-        _report(result, where=_links(result.folder, outcome))
+        _report(result, where=_links(result.folder, outcome, is_latest=not result.was_known))
         if stop.request is not None:
             log.info("stopped by %s: the run is finished", stop.request)
             raise SystemExit(stop.request.exit_status)
@@ -311,8 +311,13 @@ def _wait_for_upload(folder: RunDir, request: Request, stop: StopRequests) -> Ou
     )
 
 
-def _links(folder: RunDir, outcome: Outcome | None) -> list[str]:
-    """Where the run can be looked at, or why it is not there yet."""
+def _links(folder: RunDir, outcome: Outcome | None, *, is_latest: bool = True) -> list[str]:
+    """Where the run can be looked at, or why it is not there yet.
+
+    Args:
+        is_latest: whether it was trained just now, and not before others.
+    """
     if outcome is None:
         return [f"  its event log and files are in {short_path(folder.path)}"]
-    return [f"  {line}" for line in [*pages(outcome, run_link), *show_command(outcome)]]
+    shown = show_command(outcome, is_latest=is_latest)
+    return [f"  {line}" for line in [*pages(outcome, run_link), *shown]]

@@ -69,11 +69,17 @@ def _page(run: Upload, link: Callable[[str, Upload], str]) -> str:
     return f"in the browser: {program('ui')}{_uri_option(run)}, then {link(LOCAL_SERVER, run)}"
 
 
-def show_command(outcome: Outcome) -> list[str]:
-    """The command that shows the newest run of the store in the terminal; none if unsent."""
+def show_command(outcome: Outcome, *, is_latest: bool = True) -> list[str]:
+    """The command that shows a run in the terminal; none if it is unsent.
+
+    Args:
+        is_latest: whether it is the newest of its store; else it is named by its id.
+    """
     if not outcome.is_complete or not outcome.uploads:
         return []
-    return [f"in the terminal: {program('show')} latest{_uri_option(outcome.uploads[0])}"]
+    run = outcome.uploads[0]
+    word = "latest" if is_latest else run.run_id
+    return [f"in the terminal: {program('show')} {word}{_uri_option(run)}"]
 
 
 def _uri_option(run: Upload) -> str:

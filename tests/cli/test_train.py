@@ -259,14 +259,20 @@ def test_a_user_without_a_home_records_runs(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_says_how_to_look_at_it(tmp_path: Path) -> None:
-    """The commands that it prints can be typed as they are: the network is shown."""
+    """The commands that it prints can be typed as they are: the network is shown.
+
+    The last time the run was trained before, and is not the latest.
+    """
     data = make_data(tmp_path / "data")
-    done = run(command(data, "tracking.uri=sqlite:///mlflow.db"))
-    assert done.returncode == 0, done.stderr
+    for seed in ("1", "2", "1"):
+        done = run(command(data, "tracking.uri=sqlite:///mlflow.db", f"seed={seed}"))
+        assert done.returncode == 0, done.stderr
+    assert "was trained before" in done.stdout
     [line] = [text for text in done.stdout.splitlines() if "in the terminal: " in text]
     shown = run(shlex.split(line.partition(": ")[2]))
     assert shown.returncode == 0, shown.stderr
     assert "configuration" in shown.stdout
+    assert "seed=1" in shown.stdout.splitlines()[0]
 
 
 def test_a_run_that_is_being_trained_is_not_trained_twice(tmp_path: Path) -> None:
