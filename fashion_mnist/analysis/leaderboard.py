@@ -201,12 +201,13 @@ class Leaderboard:
             who = f"{count:,} of the other {total:,} settings {'is' if count == 1 else 'are'}"
             who = "The other setting is" if total == 1 else who
             lines += [f"{who} {words}."] if count else []
-        if len(self.scored) > 1:
+        is_measured = self.score != "parameters"  # and not known before training
+        if is_measured and len(self.scored) > 1:
             lines.append(
                 f"Chosen by this score among {len(self.scored)} settings, so the score is "
                 "optimistically biased."
             )
-        if n == 1:
+        if is_measured and n == 1:
             lines.append("One seed tells little of what another would do: repeat it with others.")
         return lines
 

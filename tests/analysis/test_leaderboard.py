@@ -260,3 +260,11 @@ def test_equal_scores_are_ordered_by_what_comes_then() -> None:
         board = rank(results, score="parameters", then=then)
         first = [int(setting.values["lr"]) for setting in board.settings]
         assert first == ([1, 2, 0] if then else [0, 1, 2])
+
+
+@pytest.mark.parametrize("score", ["parameters", "final/val_accuracy"])
+def test_only_what_is_measured_is_biased(score: str) -> None:
+    """A size is what it is, whichever setting is chosen by it and with however many seeds."""
+    results = [boards.job(number, 0.7 + number / 10, lr=number) for number in range(2)]
+    words = " ".join(rank(results, score=score).answer())
+    assert ("biased" in words) == ("One seed" in words) == (score != "parameters")
