@@ -6,8 +6,7 @@ Each is None where there is nothing to draw. Lengths are points.
 from __future__ import annotations  # matplotlib is imported when something is drawn
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -232,26 +231,19 @@ def heat_map_chart(board: Leaderboard, shares: Mapping[str, float]) -> Figure | 
         figure = _line(line, scales[along], title, f"With {fixed}; {note}")
         name_axes(figure.axes[0], names[along], metric_name(board.score))
         return figure
-    colors = darker_is_better([*means.values()], lower_is_better=lower_is_better(board.score))
-    text = partial(metric_text, board.score)
     if max(sizes) <= MOST_LABELLED:
-        figure = _heat_map(means, scales, colors, text, title, f"The darker the better; {note}")
+        figure = _heat_map(means, scales, board.score, title, f"The darker the better; {note}")
     else:
         caption = "The darker the better; a dot for each pair of values"
         is_lower = lower_is_better(board.score)
         ordered = dict(sorted(means.items(), key=lambda item: item[1], reverse=is_lower))
-        figure = _scatter(ordered, scales, colors, text, title, caption)
+        figure = _scatter(ordered, scales, board.score, title, caption)
     name_axes(figure.axes[0], first, second)
     return figure
 
 
 def _heat_map(
-    means: Means,
-    scales: tuple[Scale, Scale],
-    colors: Mapping[str, Any],
-    text: Callable[[float], str],
-    title: str,
-    caption: str,
+    means: Means, scales: tuple[Scale, Scale], score: str, title: str, caption: str
 ) -> Figure:
     """A cell for each pair of values, with the mean in it; empty where there is no score."""
     columns, rows = scales[0].values, scales[1].values
@@ -266,11 +258,13 @@ def _heat_map(
         bottom=depth_below(ticks, cell) + 24,
     )
     scores = np.array([[means.get((x, y), np.nan) for x in columns] for y in rows])
+    colors = darker_is_better([*means.values()], lower_is_better=lower_is_better(score))
     mesh = axes.pcolormesh(scores, edgecolors="white", linewidth=1.2, **colors)
     inks = inks_on(mesh.to_rgba(np.array(list(means.values())))[:, :3])
     for ((first, second), mean), ink in zip(means.items(), inks.tolist(), strict=True):
         place = columns.index(first) + 0.5, rows.index(second) + 0.5
-        axes.text(*place, text(mean), color=ink, fontsize=10, ha="center", va="center_baseline")
+        written = metric_text(score, mean)
+        axes.text(*place, written, color=ink, fontsize=10, ha="center", va="center_baseline")
     text_ticks_below(axes, ticks)
     axes.set_yticks([number + 0.5 for number in range(len(rows))], labels)
     axes.tick_params("y", labelsize=9, labelcolor=INK)
@@ -279,12 +273,7 @@ def _heat_map(
 
 
 def _scatter(
-    means: Means,
-    scales: tuple[Scale, Scale],
-    colors: Mapping[str, Any],
-    text: Callable[[float], str],
-    title: str,
-    caption: str,
+    means: Means, scales: tuple[Scale, Scale], score: str, title: str, caption: str
 ) -> Figure:
     """A dot for each pair of values, its colour the mean, the last on top: for many values."""
     ticks, (width, height) = _ticks(scales[0]), (556, 260)
@@ -294,17 +283,18 @@ def _scatter(
     )
     x, y = ([scale.positions[pair[k]] for pair in means] for k, scale in enumerate(scales))
     scores = list(means.values())
+    colors = darker_is_better(scores, lower_is_better=lower_is_better(score))
     dots = axes.scatter(
         x, y, s=70, c=scores, edgecolors="#8c8c8c", linewidths=0.6, zorder=3, **colors
     )
     place = axes.inset_axes((1 + 10 / width, 0, 8 / width, 1))
     key, ends = figure.colorbar(dots, place), [min(scores), max(scores)]
-    key.set_ticks(ends, labels=[text(end) for end in ends])
+    key.set_ticks(ends, labels=[metric_text(score, end) for end in ends])
     key.outline.set_visible(False)
     axes.set(xlim=scales[0].ends, ylim=scales[1].ends)
     text_ticks_below(axes, ticks)
     beside = apart(_ticks(scales[1]), height / scales[1].length, 10)
-    axes.set_yticks([y for y, _ in beside], [shortened(word, TICK_SIZE, 66) for _, word in beside])
+    axes.set_yticks([y for y, _ in beside], [shortened(text, TICK_SIZE, 66) for _, text in beside])
     return figure
 
 

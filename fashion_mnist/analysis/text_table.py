@@ -1,5 +1,7 @@
 """Tables of text for the terminal and for logs, as wide as there is room."""
 
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -56,6 +58,11 @@ def text_table(
 
     heading = [line([c.title for c in kept])] if any(c.title for c in kept) else []
     return [*heading, *(line(own) for own in zip(*(cells[c.key] for c in kept), strict=True))]
+
+
+def terminal_width() -> int | None:
+    """Characters of a line of the terminal; None where the output is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def cell_width(text: str) -> int:

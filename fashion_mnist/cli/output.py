@@ -8,7 +8,6 @@ import json
 import math
 import os
 import select
-import shutil
 import sys
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from fashion_mnist.analysis.labels import ABSENT
-from fashion_mnist.analysis.text_table import Column, text_table
+from fashion_mnist.analysis.text_table import Column, terminal_width, text_table
 from fashion_mnist.config.messages import (
     ConfigError,
     RunError,
@@ -177,11 +176,6 @@ def collect_garbage_again() -> None:
     """
     gc.freeze()
     gc.enable()
-
-
-def terminal_width() -> int | None:
-    """Characters of a line of the terminal; None where the output is none."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def print_json(content: Any) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fashion_mnist.analysis.labels import ORIGIN
+from fashion_mnist.analysis.text_table import terminal_width
 from fashion_mnist.cli.output import (
     RESULTS,
     AsJson,
@@ -25,7 +26,6 @@ from fashion_mnist.cli.output import (
     print_lines,
     print_table,
     print_text,
-    terminal_width,
 )
 from fashion_mnist.config.store_uri import DEFAULT_STORE
 

@@ -1,7 +1,5 @@
 """What came of a sweep: results from its jobs' directories, its summary, and the final report."""
 
-import shutil
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from fashion_mnist.analysis.effects import pareto_front
 from fashion_mnist.analysis.labels import metric_name, statistic_text
 from fashion_mnist.analysis.leaderboard import Leaderboard, begun_repetitions, rank, split_of
 from fashion_mnist.analysis.significance import RunResult
+from fashion_mnist.analysis.text_table import terminal_width
 from fashion_mnist.config.messages import plural
 from fashion_mnist.metrics.predictions import PREDICTIONS_FILE, read_predictions
 from fashion_mnist.runs.event_log import EventLog
@@ -192,8 +191,8 @@ def _table(result: SweepResult) -> str:
     board = result.board
     if not board.scored:
         return "no run has a validation score"
-    # a log file takes lines of any length
-    width = max(80, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
+    width = terminal_width()
+    width = None if width is None else max(80, width)
     hidden = len(board.settings) - MOST_SETTINGS
     more = [f"and {plural(hidden, 'more setting')}: see leaderboard.csv"] if hidden > 0 else []
     return "\n".join([*board.text(width, MOST_SETTINGS), *more])
