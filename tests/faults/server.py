@@ -35,16 +35,22 @@ def serve() -> None:
             answer = os.waitstatus_to_exitcode(status) if pid else None
             living.discard(pid)
         else:
+            begun, has_begun = os.pipe()
             answer = os.fork()
             if answer == 0:
                 questions.close()
                 os.close(answers.fileno())
+                os.close(begun)
                 _become(request)
+                os.close(has_begun)
                 return
+            os.close(has_begun)
+            os.read(begun, 1)  # until the child has closed it: signals reach its whole group now
+            os.close(begun)
             living.add(answer)
         print(json.dumps(answer), file=answers, flush=True)
     for pid in living:
-        with suppress(ProcessLookupError):  # it has not begun
+        with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
     os._exit(0)
 

@@ -34,9 +34,10 @@ def test_one_trains_and_its_death_frees_the_work(
     assert f"this {what} is being trained by another process ({at_work.pid} on" in refused.text()
     assert "Traceback" not in refused.text()
     wait_for(lambda: [len(run.checkpoints()) for run in runs()] == [2] * number, "checkpoints")
-    before = [len(run.history()) for run in runs()]
     at_work.kill()
     again = server.start(command, tmp_path)
+    at_work.wait_for_session()  # its workers write until they see that it is gone
+    before = [len(run.history()) for run in runs()]
     wait_for(lambda: went_on(before) or again.poll() is not None, "further epochs")
     assert again.poll() is None, again.text()
     again.kill(to_group=True)
