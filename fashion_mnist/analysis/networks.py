@@ -37,7 +37,7 @@ from fashion_mnist.tracking.recorded import (
 )
 from fashion_mnist.training.checkpoint import CheckpointError, Model, load_model, tensors_sha256
 
-OUTPUT_DIR = Path("outputs")  # where the runs of this folder are, if theirs was moved here
+OUTPUT_DIR = Path("outputs")  # where the runs of this folder are
 SUFFIX = ".safetensors"  # of a recorded network's weights
 
 
@@ -75,11 +75,14 @@ def load_network(store: Reader, run: RecordedRun) -> tuple[Model, str]:
 
 
 def _folders(run: RecordedRun) -> Iterator[Path]:
-    """Where the run's folder may be: where it was made, or below the folder one is in now."""
+    """Where the run's folder may be: below the folder one is in now, or where it was made.
+
+    In this order, for the project may be a copy: it does without the one that it was copied from.
+    """
     recorded = run.directory
     if recorded and "\0" not in recorded:
-        yield Path(recorded)
         yield OUTPUT_DIR / "runs" / Path(recorded).name
+        yield Path(recorded)
 
 
 def recorded_model(store: Reader, run: RecordedRun) -> Model:

@@ -21,7 +21,7 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -340,11 +340,14 @@ class Composer:
             if path.exists() and not path.with_suffix(".yaml").exists():
                 return f"{path} is not read: name it {path.stem}.yaml"
         strange = [each for each in chosen if each not in options]
-        if not strange:
-            return None
+        return self._must_be_option(group, strange[0], value) if strange else None
+
+    def _must_be_option(self, group: str, name: Any, value: Any) -> str:
+        """What a group can be, and what came: a name that it does not have, in a value."""
+        options = self.options(group)
         known = f"one of {_listed(options)}" if options else "a file of yours in --config-dir"
-        nearest = did_you_mean(strange[0], options)
-        is_named = isinstance(strange[0], str) and not nearest and self.config_dir is None
+        nearest = did_you_mean(name, options)
+        is_named = isinstance(name, str) and not nearest and self.config_dir is None
         advice = "; a file of your own wants --config-dir FOLDER" if options and is_named else ""
         return f"{group} must be {known}{nearest}, got {shown(value)}{advice}"
 
@@ -355,6 +358,8 @@ class Composer:
                 CONFIG_NAME, list(texts), RunMode.RUN, from_shell=False
             )
             tree: Any = OmegaConf.to_container(config, resolve=False)
+        except MissingConfigException as error:
+            raise ConfigError([self._missing_file(error)]) from None
         except _NO_CONFIG as error:
             raise ConfigError([first_line(error)]) from None
         hydra = tree.pop("hydra")
@@ -365,6 +370,18 @@ class Composer:
             if problems:
                 raise ConfigError(problems)
         return files
+
+    def _missing_file(self, error: MissingConfigException) -> str:
+        """Of a list of defaults that names a file which is not there: what it may name, and where.
+
+        Hydra names the list's file only where it is the one that adds the group.
+        """
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        if not group:
+            return first_line(error)
+        problem = self._must_be_option(group, name, name)
+        sources = [file for file in self._user_files() if name in file.read_text(encoding="utf-8")]
+        return f"{problem} (in the defaults of {sources[0]})" if sources else problem
 
     def _hydra_problems(
         self, files: Files, hydra: dict[str, Any], texts: Sequence[str]

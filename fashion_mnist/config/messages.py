@@ -25,11 +25,26 @@ class RunError(RuntimeError):
 
 
 def shown(value: Any) -> str:
-    """A value as Python writes it, cut off where it is long."""
+    """A value as it stands in YAML, on one line, cut off where it is long."""
     try:
-        return shorten(repr(value))
+        return shorten(_as_yaml(value))
     except (ValueError, RecursionError):  # Python writes no number of more than 4300 digits
         return "more than can be shown"
+
+
+def _as_yaml(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case list() | tuple():
+            return f"[{', '.join(map(_as_yaml, value))}]"
+        case dict():
+            entries = (f"{_as_yaml(key)}: {_as_yaml(own)}" for key, own in value.items())
+            return f"{{{', '.join(entries)}}}"
+        case _:
+            return repr(value)
 
 
 def shorten(text: str) -> str:

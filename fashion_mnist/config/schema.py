@@ -251,8 +251,9 @@ class SweepConfig(Group):
     """Many runs at once; a single run has nothing to do with it."""
 
     name: Annotated[Caption, NOT_RESERVED] | None
-    axes: Annotated[dict[str, Any], InWords("a mapping")]  # what `sweep.space` reads
-    when: Annotated[dict[str, Any], InWords("a mapping")]
+    # what `sweeps.space` reads
+    axes: Annotated[dict[str, Any], InWords("a mapping of keys to lists or ranges")]
+    when: Annotated[dict[str, Any], InWords("a mapping of axes to conditions")]
     limit: Annotated[Whole, Ge(1)] | None
     sampler: Literal["grid", "random", "tpe", "qmc"]
     n_trials: Annotated[Whole, Ge(1)]

@@ -53,6 +53,9 @@ def try_options(name: str, options: Mapping[str, Any]) -> None:
     """
     # as arguments: torch does not look at the options of a group
     _eager(_classes()[name])([torch.zeros(1)], **options)
+    smallest, largest = options.get("step_sizes", (0, 0))  # of rprop: torch does not look at them
+    if not 0 <= smallest <= largest:
+        raise ValueError(f"Invalid step sizes: {smallest}, {largest}")
 
 
 def build_torch_optimizer(name: str, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:

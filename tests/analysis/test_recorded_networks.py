@@ -108,7 +108,7 @@ def test_a_recorded_network_needs_no_folder(recordings: Recordings) -> None:
 def test_a_folder_that_was_moved_is_found(
     recordings: Recordings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Below `outputs/` of the current folder; elsewhere the error says what to do."""
+    """Below `outputs/` of the current folder, also a copy; elsewhere the error says what to do."""
     run, store = recordings.run(CHILD), recordings.reader()
     folder = Path(run.directory)
     moved = with_tags(run, **state_of(f"/nowhere/{folder.name}"))
@@ -116,8 +116,9 @@ def test_a_folder_that_was_moved_is_found(
         load_network(store, moved)
     shutil.copytree(folder, tmp_path / "outputs" / "runs" / folder.name)
     monkeypatch.chdir(tmp_path)
-    _, source = load_network(store, moved)
-    assert "outputs/runs" in source
+    for run_here in (moved, run):
+        _, source = load_network(store, run_here)
+        assert source == f"the run's folder outputs/runs/{folder.name}"
 
 
 def test_a_network_that_the_store_has_lost_is_no_unrecorded_one(

@@ -121,6 +121,26 @@ def test_a_file_that_hydra_does_not_read_is_named(write: Write) -> None:
         mine()
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "word"),
+    [
+        ("experiment/mine.yaml", f"{RECIPE}defaults: [override /model: dep]\n", "experiment=mine"),
+        ("experiment/mine.yaml", f"{RECIPE}defaults: [/model@other: dep]\n", "experiment=mine"),
+        ("model/mine.yaml", "defaults: [dep, _self_]\n", "model=mine"),
+    ],
+)
+def test_a_list_of_defaults_that_names_no_file_is_told_what_it_may_name(
+    name: str, text: str, word: str, write: Write
+) -> None:
+    """As a word on the command line is, and in which file."""
+    write(name, text)
+    options = "deep, linear, mine, mlp" if name.startswith("model") else "deep, linear, mlp"
+    assert problems(word) == [
+        f"model must be one of {options}, small, wide (did you mean deep?), got 'dep' "
+        f"(in the defaults of mine/{name})"
+    ]
+
+
 def test_broken_yaml_is_named_with_its_line(write: Write) -> None:
     """Of a chosen file, and of one that it begins with."""
     path = write("model/mine.yaml", "width: 3\ndepth: [1\n")
