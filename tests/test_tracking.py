@@ -1097,6 +1097,21 @@ def test_sync_leaves_an_uploader_to_a_run_that_was_begun_meanwhile(
         event_log.status("FINISHED")
 
 
+@pytest.mark.long
+def test_sync_after_training_asks_the_store_too(
+    output_dir: Path, uri: str, empty_database: Path
+) -> None:
+    """The uploader lingers for a while, and does not look: sync waits until it has left."""
+    folder = make_folder(output_dir)
+    log_id = write_whole_run(folder, uri)
+    start_uploader(output_dir)
+    wait_for(lambda: is_sent(folder))
+    shutil.copy(empty_database, uri.removeprefix("sqlite:///"))
+    assert uploader_lock(output_dir).is_held()
+    assert sync(output_dir).is_complete
+    assert_whole_once(uri, log_id)
+
+
 def test_reasons_end_at_a_word() -> None:
     """A long one is cut there, and shows that it was."""
     reason = root_cause(OSError("a reason " * 100))

@@ -15,7 +15,7 @@ from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.metrics.classification import SUMMARY_SCORES
 from fashion_mnist.metrics.predictions import read_predictions
-from fashion_mnist.runs import results, trainer
+from fashion_mnist.runs import artifacts, results, trainer
 from fashion_mnist.runs.identity import next_folder, run_folders
 from fashion_mnist.runs.members import Member, Observer
 from fashion_mnist.runs.records import run_name
@@ -188,6 +188,31 @@ def test_a_run_is_stopped_before_its_pictures_are_drawn(data: Path, stopping: st
         assert len(results[0].folder.history()) < 9
 
 
+def test_what_ended_before_a_stop_is_recorded_whatever_is_to_be_drawn(data: Path) -> None:
+    """Of runs trained together: one has its weights, and waits; one has diverged; one goes on."""
+    words = "optimizer=sgd training.early_stopping.metric=val/loss training.epochs=9"
+    own = configs(
+        data,
+        f"{words} optimizer.lr=1.0e-30 training.early_stopping.patience=1",
+        f"{words} optimizer.lr=1.0e+30",
+        f"{words} optimizer.lr=0.1",
+    )
+    epochs = list[int]()
+
+    def stop() -> None:
+        if epochs[-1:] == [3]:
+            raise StopRequested(15)
+
+    observer = Observer(stop, on_epoch=lambda stack, _rows: epochs.append(stack.epoch))
+    with pytest.raises(StopRequested):
+        train_all(own, load(data), observer)
+    statuses = {
+        folder.tags().get("failure", "")[:8]: folder.status()
+        for folder in map(RunDir, Path("outputs/runs").iterdir())
+    }
+    assert statuses == {"": "KILLED", "diverged": "FAILED"}
+
+
 def kind_of(
     config: Config, dataset: Dataset, *, retry_failed: bool = False, keeps_pruned: bool = False
 ) -> str:
@@ -257,6 +282,24 @@ def test_auto_reads_the_test_and_records_the_network_where_it_means_yes(data: Pa
     assert winner.folder.has_recorded_model()
     assert pictures < {path.name for path in winner.folder.artifacts.iterdir()}
     assert load_file(winner.folder.model)
+
+
+@pytest.mark.parametrize("failing", ["weights_figure", "samples_figure"])
+def test_pictures_of_which_some_were_drawn_are_drawn_by_the_next_start(
+    failing: str, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk was full, or a kill came, after the first: its log says which are there."""
+    [config], dataset = configs(data, "seed=3"), load(data)
+    train_all([config], dataset)
+    with monkeypatch.context() as patch:
+        patch.setattr(artifacts, failing, lambda *_: 1 / 0)
+        [winner] = train([Request(config)], dataset, QUIET)
+    assert isinstance(winner.error, ZeroDivisionError)
+    [winner] = train([Request(config)], dataset, QUIET)
+    assert winner.error is None
+    assert set(artifacts.PICTURES) < {path.name for path in winner.folder.artifacts.iterdir()}
+    recorded = {name for kind, name in winner.folder.state().files if kind == "artifact"}
+    assert set(artifacts.PICTURES) < recorded
 
 
 TTA = ("validation_tta", "test_tta")

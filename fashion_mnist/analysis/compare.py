@@ -283,9 +283,11 @@ def _check(runs: Sequence[RecordedRun], split: str) -> None:
     if split not in SPLITS:
         raise ValueError(f"--split must be {' or '.join(SPLITS)}, got {shown(split)}")
     if not 2 <= len(runs) <= MOST_RUNS:
+        one = "name the other, or a sweep for all of its networks"
+        many = "a sweep stands for all of its networks, and fmnist runs --sweep lists them"
         raise ValueError(
-            f"two to {MOST_RUNS} runs can be compared, got {len(runs)}"
-            + (": name the other, or a sweep for all of its networks" if len(runs) == 1 else "")
+            f"two to {MOST_RUNS} runs can be compared, got {len(runs)}: "
+            f"{one if len(runs) == 1 else many}"
         )
     for run in runs:
         require_network(run)

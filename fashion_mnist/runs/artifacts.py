@@ -33,7 +33,8 @@ from fashion_mnist.runs.stacks import DataSplit
 from fashion_mnist.training.loop import Evaluation
 from fashion_mnist.training.stack import HistoryRow
 
-CURVES_FILE = "curves.png"  # among the artifacts of single runs and winners
+# artifacts of single runs and winners
+PICTURES = (CURVES, WEIGHTS, SAMPLES) = ("curves.png", "weights.png", "samples.png")
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,9 @@ def record_training(
     Args:
         first_weight: float32 `[H, P]` of the first linear layer.
     """
-    _record_picture(event_log, CURVES_FILE, curves_figure(history, "Learning curves"))
+    _record_picture(event_log, CURVES, curves_figure(history, "Learning curves"))
     weights = weights_figure(first_weight.numpy(), dataset.image_shape)
-    _record_picture(event_log, "weights.png", weights)
+    _record_picture(event_log, WEIGHTS, weights)
     own, labels = data_split.split.train, dataset.train_labels.cpu()
     # the images that are shown, for a copy of all takes longer than the picture
     first = first_of_each_class(labels[own].numpy(), dataset.num_classes)
@@ -96,7 +97,7 @@ def record_training(
     samples = samples_figure(
         images.view(-1, *dataset.image_shape).numpy(), labels[shown].numpy(), dataset.class_names
     )
-    _record_picture(event_log, "samples.png", samples)
+    _record_picture(event_log, SAMPLES, samples)
 
 
 def record_split(event_log: EventLog, result: SplitResult, class_names: Sequence[str]) -> None:

@@ -192,12 +192,12 @@ def holds(run_dir: Path, mark: Mark) -> bool:
     """Whether an event of the log ends here, with the same content up to here."""
     if mark == START:
         return True
-    try:
-        with (run_dir / LOG_FILE).open("rb") as file:
-            file.seek(max(0, mark.offset - _CRC_LENGTH))
-            return file.read(_CRC_LENGTH) == mark.line_end()
-    except FileNotFoundError:
+    # a seal or an upload state may say any number, and none can be sought beyond the end
+    if not _CRC_LENGTH < mark.offset <= log_size(run_dir):
         return False
+    with (run_dir / LOG_FILE).open("rb") as file:
+        file.seek(mark.offset - _CRC_LENGTH)
+        return file.read(_CRC_LENGTH) == mark.line_end()
 
 
 def rest_after(run_dir: Path, end: Mark) -> bytes:
@@ -225,7 +225,8 @@ class Seal:
             numbers = [content[key] for key in ("time", "offset", "crc")]
         except (FileNotFoundError, ValueError, LookupError, TypeError, RecursionError):
             return None
-        if not _is_id(content.get("id")) or not all(isinstance(each, int) for each in numbers):
+        are_whole = all(isinstance(each, int) and _is_number(each) for each in numbers)
+        if not _is_id(content.get("id")) or not are_whole:
             return None
         time_ms, offset, crc = numbers
         return cls(content["id"], time_ms, Mark(offset, crc))

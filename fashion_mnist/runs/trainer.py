@@ -11,7 +11,7 @@ import torch
 
 from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.data.fashion_mnist import Dataset
-from fashion_mnist.runs.artifacts import CURVES_FILE
+from fashion_mnist.runs.artifacts import PICTURES
 from fashion_mnist.runs.event_log import EventLog, is_offline
 from fashion_mnist.runs.identity import (
     NUMERICS_TAG,
@@ -120,7 +120,7 @@ def is_recorded(request: Request, folder: RunDir, state: RunState, parent: str) 
         state: by the event log in the folder.
         parent: the id of the sweep's event log; empty: of none.
     """
-    if state.status not in ENDED or folder.checkpoints() or _missing(request, folder, state):
+    if state.status not in ENDED or folder.checkpoints() or _missing(request, state):
         return False
     tracking = request.config.tracking
     if tracking.uri is None:
@@ -134,7 +134,7 @@ def is_recorded(request: Request, folder: RunDir, state: RunState, parent: str) 
     )
 
 
-def _missing(request: Request, folder: RunDir, state: RunState) -> set[Extra]:
+def _missing(request: Request, state: RunState) -> set[Extra]:
     """What is asked for of a finished run and was not done."""
     if state.status != "FINISHED":
         return set()
@@ -144,7 +144,7 @@ def _missing(request: Request, folder: RunDir, state: RunState) -> set[Extra]:
         "test": "test/loss" in metrics,
         "validation_tta": "final/val_tta_loss" in metrics,
         "test_tta": "test/tta_loss" in metrics,
-        "pictures": (folder.artifacts / CURVES_FILE).exists(),
+        "pictures": all(("artifact", name) in state.files for name in PICTURES),
     }
     return {extra for extra in request.extras if not there[extra]}
 
@@ -185,7 +185,7 @@ def _extend(
     request: Request, folder: RunDir, event_log: EventLog, machine: Machine, dataset: Dataset
 ) -> None:
     """Record of a finished run what is asked for now and was not done."""
-    config, missing = request.config, _missing(request, folder, event_log.state)
+    config, missing = request.config, _missing(request, event_log.state)
     if not missing:
         return
     torch.set_num_threads(machine.threads)
@@ -265,7 +265,9 @@ def _train_stack(members: Sequence[Member], dataset: Dataset, observer: Observer
     try:
         train_what_can_be(members, dataset, observer)
     except StopRequested:
-        _finish([member for member in members if member.is_done], dataset, observer)
+        # those that are to be evaluated, and drawn, keep their state for the next time
+        ended = [member for member in members if member.is_done and member.weights is None]
+        _finish(ended, dataset, observer)
         raise
     _finish(members, dataset, observer)
 

@@ -51,9 +51,15 @@ class UploadState:
 
     @classmethod
     def read(cls, destination: Destination) -> Self:
-        """What the store has; nothing where the file is missing, damaged, or the database gone."""
+        """What the store has; nothing where the file is missing, damaged, or the database gone.
+
+        A database that cannot be looked for counts as gone: what opens it tells why.
+        """
         database = sqlite_path(destination.address)
-        if database is not None and not database.exists():
+        try:
+            if database is not None and not database.exists():
+                return cls()
+        except OSError:  # of a folder that may not be entered
             return cls()
         content = read_json(upload_state_path(destination))
         default = asdict(cls())

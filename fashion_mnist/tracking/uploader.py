@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fashion_mnist.runs.event_log import is_offline, set_offline
 from fashion_mnist.runs.events import LOG_FILE, SWEEPS, logged_dirs
+from fashion_mnist.runs.files import RETRY_SECONDS
 from fashion_mnist.runs.run_state import Destination
 from fashion_mnist.tracking.checks import (
     ANSWER_SECONDS,
@@ -143,9 +144,10 @@ class Uploader:
             is_refused = refused_with(error) == UNKNOWN
             self._refused |= {place} if is_refused else set()
             is_alone = not is_refused and check_store(destination.address, ANSWER_SECONDS) is None
-            key = run if is_alone else place
-            self.problems.report(key, complaint(destination.address, error))
-            log.info("%s: %s", run_dir.name, self.problems.reason(key), exc_info=True)
+            key, reason = run if is_alone else place, complaint(destination.address, error)
+            if reason != self.problems.reason(key):  # a server may be away for days
+                log.info("%s: %s", run_dir.name, reason, exc_info=True)
+            self.problems.report(key, reason)
             return False
         self.problems.forget(place, run)
         self._refused.discard(place)
@@ -228,7 +230,8 @@ def sync(output_dir: Path) -> Outcome:
     """Sends all that is pending, in this process, or waits for the uploader that is at it.
 
     What was kept offline is sent too. A run that a store should have and has not (its database was
-    removed) is sent to it again, and one that was restored there gets the rest.
+    removed) is sent to it again, and one that was restored there gets the rest: not beside a run in
+    training, whose uploader stays.
     """
     output_dir = output_dir.absolute()  # the store is told where its runs are
     run_dirs = logged_dirs(output_dir)
@@ -236,12 +239,14 @@ def sync(output_dir: Path) -> Outcome:
         return Outcome([], None)
     for run_dir in run_dirs:
         set_offline(run_dir, False)
-    lock = uploader_lock(output_dir)
-    while not lock.acquire():
+    lock, patience = uploader_lock(output_dir), RETRY_SECONDS
+    while not lock.acquire(patience):
         sent = wait_until_uploaded(run_dirs, OTHER_SECONDS)
         # where it has left with something unsent, it may be that only we have the login for it
-        if sent.is_complete or lock.is_held():
+        is_at_work = has_writers(output_dir) or not sent.is_complete
+        if patience != RETRY_SECONDS or (is_at_work and lock.is_held()):
             return sent
+        patience = 2 * LINGER_SECONDS  # with one that has nothing left to do
     try:
         uploader = Uploader(output_dir)
         uploader.writer_lives()

@@ -41,11 +41,12 @@ def serve() -> None:
                 questions.close()
                 os.close(answers.fileno())
                 os.close(begun)
-                _become(request)
+                os.setsid()
                 os.close(has_begun)
+                _become(request)
                 return
             os.close(has_begun)
-            os.read(begun, 1)  # until the child has closed it: signals reach its whole group now
+            os.read(begun, 1)  # until the child has closed it: its group can be sent signals now
             os.close(begun)
             living.add(answer)
         print(json.dumps(answer), file=answers, flush=True)
@@ -72,7 +73,6 @@ def _import_everything() -> None:
 
 
 def _become(request: dict[str, Any]) -> None:
-    os.setsid()
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])

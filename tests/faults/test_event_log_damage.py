@@ -19,12 +19,17 @@ from fashion_mnist.runs.files import run_lock
 from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.run_dir import RunDir
-from fashion_mnist.runs.run_state import RunState
+from fashion_mnist.runs.run_state import Destination, RunState
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking import log_upload
 from fashion_mnist.tracking.recorded import STATE_TAG
 from fashion_mnist.tracking.store import Store
-from fashion_mnist.tracking.upload_state import read_problems, upload_state_path, uploads
+from fashion_mnist.tracking.upload_state import (
+    UploadState,
+    read_problems,
+    upload_state_path,
+    uploads,
+)
 from fashion_mnist.tracking.uploader import Uploader, sync
 from fashion_mnist.training.stack import Stack
 from tests.builders import QUIET, load, make_config, make_data
@@ -101,6 +106,44 @@ def test_damage_is_noticed_and_the_good_part_stands(
         assert RunDir(folder).status() == "FINISHED"
         EventLog(folder).close()
         assert warnings(caplog) == ""
+
+
+@pytest.mark.parametrize("number", [10**30, -1, 2**62])
+def test_a_note_of_any_number_holds_up_nothing(number: int, output_dir: Path, uri: str) -> None:
+    """A seal and an upload state come with archives too: the run goes on, and its like are sent."""
+    folders = [output_dir / "runs" / name for name in ("hostile", "other")]
+    for folder in folders:
+        write_run(folder, uri)
+    assert sync(output_dir).is_complete
+    [upload] = uploads(folders[0])
+    for path in (folders[0] / SEAL_FILE, upload_state_path(upload.destination)):
+        content = json.loads(path.read_bytes())
+        content |= {key: number for key in ("offset", "time", "requested_ms") if key in content}
+        path.write_text(json.dumps(content))
+    with run_lock(folders[1]), EventLog(folders[1]) as event_log:
+        event_log.tags({"more": "1"})
+    sync(output_dir)
+    [other] = uploads(folders[1])
+    assert other.is_complete
+    write_run(folders[0], uri)
+    assert sync(output_dir).is_complete
+
+
+def test_a_database_that_cannot_be_looked_for_counts_as_gone(tmp_path: Path) -> None:
+    """Its folder may not be entered: its run has a reason when it is opened, others are sent."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    destination = Destination(f"sqlite:///{closed}/mlflow.db", EXPERIMENT, run_dir=tmp_path)
+    UploadState(offset=1).write(destination)
+    user = os.geteuid()
+    if user == 0:  # whom no folder is closed to
+        os.seteuid(65534)
+    try:
+        with pytest.raises(PermissionError):
+            Path(closed, "mlflow.db").exists()
+        assert UploadState.read(destination) == UploadState()
+    finally:
+        os.seteuid(user)
 
 
 def test_half_a_line_is_no_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
