@@ -207,7 +207,7 @@ def test_everything_arrives_and_repeating_it_all_adds_nothing(output_dir: Path, 
     assert outcome.is_complete
     assert outcome.reason is None
     assert_whole_once(uri, log_id)
-    assert outcome.uploads[0].run_id == find_only_run(uri).info.run_id
+    assert outcome.uploads[0].state.run_id == find_only_run(uri).info.run_id
 
 
 def test_model_loads_from_the_store_without_pickle(
@@ -478,7 +478,8 @@ def test_what_is_printed_finds_the_store_of_a_run(tmp_path: Path) -> None:
     """Pages and commands of another store than the default one name it, and another folder."""
     uri = f"sqlite:///{tmp_path}/a b.db"
     run_dir = tmp_path / "other runs" / "runs" / "a"
-    sent = Upload(Destination(uri, EXPERIMENT, run_dir=run_dir), "1", "1", is_complete=True)
+    state = UploadState(run_id="1", experiment_id="1")
+    sent = Upload(Destination(uri, EXPERIMENT, run_dir=run_dir), state, is_complete=True)
     option = f"--uri '{uri}'"
     assert option in pages(Outcome([sent], None), run_link)[0]
     assert option in show_command(Outcome([sent], None))[0]
@@ -829,7 +830,7 @@ def test_page_fills_while_training_and_a_killed_uploader_is_replaced(
     # the replacement lives on for some seconds with nobody waiting, and then leaves
     assert uploader_lock(output_dir).is_held()
     run = find_only_run(uri)
-    assert (run.info.run_id, run.info.status) == (outcome.uploads[0].run_id, "FINISHED")
+    assert (run.info.run_id, run.info.status) == (outcome.uploads[0].state.run_id, "FINISHED")
     steps = [step for step, _ in history(uri, run.info.run_id, "val/loss")]
     assert steps == list(range(1, len(steps) + 1))
     wait_for(lambda: not uploader_lock(output_dir).is_held())
@@ -1008,7 +1009,7 @@ def test_run_that_ends_before_the_uploaders_look_is_not_killed(tmp_path: Path) -
         event_log.status("FINISHED")
     end_abandoned(watch)
     with EventLog(tmp_path / "runs/a") as event_log:
-        assert event_log.last_status == "FINISHED"
+        assert event_log.state.status == "FINISHED"
 
 
 def test_a_login_in_the_address_is_no_part_of_the_host() -> None:

@@ -24,7 +24,7 @@ from fashion_mnist.runs.request import (
     RequestResult,
     find_attempts,
     identify,
-    outcome_of,
+    validation_accuracy_of,
 )
 from fashion_mnist.runs.run_dir import RunDir, locked
 from fashion_mnist.runs.signals import StopRequested
@@ -82,8 +82,8 @@ def test_a_run_that_diverges_does_so_alone(data: Path) -> None:
     assert (good.folder.status(), bad.folder.status()) == ("FINISHED", "FAILED")
     assert bad.folder.tags()["failure"].startswith("diverged in epoch 1 at step")
     with pytest.raises(RunError, match="diverged"):
-        outcome_of(bad)
-    assert outcome_of(good) == good.folder.metrics()["final/val_accuracy"]
+        validation_accuracy_of(bad)
+    assert validation_accuracy_of(good) == good.folder.metrics()["final/val_accuracy"]
 
 
 @pytest.mark.parametrize("most", [1, 2])
@@ -128,7 +128,7 @@ def test_a_run_that_cannot_be_trained_fails_alone(data: Path) -> None:
     assert statuses == ["FINISHED", "FINISHED", "FAILED", "FINISHED"]
     assert results[2].folder.tags()["failure"] == "RuntimeError: bad"
     with pytest.raises(RuntimeError, match="bad"):
-        outcome_of(results[2])
+        validation_accuracy_of(results[2])
     assert results[2].folder.tags()["fingerprint"]
     assert not results[2].folder.checkpoint.exists()
 
@@ -246,7 +246,7 @@ def test_a_run_that_is_given_up_can_be_gone_on_with(data: Path) -> None:
     kept, given_up = train_all(own, dataset, observer)
     assert (kept.folder.status(), given_up.folder.status()) == ("FINISHED", "KILLED")
     assert given_up.folder.tags()["pruned"] == "after epoch 1 of 2"
-    assert outcome_of(given_up) is None
+    assert validation_accuracy_of(given_up) is None
     assert kind_of(own[1], dataset) == "resumed"
     [later] = train_all(own[1:], dataset)
     [anew] = train_all([replace(own[1], rerun=True)], dataset)

@@ -22,6 +22,7 @@ from fashion_mnist.analysis.labels import (
     short_names,
 )
 from fashion_mnist.analysis.leaderboard import Leaderboard
+from fashion_mnist.analysis.scale import Scale, scale_of
 from fashion_mnist.metrics.statistics import Statistic
 from fashion_mnist.plots.drawing import BLUE, FAINT, INK, PALE, inks_on
 from fashion_mnist.plots.figure import (
@@ -41,7 +42,6 @@ from fashion_mnist.plots.figure import (
     text_ticks_below,
     text_width,
 )
-from fashion_mnist.plots.scale import Scale, scale_of
 
 if TYPE_CHECKING:
     from fashion_mnist.plots.figure import Axes, Figure

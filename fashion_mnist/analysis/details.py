@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from fashion_mnist.metrics.confusions import most_confused, read_confusion
-from fashion_mnist.runs.identity import NUMERICS_TAG
+from fashion_mnist.runs.identity import DATA_TAG, NUMERICS_TAG, WEIGHTS_TAG
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import DATA_TAG, SPLITS, WEIGHTS_TAG, ArtifactFile, RecordedRun
+from fashion_mnist.tracking.recorded import SPLITS, ArtifactFile, RecordedRun
 
 CURVES = ("train/loss", "val/loss", "val/accuracy")
 # tags by what they tell of

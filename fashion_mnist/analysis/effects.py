@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from fashion_mnist.analysis.labels import lower_is_better
 from fashion_mnist.analysis.leaderboard import Leaderboard, Setting
+from fashion_mnist.analysis.scale import as_numbers, scale_of
 from fashion_mnist.metrics.statistics import Statistic, statistic
-from fashion_mnist.plots.scale import as_numbers, scale_of
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -40,16 +40,9 @@ from fashion_mnist.analysis.predictions import stored_predictions
 from fashion_mnist.metrics.calibration import nll_of_probabilities, num_in_top
 from fashion_mnist.metrics.predictions import Predictions, PredictionsError
 from fashion_mnist.metrics.statistics import McNemarTest, mcnemar_test
+from fashion_mnist.runs.identity import DATA_TAG, SPLIT_TAG
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import (
-    DATA_TAG,
-    SCORE,
-    SPLIT_TAG,
-    SPLITS,
-    TEST_SCORE,
-    VALIDATION,
-    RecordedRun,
-)
+from fashion_mnist.tracking.recorded import SCORE, SPLITS, TEST_SCORE, VALIDATION, RecordedRun
 
 MOST_STEPS = 100  # of the greedy selection
 SMALLEST_GAIN = 1e-4  # nats of likelihood: less is no improvement

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 
+from fashion_mnist.analysis.scale import as_numbers
 from fashion_mnist.metrics.statistics import ALPHA, Interval, Statistic
-from fashion_mnist.plots.scale import as_numbers
-from fashion_mnist.tracking.recorded import DATA_TAG, DIRECTIONS
+from fashion_mnist.runs.identity import DATA_TAG
+from fashion_mnist.tracking.recorded import DIRECTIONS
 
 REPLICATE_KEYS = ("seed", "data.fold")  # they repeat a setting
 ABSENT = "–"  # where a row has no value

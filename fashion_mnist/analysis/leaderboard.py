@@ -42,14 +42,9 @@ from fashion_mnist.metrics.statistics import (
     ranking,
     statistic,
 )
+from fashion_mnist.runs.identity import DATA_TAG, SPLIT_TAG
 from fashion_mnist.runs.markdown import code, markdown_row, plain
-from fashion_mnist.tracking.recorded import (
-    DATA_TAG,
-    SCORE,
-    SPLIT_TAG,
-    TEST_SCORE,
-    RecordedRun,
-)
+from fashion_mnist.tracking.recorded import SCORE, TEST_SCORE, RecordedRun
 
 SEED, FOLD = REPLICATE_KEYS
 SPEED = "images_per_second"

@@ -20,19 +20,17 @@ from fashion_mnist.data.fashion_mnist import Dataset, load_dataset, missing_name
 from fashion_mnist.data.idx import DataError, read_pair
 from fashion_mnist.data.images import Inversion, PreprocessedImage, preprocess_file
 from fashion_mnist.data.splits import split
-from fashion_mnist.runs.identity import FAILURE_TAG
+from fashion_mnist.runs.identity import DATA_TAG, FAILURE_TAG, WEIGHTS_TAG
 from fashion_mnist.runs.records import OVERRIDES_FILE, read_overrides
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.tracking.links import train_command
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import (
-    DATA_TAG,
     LOST_FILES,
     MODEL_FOLDER,
     SPLITS,
     TEST,
     VALIDATION,
-    WEIGHTS_TAG,
     RecordedRun,
 )
 from fashion_mnist.training.checkpoint import CheckpointError, Model, load_model, tensors_sha256

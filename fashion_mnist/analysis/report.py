@@ -22,21 +22,16 @@ from fashion_mnist.analysis.predictions import (
     pool,
     worst_pairs,
 )
+from fashion_mnist.analysis.scale import scale_of
 from fashion_mnist.analysis.setting_charts import MOST_CURVES
 from fashion_mnist.analysis.significance import RunResult
 from fashion_mnist.analysis.stored_leaderboard import build_leaderboard
 from fashion_mnist.config.messages import plural
 from fashion_mnist.metrics.statistics import Statistic, statistic
-from fashion_mnist.plots.scale import scale_of
-from fashion_mnist.runs.identity import TRAINING_IMAGES_TAG
+from fashion_mnist.runs.identity import FINGERPRINT_TAG, TRAINING_IMAGES_TAG
 from fashion_mnist.tracking.links import train_command
 from fashion_mnist.tracking.reader import Reader
-from fashion_mnist.tracking.recorded import (
-    FINGERPRINT_TAG,
-    SPLITS,
-    TEST_SCORE,
-    RecordedRun,
-)
+from fashion_mnist.tracking.recorded import SPLITS, TEST_SCORE, RecordedRun
 from fashion_mnist.training.stack import HistoryRow
 
 MOST_CURVE_RUNS = 20  # of each of them

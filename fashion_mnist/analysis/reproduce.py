@@ -25,7 +25,7 @@ from fashion_mnist.metrics.statistics import ALPHA, McNemarTest
 from fashion_mnist.runs.identity import NUMERICS_TAG
 from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.records import CONFIG_FILE
-from fashion_mnist.runs.request import Request, load_data, outcome_of
+from fashion_mnist.runs.request import Request, load_data, validation_accuracy_of
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking.reader import Reader
@@ -303,7 +303,7 @@ def reproduce(
     dataset = load_data(config)
     request = Request(config, name=f"again: {run.name}")
     [result] = train([request], dataset, observer, start_uploader=begin_uploading)
-    outcome_of(result)
+    validation_accuracy_of(result)
     again, split = result.folder, VALIDATION if has_validation else TEST
     losses = store.history(run, ["train/loss"]).get("train/loss", {})
     first = {FIRST_LOSS: losses[1]} if 1 in losses else {}

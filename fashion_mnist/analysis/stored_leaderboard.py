@@ -18,12 +18,13 @@ from fashion_mnist.analysis.lookup import (
 from fashion_mnist.analysis.predictions import stored_predictions
 from fashion_mnist.analysis.significance import MOST_READ, RunResult
 from fashion_mnist.runs.identity import (
+    DATA_TAG,
     FAILURE_TAG,
     NUMERICS_TAG,
     TRAINING_IMAGES_TAG,
     is_identity,
 )
-from fashion_mnist.tracking.recorded import DATA_TAG, REPETITIONS_TAG, TEST_SCORE, RecordedRun
+from fashion_mnist.tracking.recorded import REPETITIONS_TAG, TEST_SCORE, RecordedRun
 
 if TYPE_CHECKING:
     from fashion_mnist.tracking.reader import Reader

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fashion_mnist.config.compose import check_folders, job_config
 from fashion_mnist.launchers.base import Launcher
-from fashion_mnist.runs.request import RequestResult, outcome_of
+from fashion_mnist.runs.request import RequestResult, validation_accuracy_of
 from fashion_mnist.sweeps.definition import Sweep
 from fashion_mnist.sweeps.jobs import Job
 
@@ -80,7 +80,7 @@ class JobsInHydra:
             result = results[job.fingerprint]
 
             def task(_config: DictConfig, result: RequestResult = result) -> float | None:
-                return outcome_of(result)
+                return validation_accuracy_of(result)
 
             run_job(
                 hydra_context=self._context,

@@ -36,7 +36,7 @@ def sync(output_dir: OutputDir = Path("outputs"), as_json: AsJson = False) -> No
         outcome = send(output_dir)
         rows = [
             {
-                "run": run.run_id,
+                "run": run.state.run_id,
                 "store": without_password(run.destination.address),
                 "sent": run.is_complete,
             }

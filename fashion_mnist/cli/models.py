@@ -300,8 +300,8 @@ def serve(
 
         from fashion_mnist.analysis.networks import load_network, require_network
         from fashion_mnist.analysis.registered import registered_run
-        from fashion_mnist.tracking.packaged_model import serve as serve_model
         from fashion_mnist.tracking.reader import Reader
+        from fashion_mnist.tracking.server import serve as serve_model
         from fashion_mnist.training.checkpoint import save_model
 
         if run:

@@ -44,7 +44,7 @@ from fashion_mnist.runs.request import (
     identify,
     last_attempt,
     load_data,
-    outcome_of,
+    validation_accuracy_of,
 )
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
@@ -253,7 +253,7 @@ def _train(
 
 def _report(result: RequestResult, *, where: Sequence[str]) -> float | None:
     """Say what came of a run; its validation accuracy."""
-    accuracy = outcome_of(result)
+    accuracy = validation_accuracy_of(result)
     known = "was trained before; rerun=true trains it again" if result.was_known else ""
     log.info(summarize_run(result.folder, note=known, where=where))
     return accuracy

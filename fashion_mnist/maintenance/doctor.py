@@ -16,7 +16,6 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote
 
 import torch
 from packaging.requirements import Requirement
@@ -41,7 +40,12 @@ from fashion_mnist.runs.event_log import is_offline
 from fashion_mnist.runs.events import logged_dirs
 from fashion_mnist.runs.run_state import Destination
 from fashion_mnist.tracking.artifact_roots import local_path
-from fashion_mnist.tracking.checks import check_store, schema_problem, why_unwritable
+from fashion_mnist.tracking.checks import (
+    check_store,
+    open_database,
+    schema_problem,
+    why_unwritable,
+)
 from fashion_mnist.tracking.links import output_option
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import ID_TAG, RecordedRun, how_to_restore
@@ -199,8 +203,7 @@ def check_tracking(uri: str, runs: Runs) -> Iterator[Finding]:
 
 def _database_problem(path: Path) -> str:
     """What sqlite finds wrong with the file; empty for nothing. Raises what it cannot say."""
-    name = f"file:{quote(str(path))}?mode=rw"
-    with closing(sqlite3.connect(name, uri=True, timeout=BUSY_SECONDS)) as database:
+    with closing(open_database(path, BUSY_SECONDS)) as database:
         [answer] = next(database.execute("PRAGMA quick_check(1)"))
         database.execute("BEGIN IMMEDIATE")  # as a writer does
         database.execute("ROLLBACK")
@@ -287,7 +290,7 @@ def _unsent(output_dir: Path, unsent: Sequence[tuple[WatchedLog, Destination]]) 
     why = f": {known[0].reason}" if known else ""
     command = "fmnist sync" + output_option(output_dir)
     for place in {place.place: place for _, place in unsent}.values():
-        if number := _in_the_trash(place):
+        if number := _deleted_experiment(place):
             words = f"{_runs(unsent)} not recorded: the experiment {place.experiment!r} was deleted"
             advice = f"{how_to_restore(number, place.address)}; then {command}"
             return Finding("error", words, advice)
@@ -304,7 +307,7 @@ def _runs(pairs: Sequence[tuple[WatchedLog, Destination]]) -> str:
     return f"{plural(number, 'run')} {'is' if number == 1 else 'are'}"
 
 
-def _in_the_trash(place: Destination) -> str:
+def _deleted_experiment(place: Destination) -> str:
     """The id of the experiment, if it was deleted in its store; empty where it was not."""
     try:
         found = Reader(place.address).all_experiments()

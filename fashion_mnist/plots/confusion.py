@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 
+from fashion_mnist.metrics.confusions import most_confused
 from fashion_mnist.plots.drawing import (
     CAPTION_SIZE,
     FAINT,
@@ -105,17 +106,12 @@ def _confusion_heading(
 ) -> Heading:
     """The title with the accuracy, then the three most frequent mistakes."""
     accuracy = counts.trace() / max(counts.sum(), 1)
-    mistakes = counts - np.diag(counts.diagonal())
-    cells = np.argsort(-mistakes, axis=None, kind="stable")[:3]
-    words = [
-        f"{class_names[true]} → {class_names[predicted]} ({mistakes[true, predicted]})"
-        for true, predicted in zip(*np.unravel_index(cells, mistakes.shape), strict=True)
-        if mistakes[true, predicted] > 0
-    ]
-    most_confused = f"Most confused: {', '.join(words)}" if words else "No mistakes"
+    worst = most_confused(counts.tolist(), class_names, limit=3)
+    words = [f"{each.true} → {each.predicted} ({each.count})" for each in worst]
+    mistakes = f"Most confused: {', '.join(words)}" if words else "No mistakes"
     return [
         (f"{title}: accuracy {accuracy:.2%}", TITLE_SIZE, INK),
-        (most_confused, CAPTION_SIZE, VERMILION if words else FAINT),
+        (mistakes, CAPTION_SIZE, VERMILION if words else FAINT),
     ]
 
 

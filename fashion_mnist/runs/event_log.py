@@ -33,13 +33,16 @@ def check_names(names: Sequence[str] | Mapping[str, Any]) -> None:
             )
 
 
-def _repair(run_dir: Path) -> bool:
+def _repair(run_dir: Path) -> tuple[RunState, bool]:
     """Cuts a log back to the events that can be read; hold the directory's lock.
 
     The log is replaced, not shortened, also where nothing is wrong with what another host wrote: a
     process there that was taken for dead may still write to it, and must not write into what is
     there now. Where more than a half-written line is wrong with it, the log as it was is kept
-    beside it, the user is told, and this is true.
+    beside it, and the user is told.
+
+    Returns:
+        What the log holds, and whether more than a half-written line was wrong with it.
     """
     state = RunState.read(run_dir)
     path, end = run_dir / LOG_FILE, state.mark
@@ -59,7 +62,7 @@ def _repair(run_dir: Path) -> bool:
     if rest or state.tags.get("host", here) != here:
         with path.open("rb") as file, replacing(path) as beside:
             beside.write_bytes(file.read(end.offset))
-    return bool(wrong)
+    return state, bool(wrong)
 
 
 class EventLog:
@@ -77,8 +80,7 @@ class EventLog:
         self.run_dir = run_dir
         self.artifacts = run_dir / "artifacts"
         self.artifacts.mkdir(parents=True, exist_ok=True)
-        is_repaired = _repair(run_dir)
-        self.state = RunState.read(run_dir)
+        self.state, is_repaired = _repair(run_dir)
         self._file = (run_dir / LOG_FILE).open("ab", buffering=0)
         try:
             self._begin(is_repaired)
@@ -93,11 +95,6 @@ class EventLog:
             self._append("log", {"id": known[0], "format": FORMAT}, known[1])
         if is_repaired or seal is None:
             self._write_seal()
-
-    @property
-    def last_status(self) -> str:
-        """The last status, or the empty string."""
-        return self.state.status
 
     def destination(
         self, uri: str, experiment: str, *, parent: str = "", name: str = ""

@@ -26,7 +26,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any, Self
 
-from fashion_mnist.runs.files import list_folder, write_json
+from fashion_mnist.runs.files import list_folder, read_json, write_json
 
 RUNS, SWEEPS = "runs", "sweeps"  # folders of directories below an output folder
 LOG_FILE = "events.jsonl"
@@ -220,13 +220,10 @@ class Seal:
     @classmethod
     def read(cls, run_dir: Path) -> Self | None:
         """The seal beside a log; None where it is missing or damaged."""
-        try:
-            content = json.loads((run_dir / SEAL_FILE).read_bytes())
-            numbers = [content[key] for key in ("time", "offset", "crc")]
-        except (FileNotFoundError, ValueError, LookupError, TypeError, RecursionError):
-            return None
-        are_whole = all(isinstance(each, int) and _is_number(each) for each in numbers)
-        if not _is_id(content.get("id")) or not are_whole:
+        content = read_json(run_dir / SEAL_FILE)
+        found = [content.get(key) for key in ("time", "offset", "crc")]
+        numbers = [each for each in found if isinstance(each, int) and _is_number(each)]
+        if not _is_id(content.get("id")) or len(numbers) != len(found):
             return None
         time_ms, offset, crc = numbers
         return cls(content["id"], time_ms, Mark(offset, crc))

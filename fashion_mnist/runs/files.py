@@ -5,6 +5,7 @@ frees when its process ends.
 """
 
 import json
+import logging
 import os
 import re
 import socket
@@ -14,13 +15,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from threading import Event, Thread
-from typing import Self
+from typing import Any, Self
 from uuid import uuid4
 
 from filelock import FileLock
 
 if sys.platform != "win32":
     import fcntl
+
+log = logging.getLogger(__name__)
 
 LOCK_FILE = "lock"
 RETRY_SECONDS = 1.0
@@ -66,6 +69,20 @@ def write_json(path: Path, content: object) -> None:
     """Write a JSON file whole or not at all. Raises OSError."""
     with replacing(path) as beside:
         beside.write_text(json.dumps(content), encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote of a mapping; nothing where the file is missing or damaged."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if isinstance(content, dict):
+        return content
+    log.warning("%s cannot be read: it counts as not there", path)
+    return {}
 
 
 def list_folder(folder: Path) -> list[Path]:

@@ -14,7 +14,12 @@ PACKAGE = Path(__file__).parents[1]
 # Raised when the golden weights of tests/training/test_golden.py change, or another library
 # multiplies: the same config then means other numbers, and what was trained before is another run.
 NUMERICS_VERSION = 3
-NUMERICS_TAG = "numerics"  # what a run is recorded with
+# what a run is recorded with
+FINGERPRINT_TAG = "fingerprint"  # of networks alone: sweeps and comparisons have none
+DATA_TAG = "data_sha256"
+SPLIT_TAG = "split_sha256"  # of the indices of the validation images
+WEIGHTS_TAG = "weights_sha256"  # two networks with the same one are the same
+NUMERICS_TAG = "numerics"
 FAILURE_TAG = "failure"  # why a run failed, in one line
 PRUNED_TAG = "pruned"  # after which epoch a search gave it up
 TRAINING_IMAGES_TAG = "training_images"  # how many images a network was trained on

@@ -77,7 +77,7 @@ class RequestResult:
     error: Exception | None = None
 
 
-def outcome_of(result: RequestResult) -> float | None:
+def validation_accuracy_of(result: RequestResult) -> float | None:
     """The validation accuracy of what became of a request, if there is one.
 
     Raises:

@@ -15,7 +15,7 @@ from fashion_mnist.metrics.predictions import Predictions
 from fashion_mnist.models.network import num_parameters
 from fashion_mnist.runs.artifacts import SplitResult, record_split, record_training
 from fashion_mnist.runs.event_log import EventLog
-from fashion_mnist.runs.identity import FAILURE_TAG, PRUNED_TAG
+from fashion_mnist.runs.identity import FAILURE_TAG, PRUNED_TAG, WEIGHTS_TAG
 from fashion_mnist.runs.markdown import plain
 from fashion_mnist.runs.members import Member
 from fashion_mnist.runs.records import record_dataset
@@ -180,7 +180,7 @@ def _save(member: Member, weights: dict[str, torch.Tensor], dataset: Dataset) ->
         std=member.data_split.std,
     )
     save_model(member.folder.model, model)
-    member.event_log.tags({"weights_sha256": tensors_sha256(weights)})
+    member.event_log.tags({WEIGHTS_TAG: tensors_sha256(weights)})
     if member.config.training.early_stopping.metric is not None:
         member.event_log.tags({EARLY_STOPPING_TAG: _which_epoch(member)})
     size = num_parameters(model.architecture)

@@ -21,7 +21,7 @@ from fashion_mnist.training.checkpoint import (
 )
 from fashion_mnist.training.stack import HistoryRow, TrainingState
 
-PATIENCE_SECONDS = 3  # with an uploader that looks, or an orphan that is about to end
+PATIENCE_SECONDS = 3  # with an uploader that looks, or a dead sweep's worker, about to end
 RECOVERY_TAG = "recovery"
 log = logging.getLogger("fashion_mnist")
 

@@ -14,9 +14,12 @@ from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.artifacts import PICTURES
 from fashion_mnist.runs.event_log import EventLog, is_offline
 from fashion_mnist.runs.identity import (
+    DATA_TAG,
+    FINGERPRINT_TAG,
     NUMERICS_TAG,
     NUMERICS_VERSION,
     PRUNED_TAG,
+    SPLIT_TAG,
     TRAINING_IMAGES_TAG,
     code_tags,
 )
@@ -160,7 +163,7 @@ def _open(
     config, folder = request.config, result.folder
     event_log = held.enter_context(EventLog(folder.path))
     record_destination(event_log, config.tracking, parent=parent, name=request.name or "")
-    result.was_known = event_log.last_status in ENDED
+    result.was_known = event_log.state.status in ENDED
     if result.was_known:
         folder.remove_checkpoints()  # a kill may have come between the final status and this
         threads = event_log.state.tags.get("threads", "")  # on which its scores were computed
@@ -206,9 +209,9 @@ def _prepare(
     config = request.config
     data_split = split_data(config, dataset)
     tags = {
-        "fingerprint": identify(config, dataset),
-        "data_sha256": dataset.sha256,
-        "split_sha256": data_split.split.validation_sha256,
+        FINGERPRINT_TAG: identify(config, dataset),
+        DATA_TAG: dataset.sha256,
+        SPLIT_TAG: data_split.split.validation_sha256,
         TRAINING_IMAGES_TAG: str(len(data_split.split.train)),
         NUMERICS_TAG: str(NUMERICS_VERSION),
         **{key: str(value) for key, value in asdict(machine).items()},
@@ -243,7 +246,7 @@ def _train_stacks(members: Sequence[Member], dataset: Dataset, observer: Observe
             _train_stack(list(stack), dataset, observer)
     except StopRequested:
         for member in ordered:
-            if member.event_log.last_status == "RUNNING":
+            if member.event_log.state.status == "RUNNING":
                 _keep(member)
         raise
 
@@ -294,6 +297,6 @@ def _finish(members: Sequence[Member], dataset: Dataset, observer: Observer) -> 
             # nothing is wrong with its training: it stays to be gone on with
             log.debug("a run could not be recorded", exc_info=True)
             member.failure = as_run_error(error)
-            if member.event_log.last_status == "RUNNING":  # else what follows an end has failed
+            if member.event_log.state.status == "RUNNING":  # else what follows an end has failed
                 with suppress(OSError):
                     member.event_log.status("KILLED")

@@ -420,7 +420,7 @@ def _links(plan: Plan, result: SweepResult, stop: StopRequests) -> list[str]:
 
 
 def _sweep_page(server: str, run: Upload) -> str:
-    return sweep_link(server, run.experiment_id, _view_key(run.run_dir))
+    return sweep_link(server, run.state.experiment_id, _view_key(run.run_dir))
 
 
 def _view_key(folder: Path) -> str:

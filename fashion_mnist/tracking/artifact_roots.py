@@ -10,13 +10,13 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from fashion_mnist.config.store_uri import sqlite_path
+from fashion_mnist.tracking.checks import BUSY_SECONDS, open_database
 
 MLRUNS = "mlruns"
 SCHEME = "file://"
-BUSY_SECONDS = 20  # a writer holds the file for a moment, as MLflow's client allows too
 # where MLflow keeps paths; a table or column that a version lacks is passed over
 COLUMNS = (
     ("experiments", "artifact_location"),
@@ -33,10 +33,7 @@ def make_relative(database: Path) -> None:
     Raises:
         sqlite3.Error: it is none of MLflow's, or another process keeps it.
     """
-    # mode=rw: a plain connect would create what it does not find
-    name = f"file:{quote(str(database))}?mode=rw"
-    opening = sqlite3.connect(name, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-    with closing(opening) as connection:
+    with closing(open_database(database, BUSY_SECONDS)) as connection:
         changes = list(_changes(connection, database.parent))
         if not changes:
             return

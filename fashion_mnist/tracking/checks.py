@@ -48,6 +48,7 @@ _MLFLOWS_WORDS = {
 }
 PROBE_BYTES = 4096  # written to a folder to see whether it takes any
 ANSWER_SECONDS = 5  # for a store that is asked whether it is there
+BUSY_SECONDS = 20  # a writer holds a database file for a moment, as MLflow's client allows too
 _API = "api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
 
 
@@ -104,8 +105,7 @@ def _ask(uri: str, timeout_seconds: float, for_writing: bool) -> str | None:
 def _check_sqlite(path: Path) -> None:
     """Raises OSError or sqlite3.Error unless the file is, or can become, a database."""
     if path.exists():
-        # mode=rw: a plain connect would create what it does not find
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as database:
+        with closing(open_database(path)) as database:
             database.execute("SELECT count(*) FROM sqlite_master")
         return
     existing = next(parent for parent in path.parents if parent.exists())
@@ -143,15 +143,24 @@ def _proxy(uri: str) -> str:
     return f" (by the proxy {without_password(proxy)}: set NO_PROXY={parts.hostname})"
 
 
-def open_to_read(path: Path, timeout_seconds: float = 5.0) -> sqlite3.Connection:
-    """A connection to an sqlite file that is there, by which nothing can be changed.
+def open_database(path: Path, timeout_seconds: float = ANSWER_SECONDS) -> sqlite3.Connection:
+    """A connection to an sqlite file that is there; no transaction is begun unless it is asked for.
 
     Raises:
         sqlite3.Error: the file cannot be opened.
     """
     # rw makes no file, and lets sqlite put right what a writer that was killed has left half done
     name = f"file:{quote(str(path))}?mode=rw"
-    connection = sqlite3.connect(name, uri=True, timeout=timeout_seconds)
+    return sqlite3.connect(name, uri=True, timeout=timeout_seconds, isolation_level=None)
+
+
+def open_to_read(path: Path, timeout_seconds: float = ANSWER_SECONDS) -> sqlite3.Connection:
+    """A connection to an sqlite file that is there, by which nothing can be changed.
+
+    Raises:
+        sqlite3.Error: the file cannot be opened.
+    """
+    connection = open_database(path, timeout_seconds)
     connection.execute("PRAGMA query_only = ON")
     return connection
 

@@ -58,8 +58,8 @@ def pages(outcome: Outcome, link: Callable[[str, Upload], str]) -> list[str]:
 
 def run_link(server: str, run: Upload) -> str:
     """The page of one run."""
-    page = f"#/experiments/{run.experiment_id}/runs/{run.run_id}?workflowType=machine_learning"
-    return f"{server}/{page}"
+    state, kind = run.state, "workflowType=machine_learning"
+    return f"{server}/#/experiments/{state.experiment_id}/runs/{state.run_id}?{kind}"
 
 
 def _page(run: Upload, link: Callable[[str, Upload], str]) -> str:
@@ -78,7 +78,7 @@ def show_command(outcome: Outcome, *, is_latest: bool = True) -> list[str]:
     if not outcome.is_complete or not outcome.uploads:
         return []
     run = outcome.uploads[0]
-    word = "latest" if is_latest else run.run_id
+    word = "latest" if is_latest else run.state.run_id
     return [f"in the terminal: {program('show')} {word}{_uri_option(run)}"]
 
 

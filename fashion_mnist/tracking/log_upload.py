@@ -37,7 +37,7 @@ class Relatives:
 
     parent: str = ""  # the sweep that it belongs to
     original: str = ""  # the same run, which was in this experiment first
-    is_orphan: bool = False  # its parent was deleted
+    is_parent_deleted: bool = False
 
     def tags(self) -> dict[str, str]:
         """The tags that say so."""
@@ -73,7 +73,7 @@ class LogUpload:
             return False
         if not holds(self.run_dir, self.state.mark):
             log.warning("%s: the log is not the one that was sent: from its start", self.run_dir)
-            self._sign(offset=0, crc=0)
+            self._note(offset=0, crc=0)
             self._steps = {}
         news = RunState.read(self.run_dir, self.state.mark)
         if news.mark == self.state.mark:
@@ -95,7 +95,7 @@ class LogUpload:
         # last of all: a reader that sees a run ended may read what it left
         if news.status:
             self.store.set_status(run_id, news.status, news.status_ms)
-        self._sign(offset=news.mark.offset, crc=news.mark.crc)
+        self._note(offset=news.mark.offset, crc=news.mark.crc)
         return True
 
     def _unknown(self, news: RunState) -> Iterator[Point]:
@@ -116,17 +116,17 @@ class LogUpload:
         """Find the run that the store has, or make it."""
         experiment_id = self.store.experiment(self.destination.experiment)
         run = self.store.find_run(experiment_id, self.identity)
-        if run is None and relatives.is_orphan:
+        if run is None and relatives.is_parent_deleted:
             log.info("%s: its sweep was deleted in the store: not sent", self.run_dir.name)
-            self._sign(deleted_at=log_size(self.run_dir), experiment_id=experiment_id)
+            self._note(deleted_at=log_size(self.run_dir), experiment_id=experiment_id)
         elif run is None:
             self._create(watched.state, experiment_id, relatives)
         elif run.info.lifecycle_stage == "deleted":
             log.info("%s: deleted in the store, not sent again", self.run_dir.name)
             run_id, size = str(run.info.run_id), log_size(self.run_dir)
-            self._sign(run_id=run_id, experiment_id=experiment_id, deleted_at=size)
+            self._note(run_id=run_id, experiment_id=experiment_id, deleted_at=size)
         else:
-            self._take_up(run, watched.state, experiment_id, relatives)
+            self._adopt(run, watched.state, experiment_id, relatives)
 
     def _create(self, state: RunState, experiment_id: str, relatives: Relatives) -> None:
         waited = time.time() - self.state.requested_ms / 1000
@@ -134,7 +134,7 @@ class LogUpload:
             raise OSError("the store did not answer when the run was made; it may still make it")
         self.state = UploadState(experiment_id=experiment_id)
         if self.destination.address.startswith("http"):
-            self._sign(requested_ms=time.time_ns() // 1_000_000)
+            self._note(requested_ms=time.time_ns() // 1_000_000)
         name = self.destination.name or state.name
         tags = {ID_TAG: self.identity, STATE_TAG: place_of(self.run_dir), **relatives.tags()}
         tags["mlflow.source.name"] = "fmnist train"
@@ -145,11 +145,11 @@ class LogUpload:
         except RestException as error:
             status = error.get_http_status_code()  # type: ignore[no-untyped-call] # MLflow's is untyped
             if status < SERVER_ERRORS:  # refused: no run was made
-                self._sign(requested_ms=0)
+                self._note(requested_ms=0)
             raise
-        self._sign(run_id=run_id, requested_ms=0)
+        self._note(run_id=run_id, requested_ms=0)
 
-    def _take_up(self, run: Run, state: RunState, experiment_id: str, relatives: Relatives) -> None:
+    def _adopt(self, run: Run, state: RunState, experiment_id: str, relatives: Relatives) -> None:
         run_id = str(run.info.run_id)
         # a parent that was sent anew, to a store that had lost it, has another run id
         tags = relatives.tags() | {STATE_TAG: place_of(self.run_dir)}
@@ -162,9 +162,9 @@ class LogUpload:
             self.state = UploadState()  # all of it again: what is there already stays
         if self.state.mark == START:
             self._steps = {}
-        self._sign(run_id=run_id, experiment_id=experiment_id, requested_ms=0, deleted_at=-1)
+        self._note(run_id=run_id, experiment_id=experiment_id, requested_ms=0, deleted_at=-1)
 
-    def _sign(self, **changes: Any) -> None:
+    def _note(self, **changes: Any) -> None:
         state = replace(self.state, **changes)
         state.write(self.destination)
         self.state = state

@@ -1,4 +1,4 @@
-"""A run's files in the forms that MLflow shows: a network without pickle, a small picture; served.
+"""A run's files in the forms that MLflow shows: a network without pickle, a small picture.
 
 A recorded model stands by itself: its loader lies beside its weights. The loader is a copy of
 `models/network.py` with `model_loader.py` behind it, under a name that carries the format: a
@@ -6,12 +6,8 @@ process answers for two loaders of one module name with the first one's code.
 """
 
 import json
-import os
-import sys
 import tempfile
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,22 +18,11 @@ from mlflow.types import Schema, TensorSpec
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 
-from fashion_mnist.runs.signals import ended_by_signals
-from fashion_mnist.tracking.server import (
-    LOOPBACK,
-    QUIET,
-    check_port_is_free,
-    started,
-    wait_for_end,
-    wait_until_ready,
-)
-
 PACKAGE = Path(__file__).parents[1]
 # Read and not imported: the uploader does without torch, which takes a second and 500 MB.
 LOADER_PARTS = (PACKAGE / "models" / "network.py", PACKAGE / "tracking" / "model_loader.py")
 PACKAGES = ("mlflow", "numpy", "safetensors", "torch")
 PREVIEW_PIXELS = 480  # about, of the larger side, drawn as it is: two fit beside each other
-INVOCATIONS = "/invocations"
 _NETWORK_IMPORT = "from fashion_mnist.models.network import MLP, Architecture, build_mlp\n"
 
 
@@ -103,33 +88,3 @@ def save_preview(image_file: Path, preview: Path) -> None:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UnreadableError(f"{image_file} is no picture: {error}") from error
     small.save(preview, quality=90, method=2)
-
-
-def serve(weights: Path, *, name: str, port: int, say: Callable[[str], None]) -> None:
-    """Answers requests with one network, by `mlflow models serve`, until Ctrl-C.
-
-    The model folder is made here, of the weights alone: one from a store may name any code.
-
-    Args:
-        weights: the network, a safetensors file.
-        name: what is served, in words.
-
-    Raises:
-        ValueError: the port is taken.
-        OSError: MLflow does not start.
-    """
-    check_port_is_free(port)
-    with safe_open(weights, framework="numpy") as file:
-        height, width = json.loads(file.metadata()["model"])["image_shape"]
-    words = ["models", "serve", "--env-manager", "local", "--host", LOOPBACK, "--port", str(port)]
-    # it calls uvicorn by its bare name
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    with tempfile.TemporaryDirectory() as place, suppress(KeyboardInterrupt), ended_by_signals():
-        save_network(weights, Path(place, "model"))
-        command = [sys.executable, "-P", "-m", "mlflow", *words, "--model-uri", f"{place}/model"]
-        with started(command, Path(place), os.environ | QUIET | {"PATH": path}) as server:
-            wait_until_ready(server, f"http://{LOOPBACK}:{port}/ping")
-            address = f"http://{LOOPBACK}:{port}{INVOCATIONS}"
-            say(f'{name}\n  takes {{"inputs": images}}, JSON, [B, {height}, {width}] of 0 to 255')
-            say(f"  at {address}, for this machine alone; Ctrl-C stops it")
-            wait_for_end(server)

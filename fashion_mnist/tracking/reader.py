@@ -19,8 +19,14 @@ from sqlalchemy.pool import NullPool
 
 from fashion_mnist.config.store_uri import absolute_uri, demand_no_password, sqlite_path
 from fashion_mnist.runs.files import is_inside, leads_down
-from fashion_mnist.tracking.artifact_roots import BUSY_SECONDS, local_path, resolved_root
-from fashion_mnist.tracking.checks import ANSWER_SECONDS, answering, check_store, open_to_read
+from fashion_mnist.tracking.artifact_roots import local_path, resolved_root
+from fashion_mnist.tracking.checks import (
+    ANSWER_SECONDS,
+    BUSY_SECONDS,
+    answering,
+    check_store,
+    open_to_read,
+)
 from fashion_mnist.tracking.recorded import (
     LOST_FILES,
     ArtifactFile,
@@ -36,7 +42,6 @@ if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 MOST_FILES = 10_000  # of one run, listed
-PAGE = 1000  # runs in one request: two seconds of a server's time
 History = dict[str, dict[int, float]]  # metric -> step -> value, steps in order
 
 
@@ -68,16 +73,16 @@ class Reader:
             self._backend = Client(self.uri) if remote else Database(self.uri)
 
     def experiments(self) -> list[str]:
-        """The names of the experiments, without those that were thrown away."""
+        """The names of the experiments, without the deleted ones."""
         return sorted(each.name for each in self.all_experiments() if not each.is_deleted)
 
     def all_experiments(self) -> list[RecordedExperiment]:
-        """The experiments, those that were thrown away too."""
+        """The experiments, the deleted ones too."""
         with answering(self.uri):
             return self._backend.experiments()
 
     def runs(self, experiment: str | None = None) -> list[RecordedRun]:
-        """The runs of this experiment, or of all, newest first; without those thrown away.
+        """The runs of this experiment, or of all, newest first; without the deleted ones.
 
         Raises:
             ValueError: there is no such experiment.
@@ -91,7 +96,7 @@ class Reader:
             return self._backend.runs(wanted)
 
     def run(self, run_id: str) -> RecordedRun | None:
-        """The run with this id, also if it was thrown away; None if there is none."""
+        """The run with this id, also if it was deleted; None if there is none."""
         with answering(self.uri):
             return self._backend.run(run_id)
 
@@ -185,13 +190,13 @@ class Database:
         ]
 
     def runs(self, experiment_ids: Sequence[str]) -> list[RecordedRun]:
-        """Those of these experiments that were not thrown away, newest first."""
+        """Those of these experiments that were not deleted, newest first."""
         numbers = [int(each) for each in experiment_ids]
         inside = RUNS.c.experiment_id.in_(numbers) & (RUNS.c.lifecycle_stage == ACTIVE)
         return self._read(inside)
 
     def run(self, run_id: str) -> RecordedRun | None:
-        """This one, also if it was thrown away; None if there is none."""
+        """This one, also if it was deleted; None if there is none."""
         return next(iter(self._read(RUNS.c.run_uuid == run_id)), None)
 
     def history(self, run_id: str, keys: Sequence[str]) -> dict[str, dict[int, float]]:
@@ -271,36 +276,46 @@ class Client:
     """
 
     def __init__(self, uri: str) -> None:
-        from fashion_mnist.tracking.store import open_client
+        from fashion_mnist.tracking.store import all_pages, open_client
 
-        self._client = open_client(uri)
+        self._client, self._all_pages = open_client(uri), all_pages
 
     def experiments(self) -> list[RecordedExperiment]:
         """All of them."""
         from mlflow.entities import ViewType
 
-        found, token = list[RecordedExperiment](), None
-        while token != "":
-            page = self._client.search_experiments(ViewType.ALL, max_results=PAGE, page_token=token)
-            found += [
-                RecordedExperiment(
-                    str(each.experiment_id),
-                    each.name,
-                    each.lifecycle_stage == DELETED,
-                    frozenset(each.tags),
-                )
-                for each in page
-            ]
-            token = page.token or ""
-        return found
+        found = self._all_pages(
+            lambda number, token: self._client.search_experiments(
+                ViewType.ALL, max_results=number, page_token=token
+            )
+        )
+        return [
+            RecordedExperiment(
+                str(each.experiment_id),
+                each.name,
+                each.lifecycle_stage == DELETED,
+                frozenset(each.tags),
+            )
+            for each in found
+        ]
 
     def runs(self, experiment_ids: Sequence[str]) -> list[RecordedRun]:
-        """Those of these experiments that were not thrown away, newest first."""
+        """Those of these experiments that were not deleted, newest first."""
+        if not experiment_ids:
+            return []
         names = {each.id: each.name for each in self.experiments()}
-        return [_plain(run, names) for run in self._search(experiment_ids)]
+        found = self._all_pages(
+            lambda number, token: self._client.search_runs(
+                list(experiment_ids),
+                max_results=number,
+                order_by=["attributes.start_time DESC", "attributes.run_id"],
+                page_token=token,
+            )
+        )
+        return [_plain(run, names) for run in found]
 
     def run(self, run_id: str) -> RecordedRun | None:
-        """This one, also if it was thrown away; None if there is none."""
+        """This one, also if it was deleted; None if there is none."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -320,18 +335,6 @@ class Client:
             points = sorted(points, key=lambda point: (point.step, point.timestamp))
             found[key] = {point.step: point.value for point in points}
         return found
-
-    def _search(self, experiment_ids: Sequence[str]) -> Iterator["Run"]:
-        token = None if experiment_ids else ""
-        while token != "":
-            page = self._client.search_runs(
-                list(experiment_ids),
-                max_results=PAGE,
-                order_by=["attributes.start_time DESC", "attributes.run_id"],
-                page_token=token,
-            )
-            yield from page
-            token = page.token or ""
 
 
 def _plain(run: "Run", experiments: dict[str, str]) -> RecordedRun:

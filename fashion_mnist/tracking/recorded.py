@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from fashion_mnist.config.store_uri import without_password
+from fashion_mnist.runs.identity import FINGERPRINT_TAG
 
 PARENT_TAG = "mlflow.parentRunId"
 COPY_TAG = "copy_of"
 # MLflow's pages hide tags that begin so.
 ID_TAG = "mlflow.fmnist.id"  # the id of its event log, by which it is found before it is made again
 STATE_TAG = "mlflow.fmnist.state"  # where it is written: host, card and directory, in JSON
-FINGERPRINT_TAG = "fingerprint"  # of networks alone: sweeps and comparisons have none
-DATA_TAG = "data_sha256"
-SPLIT_TAG = "split_sha256"  # of the indices of the validation images
-WEIGHTS_TAG = "weights_sha256"  # two networks with the same one are the same
 MODEL_FOLDER = "model"  # of a run's artifacts: its network, where it was recorded
 SWEEP_TAG = "sweep.axes"  # of the run that stands for a sweep: its axes, and words on their values
 REPETITIONS_TAG = "sweep.repetitions"  # seeds and folds that each setting of a sweep is to have
@@ -47,7 +44,7 @@ class RecordedExperiment:
 
     id: str
     name: str
-    is_deleted: bool  # it was thrown away, and can be restored
+    is_deleted: bool  # and can be restored
     tags: frozenset[str]
 
 

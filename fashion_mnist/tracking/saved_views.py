@@ -79,7 +79,7 @@ def saved_view(name: str, state: Mapping[str, Any]) -> str:
 
 
 def common_state(score: str = SCORE) -> dict[str, Any]:
-    """All runs that are not thrown away, the best by this metric first."""
+    """All runs that are not deleted, the best by this metric first."""
     return {
         "searchFilter": "",
         "orderByKey": f"metrics.`{score}`",

@@ -1,20 +1,23 @@
-"""`fmnist ui`: a thin start of MLflow's own server, and links to the views worth opening.
+"""`fmnist ui` and `fmnist serve`: thin starts of MLflow's own servers, waited for and ended here.
 
-Processes of MLflow's are started, waited for and ended here, also for `fmnist serve`. No MLflow
-here. A server for many machines is `mlflow server` itself: `docs/tracking-server.md`.
+No MLflow here. A server for many machines is `mlflow server` itself: `docs/tracking-server.md`.
 """
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
+
+from safetensors import safe_open
 
 from fashion_mnist.config.messages import printable
 from fashion_mnist.config.store_uri import (
@@ -70,6 +73,38 @@ def ui(uri: str, port: int = 5000, say: Callable[[str], None] = print) -> None:
         say(f"\nFor this machine alone; on another one: {tunnel}")
         say("Ctrl-C stops it.")
         wait_for_end(server)
+
+
+def serve(weights: Path, *, name: str, port: int, say: Callable[[str], None]) -> None:
+    """Answers requests with one network, by `mlflow models serve`, until Ctrl-C.
+
+    The model folder is made here, of the weights alone: one from a store may name any code.
+
+    Args:
+        weights: the network, a safetensors file.
+        name: what is served, in words.
+
+    Raises:
+        ValueError: the port is taken.
+        OSError: MLflow does not start.
+    """
+    from fashion_mnist.tracking.packaged_model import save_network  # MLflow takes seconds
+
+    check_port_is_free(port)
+    with safe_open(weights, framework="numpy") as file:
+        height, width = json.loads(file.metadata()["model"])["image_shape"]
+    words = ["models", "serve", "--env-manager", "local", "--host", LOOPBACK, "--port", str(port)]
+    # it calls uvicorn by its bare name
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    with tempfile.TemporaryDirectory() as place, suppress(KeyboardInterrupt), ended_by_signals():
+        save_network(weights, Path(place, "model"))
+        command = [sys.executable, "-P", "-m", "mlflow", *words, "--model-uri", f"{place}/model"]
+        with started(command, Path(place), os.environ | QUIET | {"PATH": path}) as server:
+            wait_until_ready(server, f"http://{LOOPBACK}:{port}/ping")
+            address = f"http://{LOOPBACK}:{port}/invocations"
+            say(f'{name}\n  takes {{"inputs": images}}, JSON, [B, {height}, {width}] of 0 to 255')
+            say(f"  at {address}, for this machine alone; Ctrl-C stops it")
+            wait_for_end(server)
 
 
 def say_links(uri: str, address: str, say: Callable[[str], None]) -> None:

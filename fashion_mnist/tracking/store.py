@@ -11,9 +11,9 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from filelock import FileLock
@@ -44,6 +44,8 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.entities.paged_list import PagedList
+from mlflow.utils import get_results_from_paginated_fn
 
 from fashion_mnist.config.store_uri import (
     SQLITE,
@@ -64,8 +66,9 @@ LONGEST_NAME = 250  # characters of a run's name: PostgreSQL takes no more
 LOCK_SECONDS = 60  # a database is opened, or made, within some seconds
 MOST_NAMES = 100  # parameters or tags in one request
 MOST_ITEMS = 1000  # in one request, parameters and tags included
+PAGE = 1000  # runs or experiments in one request: two seconds of a server's time
 
-
+T = TypeVar("T")
 Point = tuple[str, float, int, int]  # key, value, time in ms, step
 
 
@@ -77,12 +80,8 @@ class Store:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        database = sqlite_path(uri)
-        # there alone MLflow finds by relative paths what users ask it for
-        self._is_here = database is not None and database.parent == Path.cwd()
-        own = driver_uri(uri)
-        with self._at_home():
-            self._client = MlflowClient(own)
+        with at_home(uri):
+            self._client = MlflowClient(driver_uri(uri))
         self._artifacts: dict[str, ArtifactRepository] = {}
 
     def experiment(self, name: str) -> str:
@@ -90,7 +89,7 @@ class Store:
         found = self._client.get_experiment_by_name(name)
         if found is None:
             # another process may be faster
-            with contextlib.suppress(MlflowException), self._at_home():
+            with contextlib.suppress(MlflowException), at_home(self.uri):
                 self._client.create_experiment(name)
             found = self._client.get_experiment_by_name(name)
         if found is None:
@@ -131,17 +130,12 @@ class Store:
 
     def running_runs(self, experiment_id: str) -> list[Run]:
         """The runs of ours that are not ended, also those of other machines."""
-        runs: list[Run] = []
-        token = None
-        while token != "":
-            page = self._client.search_runs(
-                [experiment_id],
-                f"attributes.status = 'RUNNING' AND tags.`{ID_TAG}` != ''",
-                page_token=token,
+        wanted = f"attributes.status = 'RUNNING' AND tags.`{ID_TAG}` != ''"
+        return all_pages(
+            lambda number, token: self._client.search_runs(
+                [experiment_id], wanted, max_results=number, page_token=token
             )
-            runs += page
-            token = page.token or ""
-        return runs
+        )
 
     def is_deleted(self, run_id: str) -> bool:
         """Whether the user deleted this run."""
@@ -230,15 +224,6 @@ class Store:
         else:
             self._client.set_terminated(run_id, status, time_ms)
 
-    @contextlib.contextmanager
-    def _at_home(self) -> Iterator[None]:
-        """As `at_home`; paths that MLflow has written meanwhile are made relative."""
-        with at_home(self.uri):
-            yield
-            database = sqlite_path(self.uri)
-            if self._is_here and database is not None:
-                make_relative(database)
-
     def _keep_artifacts(self, run: Run) -> None:
         # the client would read the whole run once more to learn where its files belong
         self._artifacts[run.info.run_id] = artifact_repository(run.info.artifact_uri, self.uri)
@@ -266,6 +251,16 @@ def open_client(uri: str) -> MlflowClient:
     return MlflowClient(uri)
 
 
+def all_pages(page: Callable[[int, str | None], "PagedList[T]"]) -> list[T]:
+    """What a search of MLflow's finds.
+
+    Args:
+        page: by the number of results wanted and the token of the page; None: the first.
+    """
+    found: list[T] = get_results_from_paginated_fn(page, PAGE)  # type: ignore[no-untyped-call] # MLflow's are untyped
+    return found
+
+
 def artifact_repository(root: str, uri: str) -> ArtifactRepository:
     """The files of the run with this artifact address, in the store with that one."""
     return get_artifact_repository(resolved_root(root, uri), tracking_uri=uri)
@@ -276,36 +271,28 @@ def at_home(uri: str) -> Iterator[None]:
     """Holds a database file's lock, in its folder, where MLflow will put `mlruns`.
 
     Without the lock, processes that create one fresh store at once ruin it. A database that is
-    not there yet is made.
+    not there yet is made. Of one in the current folder the paths that MLflow writes meanwhile are
+    made relative: there alone MLflow finds by them what users ask it for.
 
     Raises:
-        OSError: it is another program's, or of another version of MLflow.
+        OSError: it is another program's, of another version of MLflow, or kept by a process.
     """
     path = sqlite_path(uri)
     if path is None:
         yield
         return
+    is_here = path.parent == Path.cwd()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _lock_of(path), contextlib.chdir(path.parent):
+    lock = FileLock(f"{path}.lock", timeout=LOCK_SECONDS, fallback_to_soft=False)
+    with lock, contextlib.chdir(path.parent):
         if not path.exists():
             create_database(path)
         # MLflow would make its tables beside another program's
         if problem := schema_problem(path):
             raise OSError(": ".join(problem))
         yield
-
-
-@contextlib.contextmanager
-def _lock_of(database: Path) -> Iterator[None]:
-    lock = FileLock(f"{database}.lock", timeout=LOCK_SECONDS, fallback_to_soft=False)
-    try:
-        lock.acquire()
-    except TimeoutError:
-        raise OSError(f"{lock.lock_file} is held by another process, maybe a stopped one") from None
-    try:
-        yield
-    finally:
-        lock.release()
+        if is_here:
+            make_relative(path)
 
 
 def create_database(path: Path) -> None:

@@ -7,17 +7,16 @@ OUTPUT_DIR/uploader.json    what keeps runs from their stores
 ```
 """
 
-import json
 import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from fashion_mnist.config.store_uri import sqlite_path
 from fashion_mnist.runs.events import Mark, holds, log_size, rest_after
-from fashion_mnist.runs.files import write_json
+from fashion_mnist.runs.files import read_json, write_json
 from fashion_mnist.runs.run_state import Destination, RunState
 
 LONGEST_PAUSE_SECONDS = 8.0  # between two tries of what failed
@@ -77,22 +76,25 @@ def upload_state_path(destination: Destination) -> Path:
     return destination.run_dir / "uploads" / f"{destination.id}.json"
 
 
-def is_uploaded(destination: Destination) -> bool:
-    """Whether the store has every line of the run's log; true of a run that was deleted there."""
-    run_dir, state = destination.run_dir, UploadState.read(destination)
-    if state.is_deleted:
-        return state.deleted_at == log_size(run_dir)
-    return holds(run_dir, state.mark) and b"\n" not in rest_after(run_dir, state.mark)
-
-
 @dataclass(frozen=True)
 class Upload:
-    """A run or a sweep in a store; the ids are empty until the store has it."""
+    """A run or a sweep in a store, as it was when asked for.
+
+    It is complete where the store has every line of the log, and where the run was deleted there.
+    """
 
     destination: Destination
-    run_id: str
-    experiment_id: str
+    state: UploadState
     is_complete: bool
+
+    @classmethod
+    def read(cls, destination: Destination) -> Self:
+        """As of now."""
+        run_dir, state = destination.run_dir, UploadState.read(destination)
+        if state.is_deleted:
+            return cls(destination, state, state.deleted_at == log_size(run_dir))
+        is_whole = holds(run_dir, state.mark) and b"\n" not in rest_after(run_dir, state.mark)
+        return cls(destination, state, is_whole)
 
     @property
     def run_dir(self) -> Path:
@@ -121,12 +123,7 @@ def uploads(run_dir: Path, uri: str | None = None) -> list[Upload]:
     """
     run = RunState.read(run_dir, kinds=("destination", "start"))
     destinations = run.destinations if run.started_ms else []
-    wanted = [place for place in destinations if uri in (None, place.address)]
-    states = [(place, UploadState.read(place)) for place in wanted]
-    return [
-        Upload(place, state.run_id, state.experiment_id, is_uploaded(place))
-        for place, state in states
-    ]
+    return [Upload.read(each) for each in destinations if uri in (None, each.address)]
 
 
 def outcome(run_dirs: Iterable[Path], reason: str | None = None, uri: str | None = None) -> Outcome:
@@ -136,20 +133,6 @@ def outcome(run_dirs: Iterable[Path], reason: str | None = None, uri: str | None
     """
     found = Outcome([upload for run_dir in run_dirs for upload in uploads(run_dir, uri)], reason)
     return Outcome(found.uploads, None) if found.is_complete else found
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """What `write_json` wrote of a mapping; nothing where the file is missing or damaged."""
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError):
-        content = None
-    if isinstance(content, dict):
-        return content
-    log.warning("%s cannot be read: it counts as not there", path)
-    return {}
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class Uploader:
         self._tidied: set[str] = set()  # places that were looked through for lost runs
         self._refused: set[str] = set()  # places that want another login than ours
         self._complaints: set[str] = set()
-        self._sends_orphans = False  # runs whose sweep's folder was removed
+        self._sends_without_sweep = False  # runs whose sweep's folder was removed
         self.is_ending = False
 
     def end(self) -> None:
@@ -101,7 +101,7 @@ class Uploader:
         `verify` asks the stores also for runs that they should have whole, and records runs whose
         sweep's folder was removed by themselves.
         """
-        moved, self._sends_orphans = False, verify
+        moved, self._sends_without_sweep = False, verify
         self._deleted.clear()
         for watched in self._look():
             for destination in watched.state.destinations if watched.is_started else []:
@@ -178,7 +178,8 @@ class Uploader:
         parent = self._parent(watched, destination) if destination.parent else ""
         first = watched.in_place(destination.place)
         original = self._original(watched, first) if first and first != destination else ""
-        return Relatives(parent, original, is_orphan=self._is_deleted(destination.address, parent))
+        is_deleted = self._is_deleted(destination.address, parent)
+        return Relatives(parent, original, is_parent_deleted=is_deleted)
 
     def _parent(self, watched: WatchedLog, destination: Destination) -> str:
         sweep = self._sweeps.get(destination.parent)
@@ -197,7 +198,7 @@ class Uploader:
         if sweep:
             raise WaitingError(f"its sweep, {sweep.run_dir}, is not recorded there")
         words = f"its sweep is gone: {self.output_dir / SWEEPS} has no log {destination.parent}"
-        if not self._sends_orphans:  # on a shared folder it may only not be seen yet
+        if not self._sends_without_sweep:  # on a shared folder it may only not be seen yet
             raise WaitingError(f"{words}; `fmnist sync` records it by itself")
         log.warning("%s: %s: recorded by itself", watched.run_dir.name, words)
         return ""

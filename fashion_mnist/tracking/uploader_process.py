@@ -29,7 +29,6 @@ from fashion_mnist.tracking.upload_state import (
     Problem,
     Upload,
     UploadState,
-    is_uploaded,
     outcome,
     problem_of,
     read_problems,
@@ -86,10 +85,6 @@ def begin_uploading(output_dir: Path) -> None:
         log.warning("nothing is sent for now: %s", error)
 
 
-def _never() -> bool:
-    return False
-
-
 def outcome_of_uploads(
     run_dirs: Sequence[Path],
     *,
@@ -114,7 +109,7 @@ def outcome_of_uploads(
 def wait_until_uploaded(
     run_dirs: Sequence[Path],
     timeout_seconds: float,
-    is_stopping: Callable[[], bool] = _never,
+    is_stopping: Callable[[], bool] = lambda: False,
     uri: str | None = None,
 ) -> Outcome:
     """Waits until the stores have these runs (all of one output folder), or for a reason why not.
@@ -134,7 +129,7 @@ def wait_until_uploaded(
     deadline, is_hurried = began + timeout_seconds, False
     stall, starts = Stall(), Starts(output_dir)
     waiting = [upload for run_dir in run_dirs for upload in uploads(run_dir, uri)]
-    while waiting := [each for each in waiting if not is_uploaded(each.destination)]:
+    while waiting := [each for each in map(_now, waiting) if not each.is_complete]:
         problems = read_problems(output_dir)
         reason = _failure(waiting, problems, began_ms) or stall.reason(waiting)
         if is_stopping() and not is_hurried:
@@ -148,6 +143,10 @@ def wait_until_uploaded(
             return outcome(run_dirs, reason, uri)
         time.sleep(0.1)
     return outcome(run_dirs, uri=uri)
+
+
+def _now(upload: Upload) -> Upload:
+    return Upload.read(upload.destination)
 
 
 def _failure(
@@ -174,7 +173,7 @@ class Stall:
 
         No store of theirs answers, or the logs' disk has no room for the note of what was sent.
         """
-        states = [UploadState.read(upload.destination) for upload in waiting]
+        states = [upload.state for upload in waiting]
         if states != self.states:
             self.states, self.since = states, time.monotonic()
         if time.monotonic() - self.since < PATIENCE_SECONDS:

@@ -13,10 +13,10 @@ from sqlalchemy import MetaData, create_engine, insert, select
 from fashion_mnist.config.compose import Composer
 from fashion_mnist.config.schema import flatten
 from fashion_mnist.runs.events import FORMAT, LOG_FILE, START, make_event, read_events
-from fashion_mnist.runs.identity import next_folder
+from fashion_mnist.runs.identity import FINGERPRINT_TAG, next_folder
 from fashion_mnist.runs.request import Datasets, identify
 from fashion_mnist.sweeps.definition import read_sweep
-from fashion_mnist.tracking.recorded import FINGERPRINT_TAG, ID_TAG, SCORE
+from fashion_mnist.tracking.recorded import ID_TAG, SCORE
 
 TABLES = ("runs", "params", "tags", "latest_metrics", "metrics")
 AT_ONCE = 500  # runs in one insert

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from fashion_mnist.analysis.lookup import score_of
+from fashion_mnist.config.store_uri import absolute_uri
 from fashion_mnist.data.idx import write_idx
 from fashion_mnist.tracking.recorded import SCORE, RecordedRun
 from tests.builders import CLASS_NAMES, load
@@ -282,7 +283,7 @@ def test_latest_stands_for_its_sweep_where_networks_are_wanted(
     """Where the newest network belongs to one; which it is, is said beside the answer."""
     shutil.copytree(recordings.folder, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
-    client = MlflowClient("sqlite:///mlflow.db")
+    client = MlflowClient(absolute_uri("sqlite:///mlflow.db"))
     for name in ("alone", "diverged"):
         client.delete_run(recordings.run(name).run_id)
     told = fmnist("ensemble", "latest", "--json")

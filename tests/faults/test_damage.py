@@ -26,7 +26,7 @@ from fashion_mnist.config.schema import Config
 from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.runs.events import read_events
 from fashion_mnist.runs.members import Observer
-from fashion_mnist.runs.request import Request, RequestResult, outcome_of
+from fashion_mnist.runs.request import Request, RequestResult, validation_accuracy_of
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.training.checkpoint import (
@@ -278,7 +278,7 @@ def test_checkpoint_of_another_format_is_refused_by_name(
     with pytest.raises(
         RunError, match=f"{folder.checkpoint} {found}, .* reads format 4: "
     ) as error:
-        outcome_of(refused)
+        validation_accuracy_of(refused)
     assert "begin again" in str(error.value)
     assert {path: path.read_bytes() for path in folder.checkpoints()} == before
     assert folder.status() != "FAILED"

@@ -251,7 +251,9 @@ def test_the_store_is_told_before_the_program_ends(
 
 def run_ids() -> list[str]:
     """What the store calls the runs, where it has them."""
-    return [known.run_id for run in runs() for known in uploads(run.path) if known.run_id]
+    return [
+        known.state.run_id for run in runs() for known in uploads(run.path) if known.state.run_id
+    ]
 
 
 @pytest.mark.parametrize("sent", [[signal.SIGHUP], [signal.SIGINT, signal.SIGTERM]], ids=str)

@@ -244,7 +244,7 @@ def test_always_offline_sends_nothing_until_asked(tmp_path: Path, uri: str) -> N
     assert uploader.poll()
     assert not uploader.poll()
     assert [run.is_complete for run in uploads(output_dir / "runs" / "other")] == [True]
-    assert [run.run_id for run in uploads(result.folder.path)] == [""]
+    assert [run.state.run_id for run in uploads(result.folder.path)] == [""]
     assert sync(output_dir).is_complete
     assert_recorded_once(uri, output_dir)
 

@@ -71,7 +71,7 @@ def test_changed_tags_and_status_are_written(tmp_path: Path) -> None:
         event_log.status("KILLED")
         event_log.tags({"host": "b", "threads": "2"})
         event_log.status("RUNNING")
-        assert event_log.last_status == "RUNNING"
+        assert event_log.state.status == "RUNNING"
     contents = [entry.content for entry in read_events(tmp_path)][2:]
     assert contents[2] == {"values": {"host": "b"}}
     assert [contents[i]["status"] for i in (0, 1, 3)] == ["RUNNING", "KILLED", "RUNNING"]
@@ -258,7 +258,7 @@ def test_a_status_that_is_not_safe_on_the_disk_is_not_said(
             patch.setattr(os, "fsync", refuse)
             with pytest.raises(OSError, match=r"events\.jsonl"):
                 event_log.status("FINISHED")
-        assert event_log.last_status == "RUNNING"
+        assert event_log.state.status == "RUNNING"
         assert (tmp_path / LOG_FILE).read_bytes() == before
         event_log.status("FINISHED")
     assert RunState.read(tmp_path).status == "FINISHED"
@@ -271,7 +271,7 @@ def test_a_status_stands_where_its_seal_has_no_room(tmp_path: Path) -> None:
         (tmp_path / SEAL_FILE).unlink()
         (tmp_path / SEAL_FILE).mkdir()
         event_log.status("FINISHED")
-        assert event_log.last_status == "FINISHED"
+        assert event_log.state.status == "FINISHED"
     assert RunState.read(tmp_path).status == "FINISHED"
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from fashion_mnist.analysis.scale import scale_of
 from fashion_mnist.plots.figure import round_numbers
-from fashion_mnist.plots.scale import scale_of
 
 
 @pytest.mark.parametrize("ends", [(1, 1.01), (0, 0.5), (2, 3.4), (-5, -1), (-4.9, 0), (0, 12)])
