@@ -8,12 +8,15 @@ import re
 import shutil
 import signal
 import sqlite3
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -25,6 +28,11 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from PIL import Image
@@ -1012,30 +1020,76 @@ def test_run_that_ends_before_the_uploaders_look_is_not_killed(tmp_path: Path) -
         assert event_log.state.status == "FINISHED"
 
 
-def test_a_login_in_the_address_is_no_part_of_the_host() -> None:
-    """A server that is there answers, whoever asks; one that is not MLflow's does not."""
+class Api(SimpleHTTPRequestHandler):
+    """Answers as MLflow does."""
 
-    class Api(SimpleHTTPRequestHandler):
-        """Answers as MLflow does."""
+    def do_GET(self) -> None:
+        """What is asked for is not there."""
+        content = b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}'
+        self.send_response(404)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
-        def do_GET(self) -> None:
-            """What is asked for is not there."""
-            content = b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}'
-            self.send_response(404)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        assert "not as MLflow answers" in str(check_store(f"http://127.0.0.1:{server.server_port}"))
-        server.shutdown()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
+@contextlib.contextmanager
+def web_server(
+    handler: type[SimpleHTTPRequestHandler], tls: ssl.SSLContext | None = None
+) -> Iterator[int]:
+    """Its port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         Thread(target=server.serve_forever, daemon=True).start()
         try:
-            assert check_store(f"http://somebody:secret@127.0.0.1:{server.server_port}") is None
+            yield server.server_port
         finally:
             server.shutdown()
+
+
+def test_a_login_in_the_address_is_no_part_of_the_host() -> None:
+    """A server that is there answers, whoever asks; one that is not MLflow's does not."""
+    with web_server(SimpleHTTPRequestHandler) as port:
+        assert "not as MLflow answers" in str(check_store(f"http://127.0.0.1:{port}"))
+    with web_server(Api) as port:
+        assert check_store(f"http://somebody:secret@127.0.0.1:{port}") is None
+
+
+def make_certificate(path: Path) -> None:
+    """Of 127.0.0.1, signed by itself, with its key."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a server of a lab")])
+    place = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(days=1))
+    builder = builder.not_valid_after(now + timedelta(days=1)).add_extension(place, critical=False)
+    certificate = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+    plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(certificate + plain)
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("MLFLOW_TRACKING_SERVER_CERT_PATH", "server.pem"),
+        ("REQUESTS_CA_BUNDLE", "server.pem"),
+        ("MLFLOW_TRACKING_INSECURE_TLS", "true"),
+    ],
+)
+def test_a_server_with_a_certificate_of_its_own_is_asked_as_mlflow_asks_it(
+    variable: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the same variables; without, the reason is the certificate."""
+    monkeypatch.chdir(tmp_path)
+    make_certificate(Path("server.pem"))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain("server.pem")
+    with web_server(Api, tls) as port:
+        uri = f"https://127.0.0.1:{port}"
+        assert "certificate verify failed" in str(check_store(uri))
+        monkeypatch.setenv(variable, value)
+        assert check_store(uri) is None
 
 
 def test_a_run_that_is_restored_in_the_store_gets_the_rest(output_dir: Path, uri: str) -> None:

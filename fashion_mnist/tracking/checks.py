@@ -13,20 +13,19 @@ import shlex
 import socket
 import sqlite3
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import cache
-from http.client import HTTPException
 from importlib import metadata
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Thread
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit
 
-from fashion_mnist.config.messages import RunError, disk_trouble, first_line_of
+from fashion_mnist.config.messages import RunError, disk_trouble
 from fashion_mnist.config.store_uri import (
     DATABASE_PORTS,
     SQLITE,
@@ -38,6 +37,9 @@ from fashion_mnist.config.store_uri import (
 
 USERNAME, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 TOKEN = "MLFLOW_TRACKING_TOKEN"
+INSECURE = "MLFLOW_TRACKING_INSECURE_TLS"  # true: a server's certificate is not looked at
+CERTIFICATES = "MLFLOW_TRACKING_SERVER_CERT_PATH"  # those that a server's is trusted by
+OWN_CERTIFICATE = "MLFLOW_TRACKING_CLIENT_CERT_PATH"
 CREDENTIALS = ".mlflow/credentials"  # in the home directory, with the same names in lower case
 UNKNOWN, FORBIDDEN = 401, 403  # of HTTP
 _OTHER_LOGINS = (TOKEN, "MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4")
@@ -97,8 +99,8 @@ def _ask(uri: str, timeout_seconds: float, for_writing: bool) -> str | None:
         parts = urlsplit(uri)
         port = parts.port or DATABASE_PORTS[parts.scheme.split("+")[0]]
         socket.create_connection((parts.hostname, port), timeout_seconds).close()
-    except (OSError, sqlite3.Error, HTTPException, ValueError, LookupError) as error:
-        return _silence(uri, f"{first_line_of(error)}{_proxy(uri)}")
+    except (OSError, sqlite3.Error, ValueError, LookupError) as error:
+        return _silence(uri, f"{root_cause(error)}{_proxy(uri)}")
     return None
 
 
@@ -113,16 +115,21 @@ def _check_sqlite(path: Path) -> None:
 
 
 def _ask_server(uri: str, timeout_seconds: float, for_writing: bool) -> str | None:
-    """None if MLflow's API answers. Raises what the request raises."""
-    parts = urlsplit(uri)
-    # urllib would take a login for a part of the host's name
-    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    request = urllib.request.Request(f"{bare}/{_API}", headers=login_headers())
-    try:
-        with urllib.request.urlopen(request, timeout=timeout_seconds) as answer:
-            status, content = answer.status, answer.read(100_000)
-    except urllib.error.HTTPError as error:
-        status, content = error.code, error.read(100_000)
+    """None if MLflow's API answers. Raises what the request raises, an OSError."""
+    import requests  # as MLflow's client, so that both answer for the same settings
+
+    is_insecure = os.environ.get(INSECURE, "").lower() in ("true", "1")
+    request = requests.get(
+        f"{uri}/{_API}",
+        headers=login_headers(),
+        timeout=timeout_seconds,
+        stream=True,
+        verify=not is_insecure and (os.environ.get(CERTIFICATES) or True),
+        cert=os.environ.get(OWN_CERTIFICATE),
+    )
+    with request as answer:
+        status = answer.status_code
+        content = b"".join(islice(answer.iter_content(1000), 100))  # a stranger may go on and on
     if status == UNKNOWN:
         knows_us_not = for_writing and not any(os.environ.get(way) for way in _OTHER_LOGINS)
         return refusal(uri) if knows_us_not else None
