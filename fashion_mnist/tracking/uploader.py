@@ -59,7 +59,6 @@ class Uploader:
         self._sweeps: dict[str, WatchedLog] = {}  # by the id of their log
         self._deleted: dict[str, bool] = {}
         self._stores: dict[str, Store] = {}
-        self._uploads: dict[tuple[Path, str, str], LogUpload] = {}
         self.problems = Problems(output_dir)
         self._tidied: set[str] = set()  # places that were looked through for lost runs
         self._refused: set[str] = set()  # places that want another login than ours
@@ -124,12 +123,11 @@ class Uploader:
         return list(self._logs.values())
 
     def _upload_to(self, watched: WatchedLog, destination: Destination) -> bool:
-        run_dir = watched.run_dir
         place, run = destination.place, problem_key(destination)
         if self.problems.is_paused(place, run):
             return False
         if watched.damage:  # more may be in it than can be read: the store keeps what it has
-            path = run_dir / LOG_FILE
+            path = watched.run_dir / LOG_FILE
             self.problems.report(run, f"{path} {watched.damage}: the run's own command repairs it")
             return False
         try:
@@ -140,13 +138,13 @@ class Uploader:
             return False
         except Exception as error:  # the boundary: one run's trouble must not keep the others
             # opened anew the next time: the user may have deleted the run
-            self._uploads.pop((run_dir, destination.id, watched.state.id), None)
+            watched.open_uploads.pop(destination.id, None)
             is_refused = refused_with(error) == UNKNOWN
             self._refused |= {place} if is_refused else set()
             is_alone = not is_refused and check_store(destination.address, ANSWER_SECONDS) is None
             key, reason = run if is_alone else place, complaint(destination.address, error)
             if reason != self.problems.reason(key):  # a server may be away for days
-                log.info("%s: %s", run_dir.name, reason, exc_info=True)
+                log.info("%s: %s", watched.run_dir.name, reason, exc_info=True)
             self.problems.report(key, reason)
             return False
         self.problems.forget(place, run)
@@ -154,19 +152,18 @@ class Uploader:
         return has_moved
 
     def _upload(self, watched: WatchedLog, destination: Destination) -> LogUpload:
-        uri, key = destination.address, (watched.run_dir, destination.id, watched.state.id)
-        if key in self._uploads and self._uploads[key].state.is_deleted:
-            del self._uploads[key]  # it may have been restored
-        if key not in self._uploads:
-            if uri not in self._stores:
-                self._stores[uri] = Store(uri)
-            relatives = self._relatives(watched, destination)
-            upload = LogUpload(watched, destination, self._stores[uri], relatives)
-            self._uploads[key] = upload
-            if destination.place not in self._tidied:
-                self._tidied.add(destination.place)
-                end_lost_runs(self._stores[uri], upload.state.experiment_id, self._identities())
-        return self._uploads[key]
+        uri, known = destination.address, watched.open_uploads.get(destination.id)
+        if known is not None and not known.state.is_deleted:  # it may have been restored
+            return known
+        if uri not in self._stores:
+            self._stores[uri] = Store(uri)
+        relatives = self._relatives(watched, destination)
+        upload = LogUpload(watched, destination, self._stores[uri], relatives)
+        watched.open_uploads[destination.id] = upload
+        if destination.place not in self._tidied:
+            self._tidied.add(destination.place)
+            end_lost_runs(self._stores[uri], upload.state.experiment_id, self._identities())
+        return upload
 
     def _identities(self) -> set[str]:
         """The ids that our runs bear in their stores."""

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
 from fashion_mnist.config.messages import first_line_of
@@ -11,6 +12,9 @@ from fashion_mnist.runs.events import LOG_FILE, SWEEPS, damage, holds, log_size
 from fashion_mnist.runs.files import run_lock
 from fashion_mnist.runs.run_state import Destination, RunState
 from fashion_mnist.tracking.upload_state import UploadState
+
+if TYPE_CHECKING:  # which imports MLflow
+    from fashion_mnist.tracking.log_upload import LogUpload
 
 # What is read of every log, several times a second; the rest when it is sent.
 KINDS = ("log", "destination", "start", "status")
@@ -25,6 +29,7 @@ class WatchedLog:
     run_dir: Path
     state: RunState = field(init=False)  # of `KINDS`
     damage: str = ""  # why not all of it can be read, in words; empty where it can
+    open_uploads: "dict[str, LogUpload]" = field(default_factory=dict)  # by destinations' ids
     _uploads: dict[Destination, UploadState] = field(default_factory=dict)
     _seen: tuple[int, int] = (0, 0)
 
@@ -40,6 +45,7 @@ class WatchedLog:
             if not holds(self.run_dir, self.state.mark):
                 # it is another log by now: repaired, or put in its place
                 self.state = RunState(run_dir=self.run_dir)
+                self.open_uploads.clear()
             self.state.read_on(kinds=KINDS)
             wrong = damage(self.run_dir, self.state.mark)
             self._seen = now
