@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,3 +77,21 @@ def here(recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> Recordings:
     """The same, with its folder as the current one: commands need no option for its store."""
     monkeypatch.chdir(recordings.folder)
     return recordings
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store without runs, to be copied: MLflow takes a second to make one."""
+    from fashion_mnist.tracking.store import Store  # imports MLflow, which many tests do without
+
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    Store(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def uri(tmp_path: Path, empty_database: Path) -> str:
+    """The address of a store of the test's own, in a file."""
+    (tmp_path / "store").mkdir()
+    shutil.copy(empty_database, tmp_path / "store" / "mlflow.db")
+    return f"sqlite:///{tmp_path}/store/mlflow.db"

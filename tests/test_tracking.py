@@ -71,21 +71,6 @@ from fashion_mnist.training.checkpoint import Model, save_model
 EXPERIMENT = "fashion-mnist"
 
 
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store without runs: MLflow takes seconds to make one, so it is made once and copied."""
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    Store(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture
-def uri(tmp_path: Path, empty_database: Path) -> str:
-    (tmp_path / "store").mkdir()
-    shutil.copy(empty_database, tmp_path / "store" / "mlflow.db")
-    return absolute_uri("sqlite:///store/mlflow.db", tmp_path)
-
-
 @pytest.fixture
 def output_dir(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "outputs"

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from fashion_mnist.tracking.store import Store
 from tests.faults.disks import Disk, MakeDisk, keep_mounts_private
 from tests.faults.processes import ForkServer, shared_server
 
@@ -39,11 +38,3 @@ def make_disk(
     yield make
     for disk in disks:
         disk.remove()
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store without runs, to be copied: MLflow takes a second to make one."""
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    Store(f"sqlite:///{path}")
-    return path

@@ -23,7 +23,6 @@ from fashion_mnist.runs.run_state import Destination, RunState
 from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking import log_upload
 from fashion_mnist.tracking.recorded import STATE_TAG
-from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.upload_state import (
     UploadState,
     read_problems,
@@ -37,21 +36,6 @@ from tests.faults.event_logs import EXPERIMENT, FAULTS, break_log, draw, say_epo
 from tests.faults.records import assert_recorded_once
 
 FAULTS_OF_A_KIND = 25
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store without runs, made once and copied."""
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    Store(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture
-def uri(tmp_path: Path, empty_database: Path) -> str:
-    (tmp_path / "store").mkdir()
-    shutil.copy(empty_database, tmp_path / "store" / "mlflow.db")
-    return f"sqlite:///{tmp_path}/store/mlflow.db"
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import threading
@@ -31,7 +30,6 @@ from fashion_mnist.runs.trainer import train
 from fashion_mnist.tracking import uploader_process
 from fashion_mnist.tracking.checks import ANSWER_SECONDS, demand_store
 from fashion_mnist.tracking.server import mlflow_server, wait_until_ready
-from fashion_mnist.tracking.store import Store
 from fashion_mnist.tracking.upload_state import UploadState, read_problems, uploads
 from fashion_mnist.tracking.uploader import Uploader, sync
 from fashion_mnist.tracking.uploader_process import start_uploader, wait_until_uploaded
@@ -90,22 +88,6 @@ def output_dir(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "outputs").mkdir()
     yield tmp_path / "outputs"
     kill_uploaders(tmp_path / "outputs")
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store without runs, made once and copied."""
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    Store(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture
-def uri(tmp_path: Path, empty_database: Path) -> str:
-    """A store in a file."""
-    (tmp_path / "store").mkdir()
-    shutil.copy(empty_database, tmp_path / "store" / "mlflow.db")
-    return f"sqlite:///{tmp_path}/store/mlflow.db"
 
 
 @contextmanager
