@@ -93,7 +93,7 @@ def begin(folder: Path, uri: str, experiment: str = EXPERIMENT) -> EventLog:
 
 
 def write_whole_run(folder: Path, uri: str) -> str:
-    """An event log with an entry of every kind; returns its id."""
+    """An event log with an event of every kind; returns its id."""
     with run_lock(folder), begin(folder, uri) as event_log:
         for name in ("train", "test"):
             event_log.dataset(
@@ -188,13 +188,13 @@ def assert_whole_once(uri: str, log_id: str) -> None:
 
 
 def test_everything_arrives_and_repeating_it_all_adds_nothing(output_dir: Path, uri: str) -> None:
-    """A run of every kind of entry is complete in the store, also when all is sent again."""
+    """A run of every kind of event is complete in the store, also when all is sent again."""
     folder = make_folder(output_dir)
     log_id = write_whole_run(folder, uri)
     assert sync(output_dir).is_complete
     assert_whole_once(uri, log_id)
-    for receipt in (folder / "uploads").iterdir():
-        receipt.unlink()
+    for path in (folder / "uploads").iterdir():
+        path.unlink()
     assert not is_sent(folder)
     outcome = sync(output_dir)
     assert outcome.is_complete
@@ -276,14 +276,14 @@ def test_uploader_killed_anywhere_and_restarted_sends_each_thing_once(
         process.start()
         process.join()
         assert process.exitcode == -signal.SIGKILL
-        forget_receipts(output_dir)
+        forget_upload_states(output_dir)
     assert sync(output_dir).is_complete
     assert_whole_once(uri, log_id)
 
 
-def forget_receipts(output_dir: Path) -> None:
-    for receipt in output_dir.glob("*/*/uploads/*.json"):
-        receipt.unlink()
+def forget_upload_states(output_dir: Path) -> None:
+    for path in output_dir.glob("*/*/uploads/*.json"):
+        path.unlink()
 
 
 def write_sweep(output_dir: Path, name: str, uri: str) -> str:
@@ -352,7 +352,7 @@ def end_here() -> None:
 def test_sweep_is_sent_once_by_uploaders_that_end_anywhere(
     output_dir: Path, uri: str, forgetful: bool
 ) -> None:
-    """Sweeps, children and a copy survive an end at every write, with their receipts or without."""
+    """Sweeps, children and a copy survive an end at every write, with upload states or without."""
     sweeps = [write_sweep(output_dir, name, uri) for name in ("first", "second")]
     log_id = write_child(output_dir, "a", uri, *sweeps)
     write_child(output_dir, "b", uri, sweeps[0])
@@ -366,7 +366,7 @@ def test_sweep_is_sent_once_by_uploaders_that_end_anywhere(
             uploader.poll()
         except Ended:
             if forgetful:
-                forget_receipts(output_dir)
+                forget_upload_states(output_dir)
         else:
             break
     assert 4 < lives < 49  # some ended early, and then all was sent
@@ -386,7 +386,7 @@ def test_run_wanted_without_parent_is_content_with_any(output_dir: Path, uri: st
     assert [place.parent[:1] for place in places] == ["1", "2", ""]
     assert [place.name for place in places] == ["width=8", "", ""]
     assert len({place.id for place in places}) == 3
-    # what names the receipts that are on the disks of users
+    # what names the upload states that are on the disks of users
     assert Destination("sqlite:////x.db", "e").id == "209d10a72b3ae300"
 
 
@@ -610,7 +610,7 @@ def test_removed_folder_is_forgotten(output_dir: Path, uri: str) -> None:
 
 
 def test_upload_state_of_another_run_does_not_count(output_dir: Path, uri: str) -> None:
-    """A receipt speaks for the run that it names: a store that has another one gets everything."""
+    """It speaks for the run that it names: a store that has another one gets everything."""
     folder = make_folder(output_dir)
     log_id = write_whole_run(folder, uri)
     [upload] = uploads(folder)
@@ -792,9 +792,9 @@ def wait_for(condition: Any, seconds: float = 120) -> None:
         time.sleep(0.2)
 
 
-def loss_points(uri: str, receipt_folder: Path) -> int:
+def loss_points(uri: str, folder: Path) -> int:
     """How many points the store shows; 0 as long as it has no run."""
-    if not list(receipt_folder.glob("*.json")):
+    if not list(folder.glob("*.json")):
         return 0
     return len(history(uri, find_only_run(uri).info.run_id, "val/loss"))
 

@@ -59,7 +59,7 @@ def test_a_run_leaves_all_that_it_promises(tmp_path: Path) -> None:
     assert folder.status() == "FINISHED"
     figures = folder.metrics()
     assert {"final/epoch", "final/val_accuracy", "test/accuracy", "test/ece"} < set(figures)
-    start = next(entry for entry in read_events(folder.path) if entry.kind == "start")
+    start = next(event for event in read_events(folder.path) if event.kind == "start")
     parameters = start.content["params"]
     assert (parameters["optimizer.lr"], parameters["model.activation"]) == ("0.01", "gelu")
     assert {

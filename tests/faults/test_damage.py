@@ -159,7 +159,7 @@ class _Exploit:
 
 def points(folder: RunDir) -> list[tuple[int, str, float]]:
     """Every point as it was said, one said twice twice; but for how fast it was."""
-    said = [entry.content for entry in read_events(folder.path) if entry.kind == "metrics"]
+    said = [event.content for event in read_events(folder.path) if event.kind == "metrics"]
     return sorted(
         (each["step"], key, value)
         for each in said

@@ -73,12 +73,12 @@ def test_damage_is_noticed_and_the_good_part_stands(
     random = Random(fault)
     whole = tmp_path / "whole"
     identity = write_run(whole, "sqlite:////nowhere.db")
-    original = [(entry.kind, entry.time_ms, entry.content) for entry in read_events(whole)]
+    original = [(event.kind, event.time_ms, event.content) for event in read_events(whole)]
     for number in range(FAULTS_OF_A_KIND):
         folder = tmp_path / str(number)
         shutil.copytree(whole, folder)
         broken = break_log(folder, fault, random)
-        read = [(entry.kind, entry.time_ms, entry.content) for entry in read_events(folder)]
+        read = [(event.kind, event.time_ms, event.content) for event in read_events(folder)]
         assert read == original[: len(read)]
         assert len(read) < len(original)
         RunDir(folder).history()
@@ -131,7 +131,7 @@ def test_a_database_that_cannot_be_looked_for_counts_as_gone(tmp_path: Path) -> 
 
 
 def test_half_a_line_is_no_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What a kill leaves of an entry after the last status is cut off without a word."""
+    """What a kill leaves of an event after the last status is cut off without a word."""
     with EventLog(tmp_path) as event_log:
         event_log.start("a run", {}, {})
         event_log.status("RUNNING")
@@ -281,9 +281,9 @@ def test_damaged_upload_state_counts_as_none(output_dir: Path, uri: str) -> None
     write_run(folder, uri)
     assert sync(output_dir).is_complete
     [upload] = uploads(folder)
-    receipt = upload_state_path(upload.destination)
-    for content in damaged_json(receipt.read_bytes()):
-        receipt.write_bytes(content)
+    state = upload_state_path(upload.destination)
+    for content in damaged_json(state.read_bytes()):
+        state.write_bytes(content)
         outcome = sync(output_dir)
         assert outcome.is_complete, outcome.reason
     assert_recorded_once(uri, output_dir)
@@ -400,7 +400,7 @@ def test_what_is_no_run_is_passed_over(output_dir: Path, uri: str) -> None:
     (runs / "folder" / LOG_FILE).mkdir(parents=True)
     (runs / "link").symlink_to(runs / "nowhere")
     (runs / "loop").symlink_to(runs / "loop")
-    (runs / "receipts").mkdir()
+    (runs / "notes").mkdir()
     shutil.copytree(runs / "sound", runs / "b", ignore=shutil.ignore_patterns("*.db"))
     [upload] = uploads(runs / "b")
     upload_state_path(upload.destination).mkdir(parents=True)

@@ -69,8 +69,8 @@ def hostile_run(tmp_path: Path) -> Path:
     mark = START
     with (folder / EVENTS).open("wb") as file:
         for content in said:
-            entry, line = make_event({"time": 1_700_000_000_000, **content}, mark)
-            mark = entry.mark
+            event, line = make_event({"time": 1_700_000_000_000, **content}, mark)
+            mark = event.mark
             file.write(line)
     return folder
 

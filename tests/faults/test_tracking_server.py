@@ -239,8 +239,8 @@ def run_statuses(output_dir: Path) -> list[str]:
 def num_recorded(output_dir: Path) -> int:
     """How many runs a store has a part of."""
     folders = sorted((output_dir / "runs").glob("*"))
-    receipts = [UploadState.read(each.destination) for run in folders for each in uploads(run)]
-    return sum(receipt.offset > 0 for receipt in receipts)
+    states = [UploadState.read(each.destination) for run in folders for each in uploads(run)]
+    return sum(state.offset > 0 for state in states)
 
 
 def wait_for_another_run(output_dir: Path) -> None:

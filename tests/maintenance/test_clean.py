@@ -38,7 +38,7 @@ def make_run(name: str, status: str, kind: str = "runs") -> Path:
     with EventLog(folder) as event_log:
         event_log.start(name, {}, {})
         event_log.status(status)
-    names = ("lock", "model.safetensors", "artifacts/curves.png", "uploads/receipt.json")
+    names = ("lock", "model.safetensors", "artifacts/curves.png", "uploads/store.json")
     for own in (*names, "checkpoint.safetensors", "checkpoint.previous.safetensors"):
         write(folder / own)
     return folder
@@ -67,7 +67,7 @@ def outputs() -> Iterator[dict[str, set[Path]]]:
     write(OUTPUTS / "runs/begun/lock", 0)
     write(OUTPUTS / "runs/begun/events.jsonl", 0)
     (OUTPUTS / "sweeps/begun").mkdir()
-    being_written = (OUTPUTS / "uploader.json", ended[0] / "uploads/receipt.json")
+    being_written = (OUTPUTS / "uploader.json", ended[0] / "uploads/store.json")
     with run_lock(busy), replacing(being_written[0]), replacing(being_written[1]):
         yield {
             PART: {
