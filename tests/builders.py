@@ -124,6 +124,6 @@ def train_jobs(
     results = dict[str, RequestResult]()
     for trained in train_stacks(stacks, setup):
         results |= trained
-    for job, _ in record_settled(jobs, setup):
+    for job, *_ in record_settled(jobs, setup):
         results[job.fingerprint] = RequestResult(job.run_dir, was_known=True)
     return results

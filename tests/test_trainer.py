@@ -223,10 +223,10 @@ def kind_of(
 
 
 def test_what_is_to_be_done_of_a_run_is_decided_by_its_last_attempt(data: Path) -> None:
-    """And by what is asked for; what a search gave up is settled in that search alone."""
+    """And by what is asked for; what a search pruned is settled in that search alone."""
     words = ("seed=1", "seed=2", "optimizer=sgd optimizer.lr=1.0e+30", "seed=4")
     own, dataset = configs(data, *words), load(data)
-    observer = Observer(gives_up=lambda number, _epoch, _row: number == 1)
+    observer = Observer(should_prune=lambda number, _epoch, _row: number == 1)
     train_all(own[:3], dataset, observer)
     finished, pruned, failed, new = own
     assert kind_of(new, dataset) == kind_of(replace(new, rerun=True), dataset) == "new"
@@ -239,18 +239,18 @@ def test_what_is_to_be_done_of_a_run_is_decided_by_its_last_attempt(data: Path) 
     assert len(list(Path("outputs/runs").iterdir())) == 3  # it only looks
 
 
-def test_a_run_that_is_given_up_can_be_gone_on_with(data: Path) -> None:
+def test_a_run_that_is_pruned_can_be_gone_on_with(data: Path) -> None:
     """It ends as killed, with a tag; its neighbour goes on; later it ends as undisturbed."""
     own, dataset = configs(data, "seed=1", "seed=2"), load(data)
-    observer = Observer(gives_up=lambda number, _epoch, _row: number == 1)
-    kept, given_up = train_all(own, dataset, observer)
-    assert (kept.folder.status(), given_up.folder.status()) == ("FINISHED", "KILLED")
-    assert given_up.folder.tags()["pruned"] == "after epoch 1 of 2"
-    assert validation_accuracy_of(given_up) is None
+    observer = Observer(should_prune=lambda number, _epoch, _row: number == 1)
+    kept, pruned = train_all(own, dataset, observer)
+    assert (kept.folder.status(), pruned.folder.status()) == ("FINISHED", "KILLED")
+    assert pruned.folder.tags()["pruned"] == "after epoch 1 of 2"
+    assert validation_accuracy_of(pruned) is None
     assert kind_of(own[1], dataset) == "resumed"
     [later] = train_all(own[1:], dataset)
     [anew] = train_all([replace(own[1], rerun=True)], dataset)
-    assert later.folder.path == given_up.folder.path
+    assert later.folder.path == pruned.folder.path
     assert_same_networks([later], [anew])
 
 

@@ -1,11 +1,12 @@
 """What Hydra does in a sweep: its launchers, and its folders and callbacks of the jobs."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from hydra.core.plugins import Plugins
-from hydra.core.utils import configure_log, run_job, setup_globals
+from hydra.core.utils import JobStatus, configure_log, run_job, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
@@ -14,6 +15,8 @@ from fashion_mnist.launchers.base import Launcher
 from fashion_mnist.runs.request import RequestResult, validation_accuracy_of
 from fashion_mnist.sweeps.definition import Sweep
 from fashion_mnist.sweeps.jobs import Job
+
+log = logging.getLogger("fashion_mnist")
 
 
 class JobsInHydra:
@@ -65,9 +68,13 @@ class JobsInHydra:
         )
 
     def launch(self, jobs: Sequence[Job]) -> None:
-        """Have one of Hydra's own launchers train jobs."""
+        """Have one of Hydra's own launchers train jobs, and say why one could not be trained."""
         overrides = [list(job.request.overrides) for job in jobs]
-        self._hydra_launcher.launch(overrides, initial_job_idx=jobs[0].number)
+        returned = self._hydra_launcher.launch(overrides, initial_job_idx=jobs[0].number)
+        for job, own in zip(jobs, returned, strict=True):
+            # the final report tells of a run that failed
+            if own.status == JobStatus.FAILED and job.run_dir.status() != "FAILED":
+                log.error("%s: %s", job.name, own._return_value)  # `return_value` prints and raises
 
     def report(self, jobs: Sequence[Job], results: Mapping[str, RequestResult]) -> None:
         """Make Hydra's folders of jobs that were trained.

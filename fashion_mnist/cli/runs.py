@@ -123,8 +123,8 @@ def runs(
         if rows:
             titles = {"id": "id"} | {key: TITLES.get(key, key) for key in keys}
             # what was asked for explicitly is all shown, as far as names can be cut
-            may_go = [key for key in ("duration", "sweep", "status") if key in keys[1:]]
-            print_table(rows, titles, drop=may_go)
+            may_go = () if columns else ("duration", "sweep", "status")
+            print_table(rows, titles, drop=[key for key in may_go if key in keys[1:]])
         if not found:
             print_text("there are no runs yet: fmnist train")
         elif not chosen:

@@ -37,7 +37,7 @@ class Capacity:
         return -(-self.number // max(1, len(self.devices)))
 
     def device(self, number: int) -> str | None:
-        """The GPU of a process, counted from 0; None: there is none, or one for all."""
+        """The GPU of a process, counted from 0; None: there is none."""
         return self.devices[number % len(self.devices)] if self.devices else None
 
 
@@ -105,7 +105,7 @@ class Launcher(Protocol):
 
         Args:
             machines: what each architecture is trained on here; one thread where none is set.
-            num_runs: that want training, as far as it is known.
+            num_runs: of the sweep, as far as it is known, those that were trained before too.
             wanted: by the user, of processes here, or auto.
         """
 

@@ -40,6 +40,7 @@ log = logging.getLogger("fashion_mnist")
 WORKER_BYTES = 2**30  # what a process needs before there is a stack in it: libraries and the data
 POLL_SECONDS = 0.2  # between two checks for a request to stop
 LONGEST_STOP_SECONDS = 20  # for processes that save their runs; after 30, Slurm kills
+DEATH_SECONDS = 1  # until it is known of what a process died
 ORPHAN_STOP_SECONDS = 2  # less than the same command waits for a run's lock
 
 
@@ -188,6 +189,7 @@ class LocalWorkers:
                 update: Update = ready.recv()
             except (EOFError, OSError):
                 self._workers.remove(worker)
+                worker.process.join(DEATH_SECONDS)
                 log.warning("a process died (%s): its runs go on here", worker.process.exitcode)
                 if worker.task is not None:
                     yield Update(worker.task.number, is_lost=True)
@@ -221,7 +223,7 @@ def work(connection: Connection, told_to_stop: Connection, device: str | None) -
     """A worker process: train what is sent, until the pipe ends or a stop is asked for.
 
     Args:
-        device: the GPU that is its own; None: there is none, or only one.
+        device: the GPU that is its own; None: there is none.
     """
     ignore_signals()  # the parent handles those of the terminal and of Slurm
     stop = threading.Event()

@@ -26,7 +26,7 @@ log = logging.getLogger("fashion_mnist")
 
 @dataclass
 class Member:
-    """A run in training. Done, it has its weights, a divergence or a failure, or was given up."""
+    """A run in training. Done, it has its weights, a divergence or a failure, or was pruned."""
 
     number: int  # among those that it is trained with
     config: Config
@@ -39,7 +39,7 @@ class Member:
     weights: dict[str, Tensor] | None = None
     divergence: Divergence | None = None
     failure: Exception | None = None
-    is_given_up: bool = False  # by a search, to be gone on with or not
+    is_pruned: bool = False  # by a search, to be gone on with or not
     saved_at: float = field(default_factory=time.monotonic)
     saved_epoch: int = field(init=False)
 
@@ -49,7 +49,7 @@ class Member:
     @property
     def is_done(self) -> bool:
         """Whether there is nothing left to train."""
-        has_ended = self.weights is not None or self.is_given_up
+        has_ended = self.weights is not None or self.is_pruned
         return has_ended or self.divergence is not None or self.failure is not None
 
     @property
@@ -139,7 +139,7 @@ class Observer:
     on_step: Callable[[Stack, int], None] = lambda _stack, _step: None
     on_epoch: Callable[[Stack, list[HistoryRow]], None] = lambda _stack, _rows: None
     # by a member's number, epoch and metrics
-    gives_up: Callable[[int, int, HistoryRow], bool] = lambda _number, _epoch, _row: False
+    should_prune: Callable[[int, int, HistoryRow], bool] = lambda _number, _epoch, _row: False
 
 
 def train_what_can_be(members: Sequence[Member], dataset: Dataset, observer: Observer) -> None:
@@ -206,9 +206,9 @@ def _train_until_one_is_done(
             member.divergence = result.divergences[r]
             if member.divergence is None:
                 member.finish_epoch(stack, r, result.rows[r])
-                if not member.is_done and observer.gives_up(
+                if not member.is_done and observer.should_prune(
                     member.number, stack.epoch, result.rows[r]
                 ):
-                    member.is_given_up = True
+                    member.is_pruned = True
                     member.save()
         observer.on_epoch(stack, result.rows)

@@ -174,7 +174,7 @@ def find_attempts(request: Request, fingerprint: str, *, keeps_pruned: bool = Fa
     """The last attempt at a run, and a new folder if there is none or another one is wanted.
 
     Args:
-        keeps_pruned: whether a run that a search gave up stays as it is; else it is resumed.
+        keeps_pruned: whether a run that a search pruned stays as it is; else it is resumed.
     """
     output_dir = Path(request.config.output_dir).absolute()
     folders = run_folders(output_dir, fingerprint)

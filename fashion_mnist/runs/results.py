@@ -148,11 +148,11 @@ def describe(result: SplitResult, class_names: Sequence[str]) -> str:
 def finish_member(member: Member, dataset: Dataset) -> None:
     """Record what became of a run that is done.
 
-    Its checkpoints are given up last, and kept where a search gave up the run: it can be gone on
+    Its checkpoints are given up last, and kept where a search pruned the run: it can be gone on
     with.
     """
     event_log = member.event_log
-    if member.is_given_up:
+    if member.is_pruned:
         event_log.tags(
             {PRUNED_TAG: f"after epoch {member.epoch} of {member.config.training.epochs}"}
         )

@@ -63,7 +63,7 @@ class Sweep:
 
     @property
     def prunes(self) -> bool:
-        """Whether runs are given up early: a grid has none to compare with."""
+        """Whether runs are pruned: a grid has none to compare with."""
         return self.is_search and self.settings.pruner != "none"
 
     def batch_size(self, num_workers: int, *, is_here: bool) -> int:

@@ -9,7 +9,8 @@ import psutil
 import torch
 
 from fashion_mnist.launchers.base import Capacity
-from fashion_mnist.runs.stacks import split_data, stack_key
+from fashion_mnist.models.network import num_parameters
+from fashion_mnist.runs.stacks import build_architecture, split_data, stack_key
 from fashion_mnist.sweeps.benchmark import Benchmark, benchmark
 from fashion_mnist.sweeps.jobs import Job
 from fashion_mnist.training.device import Machine, physical_cores
@@ -25,7 +26,7 @@ class JobStack:
     jobs: Sequence[Job]
     key: str  # the same where runs could be in one stack
     benchmark: Benchmark | None
-    is_for_workers: bool  # of a launcher; else for this process, on all threads of the machine
+    is_for_workers: bool  # of a launcher; else for this process
 
     @property
     def name(self) -> str:
@@ -37,15 +38,21 @@ class JobStack:
         """That one worker is expected to take; NaN: not known."""
         if self.benchmark is None:
             return math.nan
-        first = self.jobs[0]
-        num_epochs = first.config.training.epochs - first.epoch
-        seconds = num_epochs * self.benchmark.seconds_per_epoch + SECONDS_TO_FINISH
+        seconds = self.num_epochs * self.benchmark.seconds_per_epoch + SECONDS_TO_FINISH
         return len(self.jobs) * seconds
 
     @property
-    def rank(self) -> float:
-        """Its place among the stacks: the longest first; if that is not known, the largest."""
-        return sum(self.jobs[0].config.model.sizes()) if math.isnan(self.seconds) else self.seconds
+    def num_epochs(self) -> int:
+        """That each of its runs has to go."""
+        first = self.jobs[0]
+        return first.config.training.epochs - first.epoch
+
+    @property
+    def work(self) -> int:
+        """A measure of its length that is always known: parameters that are trained, by epochs."""
+        first = self.jobs[0]
+        architecture = build_architecture(first.config, first.dataset)
+        return len(self.jobs) * self.num_epochs * num_parameters(architecture)
 
 
 @dataclass(frozen=True)
@@ -93,11 +100,14 @@ class Grouping:
         capacity, first = self.capacity, group[0]
         if capacity.has_gpus:
             return
-        num_sharing = capacity.num_sharing
-        if not capacity.is_here:
-            num_sharing = max(1, physical_cores() // (capacity.threads or 1))
         machine = first.machine_with(capacity.threads)
-        bound = _free_memory(machine) if self.memory == "auto" else float(self.memory) * 2**30
+        if self.memory == "auto":
+            num_sharing = capacity.num_sharing
+            if not capacity.is_here:
+                num_sharing = max(1, physical_cores() // (capacity.threads or 1))
+            bound = _free_memory(machine) / num_sharing
+        else:
+            bound = float(self.memory) * 2**30
         jobs = list(islice(cycle(group), self.at_once or len(group)))
         self.benchmarks[key] = benchmark(
             [job.config for job in jobs],
@@ -105,19 +115,19 @@ class Grouping:
             first.dataset,
             machine,
             largest=self.max_stack_size,
-            memory_bytes=bound / num_sharing,
+            memory_bytes=bound,
         )
 
     def _split(self, key: str, group: Sequence[Job], num_jobs: int) -> list[JobStack]:
         """The stacks of one key, of so many jobs in all."""
         capacity, cost = self.capacity, self.benchmarks.get(key)
-        is_parallel = capacity.number > 1 and num_jobs > 1
+        is_parallel = capacity.number > 1
         is_for_workers = not capacity.is_here or (is_parallel and self._fits(group[0]))
         fewest = 1
         if is_for_workers and capacity.is_filled and is_parallel:
             # so many that no worker waits long for the last one
             fewest = -(-2 * capacity.number * len(group) // num_jobs)
-        size = self.max_stack_size or (cost.size if cost is not None else 1)
+        size = cost.size if cost is not None else self.max_stack_size or 1
         return [
             JobStack(part, key, cost, is_for_workers)
             for part in split_evenly(group, size, fewest=fewest)
@@ -127,6 +137,12 @@ class Grouping:
         """Whether the job's threads are no more than those of a worker on this machine."""
         threads = self.capacity.threads
         return bool(self.capacity.devices) or threads is None or job.machine.threads <= threads
+
+
+def longest_first(stacks: Sequence[JobStack]) -> list[JobStack]:
+    """By the seconds that they are expected to take, or by their work where one's are not known."""
+    are_known = not any(math.isnan(stack.seconds) for stack in stacks)
+    return sorted(stacks, key=lambda stack: -(stack.seconds if are_known else stack.work))
 
 
 def split_evenly(jobs: Sequence[Job], size: int, *, fewest: int = 1) -> list[list[Job]]:

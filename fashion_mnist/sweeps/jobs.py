@@ -115,7 +115,7 @@ def make_jobs(
     """The jobs of these requests.
 
     Args:
-        keeps_pruned: whether runs that a search gave up stay as they are.
+        keeps_pruned: whether runs that a search pruned stay as they are.
 
     Raises:
         ConfigError: with every size that does not fit the data.

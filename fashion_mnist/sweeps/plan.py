@@ -146,7 +146,7 @@ def plan_sweep(sweep: Sweep, launcher: Launcher | None) -> Plan:
         headline = grid_headline(counts, len(jobs) - counts.total())
         runs = runs_to_train(jobs)
         num_to_train, resumed = len(runs), [job for job in runs if job.attempts.kind == "resumed"]
-        grouping = _grouping(sweep, launcher, runs)
+        grouping = _grouping(sweep, launcher, runs, counts.total())
         stacks = grouping.stacks(runs, measures_all=True)
     else:
         from fashion_mnist.sweeps.search import trials_done  # Optuna takes its time
@@ -158,27 +158,34 @@ def plan_sweep(sweep: Sweep, launcher: Launcher | None) -> Plan:
         headline = search_headline(settings.sampler, done, settings.n_trials)
         num_left, resumed = max(0, settings.n_trials - done), []
         num_to_train = num_left * len(sweep.space.replicates())
-        grouping = _grouping(sweep, launcher, runs)
+        is_here = isinstance(launcher, LocalLauncher)
+        at_once = sweep.batch_size(settings.n_trials, is_here=is_here)
+        at_once *= len(sweep.space.replicates())
+        grouping = _grouping(sweep, launcher, runs, at_once)
         stacks = grouping.stacks(runs if num_left else [], measures_all=True)
-    preflight = _preflight(
-        sweep, headline, num_to_train, stacks, grouping.capacity, resumed=resumed
-    )
+    preflight = _preflight(sweep, headline, num_to_train, stacks, grouping, resumed=resumed)
     return Plan(jobs, folder, grouping, stacks, datasets, preflight)
 
 
-def _grouping(sweep: Sweep, launcher: Launcher | None, runs: Sequence[Job]) -> Grouping:
-    """Where runs, or a search's that are like these, are trained, and in how large stacks."""
+def _grouping(
+    sweep: Sweep, launcher: Launcher | None, runs: Sequence[Job], num_runs: int
+) -> Grouping:
+    """Where runs, or a search's that are like these, are trained, and in how large stacks.
+
+    Args:
+        runs: that are to be trained, or examples of a search's.
+        num_runs: of the whole grid, trained before or not, for a run's bits must not depend on how
+            many are left; of a search, that it has at a time.
+    """
     settings = sweep.settings
     if launcher is None:
         return Grouping(Capacity(), max_stack_size=1)
-    capacity, at_once = Capacity(), None
-    if sweep.is_search:
-        is_here = isinstance(launcher, LocalLauncher)
-        num_trials = sweep.batch_size(settings.n_trials, is_here=is_here)
-        at_once = num_trials * len(sweep.space.replicates())
-    if not sweep.prunes:  # pruned runs are trained in-process
+    capacity, at_once = Capacity(), num_runs if sweep.is_search else None
+    if runs and not sweep.prunes:  # pruned runs are trained in-process
         machines = [job.machine for job in runs]
-        capacity = launcher.capacity(machines, at_once or len(runs), settings.processes)
+        capacity = launcher.capacity(machines, num_runs, settings.processes)
+        num_workers = min(capacity.number, at_once or len(runs))
+        capacity = replace(capacity, number=num_workers)
     max_stack_size = None if settings.stack_size == "auto" else settings.stack_size
     return Grouping(capacity, max_stack_size, settings.memory, at_once)
 
@@ -194,7 +201,7 @@ def compose_jobs(
     """Jobs with these values of the axes.
 
     Args:
-        keeps_pruned: whether runs that a search gave up stay as they are.
+        keeps_pruned: whether runs that a search pruned stay as they are.
 
     Raises:
         ConfigError: with every mistake of every job.
@@ -213,7 +220,7 @@ def _preflight(
     headline: str,
     num_to_train: int,
     stacks: Sequence[JobStack],
-    capacity: Capacity,
+    grouping: Grouping,
     *,
     resumed: Sequence[Job] = (),
 ) -> Preflight:
@@ -223,7 +230,9 @@ def _preflight(
         stacks: of a grid all of them; of a search those of examples, none where no trial is to go.
         resumed: the jobs of runs that are begun.
     """
-    num_for_workers = sum(stack.is_for_workers for stack in stacks)
+    capacity, num_for_workers = grouping.capacity, sum(stack.is_for_workers for stack in stacks)
+    if num_for_workers and grouping.at_once:  # the stacks are examples
+        num_for_workers = grouping.at_once
     num_workers = min(capacity.number, max(1, num_for_workers))
     by_key = groupby(stacks, lambda stack: stack.key)
     costs = [_cost(list(own), num_workers) for _, own in by_key]

@@ -146,7 +146,7 @@ class Progress:
         if not self.num_runs:
             return None
         total = self.num_runs * (self._seconds_per_run or 1.0)
-        done = self._work_done + sum(stack.work * stack.share for stack in self._stacks.values())
+        done = self._work_done + sum(stack.work * stack.share for stack in self._under_way())
         return min(done / total, 1.0)
 
     def seconds_left(self) -> float | None:
@@ -176,7 +176,7 @@ class Progress:
             "stacks": self._stacks_text(),
             "runs": self._runs_text(),
             "trials": "{} of {} done".format(*self.trials) if self.trials else "",
-            "epoch": ", ".join(stack.epoch_text for stack in self._stacks.values()),
+            "epoch": ", ".join(stack.epoch_text for stack in self._under_way()),
             "best": f"{metric_text(self.score, best[0])}  {shorten(best[1])}" if best else "",
             "speed": self._speed_text(),
             "time left": "" if left is None else duration(left),
@@ -197,7 +197,7 @@ class Progress:
                 texts.add_row(
                     Text(name, style="dim"), Text(text, no_wrap=True, overflow="ellipsis")
                 )
-        for stack in list(self._stacks.values())[:MAX_BARS]:
+        for stack in self._under_way()[:MAX_BARS]:
             label = Text(shorten(stack.label), no_wrap=True, overflow="ellipsis")
             bar = ProgressBar(total=1.0, completed=stack.share, width=20)
             bars.add_row(label, bar, Text(f"epoch {stack.epoch_text}", no_wrap=True))
@@ -207,10 +207,15 @@ class Progress:
         self._spoken = self.clock()
         self.say("   ".join(f"{name} {text}" for name, text in self.texts().items()))
 
+    def _under_way(self) -> list[_StackProgress]:
+        """A copy: the live display is drawn by a thread of its own, while stacks begin and end."""
+        return list(self._stacks.values())
+
     def _stacks_text(self) -> str:
         of = "" if self.num_stacks is None else f" of {self.num_stacks}"
-        sizes = " + ".join(str(stack.size) for stack in self._stacks.values())
-        label = next((shorten(stack.label) for stack in self._stacks.values()), "")
+        under_way = self._under_way()
+        sizes = " + ".join(str(stack.size) for stack in under_way)
+        label = shorten(under_way[0].label) if under_way else ""
         return f"{self.stacks_done}{of} done{f', now {sizes}: {label}' if sizes else ''}"
 
     def _runs_text(self) -> str:
@@ -220,7 +225,8 @@ class Progress:
         return f"{self.counts.get('FINISHED', 0)}{of} finished{''.join(others)}"
 
     def _speed_text(self) -> str:
-        ended = sum(self.counts.values())
+        # one that failed may have taken no time
+        ended = sum(self.counts.values()) - self.counts.get("FAILED", 0)
         if self._started is None or not ended or (elapsed := self.clock() - self._started) <= 0:
             return ""
         return f"{60 * ended / elapsed:.1f} runs a minute"

@@ -22,7 +22,7 @@ from fashion_mnist.runs.event_log import EventLog
 from fashion_mnist.runs.events import LOG_FILE
 from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.records import record_destination
-from fashion_mnist.runs.request import Datasets, RequestResult, wants_uploader
+from fashion_mnist.runs.request import ENDED, Datasets, RequestResult, wants_uploader
 from fashion_mnist.runs.run_dir import locked
 from fashion_mnist.runs.signals import StopRequested, StopRequests, stop_requests
 from fashion_mnist.runs.trainer import train
@@ -89,7 +89,7 @@ class HydraJobs(Protocol):
         """
 
     def launch(self, jobs: Sequence[Job]) -> None:
-        """Have Hydra's own launcher train jobs."""
+        """Have Hydra's own launcher train jobs, and say why one could not be trained."""
 
     def report(self, jobs: Sequence[Job], results: Mapping[str, RequestResult]) -> None:
         """Make Hydra's folders of jobs that were trained.
@@ -138,7 +138,7 @@ def run_sweep(sweep: Sweep, hydra: HydraJobs, *, dry_run: bool) -> int:
             if trained.is_stopped:
                 log.error("stopped by %s; the same command goes on", stop.request or "SIGINT")
             try:
-                result = _publish(sweep, trained, parent, stop)
+                result = _publish(sweep, trained, parent, stop, plan.grouping.capacity.threads)
             except (RunError, OSError):
                 if trained.error is None:  # else that is the cause, and is told
                     raise
@@ -153,7 +153,7 @@ def run_sweep(sweep: Sweep, hydra: HydraJobs, *, dry_run: bool) -> int:
         log.info("stopped by %s: the sweep is finished", stop.request)
     if result.is_stopped or stop.request:
         return stop.request.exit_status if stop.request else 130
-    return 1 if result.failures else 0
+    return 1 if result.failures or result.errors else 0
 
 
 @contextmanager
@@ -197,23 +197,33 @@ def open_parent(
         yield event_log
 
 
-def _publish(sweep: Sweep, trained: "Trained", parent: EventLog, stop: StopRequests) -> SweepResult:
+def _publish(
+    sweep: Sweep, trained: "Trained", parent: EventLog, stop: StopRequests, threads: int | None
+) -> SweepResult:
     """Read what came of the jobs, have the winner tested if all are done, write the summary.
+
+    Args:
+        threads: what `training.threads: auto` means for a run that is to be trained to its end.
 
     Raises:
         RunError, OSError: something cannot be read or written.
     """
     is_cut_short = trained.is_stopped or trained.error is not None
     result = read_results(sweep, trained.jobs, trained.results, is_stopped=is_cut_short)
+    errors: Mapping[str, Exception] = {}
     if not is_cut_short and result.winners:
-        is_stopped = _record_winners(result.winners, parent.state.id, stop)
+        is_stopped, errors = _record_winners(result.winners, parent.state.id, stop, threads)
         again = {job.fingerprint for job in result.winners}
         others = {
             job.number: own
             for job, own in zip(result.jobs, result.results, strict=True)
             if job.fingerprint not in again
         }
+        for job in result.winners:
+            if job.fingerprint in errors.keys() - trained.errors.keys():  # the others were said
+                log.error("%s: %s", job.name, errors[job.fingerprint])
         result = read_results(sweep, trained.jobs, others, is_stopped=is_stopped)
+    result = replace(result, errors={**trained.errors, **errors})
     write_results(parent, result)
     return result
 
@@ -233,6 +243,7 @@ class Trained:
 
     jobs: Sequence[Job]
     results: Results  # of those of which nothing was to be trained
+    errors: Mapping[str, Exception]  # of these: why one could not be recorded, by fingerprint
     is_stopped: bool = False  # by a signal
     error: Exception | None = None  # that ended training
 
@@ -241,7 +252,7 @@ def _train_all(
     sweep: Sweep, plan: Plan, hydra: HydraJobs, parent: str, stop: StopRequests
 ) -> Trained:
     """Train the jobs of a grid, or those that a search asks for."""
-    jobs, results = list[Job](), dict[int, RunResult]()
+    jobs, results, errors = list[Job](), dict[int, RunResult](), dict[str, Exception]()
     preflight = plan.preflight
     progress = Progress(
         None if sweep.is_search else len(plan.stacks),
@@ -265,7 +276,9 @@ def _train_all(
             for batch in batches:
                 jobs += batch.jobs
                 # to record these here takes a tenth of the time that Hydra takes to compose a job
-                for job, state in record_settled(batch.jobs, setup):
+                for job, state, settled_error in record_settled(batch.jobs, setup):
+                    if settled_error is not None:
+                        errors[job.fingerprint] = settled_error
                     results[job.number] = result = result_of(sweep, job, state)
                     progress.compare(job.name, result.status, result.metrics)
                 if launcher is not None:
@@ -277,10 +290,10 @@ def _train_all(
                 elif batch.stacks:
                     hydra.launch(runs_to_train(batch.jobs))
     except (StopRequested, KeyboardInterrupt):
-        return Trained(jobs, results, is_stopped=True)
+        return Trained(jobs, results, errors, is_stopped=True)
     except Exception as error:  # raised again, once what has finished is published
-        return Trained(jobs, results, error=error)
-    return Trained(jobs, results)
+        return Trained(jobs, results, errors, error=error)
+    return Trained(jobs, results, errors)
 
 
 def _search_batches(sweep: Sweep, plan: Plan, progress: Progress) -> Iterator[Batch]:
@@ -310,7 +323,7 @@ def _search_batches(sweep: Sweep, plan: Plan, progress: Progress) -> Iterator[Ba
     if settings.retry_failed:
         search.retry_failed()
     asked: list[Trial] = []
-    # what these lack are seeds that are new; what this search gave up stays as it is
+    # what these lack are seeds that are new; what this search pruned stays as it is
     jobs, _ = _compose_trials(sweep, search.known(), plan.datasets, keeps_pruned=True)
     num_jobs = 0
     while True:
@@ -325,6 +338,8 @@ def _search_batches(sweep: Sweep, plan: Plan, progress: Progress) -> Iterator[Ba
         yield Batch(jobs, stacks, should_prune if sweep.prunes and asked else None)
         for trial in asked:
             results = [read_result(sweep, job) for job in jobs if job.trial == trial.number]
+            if any(result.status not in ENDED and result.pruned_at is None for result in results):
+                continue  # it could not be trained: the next command asks for it again
             search.tell(
                 trial.number,
                 mean_objectives(results, settings.objectives),
@@ -371,10 +386,15 @@ def _compose_trials(
     return jobs, refused
 
 
-def _record_winners(jobs: Sequence[Job], parent: str, stop: StopRequests) -> bool:
-    """Evaluate the winner's runs on the test set and record their networks; whether it was stopped.
+def _record_winners(
+    jobs: Sequence[Job], parent: str, stop: StopRequests, threads: int | None
+) -> tuple[bool, dict[str, Exception]]:
+    """Evaluate the winner's runs on the test set and record their networks.
 
     For these runs `auto` means yes. A replicate that has not finished is trained to its end first.
+
+    Returns:
+        Whether it was stopped, and why a run could not be recorded, by fingerprint.
     """
 
     def on_epoch(stack: Stack, _rows: Sequence[HistoryRow]) -> None:
@@ -387,15 +407,18 @@ def _record_winners(jobs: Sequence[Job], parent: str, stop: StopRequests) -> boo
     observer = Observer(stop.check, on_epoch=on_epoch)
     try:
         winners = train(
-            requests, jobs[0].dataset, observer, parent=parent, start_uploader=begin_uploading
+            requests,
+            jobs[0].dataset,
+            observer,
+            parent=parent,
+            threads=threads,
+            start_uploader=begin_uploading,
         )
     except StopRequested as error:
         log.error("%s; the same command goes on", error)
-        return True
-    for job, winner in zip(jobs, winners, strict=True):
-        if winner.error is not None:
-            log.error("%s: %s", job.name, winner.error)
-    return False
+        return True, {}
+    pairs = zip(jobs, winners, strict=True)
+    return False, {job.fingerprint: own.error for job, own in pairs if own.error is not None}
 
 
 def _links(plan: Plan, result: SweepResult, stop: StopRequests) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from statistics import fmean
@@ -44,6 +44,8 @@ class SweepResult:
     results: Sequence[RunResult]  # of each job
     board: Leaderboard
     is_stopped: bool  # before all was trained
+    # why runs that had ended could not be recorded with what is asked for, by fingerprint
+    errors: Mapping[str, Exception] = field(default_factory=dict)
 
     @property
     def failures(self) -> list[RunResult]:

@@ -16,7 +16,7 @@ from fashion_mnist.runs.members import Observer
 from fashion_mnist.runs.request import RequestResult, resolve_machine_of
 from fashion_mnist.runs.run_state import RunState
 from fashion_mnist.runs.trainer import is_recorded, train
-from fashion_mnist.sweeps.grouping import JobStack, split_evenly
+from fashion_mnist.sweeps.grouping import JobStack, longest_first, split_evenly
 from fashion_mnist.sweeps.jobs import Job, unique_runs
 from fashion_mnist.sweeps.progress import Progress
 from fashion_mnist.tracking.uploader_process import begin_uploading
@@ -39,6 +39,11 @@ class TrainingSetup:
     parent: str = ""  # the id of the sweep's event log, under which the runs are recorded
     progress: Progress = field(default_factory=Progress)
     check_for_stop: Callable[[], None] = lambda: None  # raises StopRequested
+
+    @property
+    def threads(self) -> int | None:
+        """What `training.threads: auto` means for a new run, wherever it is trained; None: all."""
+        return self.workers.capacity.threads if self.workers is not None else None
 
 
 def train_stacks(
@@ -68,7 +73,7 @@ def _train_on_workers(
     stacks: Sequence[JobStack], workers: Workers, setup: TrainingSetup
 ) -> Iterator[StackResults]:
     """Have a launcher train stacks, the longest first; yields those that it could train."""
-    ordered = sorted(stacks, key=lambda stack: -stack.rank)
+    ordered = longest_first(stacks)
     tasks = [
         _task(number, stack.jobs, workers.capacity, setup.parent)
         for number, stack in enumerate(ordered)
@@ -127,11 +132,11 @@ def _train_in_process(
     def on_epoch(stack: Stack, _rows: list[HistoryRow]) -> None:
         progress.advance(IN_PROCESS, stack.epoch)
 
-    def gives_up(member: int, epoch: int, row: HistoryRow) -> bool:
+    def prunes(member: int, epoch: int, row: HistoryRow) -> bool:
         return should_prune is not None and should_prune(jobs[member], epoch, row)
 
     _begin(own, IN_PROCESS, progress)
-    results = _train(jobs, setup, Observer(setup.check_for_stop, on_step, on_epoch, gives_up))
+    results = _train(jobs, setup, Observer(setup.check_for_stop, on_step, on_epoch, prunes))
     return _finish(jobs, results, IN_PROCESS, progress)
 
 
@@ -141,6 +146,7 @@ def _train(jobs: Sequence[Job], setup: TrainingSetup, observer: Observer) -> lis
         jobs[0].dataset,
         observer,
         parent=setup.parent,
+        threads=setup.threads,
         folders=[job.run_dir for job in jobs],
         start_uploader=begin_uploading,
     )
@@ -175,11 +181,14 @@ def _log_error(job: Job, result: RequestResult, status: str) -> None:
         log.error("%s: %s", job.name, result.error)
 
 
-def record_settled(jobs: Sequence[Job], setup: TrainingSetup) -> Iterator[tuple[Job, RunState]]:
+def record_settled(
+    jobs: Sequence[Job], setup: TrainingSetup
+) -> Iterator[tuple[Job, RunState, Exception | None]]:
     """Record runs that have ended under this sweep, with what is asked for and was not done.
 
     Yields:
-        Each run's first job, and what its event log says then: it is read once.
+        Each run's first job, what its event log says then (it is read once), and why it could not
+        be recorded.
     """
     unrecorded = []
     for job in unique_runs(jobs):
@@ -187,10 +196,10 @@ def record_settled(jobs: Sequence[Job], setup: TrainingSetup) -> Iterator[tuple[
             continue
         setup.check_for_stop()
         state = job.run_dir.state()
-        # what its search gave up stays as it was recorded there
+        # what its search pruned stays as it was recorded there
         is_pruned = job.attempts.kind == "pruned"
         if is_pruned or is_recorded(job.request, job.run_dir, state, setup.parent):
-            yield job, state
+            yield job, state, None
         else:
             unrecorded.append(job)
     unrecorded.sort(key=lambda job: id(job.dataset))
@@ -202,4 +211,4 @@ def record_settled(jobs: Sequence[Job], setup: TrainingSetup) -> Iterator[tuple[
             for job, result in zip(part, results, strict=True):
                 state = job.run_dir.state()
                 _log_error(job, result, state.status)
-                yield job, state
+                yield job, state, result.error

@@ -18,7 +18,7 @@ def job(
     pruned_at: int | None = None,
     **values: object,
 ) -> RunResult:
-    """A run with a score, or one that failed or was given up; `__` in a key is a dot."""
+    """A run with a score, or one that failed or was pruned; `__` in a key is a dot."""
     status = "FAILED" if score is None else "FINISHED"
     own = {} if score is None else {SCORE: score, "parameters": 1000.0 + number}
     return RunResult(

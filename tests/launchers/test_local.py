@@ -3,6 +3,7 @@
 import os
 import signal
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from fashion_mnist.runs.request import Datasets, Request
 from fashion_mnist.runs.run_dir import RunDir
 from fashion_mnist.runs.signals import StopRequested
 from fashion_mnist.runs.stacks import split_data
-from fashion_mnist.sweeps.grouping import Grouping, JobStack, split_evenly
+from fashion_mnist.sweeps.benchmark import Benchmark
+from fashion_mnist.sweeps.grouping import Grouping, JobStack, longest_first, split_evenly
 from fashion_mnist.sweeps.jobs import Job, make_jobs
 from fashion_mnist.sweeps.training import TrainingSetup
 from fashion_mnist.training.device import Machine, physical_cores
@@ -97,6 +99,38 @@ def test_a_worker_that_dies_loses_nothing(data: Path) -> None:
     here = [job for job in jobs if job.run_dir.tags()["mlflow.fmnist.pid"] == str(os.getpid())]
     assert here
     assert [len(job.run_dir.history()) for job in jobs] == [40] * 4
+
+
+def test_what_workers_left_has_the_threads_of_a_worker_here(data: Path) -> None:
+    """Both died before all was begun: the bits of a run do not depend on where it is trained."""
+    jobs = make(data, *(f"seed={k} training.epochs=40 training.threads=auto" for k in range(4)))
+    killed = set[int]()
+
+    def kill_all() -> None:
+        for job in jobs:
+            pid = int(job.run_dir.tags().get("mlflow.fmnist.pid", os.getpid()))
+            if pid != os.getpid() and pid not in killed:
+                killed.add(pid)
+                os.kill(pid, signal.SIGKILL)
+
+    with open_workers(TWO) as workers:
+        train_jobs(jobs, TrainingSetup(workers, check_for_stop=kill_all))
+    here = [job for job in jobs if job.run_dir.tags()["mlflow.fmnist.pid"] == str(os.getpid())]
+    assert len(here) == 4
+    assert {job.run_dir.tags()["threads"] for job in jobs} == {"1"}
+    assert {job.run_dir.status() for job in jobs} == {"FINISHED"}
+
+
+def test_the_longest_stack_begins_first(data: Path) -> None:
+    """By what was measured; where one is not, by what there is to train, and nothing is mixed."""
+    jobs = make(data, *(f"model.hidden_sizes=[{width}]" for width in (8, 64, 16)))
+    stacks = split(jobs)
+    cost = Benchmark(1, 0.1, 1000)
+    measured = [replace(own, benchmark=cost) for own in stacks]
+    slow = replace(stacks[2], benchmark=replace(cost, seconds_per_epoch=9))
+    assert longest_first([*measured[:2], slow])[0] is slow
+    mixed = [measured[0], stacks[1], slow]
+    assert longest_first(mixed) == [stacks[1], slow, measured[0]]
 
 
 def test_a_request_to_stop_saves_every_worker(data: Path) -> None:

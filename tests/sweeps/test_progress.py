@@ -50,7 +50,7 @@ def test_counts_runs_stacks_and_the_best() -> None:
     assert texts["stacks"] == "1 of 3 done"
     assert texts["runs"] == "2 of 7 finished, 1 failed, 1 stopped early"
     assert texts["best"] == "0.8500  lr=0.3"
-    assert texts["speed"] == "8.0 runs a minute"
+    assert texts["speed"] == "6.0 runs a minute"
 
 
 def test_the_best_size_is_a_whole_number() -> None:

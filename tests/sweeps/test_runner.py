@@ -3,10 +3,11 @@
 import csv
 import logging
 import re
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from fashion_mnist.sweeps.definition import check_sweep
 from fashion_mnist.sweeps.jobs import Job
 from fashion_mnist.sweeps.plan import full_text, plan_sweep, short_text
 from fashion_mnist.sweeps.runner import run_sweep
+from fashion_mnist.sweeps.search import trials_done
 from fashion_mnist.training.device import Machine
 from tests.builders import QUIET, data_overrides, load, make_config, make_data, train_stack
 from tests.faults.processes import FMNIST, fmnist
@@ -319,16 +321,98 @@ def test_a_search_estimates_the_trials_that_are_to_go(data: Path) -> None:
     assert after.costs == []
 
 
-def test_what_another_search_gave_up_is_trained_to_its_end(data: Path) -> None:
+def test_a_run_has_the_threads_of_its_sweep_however_many_are_left(data: Path) -> None:
+    """The bits of one that is trained later are those that it would have had at first."""
+    words = [*data_overrides(data), *SMALL, NOWHERE, "training.threads=auto", "sweep.processes=2"]
+    grid = check_sweep([*words, "seed=range(3)"], Composer())
+    fresh = plan_sweep(grid, LocalLauncher()).grouping.capacity
+    run_sweep(
+        check_sweep([*words, "seed=0,1"], Composer()), RecordedJobs(train=train_each), dry_run=False
+    )
+    left = plan_sweep(grid, LocalLauncher())
+    assert [len(stack.jobs) for stack in left.stacks] == [1]
+    assert not left.stacks[0].is_for_workers
+    assert (left.grouping.capacity.number, left.grouping.capacity.threads) == (1, fresh.threads)
+
+
+def test_a_search_is_estimated_with_all_workers_that_it_has(data: Path) -> None:
+    """Its examples are two at most, and its trials more."""
+    words = [*data_overrides(data), *SMALL, NOWHERE, "seed=range(5)", "sweep.processes=4"]
+    search = ["sweep.sampler=random", "sweep.n_trials=6", "model.width=4,6"]
+    preflight = plan_sweep(check_sweep([*words, *search], Composer()), LocalLauncher()).preflight
+    assert preflight.num_workers == 4
+
+
+def test_memory_bounds_a_stack_whose_size_was_asked_for(data: Path) -> None:
+    """One that holds a run alone is as small as a stack can be."""
+    words = [*data_overrides(data), *SMALL, NOWHERE, "seed=range(4)", "sweep.stack_size=4"]
+    for memory, size in (("auto", 4), ("1.0e-9", 1)):
+        sweep = check_sweep([*words, f"sweep.memory={memory}", "sweep.processes=1"], Composer())
+        stacks = plan_sweep(sweep, LocalLauncher()).stacks
+        assert {len(stack.jobs) for stack in stacks} == {size}
+
+
+def test_what_was_asked_for_of_finished_runs_and_failed_is_no_success(
+    data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As their test scores, where their networks are damaged: said once for each, and status 1."""
+    words = [*data_overrides(data), *SMALL, NOWHERE, "seed=0,1"]
+
+    def start(test: str) -> int:
+        own = check_sweep([*words, f"evaluation.test={test}"], Composer())
+        return run_sweep(own, RecordedJobs(train=train_each), dry_run=False)
+
+    assert start("never") == 0
+    for run in runs():
+        run.model.write_bytes(b"damaged")
+    caplog.clear()
+    assert start("always") == 1
+    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len([line for line in said if "rerun=true trains the run again" in line]) == 2
+
+
+def test_a_trial_that_could_not_be_trained_is_asked_for_again(data: Path) -> None:
+    """As where its run directory cannot be made: Optuna learns its score once it has one."""
+    words = [*data_overrides(data), *SMALL, NOWHERE, "seed=0", "model.width=4,6,8,10"]
+    search = ["sweep.sampler=qmc", "sweep.n_trials=3"]
+
+    def train_some(jobs: Sequence[Job]) -> None:
+        train_each(jobs[1:])
+
+    def start(train: Callable[[Sequence[Job]], None]) -> int:
+        own = check_sweep([*words, *search], Composer())
+        return run_sweep(own, RecordedJobs(train=train), dry_run=False)
+
+    assert start(train_some) == 1
+    [folder] = (parent.path for parent in parents())
+    assert trials_done(folder, retry_failed=False) < 3
+    assert start(train_each) == 0
+    assert trials_done(folder, retry_failed=True) == 3  # so none has failed
+    assert len(runs()) <= 3
+
+
+def test_what_a_launcher_of_hydras_could_not_train_has_a_reason(data: Path) -> None:
+    """As what ours could not: one line that names the file."""
+    words = ["-m", "seed=0,1", "hydra/launcher=basic", NOWHERE]
+    assert sweep(data, *words).returncode == 0
+    blocked = by_name()["seed=1"].path
+    shutil.rmtree(blocked)
+    blocked.touch()
+    again = sweep(data, *words)
+    assert again.returncode == 1
+    assert re.search(rf"seed=1: {re.escape(str(blocked.absolute()))}: File exists", again.stdout)
+
+
+def test_what_another_search_pruned_is_trained_to_its_end(data: Path) -> None:
     """Only in its own search is it settled: this one has not compared it with its own runs."""
     words = [*data_overrides(data), *SMALL, NOWHERE, "seed=0"]
 
-    def give_up(jobs: Sequence[Job]) -> None:
+    def prune(jobs: Sequence[Job]) -> None:
         for job in jobs:
-            train([job.request], job.dataset, Observer(gives_up=lambda *_: True))
+            train([job.request], job.dataset, Observer(should_prune=lambda *_: True))
 
     both = check_sweep([*words, "model.width=4,6"], Composer())
-    run_sweep(both, RecordedJobs(train=give_up), dry_run=False)
+    run_sweep(both, RecordedJobs(train=prune), dry_run=False)
     assert ["pruned" in run.tags() for run in runs()] == [True, True]
     search = ["sweep.sampler=random", "sweep.n_trials=4", "model.width=4,6"]
     own = check_sweep([*words, *search], Composer())
@@ -442,7 +526,7 @@ def test_a_stopped_sweep_publishes_what_is_finished_and_goes_on(data: Path) -> N
 
 
 @pytest.mark.long
-def test_a_search_gives_up_weak_runs_and_counts_its_trials(data: Path) -> None:
+def test_a_search_prunes_weak_runs_and_counts_its_trials(data: Path) -> None:
     """A pruned run ends as killed, with a tag; started again there is nothing left to do.
 
     Trained to its end by another command it is a run like others.

@@ -306,10 +306,10 @@ def test_several_objectives_are_all_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])
 @pytest.mark.parametrize("objective", ["final/val_accuracy", "final/val_loss"])
 def test_pruner_stops_a_clearly_worse_trial(pruner: str, objective: str, tmp_path: Path) -> None:
-    """After six that end well, one far from them is given up, a better one is not."""
+    """After six that end well, one far from them is pruned, a better one is not."""
     better, good, bad = (0.9, 0.8, 0.1) if objective == "final/val_accuracy" else (0.1, 0.2, 0.9)
     search = open_search(tmp_path, objectives=[objective], pruner=pruner)
-    for number in range(6):  # ever better, so that none of these is given up
+    for number in range(6):  # ever better, so that none of these is pruned
         search.ask(1)
         assert not any(
             search.report(number, e, good + number * (better - good) / 10) for e in range(1, 10)

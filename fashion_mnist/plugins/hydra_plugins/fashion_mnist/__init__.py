@@ -1,1 +1,1 @@
-"""Hydra finds our launcher and our sweeper here."""
+"""Hydra finds our launchers here."""
