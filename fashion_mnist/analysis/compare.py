@@ -199,7 +199,7 @@ class ComparedNetworks:
                 {
                     "letter": pair.other.letter,
                     "scores": {k: _plain(gap) for k, gap in pair.differences.scores.items()},
-                    "f1": [_plain(gap) for gap in pair.differences.f1],
+                    "f1": [_plain(gap) if gap else None for gap in self._f1_gaps(pair)],
                     "first_alone_right": pair.test.first_alone,
                     "other_alone_right": pair.test.second_alone,
                     "num_disagreements": pair.num_disagreements,
@@ -215,17 +215,19 @@ class ComparedNetworks:
         """F1 of each class, and how that of the others differs, where both have one."""
         support = self.first.predictions.counts.sum(1).tolist()
         columns = {each.letter: each.f1 for each in self.compared}
+        gaps = [self._f1_gaps(pair) for pair in self.pairs]
         rows = []
         for k, name in enumerate(self.class_names):
             f1 = {letter: own[k] for letter, own in columns.items()}
-            has_first = f1[self.first.letter] is not None
-            gaps = [
-                pair.differences.f1[k] if has_first and f1[pair.other.letter] is not None else None
-                for pair in self.pairs
-            ]
             own = {key: ABSENT if value is None else f"{value:.4f}" for key, value in f1.items()}
-            rows.append({"F1 of": name, "images": f"{support[k]:,}"} | own | self._gaps(gaps))
+            differences = self._gaps([of_pair[k] for of_pair in gaps])
+            rows.append({"F1 of": name, "images": f"{support[k]:,}"} | own | differences)
         return rows
+
+    def _f1_gaps(self, pair: Pair) -> list[Difference | None]:
+        """Of each class; None where one of the two has no F1."""
+        both = zip(self.first.f1, pair.other.f1, pair.differences.f1, strict=True)
+        return [None if None in (own, other) else gap for own, other, gap in both]
 
     def _gaps(self, gaps: Sequence[Difference | None]) -> Row:
         return {

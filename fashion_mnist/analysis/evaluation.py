@@ -158,7 +158,8 @@ def _coverage_rows(scores: Scores) -> list[Row]:
     for coverage in COVERAGES:
         number = max(round(coverage * len(accuracy)), 1)
         row = {"coverage": coverage, "answered": number, "from": threshold[number - 1]}
-        rows.append(row | _share("accuracy", round(accuracy[number - 1] * number), number))
+        share = _share("accuracy", round(accuracy[number - 1] * number), number)
+        rows.append(row | share | {"accuracy": accuracy[number - 1]})  # of ties, the expected one
     return rows
 
 

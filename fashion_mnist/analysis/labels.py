@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from fashion_mnist.analysis.scale import as_numbers
 from fashion_mnist.metrics.statistics import ALPHA, Interval, Statistic
@@ -55,6 +56,7 @@ ORIGIN = {
 # parameters that name a chosen file, or what comes from one: the keys of the group follow from it
 EXPERIMENT = "experiment"
 FILES = (EXPERIMENT, "data", "model", "loss", "optimizer", "schedule", "training", "data.name")
+Difference = Literal["not significantly different", "significantly better", "significantly worse"]
 _HASH = re.compile(r"[0-9a-f]{40,}\+?")
 
 
@@ -154,7 +156,7 @@ def interval_text(interval: Interval | None) -> str:
     return f"{interval.low:.4f} to {interval.high:.4f}" if interval else ""
 
 
-def difference_result(difference: float, p: float) -> str:
+def difference_result(difference: float, p: float) -> Difference:
     """What a test says of the second of two, whose score is larger than the first's by this."""
     if p > ALPHA:
         return "not significantly different"

@@ -53,6 +53,8 @@ Row = dict[str, str]  # of a table: heading -> cell
 RESULTS = {
     "not significantly different": "not significantly different from it: the difference may be "
     "chance, so each may be as good, or better",
+    "significantly better": "significantly better by the seeds and folds that both have, and "
+    "behind it because it has fewer or other runs",
     "significantly worse": "significantly worse",
     "not tested": "not tested against it",
 }
@@ -172,6 +174,15 @@ class Leaderboard:
         missing = f"no {', '.join(short_names(self.axes).values())}"
         return values_text(setting.values, self.axes) or missing
 
+    def _interval(self, setting: Setting) -> Interval | None:
+        """Of its score; None for the number of parameters, which is known before training."""
+        return setting.interval(self.score) if self.is_measured else None
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the score is, and not known before training."""
+        return self.score != "parameters"
+
     def size(self) -> str:
         """`54 runs, 18 settings`."""
         return f"{plural(len(self.runs), 'run')}, {plural(len(self.settings), 'setting')}"
@@ -183,7 +194,7 @@ class Leaderboard:
             return [f"No run has finished with a {name}."]
         n = best.score.n
         over = f"mean ± std over {n} runs" if n > 1 else "one run"
-        interval = best.interval(self.score)
+        interval = self._interval(best)
         over += f"; 95 % interval {interval_text(interval)}" if interval else ""
         over += f"; {best.num_finished} of {len(best.runs)} finished" if best.is_partial else ""
         who = f"{self.label(best)} is best" if len(self.settings) > 1 else "The result"
@@ -196,13 +207,12 @@ class Leaderboard:
             who = f"{count:,} of the other {total:,} settings {'is' if count == 1 else 'are'}"
             who = "The other setting is" if total == 1 else who
             lines += [f"{who} {words}."] if count else []
-        is_measured = self.score != "parameters"  # and not known before training
-        if is_measured and len(self.scored) > 1:
+        if self.is_measured and len(self.scored) > 1:
             lines.append(
                 f"Chosen by this score among {len(self.scored)} settings, so the score is "
                 "optimistically biased."
             )
-        if is_measured and n == 1:
+        if self.is_measured and n == 1:
             lines.append("One seed tells little of what another would do: repeat it with others.")
         return lines
 
@@ -227,7 +237,7 @@ class Leaderboard:
             row = {"": str(place) if setting.score else ABSENT, "setting": self.label(setting)}
             row |= values
             row |= {score: statistic_text(self.score, setting.score)}
-            row |= {"95 % interval": interval_text(setting.interval(self.score)) or ABSENT}
+            row |= {"95 % interval": interval_text(self._interval(setting)) or ABSENT}
             row |= {"runs": self.count_text(setting), "vs. best": comparison.result}
             row |= {"adjusted p": "" if comparison.p_holm is None else p_text(comparison.p_holm)}
             row |= {metric_name(TEST_SCORE): _test_text(setting)} if is_tested else {}
@@ -278,6 +288,11 @@ class Leaderboard:
                 f"Settings with fewer than {plural(self.num_repetitions, 'finished run')} rank "
                 "after the others, which rank by the seeds and folds that they share, if any."
             )
+        elif len({frozenset(r.replicate for r in own.scored_runs) for own in self.scored}) > 1:
+            lines.append(
+                "Settings rank by the seeds and folds that all of them share, if any; the scores "
+                "are means over each one's own."
+            )
         reasons = Counter(each.why for _, each in shown if each.why and each.why != "no score")
         lines += [
             f"Not tested vs. best: {plural(count, 'setting')}: {why}."
@@ -297,12 +312,13 @@ class Leaderboard:
         """What is shown, as plain values."""
         rows = []
         for setting, comparison in self.shown:
+            accuracy = setting.metrics.get(SCORE)
             rows.append(
                 {
                     "setting": {axis: setting.values.get(axis) for axis in self.axes},
-                    "val_accuracy": _plain(setting.metrics.get(SCORE), setting.interval(SCORE)),
-                    "score": _plain(setting.score, setting.interval(self.score)),
-                    "test_accuracy": _plain(setting.metrics.get(TEST_SCORE), None),
+                    "val_accuracy": plain_statistic(accuracy, setting.interval(SCORE)),
+                    "score": plain_statistic(setting.score, self._interval(setting)),
+                    "test_accuracy": plain_statistic(setting.metrics.get(TEST_SCORE)),
                     "runs": [run.run_id for run in setting.records],
                     "num_scored": setting.score.n if setting.score else 0,
                     **asdict(comparison),
@@ -342,7 +358,7 @@ def rank(
     """
     groups: dict[frozenset[tuple[str, str]], dict[Replicate, RunResult]] = {}
     for run in unique_runs(results):
-        group = groups.setdefault(frozenset(run.settings), {})
+        group = groups.setdefault(run.setting_key, {})
         known = group.get(run.replicate)
         if known is None or (not known.has(score) and run.has(score)):
             group[run.replicate] = run
@@ -374,7 +390,7 @@ def unique_runs(results: Iterable[RunResult]) -> list[RunResult]:
 
 def begun_repetitions(results: Iterable[RunResult]) -> int:
     """The largest number of seeds and folds that a setting has, finished or not."""
-    pairs = {(frozenset(run.settings), run.replicate) for run in results}
+    pairs = {(run.setting_key, run.replicate) for run in results}
     return max(Counter(own for own, _ in pairs).values(), default=0)
 
 
@@ -409,5 +425,12 @@ def _explanation(tests: Iterable[str]) -> str:
     )
 
 
-def _plain(metric: Statistic | None, interval: Interval | None) -> dict[str, Any] | None:
+def plain_statistic(
+    metric: Statistic | None, interval: Interval | None = None
+) -> dict[str, Any] | None:
+    """A metric in JSON; None where there is none.
+
+    Args:
+        interval: of its mean over seeds; None where it is not of seeds.
+    """
     return {**asdict(metric), "interval": interval} if metric else None

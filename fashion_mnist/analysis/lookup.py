@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fashion_mnist.analysis.labels import (
     BEST_METRICS,
+    REPLICATE_KEYS,
     lower_is_better,
     metric_name,
 )
@@ -194,7 +195,8 @@ def score_of(run: RecordedRun, metric: str) -> float | None:
 
 def replicate_of(run: RecordedRun) -> Replicate:
     """The run's seed and fold."""
-    return run.parameters.get("seed", ""), run.parameters.get("data.fold", "")
+    seed, fold = (run.parameters.get(key, "") for key in REPLICATE_KEYS)
+    return seed, fold
 
 
 def setting(run: RecordedRun, key: str) -> Any:
@@ -417,8 +419,10 @@ def _holds(value: Value, sign: str, wanted: str) -> bool:
 
 
 def _date(text: str) -> datetime | None:
-    """A day or a time, local where it names no zone."""
+    """A day or a time, local where it names no zone; None for any other text."""
     try:
-        return datetime.fromisoformat(text)
-    except ValueError:
+        date = datetime.fromisoformat(text)
+        date.timestamp()  # the first year has none where a zone puts it before the calendar
+        return date
+    except (ValueError, OverflowError):
         return None

@@ -5,6 +5,7 @@ N images of H × W pixels, C classes.
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -184,12 +185,16 @@ def read_images(
             f"{folder} is other data than {run.name} was trained on, and has none of its "
             "validation split: leave --split out, for its t10k files"
         )
-    images, labels = read_pair(folder, "t10k", num_classes=len(class_names))
-    _check_shape(images.shape[1:], image_shape, folder)
+    images, labels = map(torch.tensor, read_pair(folder, "t10k", num_classes=len(class_names)))
+    _check_shape(tuple(images.shape[1:]), image_shape, folder)
+    with suppress(DataError):  # where the run's own data is not here, nothing tells
+        own = _own_data(run, class_names, None)
+        if own is not None and _is_test_of(own, images, labels):
+            return _split(run, own, TEST)
     return LabelledImages(
         name=f"other-{folder.resolve().name or 'data'}",
-        images=torch.tensor(images),
-        labels=torch.tensor(labels, dtype=torch.int64),
+        images=images,
+        labels=labels.long(),
         sha256="",
         source=str(folder),
     )
@@ -242,8 +247,16 @@ def _own_data(run: RecordedRun, class_names: Sequence[str], folder: Path | None)
     return found
 
 
+def _is_test_of(data: Dataset, images: Tensor, labels: Tensor) -> bool:
+    """Whether these are the data set's test images, wherever they were read from."""
+    is_same = torch.equal(images.flatten(), data.test_images.flatten())
+    return is_same and torch.equal(labels.long(), data.test_labels)
+
+
 def _split(run: RecordedRun, data: Dataset, name: str) -> LabelledImages:
     images = data.train_images.view(-1, *data.image_shape)
+    if name == TEST and not len(data.test_labels):
+        raise ValueError(f"the test set of {run.name}'s data is empty: there is nothing to score")
     if name == TEST:
         tests = data.test_images.view(-1, *data.image_shape)
         return LabelledImages(TEST, tests, data.test_labels, data.sha256, data.source)

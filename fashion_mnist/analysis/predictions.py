@@ -23,7 +23,7 @@ from fashion_mnist.metrics.predictions import (
     are_comparable,
     read_predictions,
 )
-from fashion_mnist.metrics.statistics import Statistic, statistic
+from fashion_mnist.metrics.statistics import Interval, Statistic, mean_interval, statistic
 from fashion_mnist.tracking.recorded import TEST, TEST_SCORE, RecordedRun
 
 if TYPE_CHECKING:
@@ -77,6 +77,11 @@ class Pooled:
         """Each score as mean and spread over the networks."""
         rows = [own.metrics for own in self.predictions]
         return {key: statistic([row[key] for row in rows]) for key in rows[0]}
+
+    def interval(self, metric: str) -> Interval | None:
+        """At 95 %, of the metric's mean over seeds; None where there is one seed."""
+        pairs = zip(self.runs, self.predictions, strict=True)
+        return mean_interval({replicate_of(run): own.metrics[metric] for run, own in pairs})
 
     @property
     def on_same_images(self) -> NDArray[np.float32]:

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from fashion_mnist.analysis.effects import importances, main_effects
 from fashion_mnist.analysis.labels import ORIGIN, REPLICATE_KEYS, metric_name, short_value
-from fashion_mnist.analysis.leaderboard import FOLD, SEED, SPEED, Leaderboard, Setting
+from fashion_mnist.analysis.leaderboard import (
+    FOLD,
+    SEED,
+    SPEED,
+    Leaderboard,
+    Setting,
+    plain_statistic,
+)
 from fashion_mnist.analysis.lookup import SelectedRuns, swept_keys
 from fashion_mnist.analysis.networks import read_images_of, stored_overrides
 from fashion_mnist.analysis.predictions import (
@@ -174,7 +181,7 @@ def content_of(report: Report) -> dict[str, Any]:
         "axes": report.axes,
         "leaderboard": board.as_json(),
         "main_effects": {
-            axis: {value: _plain(metric) for value, metric in effect.items()}
+            axis: {value: plain_statistic(metric) for value, metric in effect.items()}
             for axis, effect in main_effects(board).items()
         },
         "importance": report.shares,
@@ -185,9 +192,9 @@ def content_of(report: Report) -> dict[str, Any]:
             "settings": [
                 {
                     "setting": board.label(setting),
-                    "parameters": _plain(setting.metrics.get("parameters")),
-                    "seconds": _plain(seconds_of(setting.records)),
-                    "images_per_second": _plain(setting.metrics.get(SPEED)),
+                    "parameters": plain_statistic(setting.metrics.get("parameters")),
+                    "seconds": plain_statistic(seconds_of(setting.records)),
+                    "images_per_second": plain_statistic(setting.metrics.get(SPEED)),
                 }
                 for setting, _ in board.shown
             ],
@@ -304,7 +311,9 @@ def _pooled(own: Pooled) -> dict[str, Any]:
         "split": own.split,
         "runs": [run.run_id for run in own.runs],
         "left_out": own.missing,
-        "figures": {key: _plain(metric) for key, metric in own.metrics.items()},
+        "figures": {
+            key: plain_statistic(metric, own.interval(key)) for key, metric in own.metrics.items()
+        },
         "confusion_matrix": {"labels": own.class_names, "counts": counts.tolist()},
         "worst_pairs": [
             {**asdict(pair), "classes": [own.class_names[each] for each in pair.classes]}
@@ -320,10 +329,6 @@ def _gap(second: PairedCounts | str) -> dict[str, Any]:
         return {"why_not": second}
     change = (second.first - second.second).tolist()
     return {"labels": second.class_names, "counts": change, "num_pairs": second.num_pairs}
-
-
-def _plain(metric: Statistic | None) -> dict[str, Any] | None:
-    return asdict(metric) | {"interval": metric.interval} if metric else None
 
 
 def _axis_text(axis: str, values: Sequence[str]) -> str:

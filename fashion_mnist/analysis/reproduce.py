@@ -43,6 +43,7 @@ FIRST_LOSS = "train/loss after epoch 1"
 # relative: of the defaults, one epoch, another seed moved the loss by 0.4 and 1.1 %, pixels without
 # normalisation by 14 %
 LOSS_TOLERANCE = 0.02
+NOTHING = 1e-7  # a loss near 0 is no more than float32's rounding
 ROUNDING = 1e-3  # relative: final metrics of the same weights, computed on another machine
 # what decides a run's numbers beside its config, and the tag that records it
 ORIGINS = {
@@ -167,7 +168,7 @@ def _metric_row(name: str, recorded: float, here: float, tolerance: float | None
     if tolerance is None:
         allowed, is_near = None, math.isfinite(here) or not math.isfinite(recorded)
     else:
-        allowed = tolerance * abs(recorded)
+        allowed = max(tolerance * abs(recorded), NOTHING)
         is_near = abs(here - recorded) <= allowed  # false of NaN
     row = {"name": name, "recorded": recorded, "here": here}
     return {**row, "allowed": allowed, "is_near": is_near}
@@ -207,22 +208,19 @@ def stored_config(
         RunError: the store has no config of the run, or none that this program understands.
         OSError: the store does not answer.
     """
+    defaults = check(["tracking.uri=null"])  # what is wrong with these is not the store's
+    own = nested(flatten(defaults) | {"rerun": True})
     try:
-        node = _own_settings() | {k: v for k, v in _stored(store, run).items() if k in PARTS}
+        node = {key: value for key, value in own.items() if key not in PARTS}
+        node |= {key: value for key, value in _stored(store, run).items() if key in PARTS}
         _set(node, "training", {key: parsed(run.tags[key]) for key in MACHINE if key in run.tags})
-        _set(node, "data", _data_dir(node, data_dir))
+        _set(node, "data", _data_dir(node, data_dir, defaults.data.dir))
         node["output_dir"] = str(output_dir)
         node["evaluation"]["test"] = "always" if reads_test else "never"
         return parse(node)
     except ConfigError as error:
         problems = "; ".join(error.problems)
         raise RunError(f"what is stored of {run.name!r} is no config here: {problems}") from None
-
-
-def _own_settings() -> dict[str, Any]:
-    """The program's defaults of all else: recorded in no store, and trained whatever is there."""
-    own = nested(flatten(check([])) | {"tracking.uri": None, "rerun": True})
-    return {key: value for key, value in own.items() if key not in PARTS}
 
 
 def _stored(store: Reader, run: RecordedRun) -> dict[str, Any]:
@@ -257,13 +255,13 @@ def _set(node: dict[str, Any], part: str, values: Mapping[str, Any]) -> None:
         node[part] = node[part] | values
 
 
-def _data_dir(node: Mapping[str, Any], data_dir: Path | None) -> dict[str, Any]:
+def _data_dir(node: Mapping[str, Any], data_dir: Path | None, default: str) -> dict[str, Any]:
     if data_dir is not None:
         return {"dir": str(data_dir)}
     data = node.get("data")
     is_published = isinstance(data, dict) and data.get("name") == PUBLISHED
     # another machine's folder is not looked into, and no damaged files in it are set aside
-    return {"dir": check([]).data.dir} if is_published else {}
+    return {"dir": default} if is_published else {}
 
 
 def reproduce(

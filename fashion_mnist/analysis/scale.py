@@ -90,5 +90,5 @@ def _off_centre(numbers: Sequence[float]) -> float:
 
 
 def _crowded(numbers: Sequence[float]) -> bool:
-    """Whether neighbours are a hundred times apart on a line and less on logarithms."""
+    """Whether neighbours differ by a factor of a hundred: on a line the smaller lie together."""
     return any(high / low >= 100 for low, high in pairwise(numbers))

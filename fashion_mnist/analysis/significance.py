@@ -10,7 +10,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
-from fashion_mnist.analysis.labels import REPLICATE_KEYS, lower_is_better
+from fashion_mnist.analysis.labels import (
+    REPLICATE_KEYS,
+    Difference,
+    difference_result,
+    lower_is_better,
+)
 from fashion_mnist.metrics.predictions import (
     Predictions,
     PredictionsError,
@@ -18,7 +23,6 @@ from fashion_mnist.metrics.predictions import (
     compare_predictions,
 )
 from fashion_mnist.metrics.statistics import (
-    ALPHA,
     Interval,
     Replicate,
     complete_cells,
@@ -26,15 +30,16 @@ from fashion_mnist.metrics.statistics import (
     holm,
     paired_test,
 )
+from fashion_mnist.runs.identity import CHOSEN
 from fashion_mnist.tracking.recorded import SCORE, RecordedRun
 
 if TYPE_CHECKING:
     from fashion_mnist.training.stack import HistoryRow
 
-Result = Literal["best", "not significantly different", "significantly worse", "not tested"]
+Result = Difference | Literal["best", "not tested"]
 Test = Literal["", "paired t", "corrected paired t", "McNemar"]
 MOST_READ = 50  # settings whose predictions are read
-OTHER_IMAGES = "measured on another split"
+OTHER_IMAGES = "measured on other images"
 NO_ACCURACY = "single runs are compared by accuracy alone"
 NOT_READ = "its predictions were not read: too far behind"
 
@@ -62,6 +67,12 @@ class RunResult:
     def settings(self) -> tuple[tuple[str, str], ...]:
         """The values without seed and fold: equal for runs of one setting."""
         return tuple((k, v) for k, v in self.values.items() if k not in REPLICATE_KEYS)
+
+    @property
+    def setting_key(self) -> frozenset[tuple[str, str]]:
+        """Equal for runs of one setting: all keys of a stored run say what its files chose."""
+        left_out = CHOSEN if self.record is not None else ()
+        return frozenset((key, value) for key, value in self.settings if key not in left_out)
 
     @property
     def replicate(self) -> Replicate:
@@ -117,7 +128,8 @@ def compare_with_best(
     McNemar's exact test asks which of the two networks would be right more often on other images;
     it says nothing of other seeds. Anything else is not tested.
 
-    "significantly worse" means p ≤ 0.05 after Holm's adjustment. "not significantly different" does
+    "significantly worse" means p ≤ 0.05 after Holm's adjustment; "significantly better" too, of a
+    setting that ranks behind because it has fewer or other runs. "not significantly different" does
     not mean equal: with two or three seeds few differences are significant (see `paired_test`).
 
     The best setting was chosen by the scores that are tested here, so its lead is optimistically
@@ -150,18 +162,20 @@ def compare_with_best(
         *(
             each
             if each.p is None
-            else _concluded(each, next(corrected), lower_is_better=lower_is_better(score))
+            else _concluded(each, next(corrected), sign=-1 if lower_is_better(score) else 1)
             for each in compared
         ),
     ]
 
 
-def _concluded(comparison: Comparison, p_holm: float, *, lower_is_better: bool) -> Comparison:
-    """With the result; a setting that beats the best where both have runs is not worse."""
+def _concluded(comparison: Comparison, p_holm: float, *, sign: int) -> Comparison:
+    """With the result: a setting that ranks behind for want of runs may be better.
+
+    Args:
+        sign: 1 where a larger score is better, else -1.
+    """
     assert comparison.difference is not None
-    is_behind = comparison.difference > 0 if lower_is_better else comparison.difference < 0
-    is_worse = p_holm <= ALPHA and is_behind
-    result: Result = "significantly worse" if is_worse else "not significantly different"
+    result = difference_result(sign * comparison.difference, p_holm)
     return replace(comparison, result=result, p_holm=p_holm)
 
 

@@ -92,7 +92,7 @@ def build_leaderboard(
         planned = _number(sweeps[0].tags.get(REPETITIONS_TAG, ""))
         planned = max(planned, begun_repetitions(results))
     readers = [run for run in all_runs if run.is_network and TEST_SCORE in run.metrics]
-    read = {(run.settings, run.replicate) for run in recorded_results(readers, store)}
+    read = {(run.setting_key, run.replicate) for run in recorded_results(readers, store)}
     return replace(
         rank(results, score=score, num_repetitions=planned, title=title),
         limit=limit,

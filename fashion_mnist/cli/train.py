@@ -35,7 +35,8 @@ from fashion_mnist.data.fashion_mnist import Dataset
 from fashion_mnist.data.idx import DataError
 from fashion_mnist.runs.events import RUNS
 from fashion_mnist.runs.files import list_folder, run_lock
-from fashion_mnist.runs.records import CHOSEN, OVERRIDES_FILE, parameters_of, read_overrides
+from fashion_mnist.runs.identity import CHOSEN
+from fashion_mnist.runs.records import OVERRIDES_FILE, parameters_of, read_overrides
 from fashion_mnist.runs.request import (
     ENDED,
     Request,

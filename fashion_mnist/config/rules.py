@@ -96,6 +96,9 @@ def _model_problems(model: ModelConfig, tree: Any, layers: Sequence[Any]) -> Ite
         )
     if model.hidden_sizes is None and None in (model.width, model.depth):
         return
+    if not model.sizes():
+        size_layers = [_last_layer(layers, f"model.{key}") for key in ("hidden_sizes", "depth")]
+        yield from _linear_problems(model, max(0, *size_layers), layers)
     # weights, gradients and two moments in float32, of the hidden layers alone
     sizes = model.sizes()
     needed = 16 * sum(num_inputs * num_outputs for num_inputs, num_outputs in pairwise(sizes))
@@ -105,6 +108,22 @@ def _model_problems(model: ModelConfig, tree: Any, layers: Sequence[Any]) -> Ite
             f"model.width and model.depth, or model.hidden_sizes, must fit this machine's "
             f"{available / 2**30:.0f} GiB of memory, got a model of {needed / 2**30:,.0f} GiB"
         )
+
+
+def _linear_problems(model: ModelConfig, layer: int, layers: Sequence[Any]) -> Iterator[str]:
+    """Of a model without hidden layers: what would act in these, and was set to.
+
+    Args:
+        layer: the last that says how many there are; what one before it says was for others.
+    """
+    off = {"dropout": 0.0, "normalization": "none", "residual": False}
+    for name, value in off.items():
+        given = getattr(model, name)
+        if given not in (value, None) and _last_layer(layers, f"model.{name}") >= layer:
+            yield (
+                f"model.{name} must be {shown(value)} where there is no hidden layer, got "
+                f"{shown(given)} (in a sweep, sweep.when says for which models an axis counts)"
+            )
 
 
 @cache
@@ -152,7 +171,13 @@ def _data_problems(config: Config) -> Iterator[str]:
     if config.evaluation.tta and data.augment.flip == data.augment.shift == 0:
         yield (
             "evaluation.tta must be false where data.augment.flip and data.augment.shift are 0: it "
-            "averages over copies of an image that are altered as in training, got true"
+            "averages over copies of an image, mirrored or moved where training does so, got true"
+        )
+    is_scored = data.validation_size != 0 or config.evaluation.test != "never"
+    if config.evaluation.tta and not is_scored:
+        yield (
+            "evaluation.tta must be false where nothing is scored, with data.validation_size=0 and "
+            "evaluation.test=never, got true"
         )
     num_images = training_size(data.name) if data.name is not None else None
     sizes = (data.validation_size, data.fold, config.training.batch_size)

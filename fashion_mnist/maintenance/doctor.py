@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import statistics
 import timeit
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
@@ -141,34 +141,47 @@ def _version_problem(requirement: Requirement) -> str:
     return "" if is_good else f"{requirement.name} {found}, and {requirement.specifier} is needed"
 
 
-def check_data(folder: Path) -> Iterator[Finding]:
+def check_data(
+    folder: Path,
+    *,
+    expected: Mapping[str, str] = FASHION_MNIST_SHA256,
+    systems: Sequence[Path] | None = None,
+) -> Iterator[Finding]:
     """The copies of Fashion-MNIST in the order in which training looks for them.
 
-    The first whole one is enough.
+    The first whole one is enough: one that is not complete is told of where there is none.
 
     Args:
         folder: of `data.dir`.
+        expected: as `read_dataset` takes it.
+        systems: the system's folders; None: those of this one.
     """
-    is_damaged = False
-    for place in dict.fromkeys((folder, *system_folders())):
-        if len(missing_names(place)) == len(NAMES):
+    is_damaged, incomplete = False, list[Finding]()
+    for place in dict.fromkeys((folder, *(system_folders() if systems is None else systems))):
+        missing = missing_names(place)
+        if len(missing) == len(NAMES):
             continue
         try:
             dataset = read_dataset(
-                place, name=FASHION_MNIST, class_names=CLASS_NAMES, expected=FASHION_MNIST_SHA256
+                place, name=FASHION_MNIST, class_names=CLASS_NAMES, expected=expected
             )
         except DataError as error:
-            is_damaged = True
             advice = "install the package that brought it again; until then another copy is taken"
             if place == folder:
                 advice = "fmnist fetch: it sets damaged files aside and downloads a good copy"
                 advice = CHANGED_ADVICE if isinstance(error, DigestError) else advice
-            yield Finding("error", str(error), advice)
+            finding = Finding("error", str(error), advice)
+            if missing:
+                incomplete.append(finding)
+            else:
+                is_damaged = True
+                yield finding
             continue
         words = f"Fashion-MNIST is in {place}, digest {dataset.sha256[:16]} as published"
         yield Finding("OK", words)
         return
-    if not is_damaged:
+    yield from incomplete
+    if not is_damaged and not incomplete:
         yield Finding("warning", "Fashion-MNIST is not on this machine yet", "fmnist fetch")
 
 

@@ -26,6 +26,9 @@ TRAINING_IMAGES_TAG = "training_images"  # how many images a network was trained
 NO_COMMIT = "none"  # no repository tracks the package
 MOST_REMOVED = 3  # attempts in a row that a user may have removed, and a later one counts still
 
+# Groups whose chosen file is a parameter of the run. The keys that it sets are, too: they make the
+# fingerprint, and what is chosen by another name, or typed, is the same run.
+CHOSEN = ("experiment", "data", "model", "loss", "optimizer", "schedule", "training")
 # How a run is recorded, which may change while it goes on. Keys and groups, each ends in a point.
 _RECORDING = ("rerun.", "output_dir.", "evaluation.", "tracking.", "sweep.")
 # Where and how it is computed; the data's hash stands for its place.
@@ -45,7 +48,7 @@ def fingerprint(settings: dict[str, Any], *, data_sha256: str) -> str:
 
 
 def is_identity(key: str) -> bool:
-    """Whether a run with another value of this key, or another file of this group, is another."""
+    """Whether a run with another value of this key is another; true of a group's file too."""
     return not f"{key}.".startswith(_RECORDING + _COMPUTATION)
 
 

@@ -14,15 +14,13 @@ from fashion_mnist.config.user_files import plain_tree
 from fashion_mnist.data.fashion_mnist import FASHION_MNIST, Dataset
 from fashion_mnist.runs.event_log import EventLog, set_offline
 from fashion_mnist.runs.files import replacing
-from fashion_mnist.runs.identity import is_parameter
+from fashion_mnist.runs.identity import CHOSEN, is_parameter
 from fashion_mnist.runs.stacks import DataSplit
 
 OVERRIDES_FILE = "config/overrides.yaml"  # what was typed
 CONFIG_FILE = "config/resolved.yaml"  # the whole config, among the run's artifacts
 MOST_SIZES_NAMED = 6
 UNNAMED = "idx"  # data.name of conf/data/idx.yaml
-# Groups whose chosen file is a parameter of the run.
-CHOSEN = ("experiment", "data", "model", "loss", "optimizer", "schedule", "training")
 # What a run's name says anyway, or need not say, of its parameters.
 _NAMED = (
     "model.width",

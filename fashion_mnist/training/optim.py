@@ -1,8 +1,8 @@
 """Optimisers: torch's own, with a parameter group for all networks of a stack, or one for each.
 
 R networks in the stack. Where their options differ, a network's parameters are views into the
-stack's, in a group of their own. On a GPU a group costs some 58 µs of a core for each step,
-whatever its size: there AdamW and SGD update a whole stack at once.
+stack's, in a group of their own. A GPU is called for each group by itself, whatever its size: there
+AdamW and SGD update a whole stack at once.
 """
 
 import inspect

@@ -71,6 +71,8 @@ def test_a_condition_compares_numbers_as_numbers(condition: str, ids: str) -> No
         ("=1", "must be KEY=VALUE"),
         ("optimizer.lr", "got 'optimizer.lr'"),
         ("optimizer.lr>small", "> needs a number, or a date"),
+        ("started>99999-01-01", "> needs a number, or a date"),
+        ("started>0001-01-01", "> needs a number, or a date"),  # before the calendar of some zones
         ("optimizer.rl=1", r"tag 'optimizer.rl' \(did you mean optimizer.lr\?\)"),
     ],
 )

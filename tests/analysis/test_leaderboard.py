@@ -249,6 +249,55 @@ def test_images_are_known_by_data_and_indices() -> None:
     assert split_of(run(0, data="").tags) == ""
 
 
+def test_a_setting_is_what_it_is_trained_with_however_it_was_chosen(store: Reader) -> None:
+    """By a file, or typed: with the same seed the two would be one run."""
+    runs = [
+        run(0, 0.8, test=0.8, model="small", model__width=128),
+        run(1, 0.9, test=0.8, model="mlp", seed=1, model__width=128),
+        run(2, 0.7, model="mlp", model__width=64),
+    ]
+    board = board_of(store, runs)
+    assert [len(setting.runs) for setting in board.settings] == [2, 1]
+    assert board.num_tested == (2, 1)
+
+
+def test_who_ranks_behind_for_fewer_runs_may_be_better(store: Reader) -> None:
+    """And is said to be; why the larger score is not the first is told too."""
+    own = [run(k, 0.900 + k / 1000, width=1, seed=k) for k in range(3)]
+    other = [run(3 + k, 0.950 + k * 0.0012, width=2, seed=k) for k in range(2)]
+    failed = run(5, status="FAILED", width=2, seed=2)
+    board = rank(
+        recorded_results([*own, *other, failed], store),
+        score="final/val_accuracy",
+        num_repetitions=3,
+    )
+    assert board.comparisons[1].result == "significantly better"
+    assert "significantly better by the seeds and folds that both have" in " ".join(board.answer())
+    assert "fewer than 3 finished runs rank after" in " ".join(board.notes())
+
+
+def test_a_rank_by_shared_seeds_is_explained(store: Reader) -> None:
+    """Where the means over all seeds are in another order."""
+    steady = [run(k, 0.90, width=1, seed=k) for k in range(3)]
+    mixed = [
+        run(3 + k, score, width=2, seed=k) for k, score in enumerate((0.91, 0.91, 0.91, 0.8, 0.8))
+    ]
+    board = board_of(store, [*steady, *mixed])
+    assert board.settings[0].values["width"] == "2"
+    assert "rank by the seeds and folds that all of them share" in " ".join(board.notes())
+    same = board_of(store, [*steady, *mixed[:3]])
+    assert "that all of them share" not in " ".join(same.notes())
+
+
+def test_a_size_has_no_interval() -> None:
+    """It is the same for every seed."""
+    sizes = {"parameters": 5970.0}
+    runs = [boards.job(k, 0.8 + k / 100, metrics=sizes, seed=k) for k in range(2)]
+    board = rank(runs, score="parameters")
+    assert "interval" not in board.answer()[0]
+    assert board.rows()[0]["95 % interval"] == "–"
+
+
 def test_equal_scores_are_ordered_by_what_comes_then() -> None:
     """The first of networks of one size is not one that another beats in the next objective."""
     sizes = {"parameters": 5970.0}

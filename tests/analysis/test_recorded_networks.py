@@ -17,7 +17,7 @@ from fashion_mnist.analysis.networks import (
     recorded_model,
     require_network,
 )
-from fashion_mnist.data.idx import DataError, write_idx
+from fashion_mnist.data.idx import DataError, read_pair, write_idx
 from fashion_mnist.runs.artifacts import SplitResult
 from fashion_mnist.runs.request import Request
 from fashion_mnist.runs.trainer import train
@@ -202,6 +202,33 @@ def test_another_users_folder_has_test_files_alone(recordings: Recordings, tmp_p
     (folder / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(DataError, match="must be a folder with t10k-images"):
         read_images(run, CLASS_NAMES, folder=folder)
+
+
+def test_the_runs_own_test_files_are_its_test_set_wherever_they_lie(
+    recordings: Recordings, tmp_path: Path
+) -> None:
+    """Also without the training files: who scores them has read the test set."""
+    run = recordings.run("alone")
+    for path in recordings.data.glob("t10k*"):
+        shutil.copy(path, tmp_path)
+    found = read_images(run, CLASS_NAMES, folder=tmp_path)
+    assert (found.is_own_test, found.sha256) == (True, run.tags["data_sha256"])
+    images, _ = read_pair(tmp_path, "t10k", num_classes=len(CLASS_NAMES))
+    changed = images.copy()
+    changed[0, 0, 0] ^= 1
+    write_idx(tmp_path / "t10k-images-idx3-ubyte", changed)
+    assert not read_images(run, CLASS_NAMES, folder=tmp_path).is_own_test
+
+
+def test_an_empty_test_set_is_said(recordings: Recordings, tmp_path: Path) -> None:
+    """It may be, where evaluation.test is never."""
+    folder = make_data(tmp_path / "data", num_test=0)
+    data = load(folder)
+    run = with_parameters(
+        with_tags(recordings.run("alone"), data_sha256=data.sha256), {"data.dir": str(folder)}
+    )
+    with pytest.raises(ValueError, match="test set of alone's data is empty"):
+        read_images(run, CLASS_NAMES, wanted="test")
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,15 @@ def test_a_loss_that_is_no_longer_finite_is_different() -> None:
     assert result({"final/val_loss": math.inf}) == "different"
 
 
+def test_a_loss_near_nothing_may_round() -> None:
+    """Of the same weights: what is relative to 0 would allow nothing."""
+    for here, expected in ((1e-9, "identical"), (1e-3, "different")):
+        said = result(
+            {"final/val_loss": here}, ("a", "a"), recorded=RECORDED | {"final/val_loss": 0.0}
+        )
+        assert said == expected
+
+
 @pytest.mark.parametrize("recorded", [{}, {"final/val_loss": 0.3}, {"test/accuracy": 0.9}])
 def test_without_evidence_other_weights_are_different(recorded: dict[str, float]) -> None:
     """A run without predictions and a first loss can only be had to the bit."""

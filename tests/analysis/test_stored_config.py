@@ -63,6 +63,14 @@ def test_file_and_parameters_give_the_run(recordings: Recordings, alone: Recorde
     assert configs[0] == configs[1]
 
 
+def test_what_is_wrong_with_this_machines_settings_is_not_the_runs(
+    recordings: Recordings, alone: RecordedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second training is recorded nowhere, whatever address is set here."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "file:///nowhere")
+    assert read(recordings, alone).tracking.uri is None
+
+
 def test_the_store_does_not_say_where_things_go(
     recordings: Recordings,
     alone: RecordedRun,

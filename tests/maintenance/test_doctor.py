@@ -7,6 +7,7 @@ import socket
 import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 
@@ -118,9 +119,22 @@ def test_damaged_data_is_said_and_left(tmp_path: Path) -> None:
     assert all(finding.state != "error" for finding in others)
     assert sorted(folder.iterdir()) == before
     (folder / NAMES[0]).unlink()
-    first, *others = check_data(folder)
-    assert (first.state, NAMES[0] in first.words) == ("error", True)
-    assert "fmnist fetch" in first.advice
+    only_finding = only(check_data(folder, systems=[]))
+    assert (only_finding.state, NAMES[0] in only_finding.words) == ("error", True)
+    assert "fmnist fetch" in only_finding.advice
+
+
+def test_a_copy_that_is_not_complete_is_passed_over_where_there_is_a_whole_one(
+    tmp_path: Path,
+) -> None:
+    """As training passes it over."""
+    whole = make_data(tmp_path / "whole")
+    digests = {name: sha256((whole / name).read_bytes()).hexdigest() for name in NAMES}
+    part = Path(shutil.copytree(whole, tmp_path / "part"))
+    (part / NAMES[0]).unlink()
+    finding = only(check_data(part, expected=digests, systems=[whole]))
+    assert finding.state == "OK"
+    assert str(whole) in finding.words
 
 
 def test_stores_that_cannot_be_used_are_errors(recordings: Recordings, tmp_path: Path) -> None:
