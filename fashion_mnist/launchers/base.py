@@ -19,6 +19,9 @@ if TYPE_CHECKING:  # see `local`
     from fashion_mnist.training.device import Machine
 
 
+STOP_SECONDS = 20  # for processes that save their runs; after 30, Slurm kills
+
+
 @dataclass(frozen=True)
 class Capacity:
     """How many stacks are trained at a time, and on what each."""

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from fashion_mnist.launchers.base import Capacity, Task, Update
+from fashion_mnist.launchers.base import STOP_SECONDS, Capacity, Task, Update
 from fashion_mnist.runs.signals import StopRequested, held_back, ignore_signals
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("fashion_mnist")
 WORKER_BYTES = 2**30  # what a process needs before there is a stack in it: libraries and the data
 POLL_SECONDS = 0.2  # between two checks for a request to stop
-LONGEST_STOP_SECONDS = 20  # for processes that save their runs; after 30, Slurm kills
 DEATH_SECONDS = 1  # until it is known of what a process died
 ORPHAN_STOP_SECONDS = 2  # less than the same command waits for a run's lock
 
@@ -201,7 +200,7 @@ class LocalWorkers:
 
 def _wait_for_end(processes: Sequence[BaseProcess]) -> None:
     """Wait until they have saved their runs; one that hangs is killed."""
-    deadline = time.monotonic() + LONGEST_STOP_SECONDS
+    deadline = time.monotonic() + STOP_SECONDS
     for process in processes:
         process.join(max(0.0, deadline - time.monotonic()))
     for process in processes:

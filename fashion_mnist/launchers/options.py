@@ -34,7 +34,7 @@ class SubmititOptions:
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None  # features that a node must have
-    array_parallelism: int = 256  # jobs at a time, 1 or more
+    array_parallelism: int = 256  # jobs at a time of each array (Slurm takes 1000), 1 or more
     signal_seconds: int = 120  # before its time is over a job saves its runs and is requeued
     requeues: int = 100  # at most, of a job that ran out of time
     retries: int = 3  # of a job that died, 0 or more

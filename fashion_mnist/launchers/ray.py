@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fashion_mnist.config.messages import RunError, first_line_of
-from fashion_mnist.launchers.base import Capacity, Task, Update, failure
+from fashion_mnist.launchers.base import STOP_SECONDS, Capacity, Task, Update, failure
 from fashion_mnist.launchers.local import visible_devices
 from fashion_mnist.launchers.options import RayOptions
 from fashion_mnist.launchers.remote import (
@@ -41,7 +41,6 @@ os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
 log = logging.getLogger("fashion_mnist")
 
 POLL_SECONDS = 0.2  # between two checks for a request to stop
-STOP_SECONDS = 20  # for tasks that save their runs; after 30, Slurm kills
 SECONDS_BETWEEN_UPDATES = 0.5  # of a task's epochs
 CONNECT_SECONDS = 5  # for the head of a cluster to answer
 OBJECT_STORE_BYTES = 100 * 2**20  # of a local cluster: stacks travel as a few kilobytes

@@ -39,7 +39,7 @@ class Benchmark:
     spread: float = 1.0  # how many times longer than usual one step in ten took
 
 
-class _EnoughError(Exception):
+class _StopTimingError(Exception):
     """Ends an epoch early."""
 
 
@@ -116,12 +116,12 @@ def _time_steps(stack: Stack, machine: Machine) -> tuple[list[float], int]:
         _wait_for(machine)
         clock.append(time.perf_counter())
         if len(clock) >= FEWEST_STEPS + 2 and clock[-1] - clock[1] > SECONDS:
-            raise _EnoughError(_memory_in_use(machine))
+            raise _StopTimingError(_memory_in_use(machine))
 
     while True:
         try:
             train_epoch(stack, on_step=on_step)
-        except _EnoughError as end:
+        except _StopTimingError as end:
             return [after - before for before, after in pairwise(clock[1:])], end.args[0]
         stack.num_steps = 0  # no schedule goes beyond its last epoch
 

@@ -62,7 +62,7 @@ class Grouping:
     capacity: Capacity  # of the launcher
     max_stack_size: int | None = None  # the most runs in a stack; None: as many as suit the device
     memory: float | str = "auto"  # GiB that a stack may fill; auto: a share of what is free
-    at_once: int | None = None  # runs that a search has at a time; None: those that are grouped
+    runs_at_a_time: int | None = None  # of a search; None: those that are grouped
     benchmarks: dict[str, Benchmark] = field(default_factory=dict)  # by the stacks' keys
 
     def stacks(self, jobs: Sequence[Job], *, measures_all: bool = False) -> list[JobStack]:
@@ -108,7 +108,7 @@ class Grouping:
             bound = _free_memory(machine) / num_sharing
         else:
             bound = float(self.memory) * 2**30
-        jobs = list(islice(cycle(group), self.at_once or len(group)))
+        jobs = list(islice(cycle(group), self.runs_at_a_time or len(group)))
         self.benchmarks[key] = benchmark(
             [job.config for job in jobs],
             [split_data(job.config, job.dataset) for job in jobs],
@@ -123,14 +123,14 @@ class Grouping:
         capacity, cost = self.capacity, self.benchmarks.get(key)
         is_parallel = capacity.number > 1
         is_for_workers = not capacity.is_here or (is_parallel and self._fits(group[0]))
-        fewest = 1
+        min_stacks = 1
         if is_for_workers and capacity.is_filled and is_parallel:
             # so many that no worker waits long for the last one
-            fewest = -(-2 * capacity.number * len(group) // num_jobs)
+            min_stacks = -(-2 * capacity.number * len(group) // num_jobs)
         size = cost.size if cost is not None else self.max_stack_size or 1
         return [
             JobStack(part, key, cost, is_for_workers)
-            for part in split_evenly(group, size, fewest=fewest)
+            for part in split_evenly(group, size, min_stacks=min_stacks)
         ]
 
     def _fits(self, job: Job) -> bool:
@@ -145,9 +145,9 @@ def longest_first(stacks: Sequence[JobStack]) -> list[JobStack]:
     return sorted(stacks, key=lambda stack: -(stack.seconds if are_known else stack.work))
 
 
-def split_evenly(jobs: Sequence[Job], size: int, *, fewest: int = 1) -> list[list[Job]]:
-    """Parts of nearly equal size, none larger; at least `fewest` where there are so many jobs."""
-    number = max(-(-len(jobs) // size), min(fewest, len(jobs)))
+def split_evenly(jobs: Sequence[Job], size: int, *, min_stacks: int = 1) -> list[list[Job]]:
+    """Parts of nearly equal size, none larger; at least `min_stacks` if jobs suffice."""
+    number = max(-(-len(jobs) // size), min(min_stacks, len(jobs)))
     edges = [len(jobs) * k // number for k in range(number + 1)]
     return [list(jobs[a:b]) for a, b in pairwise(edges)]
 

@@ -159,9 +159,9 @@ def plan_sweep(sweep: Sweep, launcher: Launcher | None) -> Plan:
         num_left, resumed = max(0, settings.n_trials - done), []
         num_to_train = num_left * len(sweep.space.replicates())
         is_here = isinstance(launcher, LocalLauncher)
-        at_once = sweep.batch_size(settings.n_trials, is_here=is_here)
-        at_once *= len(sweep.space.replicates())
-        grouping = _grouping(sweep, launcher, runs, at_once)
+        runs_at_a_time = sweep.batch_size(settings.n_trials, is_here=is_here)
+        runs_at_a_time *= len(sweep.space.replicates())
+        grouping = _grouping(sweep, launcher, runs, runs_at_a_time)
         stacks = grouping.stacks(runs if num_left else [], measures_all=True)
     preflight = _preflight(sweep, headline, num_to_train, stacks, grouping, resumed=resumed)
     return Plan(jobs, folder, grouping, stacks, datasets, preflight)
@@ -180,14 +180,14 @@ def _grouping(
     settings = sweep.settings
     if launcher is None:
         return Grouping(Capacity(), max_stack_size=1)
-    capacity, at_once = Capacity(), num_runs if sweep.is_search else None
+    capacity, runs_at_a_time = Capacity(), num_runs if sweep.is_search else None
     if runs and not sweep.prunes:  # pruned runs are trained in-process
         machines = [job.machine for job in runs]
         capacity = launcher.capacity(machines, num_runs, settings.processes)
-        num_workers = min(capacity.number, at_once or len(runs))
+        num_workers = min(capacity.number, runs_at_a_time or len(runs))
         capacity = replace(capacity, number=num_workers)
     max_stack_size = None if settings.stack_size == "auto" else settings.stack_size
-    return Grouping(capacity, max_stack_size, settings.memory, at_once)
+    return Grouping(capacity, max_stack_size, settings.memory, runs_at_a_time)
 
 
 def compose_jobs(
@@ -231,8 +231,8 @@ def _preflight(
         resumed: the jobs of runs that are begun.
     """
     capacity, num_for_workers = grouping.capacity, sum(stack.is_for_workers for stack in stacks)
-    if num_for_workers and grouping.at_once:  # the stacks are examples
-        num_for_workers = grouping.at_once
+    if num_for_workers and grouping.runs_at_a_time:  # the stacks are examples
+        num_for_workers = grouping.runs_at_a_time
     num_workers = min(capacity.number, max(1, num_for_workers))
     by_key = groupby(stacks, lambda stack: stack.key)
     costs = [_cost(list(own), num_workers) for _, own in by_key]

@@ -192,7 +192,7 @@ def seconds_a_step(
     return make
 
 
-class _EnoughError(Exception):
+class _StopTimingError(Exception):
     """Ends an epoch."""
 
 
@@ -203,9 +203,9 @@ def mean_step(stack: Stack, num_steps: int) -> float:
     def note(step: int) -> None:
         times.append(time.perf_counter())
         if step == num_steps + 3:
-            raise _EnoughError
+            raise _StopTimingError
 
-    with suppress(_EnoughError):
+    with suppress(_StopTimingError):
         train_epoch(stack, on_step=note)
     return (times[-1] - times[3]) / (len(times) - 4)
 

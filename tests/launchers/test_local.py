@@ -273,7 +273,7 @@ def test_stacks_are_cut_evenly_and_shared_among_workers(data: Path) -> None:
     jobs = make(data, *(f"seed={k}" for k in range(10)))
     assert [len(stack) for stack in split_evenly(jobs, 4)] == [3, 3, 4]
     assert [len(stack) for stack in split_evenly(jobs, 100)] == [10]
-    assert [len(stack) for stack in split_evenly(jobs[:2], 100, fewest=4)] == [1, 1]
+    assert [len(stack) for stack in split_evenly(jobs[:2], 100, min_stacks=4)] == [1, 1]
     stacks = split(jobs, None, TWO)
     assert [len(stack.jobs) for stack in stacks] == [1] * 10
     stacks = split(jobs, 8, TWO)
