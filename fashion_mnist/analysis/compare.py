@@ -293,10 +293,6 @@ def _check(runs: Sequence[RecordedRun], split: str) -> None:
         )
     for run in runs:
         require_network(run)
-    ids = [run.run_id for run in runs]
-    for run in runs:
-        if ids.count(run.run_id) > 1:
-            raise ValueError(f"{run.name} ({run.run_id}) was named twice")
 
 
 def _check_images(runs: Sequence[RecordedRun], stored: Sequence[Predictions], split: str) -> None:

@@ -44,14 +44,9 @@ class SelectedRuns:
 
     title: str
     sweeps: tuple[RecordedRun, ...]  # those that were named
-    runs: tuple[RecordedRun, ...]  # the networks; one that was named twice is in it twice
+    networks: tuple[RecordedRun, ...]  # each once
     all_runs: tuple[RecordedRun, ...]  # of their experiments, sweeps too
     has_experiments: bool = False  # whether a whole experiment was named
-
-    @property
-    def networks(self) -> list[RecordedRun]:
-        """Each network once."""
-        return list({run.run_id: run for run in self.runs}.values())
 
 
 def find_run(
@@ -112,7 +107,8 @@ def select_runs(
     names = {run.experiment for run in networks}
     title = ", ".join(titles[:3]) + (f" and {len(titles) - 3} more" if len(titles) > 3 else "")
     of_experiments = tuple(run for run in known if run.experiment in names)
-    return SelectedRuns(title, tuple(sweeps), tuple(networks), of_experiments, has_experiments)
+    unique = tuple({run.run_id: run for run in networks}.values())
+    return SelectedRuns(title, tuple(sweeps), unique, of_experiments, has_experiments)
 
 
 def choose(

@@ -66,7 +66,7 @@ def evaluate(
     uri: Uri = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a run's network: every score with Wilson's interval, calibration, robustness.
+    """Evaluate a run's network: scores, Wilson's intervals of shares, calibration, robustness.
 
     On its validation split; --split test reads its test set, which counts.
 

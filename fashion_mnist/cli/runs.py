@@ -231,6 +231,8 @@ def compare(
     Scores, McNemar's exact test (Holm-adjusted), differences by a paired bootstrap over images,
     confusion matrices, calibration, images on which they disagree; the page has all of it.
 
+    Two to ten networks; a sweep stands for its own. One that is named twice counts once.
+
     Example: fmnist compare best latest --split test
     """
     with errors_in_a_line():
@@ -245,7 +247,7 @@ def compare(
 
         store = Reader(uri)
         selected = select_runs(store, runs, experiment, say=note)
-        comparison = build(store, selected.runs, split)
+        comparison = build(store, selected.networks, split)
         images, remark = read_pictured(comparison)
         folder = output or COMPARISONS / comparison.name
         files = write_comparison(comparison, folder, images, remark=remark)

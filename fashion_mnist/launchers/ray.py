@@ -52,7 +52,7 @@ class RayLauncher(RayOptions):
     def problems(self) -> list[str]:
         """What is wrong with the options, or not installed."""
         if importlib.util.find_spec("ray") is None:
-            return ["hydra/launcher=stacked_ray needs the package ray: pip install '.[ray]'"]
+            return ["hydra/launcher=stacked_ray needs the package ray: pip install -e '.[ray]'"]
         cores = physical_cores()
         is_gpu_share = self.gpus >= 0 and (self.gpus <= 1 or self.gpus % 1 == 0)
         rules = {

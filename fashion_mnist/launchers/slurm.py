@@ -57,7 +57,7 @@ class SlurmLauncher(SubmititOptions):
         if importlib.util.find_spec("submitit") is None:
             return [
                 "hydra/launcher=stacked_submitit needs the package submitit: "
-                "pip install '.[submitit]'"
+                "pip install -e '.[submitit]'"
             ]
         if self.cluster not in CLUSTERS:
             return [f"hydra.launcher.cluster must be slurm or local, got {self.cluster!r}"]

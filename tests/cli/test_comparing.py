@@ -230,7 +230,7 @@ def test_the_terminal_shows_result_and_place() -> None:
     [
         (("narrow", "folded"), 2, "data.fold=1"),
         (("narrow",), 2, "two to 10 runs can be compared, got 1: name the other"),
-        (("narrow", "narrow"), 2, "named twice"),
+        (("narrow", "narrow"), 2, "got 1: name the other"),
         (
             ("narrow", "compare narrow with broad, model.width=8 seed=1"),
             2,

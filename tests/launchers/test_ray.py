@@ -327,7 +327,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert launcher.problems() == []
     monkeypatch.setitem(sys.modules, "ray", None)
     assert launcher.problems() == [
-        "hydra/launcher=stacked_ray needs the package ray: pip install '.[ray]'"
+        "hydra/launcher=stacked_ray needs the package ray: pip install -e '.[ray]'"
     ]
 
 
