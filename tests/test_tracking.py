@@ -44,7 +44,7 @@ from fashion_mnist.runs.events import LOG_FILE
 from fashion_mnist.runs.files import run_lock
 from fashion_mnist.runs.run_state import Destination, RunState
 from fashion_mnist.tracking.checks import check_store, root_cause, schema_problem
-from fashion_mnist.tracking.links import pages, run_link, show_command
+from fashion_mnist.tracking.links import HOW_TO_RESTORE, pages, run_link, show_command
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import SCORE
 from fashion_mnist.tracking.saved_views import sweep_view, view_links
@@ -448,6 +448,14 @@ def test_children_of_a_sweep_that_was_thrown_away_stay_away(output_dir: Path, ur
         after = runs_by_name(uri)
         assert sorted(after) == ["early0", "other0", "s", "t"]
         assert after["early0"].info.lifecycle_stage == "deleted"
+    [late] = uploads(output_dir / "runs" / "late")
+    said = [*pages(Outcome([late], None), run_link), *show_command(Outcome([late], None))]
+    assert said == [f"not in {uri}: {HOW_TO_RESTORE}"]
+    fmnist = Path(sys.executable).with_name("fmnist")
+    done = subprocess.run([fmnist, "sync"], cwd=output_dir.parent, capture_output=True, text=True)
+    assert done.stdout.startswith("2 of 5 runs are recorded\n3 not: it, or its sweep, "), (
+        done.stdout
+    )
 
 
 def test_a_database_whose_writer_was_killed_in_a_commit_is_checked(

@@ -91,12 +91,7 @@ def select_runs(
             titles.append(f"experiment {word}")
             networks += [run for run in known if run.experiment == word and run.is_network]
             continue
-        if word == LATEST:
-            # a sweep whose networks were all trained before started after each of them
-            found = _latest([run for run in known if run.is_network or run.is_sweep], "run")
-            found = next((r for r in known if r.run_id == found.parent_id and r.is_sweep), found)
-        else:
-            found = choose(known, word)
+        found = _latest_or_its_sweep(known, "run") if word == LATEST else choose(known, word)
         _tell(word, found, known, say)
         titles.append(f"sweep {found.name}" if found.is_sweep else found.name)
         networks += networks_of(found, known) if found.is_sweep else [found]
@@ -120,15 +115,18 @@ def choose(
 ) -> RecordedRun:
     """The one of these runs that the word means: any, see `find_run`, or one that is a sweep.
 
-    Of sweeps `latest` is the one that was started last, `best` the one whose best setting is the
-    best; `networks_of` gives a sweep's networks.
+    Of sweeps `latest` is the one that was started last, or whose network was; `best` the one whose
+    best setting is the best; `networks_of` gives a sweep's networks.
 
     Raises:
         ChoiceError: as `find_run`.
     """
     named = [run for run in runs if run.is_sweep] if kind == "sweep" else runs
     ranked = named if kind == "sweep" else [run for run in runs if run.is_network]
-    if word == LATEST:
+    if word == LATEST and kind == "sweep":
+        sweeps = {run.run_id for run in named}
+        found = _latest_or_its_sweep([*named, *(r for r in runs if r.parent_id in sweeps)], kind)
+    elif word == LATEST:
         found = _latest(ranked, kind)
     elif word == BEST:
         found = _best(ranked, kind, objective_of(runs))
@@ -248,6 +246,13 @@ def _latest(runs: Sequence[RecordedRun], kind: str) -> RecordedRun:
     if not started:
         raise ChoiceError(f"there is no latest {kind}: none has been recorded here")
     return max(started, key=lambda pair: pair[0])[1]
+
+
+def _latest_or_its_sweep(runs: Sequence[RecordedRun], kind: str) -> RecordedRun:
+    """The network or sweep that was started last; of a sweep's network, the sweep."""
+    # a sweep whose networks were all trained before started after each of them
+    found = _latest([run for run in runs if run.is_network or run.is_sweep], kind)
+    return next((r for r in runs if r.run_id == found.parent_id and r.is_sweep), found)
 
 
 def _best(runs: Sequence[RecordedRun], kind: str, objective: str) -> RecordedRun:

@@ -30,6 +30,7 @@ def sync(output_dir: OutputDir = Path("outputs"), as_json: AsJson = False) -> No
     """
     with errors_in_a_line():
         from fashion_mnist.config.store_uri import without_password
+        from fashion_mnist.tracking.links import HOW_TO_RESTORE
         from fashion_mnist.tracking.uploader import sync as send
 
         collect_garbage_again()
@@ -38,7 +39,8 @@ def sync(output_dir: OutputDir = Path("outputs"), as_json: AsJson = False) -> No
             {
                 "run": run.state.run_id,
                 "store": without_password(run.destination.address),
-                "sent": run.is_complete,
+                "sent": run.is_complete and not run.state.is_deleted,
+                "deleted": run.state.is_deleted,
             }
             for run in outcome.uploads
         ]
@@ -47,6 +49,8 @@ def sync(output_dir: OutputDir = Path("outputs"), as_json: AsJson = False) -> No
             print_json({"runs": rows, "reason": outcome.reason})
         elif rows:
             print_text(f"{sent} of {len(rows)} runs are recorded")
+            if deleted := sum(bool(row["deleted"]) for row in rows):
+                print_text(f"{deleted} not: {HOW_TO_RESTORE}")
         else:
             print_text(f"there are no runs below {output_dir}")
         if outcome.reason:

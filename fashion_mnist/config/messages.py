@@ -98,6 +98,8 @@ def disk_trouble(error: OSError) -> str:
             advice = "make room, and the same command goes on"
         case errno.EACCES | errno.EPERM | errno.EROFS:
             advice = "let it be written, and the same command goes on; or choose another folder"
+        case errno.ENOENT:
+            advice = "bring it back, or the same command begins again"
         case errno.ENOLCK | errno.ENOSYS | errno.EOPNOTSUPP:
             advice = "its file system has no locks for files: choose another folder"
         case _:

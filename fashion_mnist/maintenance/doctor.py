@@ -286,6 +286,9 @@ def check_event_logs(output_dir: Path, runs: Runs) -> Iterator[Finding]:
         yield _unsent(output_dir, unsent)
     if not lost and not unsent and not damaged:
         words = f"{plural(len(logs), 'run')} below {output_dir}, all recorded"
+        pairs = [(each, place) for each in logs for place in each.state.destinations]
+        if deleted := sum(each.upload(place).is_deleted for each, place in pairs):
+            words += f", but for {deleted} that were deleted in their store, or their sweep was"
         yield Finding("OK", words)
 
 

@@ -1,5 +1,6 @@
 """Writes the event log of a run or a sweep (`runs/events.py` has its format). No MLflow here."""
 
+import errno
 import logging
 import os
 import posixpath
@@ -232,6 +233,7 @@ class EventLog:
         now_ms = time.time_ns() // 1_000_000
         whole = {"kind": kind, "time": now_ms if time_ms is None else time_ms, **content}
         event, line = make_event(whole, self.state.mark)
+        self._check_place()
         written = 0
         try:
             while written < len(line):
@@ -243,6 +245,16 @@ class EventLog:
             self._file.truncate(self.state.mark.offset)
             raise OSError(error.errno, error.strerror, self._file.name) from error
         self.state.apply(event)
+
+    def _check_place(self) -> None:
+        """Raise OSError where the open file is not the one at its place, which is read."""
+        path = self.run_dir / LOG_FILE
+        try:
+            is_there = os.path.samestat(path.stat(), os.fstat(self._file.fileno()))
+        except FileNotFoundError:
+            is_there = False
+        if not is_there:
+            raise FileNotFoundError(errno.ENOENT, "was removed or renamed meanwhile", str(path))
 
     def _write_seal(self) -> None:
         state = self.state

@@ -96,6 +96,8 @@ def result_of(sweep: Sweep, job: Job, state: RunState) -> RunResult:
     status, tags, history = state.status, state.tags, state.history()
     is_pruned = status == "KILLED" and bool(tags.get(PRUNED_TAG))
     again = ["rerun=true"] if status == "FAILED" else []
+    # a copied command shows what was trained, and does not train it once more
+    own = [word for word in job.request.overrides if not word.lstrip("+").startswith("rerun=")]
     return RunResult(
         number=job.number,
         values=job.values,
@@ -105,7 +107,7 @@ def result_of(sweep: Sweep, job: Job, state: RunState) -> RunResult:
         metrics=state.metrics(),
         history=history,
         folder=state.run_dir,
-        command=train_command([*job.request.overrides, *again], sweep.composer.config_dir),
+        command=train_command([*own, *again], sweep.composer.config_dir),
         split=split_of(tags),
         num_validation=job.config.data.validation_size,
         num_training=int(tags.get(TRAINING_IMAGES_TAG, 0)),
@@ -229,8 +231,9 @@ def _winner(result: SweepResult) -> str:
         tested = f"test accuracy {accuracy} ({plural(test.n, 'run')})"
     finished = {run.number for run in winner.runs if run.status == "FINISHED"}
     job = next(job for job in jobs if job.number in finished)
-    # what the sweep says of the test set is replaced
-    kept = [text for text in job.request.overrides if not text.startswith("evaluation.test=")]
+    # what the sweep says of the test set is replaced; a copied command trains nothing once more
+    left_out = ("evaluation.test=", "rerun=")
+    kept = [text for text in job.request.overrides if not text.startswith(left_out)]
     is_never = job.config.evaluation.test == "never"  # maybe by a file
     with_test = [*kept, *(["evaluation.test=always"] if is_never else [])]
     config_dir = result.sweep.composer.config_dir

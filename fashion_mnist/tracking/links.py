@@ -10,6 +10,10 @@ from pathlib import Path
 from fashion_mnist.config.store_uri import DEFAULT_STORE, absolute_uri, without_password
 from fashion_mnist.tracking.upload_state import Outcome, Upload
 
+# of a run that is not sent
+HOW_TO_RESTORE = (
+    "it, or its sweep, was deleted in the store; fmnist sync sends the rest of what is restored"
+)
 LOCAL_SERVER = "http://127.0.0.1:5000"  # of `fmnist ui`
 
 
@@ -52,7 +56,8 @@ def pages(outcome: Outcome, link: Callable[[str, Upload], str]) -> list[str]:
     if not outcome.is_complete or not outcome.uploads:
         folders = [Path(short_path(run.run_dir.parents[1])) for run in outcome.uploads]
         command = program("sync") + (output_option(folders[0]) if folders else "")
-        return [f"not sent yet: {outcome.reason}; `{command}` will send it"]
+        reason = outcome.reason or "nothing of it is there to be sent"
+        return [f"not sent yet: {reason}; `{command}` will send it"]
     return [_page(run, link) for run in outcome.uploads]
 
 
@@ -64,6 +69,8 @@ def run_link(server: str, run: Upload) -> str:
 
 def _page(run: Upload, link: Callable[[str, Upload], str]) -> str:
     uri = run.destination.address
+    if run.state.is_deleted:
+        return f"not in {without_password(uri)}: {HOW_TO_RESTORE}"
     if uri.startswith("http"):
         return f"in the browser: {link(uri, run)}"
     return f"in the browser: {program('ui')}{_uri_option(run)}, then {link(LOCAL_SERVER, run)}"
@@ -75,7 +82,7 @@ def show_command(outcome: Outcome, *, is_latest: bool = True) -> list[str]:
     Args:
         is_latest: whether it is the newest of its store; else it is named by its id.
     """
-    if not outcome.is_complete or not outcome.uploads:
+    if not outcome.is_complete or not outcome.uploads or outcome.uploads[0].state.is_deleted:
         return []
     run = outcome.uploads[0]
     word = "latest" if is_latest else run.state.run_id

@@ -64,7 +64,10 @@ class Reader:
             demand_no_password(self.uri, "the store")
         path = sqlite_path(self.uri)
         if path is not None and not path.is_file():
-            raise OSError(f"there is no store {path}: start in the folder of mlflow.db, or name it")
+            raise OSError(
+                f"there is no store {path}: start in the folder of mlflow.db, or name it; what is "
+                "kept offline is sent by fmnist sync"
+            )
         problem = check_store(self.uri, ANSWER_SECONDS)
         if problem:
             raise OSError(problem)

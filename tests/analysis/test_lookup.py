@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -131,6 +132,9 @@ def test_a_sweep_is_found_by_the_same_words() -> None:
     """Only runs that stand for a sweep are; its networks are those that have it as their parent."""
     found = {word: choose(RUNS, word, "sweep").name for word in ("latest", "best", "widths", "d2")}
     assert found == {"latest": "widths", "best": "rates", "widths": "widths", "d2": "rates"}
+    newest = replace(RUNS[-2], run_id="f" * 32, start=BEGIN + timedelta(days=20))
+    extended = [*RUNS, newest]  # a network of the older sweep, which went on
+    assert choose(extended, "latest", "sweep").name == "rates"
     with pytest.raises(ChoiceError, match="no sweep 'twin'"):
         choose(RUNS, "twin", "sweep")
     assert [run.run_id[:2] for run in networks_of(choose(RUNS, "rates", "sweep"), RUNS)] == ["c1"]

@@ -460,3 +460,24 @@ def test_no_file_is_read_as_code(path: Path) -> None:
             assert called not in LOADERS | {"eval", "exec", "compile", "yaml.load"}
             if called in ("np.load", "numpy.load"):
                 assert "allow_pickle=False" in ast.unparse(node)
+
+
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_a_folder_that_goes_while_a_run_is_trained_is_an_error(
+    is_removed: bool, tmp_path: Path
+) -> None:
+    """What is written to a log that is not at its place is read by nobody: the run begins again."""
+    config, outputs = make_config(make_data(tmp_path / "data"), *SMALL), Path("outputs")
+    dataset = load(tmp_path / "data")
+
+    def go_in_epoch_2(stack: Stack, step: int) -> None:
+        if (stack.epoch, step) == (1, 1):
+            if is_removed:
+                shutil.rmtree(outputs)
+            else:
+                outputs.rename("outputs.old")
+
+    [result] = train([Request(config)], dataset, Observer(on_step=go_in_epoch_2))
+    assert "was removed or renamed meanwhile: bring it back, or" in str(result.error)
+    [again] = train([Request(config)], dataset, QUIET)
+    assert (again.error, again.folder.status()) == (None, "FINISHED")
