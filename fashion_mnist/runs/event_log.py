@@ -254,7 +254,8 @@ class EventLog:
         except FileNotFoundError:
             is_there = False
         if not is_there:
-            raise FileNotFoundError(errno.ENOENT, "was removed or renamed meanwhile", str(path))
+            what = "was removed or renamed, or another process goes on with it"
+            raise FileNotFoundError(errno.ENOENT, what, str(path))
 
     def _write_seal(self) -> None:
         state = self.state

@@ -478,6 +478,6 @@ def test_a_folder_that_goes_while_a_run_is_trained_is_an_error(
                 outputs.rename("outputs.old")
 
     [result] = train([Request(config)], dataset, Observer(on_step=go_in_epoch_2))
-    assert "was removed or renamed meanwhile: bring it back, or" in str(result.error)
+    assert "goes on with it: bring it back, or the same command begins again" in str(result.error)
     [again] = train([Request(config)], dataset, QUIET)
     assert (again.error, again.folder.status()) == (None, "FINISHED")

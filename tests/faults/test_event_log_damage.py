@@ -162,12 +162,13 @@ def test_a_writer_that_was_taken_for_dead_harms_nothing(tmp_path: Path) -> None:
 
 
 def test_a_writer_that_sleeps_on_another_host_harms_nothing(tmp_path: Path) -> None:
-    """Nor where its last line was whole: it wakes, and writes to a file that is no log any more."""
+    """Nor where its last line was whole: it wakes, and is told that its file is no log any more."""
     with EventLog(tmp_path) as sleeping:
         sleeping.start("run", {}, {"host": "another"})
         with EventLog(tmp_path) as second:
             second.metrics(1, {"val/loss": 0.5})
-            sleeping.metrics(1, {"val/loss": 0.7})
+            with pytest.raises(OSError, match="another process goes on with it"):
+                sleeping.metrics(1, {"val/loss": 0.7})
             second.status("FINISHED")
     state = EventLog(tmp_path).state
     assert (state.status, state.points[1, "val/loss"][0]) == ("FINISHED", 0.5)
