@@ -195,9 +195,12 @@ def holds(run_dir: Path, mark: Mark) -> bool:
     # a seal or an upload state may say any number, and none can be sought beyond the end
     if not _CRC_LENGTH < mark.offset <= log_size(run_dir):
         return False
-    with (run_dir / LOG_FILE).open("rb") as file:
-        file.seek(mark.offset - _CRC_LENGTH)
-        return file.read(_CRC_LENGTH) == mark.line_end()
+    try:
+        with (run_dir / LOG_FILE).open("rb") as file:
+            file.seek(mark.offset - _CRC_LENGTH)
+            return file.read(_CRC_LENGTH) == mark.line_end()
+    except FileNotFoundError:  # removed since it was measured
+        return False
 
 
 def rest_after(run_dir: Path, end: Mark) -> bytes:

@@ -243,6 +243,11 @@ class ProcessLock:
         except (OSError, ValueError):
             return 0, ""
 
+    def holder_in_words(self) -> str:
+        """Who last had it, `123 on HOST`; empty where that is not known."""
+        pid, host = self.holder()
+        return f"{pid} on {host}" if pid else ""
+
     def is_held(self) -> bool:
         """Whether a living process, also this one, holds it.
 

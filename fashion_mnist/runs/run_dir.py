@@ -117,9 +117,8 @@ def locked(path: Path, what: str, patience_seconds: float = PATIENCE_SECONDS) ->
     path.mkdir(parents=True, exist_ok=True)
     lock = run_lock(path)
     if not lock.acquire(patience_seconds):
-        pid, host = lock.holder()
-        words = f"{pid} on {host}, " if pid else ""
-        raise RunError(f"this {what} is being trained by another process ({words}in {path})")
+        place = ", ".join(filter(None, [lock.holder_in_words(), f"in {path}"]))
+        raise RunError(f"this {what} is being trained by another process ({place})")
     try:
         yield
     finally:

@@ -284,7 +284,11 @@ def at_home(uri: str) -> Iterator[None]:
     is_here = path.parent == Path.cwd()
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(f"{path}.lock", timeout=LOCK_SECONDS, fallback_to_soft=False)
-    with lock, contextlib.chdir(path.parent):
+    try:
+        held = lock.acquire()
+    except TimeoutError:
+        raise OSError(f"{lock.lock_file} is held by another process, maybe a stopped one") from None
+    with held, contextlib.chdir(path.parent):
         if not path.exists():
             create_database(path)
         # MLflow would make its tables beside another program's

@@ -239,7 +239,9 @@ def sync(output_dir: Path) -> Outcome:
         set_offline(run_dir, False)
     lock, patience = uploader_lock(output_dir), RETRY_SECONDS
     while not lock.acquire(patience):
-        log.warning("the uploader sends them (process %d on %s): waiting for it", *lock.holder())
+        if patience == RETRY_SECONDS:  # once
+            who = lock.holder_in_words() or "of an unknown number"
+            log.warning("the uploader sends them (process %s): waiting for it", who)
         sent = wait_until_uploaded(run_dirs, OTHER_SECONDS)
         # where it has left with something unsent, it may be that only we have the login for it
         is_at_work = has_writers(output_dir) or not sent.is_complete
