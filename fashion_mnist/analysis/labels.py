@@ -6,7 +6,7 @@ from typing import Literal
 
 from fashion_mnist.analysis.scale import as_numbers
 from fashion_mnist.metrics.statistics import ALPHA, Interval, Statistic
-from fashion_mnist.runs.identity import DATA_TAG
+from fashion_mnist.runs.identity import CHOSEN, DATA_TAG
 from fashion_mnist.tracking.recorded import DIRECTIONS
 
 REPLICATE_KEYS = ("seed", "data.fold")  # they repeat a setting
@@ -55,7 +55,7 @@ ORIGIN = {
 }
 # parameters that name a chosen file, or what comes from one: the keys of the group follow from it
 EXPERIMENT = "experiment"
-FILES = (EXPERIMENT, "data", "model", "loss", "optimizer", "schedule", "training", "data.name")
+FILES = (*CHOSEN, "data.name")
 Difference = Literal["not significantly different", "significantly better", "significantly worse"]
 _HASH = re.compile(r"[0-9a-f]{40,}\+?")
 

@@ -255,9 +255,11 @@ def _is_test_of(data: Dataset, images: Tensor, labels: Tensor) -> bool:
 
 def _split(run: RecordedRun, data: Dataset, name: str) -> LabelledImages:
     images = data.train_images.view(-1, *data.image_shape)
-    if name == TEST and not len(data.test_labels):
-        raise ValueError(f"the test set of {run.name}'s data is empty: there is nothing to score")
     if name == TEST:
+        if not len(data.test_labels):
+            raise ValueError(
+                f"the test set of {run.name}'s data is empty: there is nothing to score"
+            )
         tests = data.test_images.view(-1, *data.image_shape)
         return LabelledImages(TEST, tests, data.test_labels, data.sha256, data.source)
     sizes = {key: setting(run, f"data.{key}") for key in ("validation_size", "fold", "train_size")}

@@ -36,7 +36,7 @@ from fashion_mnist.analysis.stored_leaderboard import build_leaderboard
 from fashion_mnist.config.messages import plural
 from fashion_mnist.metrics.statistics import Statistic, statistic
 from fashion_mnist.runs.identity import FINGERPRINT_TAG, TRAINING_IMAGES_TAG
-from fashion_mnist.tracking.links import train_command
+from fashion_mnist.tracking.links import train_command, without_keys
 from fashion_mnist.tracking.reader import Reader
 from fashion_mnist.tracking.recorded import SPLITS, TEST_SCORE, RecordedRun
 from fashion_mnist.training.stack import HistoryRow
@@ -217,7 +217,7 @@ def command_of(overrides: Sequence[str], replicates: Sequence[tuple[str, str]]) 
     default, and was not typed.
     """
     seeds, folds = (list(dict.fromkeys(own)) for own in zip(*replicates, strict=True))
-    own = [word for word in overrides if not word.lstrip("+").startswith((f"{SEED}=", f"{FOLD}="))]
+    own = without_keys(overrides, SEED, FOLD)
     is_typed = any(word.lstrip("+").startswith(f"{FOLD}=") for word in overrides)
     has_folds = is_typed or any(fold not in ("", "0") for fold in folds)
 

@@ -379,9 +379,8 @@ class Composer:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         if not group:
             return first_line(error)
-        problem = self._must_be_option(group, name, name)
-        sources = [file for file in self._user_files() if name in file.read_text(encoding="utf-8")]
-        return f"{problem} (in the defaults of {sources[0]})" if sources else problem
+        place = _place_of(name, self._user_files(), "in the defaults of")
+        return f"{self._must_be_option(group, name, name)}{place}"
 
     def _hydra_problems(
         self, files: Files, hydra: dict[str, Any], texts: Sequence[str]
@@ -555,9 +554,14 @@ def _unresolved(
     reason = first_line_of(error).rpartition("raised while resolving interpolation: ")[2].strip('"')
     if "${hydra:" in str(text):
         reason = "Hydra's own settings are not known where a config is checked"
-    sources = [file for file in files if str(text) in file.read_text(encoding="utf-8")]
-    place = f" (in {sources[0]})" if sources else ""
+    place = _place_of(str(text), files, "in")
     return f"{error.full_key}: {shown(text)} cannot be resolved: {reason}{place}"
+
+
+def _place_of(text: str, files: Sequence[Path], where: str) -> str:
+    """The first of these files that has a text, in brackets after `where`; empty for none."""
+    sources = [file for file in files if text in file.read_text(encoding="utf-8")]
+    return f" ({where} {sources[0]})" if sources else ""
 
 
 def _texts(node: Any) -> Iterator[str]:

@@ -96,11 +96,11 @@ def _model_problems(model: ModelConfig, tree: Any, layers: Sequence[Any]) -> Ite
         )
     if model.hidden_sizes is None and None in (model.width, model.depth):
         return
-    if not model.sizes():
-        size_layers = [_last_layer(layers, f"model.{key}") for key in ("hidden_sizes", "depth")]
-        yield from _linear_problems(model, max(0, *size_layers), layers)
-    # weights, gradients and two moments in float32, of the hidden layers alone
     sizes = model.sizes()
+    if not sizes:
+        layer = max(sizes_layer, _last_layer(layers, "model.depth"))
+        yield from _linear_problems(model, layer, layers)
+    # weights, gradients and two moments in float32, of the hidden layers alone
     needed = 16 * sum(num_inputs * num_outputs for num_inputs, num_outputs in pairwise(sizes))
     available = _memory_of_machine()
     if needed > available:

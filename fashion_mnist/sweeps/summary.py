@@ -20,7 +20,7 @@ from fashion_mnist.runs.results import DESCRIPTION_TAG
 from fashion_mnist.runs.run_state import RunState
 from fashion_mnist.sweeps.definition import Sweep, sweep_command
 from fashion_mnist.sweeps.jobs import Job
-from fashion_mnist.tracking.links import train_command
+from fashion_mnist.tracking.links import train_command, without_keys
 from fashion_mnist.tracking.recorded import SWEEP_COMMAND_TAG
 
 MOST_SETTINGS, MOST_FAILURES = 10, 10
@@ -97,7 +97,7 @@ def result_of(sweep: Sweep, job: Job, state: RunState) -> RunResult:
     is_pruned = status == "KILLED" and bool(tags.get(PRUNED_TAG))
     again = ["rerun=true"] if status == "FAILED" else []
     # a copied command shows what was trained, and does not train it once more
-    own = [word for word in job.request.overrides if not word.lstrip("+").startswith("rerun=")]
+    own = without_keys(job.request.overrides, "rerun")
     return RunResult(
         number=job.number,
         values=job.values,
@@ -232,8 +232,7 @@ def _winner(result: SweepResult) -> str:
     finished = {run.number for run in winner.runs if run.status == "FINISHED"}
     job = next(job for job in jobs if job.number in finished)
     # what the sweep says of the test set is replaced; a copied command trains nothing once more
-    left_out = ("evaluation.test=", "rerun=")
-    kept = [text for text in job.request.overrides if not text.startswith(left_out)]
+    kept = without_keys(job.request.overrides, "evaluation.test", "rerun")
     is_never = job.config.evaluation.test == "never"  # maybe by a file
     with_test = [*kept, *(["evaluation.test=always"] if is_never else [])]
     config_dir = result.sweep.composer.config_dir

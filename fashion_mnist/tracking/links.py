@@ -36,6 +36,12 @@ def train_command(overrides: Sequence[str], config_dir: str | None = None) -> st
     return f"{program('train')} {shlex.join([*flags, *overrides])}".strip()
 
 
+def without_keys(overrides: Sequence[str], *keys: str) -> list[str]:
+    """The overrides that set none of these keys."""
+    begins = tuple(f"{key}=" for key in keys)
+    return [text for text in overrides if not text.lstrip("+").startswith(begins)]
+
+
 def output_option(output_dir: Path) -> str:
     """What a command that looks below an output folder needs after it, if it is not the default."""
     is_default = output_dir == Path("outputs")

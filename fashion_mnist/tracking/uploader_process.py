@@ -129,7 +129,7 @@ def wait_until_uploaded(
     deadline, is_hurried = began + timeout_seconds, False
     stall, starts = Stall(), Starts(output_dir)
     waiting = [upload for run_dir in run_dirs for upload in uploads(run_dir, uri)]
-    while waiting := [each for each in map(_now, waiting) if not each.is_complete]:
+    while waiting := [upload for upload in waiting if not upload.is_complete]:
         problems = read_problems(output_dir)
         reason = _failure(waiting, problems, began_ms) or stall.reason(waiting)
         if is_stopping() and not is_hurried:
@@ -142,11 +142,8 @@ def wait_until_uploaded(
         if reason is not None:
             return outcome(run_dirs, reason, uri)
         time.sleep(0.1)
+        waiting = [Upload.read(upload.destination) for upload in waiting]
     return outcome(run_dirs, uri=uri)
-
-
-def _now(upload: Upload) -> Upload:
-    return Upload.read(upload.destination)
 
 
 def _failure(
